@@ -1,0 +1,54 @@
+# Interface target fusegrid_options: language level, warnings, optimisation policy of our own code.
+add_library(fusegrid_options INTERFACE)
+target_compile_features(fusegrid_options INTERFACE cxx_std_20)
+target_compile_options(fusegrid_options INTERFACE
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wpedantic -Wnon-virtual-dtor -Woverloaded-virtual
+  -ffp-contract=off)  # the same bits whatever multiply-adds a compiler would like to fuse
+if(FUSEGRID_WERROR)
+  target_compile_options(fusegrid_options INTERFACE -Werror)
+endif()
+if(FUSEGRID_ARCH)
+  target_compile_options(fusegrid_options INTERFACE -march=${FUSEGRID_ARCH})
+endif()
+if(FUSEGRID_SANITIZE)
+  target_compile_options(fusegrid_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
+  target_link_options(fusegrid_options INTERFACE -fsanitize=address,undefined)
+endif()
+target_include_directories(fusegrid_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+
+find_program(FUSEGRID_CCACHE ccache)
+if(FUSEGRID_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${FUSEGRID_CCACHE})
+  # base_dir and no directory hashing: a fresh clone in another folder hits the cache of an older one
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${PROJECT_SOURCE_DIR} CCACHE_NOHASHDIR=1
+      ${FUSEGRID_CCACHE})
+endif()
+find_program(FUSEGRID_MOLD mold)
+if(FUSEGRID_MOLD)
+  add_link_options(-fuse-ld=mold)
+endif()
+
+# System headers are included as SYSTEM, so that warnings stay ours.
+foreach(dependency c10 torch_cpu)
+  get_target_property(directories ${dependency} INTERFACE_INCLUDE_DIRECTORIES)
+  if(directories)
+    set_target_properties(${dependency} PROPERTIES INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${directories}")
+  endif()
+endforeach()
+
+# fusegrid_add_library(<folder> [OBJECT] DEPENDS <targets...>): the library of one folder of src/, from all its .cpp files.
+function(fusegrid_add_library folder)
+  cmake_parse_arguments(ARG "OBJECT" "" "DEPENDS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
+  if(NOT sources)
+    add_library(fusegrid_${folder} INTERFACE)
+    target_link_libraries(fusegrid_${folder} INTERFACE fusegrid_options ${ARG_DEPENDS})
+    return()
+  endif()
+  if(ARG_OBJECT)
+    add_library(fusegrid_${folder} OBJECT ${sources})  # self-registering files: a STATIC library would drop them
+  else()
+    add_library(fusegrid_${folder} STATIC ${sources})
+  endif()
+  target_link_libraries(fusegrid_${folder} PUBLIC fusegrid_options ${ARG_DEPENDS})
+endfunction()

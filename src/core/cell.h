@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace fusegrid {
+
+// One cell of the grid. Its canonical text is its identity everywhere (queue, journal, HDF5, --only, rerun
+// line):
+//
+//   vision8-small/experts=8/ties{density=0.2,scale=0.3}/seed=0/mnist@clean
+//
+// Cells that are equal up to the task share one merge.
+struct Cell {
+  std::string zoo;
+  std::string experts;     // "8": the first 8 of the zoo's order; or task names joined by '+'
+  std::string method;      // key of the method registry
+  std::string parameters;  // canonical text of all parameters, "" where the method has none
+  int64_t seed = 0;        // replicate of the zoo and key of the method's random numbers
+  std::string task;
+  std::string shift = "clean";  // evaluation condition: "clean" or "<corruption>-<severity>"
+
+  std::string method_text() const;  // ties{density=0.2,scale=0.3}
+  std::string merge_name() const;   // all up to the task
+  std::string name() const;
+
+  // Throws ConfigError where `name` is not the canonical text of a cell.
+  static Cell parse(const std::string& name);
+};
+
+}  // namespace fusegrid

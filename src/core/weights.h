@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace fusegrid {
+
+// Named tensors of one model, sorted by name: the one order that every pass, digest and reduction follows.
+using Weights = std::map<std::string, at::Tensor>;
+
+// What is known of a tensor without reading it.
+struct TensorInfo {
+  std::string name;
+  std::vector<int64_t> shape;
+  at::ScalarType dtype = at::kFloat;
+
+  int64_t numel() const;
+  bool floating() const { return at::isFloatingType(dtype); }
+};
+
+std::vector<TensorInfo> tensor_infos(const Weights& weights);
+
+// Hexadecimal SHA-256 over names, dtypes, shapes and bytes of all tensors, in name order (device: any; copied
+// to host).
+std::string digest(const Weights& weights);
+
+Weights to_device(const Weights& weights, at::Device device);
+
+}  // namespace fusegrid

@@ -1,0 +1,46 @@
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include "core/registry.h"
+#include "core/result.h"
+
+namespace fusegrid {
+
+// Tells the supervisor that the executor is alive: it kills an executor whose counter stands still for too
+// long (not one that is merely slow). Cheap; call it for every batch, tensor or training step.
+class Progress {
+ public:
+  void tick() { count_.fetch_add(1, std::memory_order_relaxed); }
+  uint64_t count() const { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<uint64_t> count_{0};
+};
+
+// Runs items of one kind of campaign: holds models, data and caches between items. Lives in the executor
+// process (or in the rank itself with --inline). An exception fails the item's attempt, nothing else.
+class Executor {
+ public:
+  virtual ~Executor() = default;
+  // Everything but `attempts` and `worker` is filled in.
+  virtual Result run(const std::string& item, Progress& progress) = 0;
+};
+
+struct ExecutorContext {
+  nlohmann::json settings;  // of the campaign, the same for every worker
+  std::string device;       // "cpu" or "cuda:0"
+  int threads = 1;          // of LibTorch; part of the provenance, since bits depend on it
+  Progress* progress = nullptr;
+};
+
+// Kind ("grid", "zoo", "null", ...) -> maker. Files of src/worker and tests register themselves.
+using MakeExecutor = std::function<std::unique_ptr<Executor>(const ExecutorContext&)>;
+Registry<MakeExecutor>& executor_registry();
+
+}  // namespace fusegrid
