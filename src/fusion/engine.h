@@ -1,0 +1,42 @@
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fusion/slice.h"
+
+namespace fusegrid {
+
+// Runs a method's passes over the base and the experts. Implementations differ in where the models are (in
+// memory, streamed from files, sharded over a group), never in the bits of the results: arithmetic is per
+// element, or per fixed block of kSliceElements elements summed in block order.
+class Engine {
+ public:
+  using Visit = std::function<void(const Slice&)>;
+  virtual ~Engine() = default;
+
+  virtual size_t num_experts() const = 0;
+  virtual const std::vector<TensorInfo>& tensors() const = 0;  // floating tensors, sorted by name
+  virtual at::Device device() const = 0;
+
+  // Calls `visit` for this rank's blocks, in global order.
+  virtual void for_each_slice(const Visit& visit) = 0;
+  // Calls `visit` for this rank's whole tensors, in name order.
+  virtual void for_each_tensor(const Visit& visit) = 0;
+
+  // The merged model from per-slice results: `fuse` returns one tensor per output model, shaped like the
+  // slice.
+  virtual std::vector<Weights> map_slices(
+      size_t outputs, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) = 0;
+  virtual Weights map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) = 0;
+
+  // Sums `width` numbers per tensor over the blocks, in block order, exactly the same on every rank:
+  // [tensors][width].
+  virtual std::vector<std::vector<double>> reduce_per_tensor(
+      size_t width, const std::function<void(const Slice&, double* out)>& value) = 0;
+  // Element-wise sum over ranks of integer counters.
+  virtual void sum_over_ranks(std::vector<int64_t>& counters) = 0;
+};
+
+}  // namespace fusegrid

@@ -1,0 +1,50 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "models/network.h"
+
+namespace fusegrid {
+
+// What a method returns: something that answers a batch. Predictors hold their weights on the network's
+// device.
+class Predictor {
+ public:
+  virtual ~Predictor() = default;
+  // Logits [batch, classes] of `pixels` [batch, 3, size, size] under the frozen head of `head_task`.
+  // `task` is the identity of the task for the body of the model: given only to methods whose card says that
+  // they need it, so that a row without that mark cannot have used it.
+  virtual at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
+                            const std::optional<std::string>& task) const = 0;
+  // All weights it holds, under names: for digests, NaN checks and saving. One model: its own names.
+  virtual Weights weights() const = 0;
+};
+
+struct FusedModel {
+  std::shared_ptr<const Predictor> predictor;
+  // Numbers that must be stored to serve all tasks, in units of 32-bit parameters (a 1-bit mask of d
+  // elements: d / 32).
+  double stored_parameters = 0;
+  // What the method learnt or chose, as text for the record ("coefficients", "rescalers", ...).
+  std::map<std::string, std::string> facts;
+};
+
+// The kinds of result that methods share. A method with a kind of its own derives from Predictor in its own
+// file.
+FusedModel one_model(Weights weights);
+// One model per task; asking for another task throws. `stored_parameters`: see FusedModel (the sum of all
+// models' if the method has no better representation).
+FusedModel model_per_task(std::map<std::string, Weights> weights, double stored_parameters);
+// All members answer; `combine` makes one feature tensor [batch, feature_size] of theirs.
+using CombineFeatures = std::function<at::Tensor(const std::vector<at::Tensor>& features)>;
+FusedModel ensemble(std::vector<Weights> members, CombineFeatures combine);
+
+int64_t num_parameters(const Weights& weights);
+
+}  // namespace fusegrid

@@ -1,0 +1,116 @@
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/params.h"
+#include "core/registry.h"
+#include "fusion/fused_model.h"
+
+namespace fusegrid {
+
+class FusionInput;
+
+enum class Family {
+  kReference,
+  kAveraging,
+  kTaskVector,
+  kStatistics,
+  kTestTime,
+  kSubspace,
+  kEnsemble,
+  kRouting
+};
+
+// What a method must be handed. Asking FusionInput for more than the card declares throws AccessError: that
+// is what makes the leaderboard's "data used" column true.
+enum class Need {
+  kPretrained,        // the base weights
+  kMultitask,         // the zoo's multi-task model (reference row only)
+  kTrainInputs,       // unlabelled training inputs
+  kTrainLabels,       // their labels
+  kGradients,         // backward passes through the model
+  kTestInputs,        // unlabelled *test* inputs (transductive)
+  kValidationScores,  // scores of candidate models on the validation split, beyond choosing parameters
+};
+
+enum class Yields { kOneModel, kModelPerTask, kEnsemble, kRoutedModel };
+
+// Rough cost of the fusion itself, for ordering work before anything was measured.
+enum class Cost { kElementwise, kMatrix, kForwardPasses, kTraining };
+
+struct MethodCard {
+  std::string name;   // = file stem = key everywhere
+  std::string title;  // name in tables: "Task Arithmetic"
+  std::string paper;  // "Ilharco et al., ICLR 2023, arXiv:2212.04089"
+  Family family = Family::kAveraging;
+  std::set<Need> needs = {};
+  Yields yields = Yields::kOneModel;
+  bool needs_task_identity = false;  // at inference
+  bool random = false;               // the seed changes the result
+  bool order_invariant = true;       // up to rounding, the order of the experts does not matter
+  Cost cost = Cost::kElementwise;
+  int64_t min_experts = 1;
+  int64_t max_experts = 1 << 20;
+};
+
+struct Method {
+  MethodCard card;
+  std::function<FusedModel(const FusionInput&, const ParamText&)> fuse;
+  std::function<std::string(const ParamText&)> canonical;  // all parameters written out
+  std::function<std::vector<ParamInfo>()> params;          // defaults, ranges, documents
+  std::function<void(const ParamText&, const MethodCard&, int64_t experts)>
+      check;  // ConfigError before work begins
+};
+
+Registry<Method>& method_registry();
+
+std::string to_string(Family family);
+std::string to_string(Need need);
+std::string to_string(Yields yields);
+
+// Registers a method: `const RegisterMethod<Options> registered{{.name = ...}, fuse};` in its file's unnamed
+// namespace. Options declares its parameters by `template <typename V> void describe(V& v)`; a method whose
+// parameters constrain each other also has `void check(int64_t experts) const`, which throws ConfigError.
+template <typename Options>
+struct RegisterMethod {
+  using Fuse = FusedModel (*)(const FusionInput&, const Options&);
+
+  RegisterMethod(const MethodCard& card, Fuse fuse) {
+    const auto read = [name = card.name](const ParamText& text) {
+      Options options;
+      ParamReader reader(name, text);
+      options.describe(reader);
+      reader.expect_all_read();
+      return options;
+    };
+    const auto list = [](Options options) {
+      ParamLister lister;
+      options.describe(lister);
+      return lister;
+    };
+    method_registry().add(
+        card.name,
+        {.card = card,
+         .fuse = [=](const FusionInput& in, const ParamText& text) { return fuse(in, read(text)); },
+         .canonical = [=](const ParamText& text) { return list(read(text)).canonical(); },
+         .params = [=] { return list(Options{}).params(); },
+         .check =
+             [=](const ParamText& text, const MethodCard&, int64_t experts) {
+               [[maybe_unused]] const Options options = read(text);
+               if constexpr (requires { options.check(experts); }) {
+                 options.check(experts);
+               }
+             }});
+  }
+};
+
+// For methods without parameters.
+struct NoOptions {
+  template <typename Visitor>
+  void describe(Visitor&) {}
+};
+
+}  // namespace fusegrid

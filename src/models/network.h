@@ -1,0 +1,38 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/architecture.h"
+
+namespace fusegrid {
+
+// The frozen head of a task: logits = scale * normalise(features) * rows^T.
+struct Head {
+  at::Tensor rows;   // float [classes, feature_size], unit rows ("text embeddings")
+  double scale = 1;  // exp(logit_scale)
+};
+
+// How stored images become the architecture's pixels: (image / 255 - mean) / std per channel.
+struct ImageNormalisation {
+  std::vector<double> mean{0.5, 0.5, 0.5};
+  std::vector<double> std{0.5, 0.5, 0.5};
+};
+
+// An architecture with everything that stays frozen around the merged weights.
+struct Network {
+  std::shared_ptr<const Architecture> architecture;
+  std::map<std::string, Head> heads;  // by task
+  ImageNormalisation normalisation;
+  at::Device device = at::kCPU;
+
+  // uint8 [batch, 3, size, size] (any device) -> float pixels on `device`
+  at::Tensor pixels(const at::Tensor& images) const;
+  // [batch, feature_size] -> [batch, classes]
+  at::Tensor logits(const at::Tensor& features, const std::string& task) const;
+  const Head& head(const std::string& task) const;  // ConfigError where the zoo has none
+};
+
+}  // namespace fusegrid

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "core/registry.h"
+
+namespace fusegrid {
+
+// One task of a suite, as the documents and reports show it. What the examples are is in the task pack.
+struct TaskCard {
+  std::string name;
+  std::string title;
+  std::string modality;  // "image classification"
+  int64_t classes = 0;
+  std::string content;  // what an example shows
+  std::string split;    // how train, val and test are kept apart
+};
+
+// A suite: the tasks that the experts of a zoo were made for. One .cpp of src/tasks each, registering itself.
+struct Suite {
+  std::string name;  // "embedded8"
+  std::string pack;  // file name of its task pack in data_folder()
+  std::string source;
+  std::vector<TaskCard> tasks;  // in the canonical order of experts
+};
+
+Registry<Suite>& suite_registry();
+
+}  // namespace fusegrid
