@@ -1,0 +1,219 @@
+#include "fusion/fusion_input.h"
+
+#include <bit>
+#include <numeric>
+
+#include <ATen/ops/bincount.h>
+#include <ATen/ops/bitwise_and.h>
+#include <ATen/ops/bitwise_right_shift.h>
+
+#include "core/digest.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "fusion/statistics.h"
+
+namespace fusegrid {
+namespace {
+
+// A float's magnitude orders like its bits without the sign: 16 high bits choose a bin, the 15 low ones a
+// value in it.
+constexpr int kLowBits = 15;
+constexpr int64_t kHighBins = int64_t{1} << 16;
+constexpr int64_t kLowBins = int64_t{1} << kLowBits;
+
+// counts[bin] += elements of `values` whose high bits are `bin`, or (level 1) whose high bits are `prefix`
+// and whose low bits are `bin`.
+void count_magnitudes(const at::Tensor& values, int level, uint32_t prefix, int64_t* counts) {
+  const at::Tensor contiguous = values.contiguous();
+  const auto* data = contiguous.const_data_ptr<float>();
+  for (int64_t i = 0; i < contiguous.numel(); ++i) {
+    const uint32_t bits = std::bit_cast<uint32_t>(data[i]) & 0x7fffffffU;
+    if (level == 0) {
+      ++counts[bits >> kLowBits];
+    } else if (bits >> kLowBits == prefix) {
+      ++counts[bits & (kLowBins - 1)];
+    }
+  }
+}
+
+void count_magnitudes_on_device(const at::Tensor& values, int level, uint32_t prefix, int64_t* counts) {
+  const at::Tensor bits = values.contiguous().view(at::kInt).bitwise_and(0x7fffffff);
+  const at::Tensor high = bits.bitwise_right_shift(kLowBits);
+  const at::Tensor bins =
+      level == 0 ? high : bits.bitwise_and(kLowBins - 1).masked_select(high == int64_t{prefix});
+  const at::Tensor histogram = at::bincount(bins, {}, level == 0 ? kHighBins : kLowBins).cpu();
+  const auto* added = histogram.const_data_ptr<int64_t>();
+  for (int64_t bin = 0; bin < histogram.numel(); ++bin) {
+    counts[bin] += added[bin];
+  }
+}
+
+}  // namespace
+
+std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys) {
+  return sha256_hex(base_key + "|" + join(expert_keys, "|")).substr(0, 16);
+}
+
+FusionInput::FusionInput(FusionContext context) : context_(std::move(context)) {
+  FUSEGRID_ASSERT(context_.card != nullptr && context_.engine != nullptr && context_.cache != nullptr,
+                  "incomplete fusion context");
+}
+
+void FusionInput::require(Need need, const char* what) const {
+  if (!context_.card->needs.contains(need)) {
+    throw AccessError("method '" + context_.card->name + "' asked for " + what +
+                      ", but its card does not declare '" + to_string(need) + "'");
+  }
+}
+
+std::string FusionInput::models_key() const {
+  return fusegrid::models_key(context_.base_key, context_.expert_keys);
+}
+
+int64_t FusionInput::num_elements() const {
+  return std::accumulate(tensors().begin(), tensors().end(), int64_t{0},
+                         [](int64_t sum, const TensorInfo& info) { return sum + info.numel(); });
+}
+
+Weights FusionInput::map_elements(const FuseSlice& fuse) const {
+  return map_elements(1, [&](const Slice& slice) { return std::vector<at::Tensor>{fuse(slice)}; }).front();
+}
+
+std::vector<Weights> FusionInput::map_elements(
+    size_t models, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) const {
+  return context_.engine->map_slices(models, fuse);
+}
+
+Weights FusionInput::map_tensors(const FuseSlice& fuse) const {
+  return context_.engine->map_tensors(fuse);
+}
+
+std::vector<std::vector<double>> FusionInput::reduce_per_tensor(
+    size_t width, const std::function<void(const Slice&, double* out)>& value) const {
+  return context_.engine->reduce_per_tensor(width, value);
+}
+
+std::vector<double> FusionInput::reduce(size_t width,
+                                        const std::function<void(const Slice&, double* out)>& value) const {
+  std::vector<double> total(width, 0.0);
+  for (const auto& sums : reduce_per_tensor(width, value)) {
+    for (size_t i = 0; i < width; ++i) {
+      total[i] += sums[i];
+    }
+  }
+  return total;
+}
+
+Field FusionInput::field(std::string key, std::function<at::Tensor(const Slice&)> value) const {
+  return {std::move(key), std::move(value)};
+}
+
+Field FusionInput::task_vector_sum() const {
+  require(Need::kPretrained, "task vectors");
+  return field("task_vector_sum", [](const Slice& slice) {
+    at::Tensor sum = slice.task_vector(0);
+    for (size_t i = 1; i < slice.experts.size(); ++i) {
+      sum.add_(slice.task_vector(i));
+    }
+    return sum;
+  });
+}
+
+std::vector<float> FusionInput::kth_magnitude(int64_t k) const {
+  require(Need::kPretrained, "task vectors");
+  FUSEGRID_ASSERT(k >= 1 && k <= num_elements(), "k = " + std::to_string(k));
+  const size_t experts = num_experts();
+  std::vector<uint32_t> prefix(experts, 0);
+  std::vector<int64_t> rank(experts, k);
+  for (int level = 0; level < 2; ++level) {
+    const int64_t bins = level == 0 ? kHighBins : kLowBins;
+    std::vector<int64_t> counts(experts * static_cast<size_t>(bins), 0);
+    context_.engine->for_each_slice([&](const Slice& slice) {
+      for (size_t i = 0; i < experts; ++i) {
+        const auto count = slice.experts[i].is_cpu() ? count_magnitudes : count_magnitudes_on_device;
+        count(slice.task_vector(i), level, prefix[i], &counts[i * static_cast<size_t>(bins)]);
+      }
+    });
+    context_.engine->sum_over_ranks(counts);
+    for (size_t i = 0; i < experts; ++i) {
+      const int64_t* histogram = &counts[i * static_cast<size_t>(bins)];
+      uint32_t bin = 0;
+      for (; rank[i] > histogram[bin]; ++bin) {
+        rank[i] -= histogram[bin];
+      }
+      prefix[i] = level == 0 ? bin : prefix[i] << kLowBits | bin;
+    }
+  }
+  std::vector<float> magnitudes;
+  for (const uint32_t bits : prefix) {
+    magnitudes.push_back(std::bit_cast<float>(bits));
+  }
+  return magnitudes;
+}
+
+const Weights& FusionInput::base() const {
+  require(Need::kPretrained, "the base weights");
+  return *context_.base;
+}
+
+const Weights& FusionInput::expert(size_t index) const {
+  return *context_.experts.at(index);
+}
+
+const Weights& FusionInput::multitask() const {
+  require(Need::kMultitask, "the multi-task model");
+  if (context_.multitask == nullptr) {
+    throw ConfigError("the zoo has no multi-task model; leave out '" + context_.card->name +
+                      "' or build one");
+  }
+  return *context_.multitask;
+}
+
+at::Tensor FusionInput::train_inputs(const std::string& task, int64_t count) const {
+  require(Need::kTrainInputs, "training inputs");
+  return context_.data->examples(task, "train", count).images;
+}
+
+Examples FusionInput::train_examples(const std::string& task, int64_t count) const {
+  require(Need::kTrainInputs, "training inputs");
+  require(Need::kTrainLabels, "training labels");
+  return context_.data->examples(task, "train", count);
+}
+
+at::Tensor FusionInput::test_inputs(const std::string& task) const {
+  require(Need::kTestInputs, "test inputs");
+  return context_.data->examples(task, "test", -1).images;
+}
+
+Examples FusionInput::validation_examples(const std::string& task) const {
+  require(Need::kValidationScores, "validation examples");
+  return context_.data->examples(task, "val", -1);
+}
+
+std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples) const {
+  require(Need::kTrainInputs, "Gram matrices");
+  const std::string key = "gram{examples=" + number_text(examples) + "}/" + context_.tasks.at(index) + "/" +
+                          context_.expert_keys.at(index);
+  return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
+    return gram_matrices(network(), expert(index), train_inputs(tasks()[index], examples), context_.tick);
+  });
+}
+
+std::shared_ptr<const Weights> FusionInput::fisher(size_t index, int64_t examples, int64_t batch,
+                                                   const std::string& variant) const {
+  require(Need::kGradients, "Fisher information");
+  const std::string& task = tasks().at(index);
+  const std::string key = "fisher{examples=" + number_text(examples) + ",batch=" + number_text(batch) +
+                          ",variant=" + variant + "}/" + task + "/" + context_.expert_keys.at(index);
+  return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
+    return fisher_diagonal(network(), expert(index), task, train_inputs(task, examples), batch, variant,
+                           context_.tick);
+  });
+}
+
+std::shared_ptr<const Weights> FusionInput::statistic(const std::string& key, StatisticsCache::Keep keep,
+                                                      const std::function<Weights()>& compute) const {
+  return context_.cache->get(models_key() + "/" + key, keep, compute);
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/weights.h"
+#include "fusion/data_source.h"
+#include "fusion/engine.h"
+#include "fusion/fused_model.h"
+#include "fusion/method.h"
+#include "fusion/statistics_cache.h"
+
+namespace fusegrid {
+
+// What FusionInput is made of. Everything outlives it.
+struct FusionContext {
+  const MethodCard* card = nullptr;
+  Engine* engine = nullptr;
+  const Network* network = nullptr;
+  const DataSource* data = nullptr;
+  StatisticsCache* cache = nullptr;
+  std::vector<std::string> tasks;  // of the experts, in their order
+  uint64_t seed = 0;
+  const Weights* base = nullptr;
+  std::string base_key;  // identifies the base in the cache (digest of its weights)
+  std::vector<const Weights*> experts;
+  std::vector<std::string> expert_keys;  // identify each expert in the cache (digest of its weights)
+  const Weights* multitask = nullptr;    // where the zoo has one
+  std::function<void()> tick = [] {};    // tells the supervisor that work goes on
+};
+
+// All that a fusion method can see. It hands out only what the method's card declares; anything else throws
+// AccessError, so the card is the truth about the data that a method saw.
+//
+// Three grains of work, each with the same bits for any engine and any number of ranks:
+//   map_elements   any slice: averages, task arithmetic, TIES, DARE, EMR, ...
+//   map_tensors    whole tensors: RegMean, SVD methods, ...
+//   base(), expert(), network(), *_inputs()   the whole model with forward passes or gradients
+class FusionInput {
+ public:
+  explicit FusionInput(FusionContext context);
+
+  size_t num_experts() const { return context_.engine->num_experts(); }
+  const std::vector<std::string>& tasks() const { return context_.tasks; }
+  const std::vector<TensorInfo>& tensors() const { return context_.engine->tensors(); }
+  int64_t num_elements() const;  // of all floating tensors
+  uint64_t seed() const { return context_.seed; }
+  at::Device device() const { return context_.engine->device(); }
+  // Long loops call it so that the supervisor does not take them for a hang. Engine passes do so themselves.
+  void tick() const { context_.tick(); }
+
+  // -- element grain: slices are 1-D
+  using FuseSlice = std::function<at::Tensor(const Slice&)>;
+  Weights map_elements(const FuseSlice& fuse) const;
+  // Several models at once; `fuse` returns one tensor for each.
+  std::vector<Weights> map_elements(size_t models,
+                                    const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) const;
+  // Sums over all elements of the model: float64 per block, blocks in order. `value` writes `width` numbers.
+  std::vector<double> reduce(size_t width, const std::function<void(const Slice&, double* out)>& value) const;
+  std::vector<std::vector<double>> reduce_per_tensor(
+      size_t width, const std::function<void(const Slice&, double* out)>& value) const;
+  // A lazy field, shared between cells; see Field.
+  Field field(std::string key, std::function<at::Tensor(const Slice&)> value) const;
+  Field task_vector_sum() const;
+  // Exact k-th smallest |task vector| of each expert over the whole model (k counted from 1; one k for all
+  // experts). By integer histograms of the float's bits: any sharding gives the same bits.
+  std::vector<float> kth_magnitude(int64_t k) const;
+
+  // -- tensor grain: slices are whole tensors in their own shape
+  Weights map_tensors(const FuseSlice& fuse) const;
+
+  // -- whole models (float32, on device())
+  const Weights& base() const;  // Need::kPretrained
+  const Weights& expert(size_t index) const;
+  const Weights& multitask() const;  // Need::kMultitask
+  const Network& network() const { return *context_.network; }
+
+  // -- data, as the card declares; at most `count` examples from the front of the shuffled split, -1: all of
+  // it
+  at::Tensor train_inputs(const std::string& task,
+                          int64_t count) const;  // Need::kTrainInputs; uint8 [n, 3, s, s]
+  Examples train_examples(const std::string& task, int64_t count) const;  // Need::kTrainLabels
+  at::Tensor test_inputs(const std::string& task) const;                  // Need::kTestInputs
+  Examples validation_examples(const std::string& task) const;            // Need::kValidationScores
+
+  // -- statistics, computed once per expert and recipe
+  // Gram matrices of the inputs of expert `index`'s linear layers on `examples` unlabelled training inputs of
+  // its own task: LinearLayer::input -> float64 [in, in], X^T X / rows. Need::kTrainInputs.
+  std::shared_ptr<const Weights> gram(size_t index, int64_t examples) const;
+  // Diagonal Fisher estimates, tensor name -> float32 of the tensor's shape. Need::kTrainInputs and
+  // kGradients.
+  std::shared_ptr<const Weights> fisher(size_t index, int64_t examples, int64_t batch,
+                                        const std::string& variant) const;
+  // Anything else that only depends on the models: `key` as for Field.
+  std::shared_ptr<const Weights> statistic(const std::string& key, StatisticsCache::Keep keep,
+                                           const std::function<Weights()>& compute) const;
+
+ private:
+  void require(Need need, const char* what) const;
+  std::string models_key() const;
+
+  FusionContext context_;
+};
+
+// Identity of a set of models in the cache.
+std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys);
+
+}  // namespace fusegrid

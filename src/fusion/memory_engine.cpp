@@ -1,0 +1,139 @@
+#include "fusion/memory_engine.h"
+
+#include <algorithm>
+
+#include <ATen/ops/empty.h>
+
+#include "fusion/statistics_cache.h"
+
+namespace fusegrid {
+
+namespace {
+
+constexpr int64_t kWholeTensor = -1;
+
+int64_t num_blocks(const TensorInfo& info) {
+  return (info.numel() + kSliceElements - 1) / kSliceElements;
+}
+
+// The block of a tensor that a slice covers: 1-D, or the tensor in its own shape.
+at::Tensor cut(const at::Tensor& tensor, int64_t block) {
+  if (block == kWholeTensor) {
+    return tensor;
+  }
+  const int64_t begin = block * kSliceElements;
+  return tensor.view({-1}).narrow(0, begin, std::min(kSliceElements, tensor.numel() - begin));
+}
+
+}  // namespace
+
+MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
+                           StatisticsCache& cache, std::function<void()> tick)
+    : base_(base),
+      experts_(std::move(experts)),
+      models_key_(std::move(models_key)),
+      cache_(cache),
+      tick_(std::move(tick)) {
+  const Weights& layout = base_.empty() ? *experts_.at(0) : base_;
+  int64_t elements = 0;
+  for (auto& info : tensor_infos(layout)) {
+    if (info.floating()) {
+      device_ = layout.at(info.name).device();
+      global_begin_.push_back(elements);
+      elements += info.numel();
+      tensors_.push_back(std::move(info));
+    }
+  }
+}
+
+void MemoryEngine::visit_tensor(size_t index, int64_t block, const Visit& visit) {
+  const TensorInfo& info = tensors_[index];
+  Slice slice;
+  slice.info = &info;
+  slice.tensor_index = index;
+  slice.begin = block == kWholeTensor ? 0 : block * kSliceElements;
+  slice.global_begin = global_begin_[index] + slice.begin;
+  if (!base_.empty()) {
+    slice.base = cut(base_.at(info.name), block);
+  }
+  for (const Weights* expert : experts_) {
+    slice.experts.push_back(cut(expert->at(info.name), block));
+  }
+  slice.count = slice.experts.empty() ? slice.base.numel() : slice.experts.front().numel();
+  slice.field_value = [this](const Slice& s, const Field& field) { return field_value(s, field); };
+  visit(slice);
+  tick_();
+}
+
+void MemoryEngine::for_each_slice(const Visit& visit) {
+  for (size_t index = 0; index < tensors_.size(); ++index) {
+    for (int64_t block = 0; block < num_blocks(tensors_[index]); ++block) {
+      visit_tensor(index, block, visit);
+    }
+  }
+}
+
+void MemoryEngine::for_each_tensor(const Visit& visit) {
+  for (size_t index = 0; index < tensors_.size(); ++index) {
+    visit_tensor(index, kWholeTensor, visit);
+  }
+}
+
+std::vector<Weights> MemoryEngine::map_slices(
+    size_t outputs, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) {
+  std::vector<Weights> models(outputs, untouched());
+  for (Weights& model : models) {
+    for (const TensorInfo& info : tensors_) {
+      model[info.name] = at::empty(info.shape, at::TensorOptions(device_).dtype(at::kFloat));
+    }
+  }
+  for_each_slice([&](const Slice& slice) {
+    const auto values = fuse(slice);
+    FUSEGRID_ASSERT(values.size() == outputs, "a slice has " + std::to_string(values.size()) + " results");
+    for (size_t i = 0; i < outputs; ++i) {
+      models[i].at(slice.name()).view({-1}).narrow(0, slice.begin, slice.count).copy_(values[i]);
+    }
+  });
+  return models;
+}
+
+Weights MemoryEngine::map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) {
+  Weights model = untouched();
+  for_each_tensor([&](const Slice& slice) { model[slice.name()] = fuse(slice).to(at::kFloat).contiguous(); });
+  return model;
+}
+
+std::vector<std::vector<double>> MemoryEngine::reduce_per_tensor(
+    size_t width, const std::function<void(const Slice&, double* out)>& value) {
+  std::vector<std::vector<double>> sums(tensors_.size(), std::vector<double>(width, 0.0));
+  std::vector<double> block(width);
+  for_each_slice([&](const Slice& slice) {
+    std::fill(block.begin(), block.end(), 0.0);
+    value(slice, block.data());
+    for (size_t i = 0; i < width; ++i) {
+      sums[slice.tensor_index][i] += block[i];
+    }
+  });
+  return sums;
+}
+
+at::Tensor MemoryEngine::field_value(const Slice& slice, const Field& field) {
+  const auto whole = cache_.get(models_key_ + "/" + field.key, StatisticsCache::Keep::kMemory, [&] {
+    return map_slices(1, [&](const Slice& s) { return std::vector<at::Tensor>{field.value(s)}; }).front();
+  });
+  const at::Tensor& tensor = whole->at(slice.name());
+  const bool whole_tensor = slice.count == tensor.numel() && slice.experts.front().dim() == tensor.dim();
+  return whole_tensor ? tensor : tensor.view({-1}).narrow(0, slice.begin, slice.count);
+}
+
+Weights MemoryEngine::untouched() const {
+  Weights kept;
+  for (const auto& [name, tensor] : base_.empty() ? *experts_.front() : base_) {
+    if (!at::isFloatingType(tensor.scalar_type())) {
+      kept.emplace(name, tensor);
+    }
+  }
+  return kept;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,45 @@
+#pragma once
+
+#include "fusion/engine.h"
+
+namespace fusegrid {
+
+class StatisticsCache;
+
+// All models are in memory: the grid's engine. Fields are evaluated once, whole, and kept in the cache.
+class MemoryEngine final : public Engine {
+ public:
+  // The models must have equal layouts (load_replicate checks that) and outlive the engine. `base` may be
+  // empty for methods that do not need it. models_key: identifies base and experts in `cache`. tick: called
+  // per slice.
+  MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
+               StatisticsCache& cache, std::function<void()> tick);
+
+  size_t num_experts() const override { return experts_.size(); }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  at::Device device() const override { return device_; }
+  void for_each_slice(const Visit& visit) override;
+  void for_each_tensor(const Visit& visit) override;
+  std::vector<Weights> map_slices(size_t outputs,
+                                  const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) override;
+  Weights map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) override;
+  std::vector<std::vector<double>> reduce_per_tensor(
+      size_t width, const std::function<void(const Slice&, double* out)>& value) override;
+  void sum_over_ranks(std::vector<int64_t>&) override {}  // one rank
+
+ private:
+  void visit_tensor(size_t index, int64_t block, const Visit& visit);
+  at::Tensor field_value(const Slice& slice, const Field& field);
+  Weights untouched() const;  // integer tensors: copied from the base (or the first expert), never merged
+
+  const Weights& base_;
+  std::vector<const Weights*> experts_;
+  std::string models_key_;
+  StatisticsCache& cache_;
+  std::function<void()> tick_;
+  std::vector<TensorInfo> tensors_;
+  std::vector<int64_t> global_begin_;
+  at::Device device_ = at::kCPU;
+};
+
+}  // namespace fusegrid

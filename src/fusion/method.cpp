@@ -1,0 +1,66 @@
+#include "fusion/method.h"
+
+namespace fusegrid {
+
+Registry<Method>& method_registry() {
+  static Registry<Method> registry("fusion method");
+  return registry;
+}
+
+std::string to_string(Family family) {
+  switch (family) {
+    case Family::kReference:
+      return "reference";
+    case Family::kAveraging:
+      return "averaging";
+    case Family::kTaskVector:
+      return "task vectors";
+    case Family::kStatistics:
+      return "statistics";
+    case Family::kTestTime:
+      return "test-time adaptation";
+    case Family::kSubspace:
+      return "subspace";
+    case Family::kEnsemble:
+      return "ensemble";
+    case Family::kRouting:
+      return "routing";
+  }
+  FUSEGRID_ASSERT(false, "unknown family");
+}
+
+std::string to_string(Need need) {
+  switch (need) {
+    case Need::kPretrained:
+      return "base weights";
+    case Need::kMultitask:
+      return "multi-task model";
+    case Need::kTrainInputs:
+      return "train inputs";
+    case Need::kTrainLabels:
+      return "train labels";
+    case Need::kGradients:
+      return "gradients";
+    case Need::kTestInputs:
+      return "test inputs";
+    case Need::kValidationScores:
+      return "validation scores";
+  }
+  FUSEGRID_ASSERT(false, "unknown need");
+}
+
+std::string to_string(Yields yields) {
+  switch (yields) {
+    case Yields::kOneModel:
+      return "one model";
+    case Yields::kModelPerTask:
+      return "one model per task";
+    case Yields::kEnsemble:
+      return "ensemble";
+    case Yields::kRoutedModel:
+      return "routed model";
+  }
+  FUSEGRID_ASSERT(false, "unknown kind of result");
+}
+
+}  // namespace fusegrid
