@@ -40,7 +40,7 @@ void count_magnitudes_on_device(const at::Tensor& values, int level, uint32_t pr
   const at::Tensor bits = values.contiguous().view(at::kInt).bitwise_and(0x7fffffff);
   const at::Tensor high = bits.bitwise_right_shift(kLowBits);
   const at::Tensor bins =
-      level == 0 ? high : bits.bitwise_and(kLowBins - 1).masked_select(high == int64_t{prefix});
+      level == 0 ? high : bits.bitwise_and(kLowBins - 1).masked_select(high.eq(int64_t{prefix}));
   const at::Tensor histogram = at::bincount(bins, {}, level == 0 ? kHighBins : kLowBins).cpu();
   const auto* added = histogram.const_data_ptr<int64_t>();
   for (int64_t bin = 0; bin < histogram.numel(); ++bin) {

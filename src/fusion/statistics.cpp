@@ -4,6 +4,7 @@
 #include <set>
 #include <string>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/log_softmax.h>

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
 #include "core/errors.h"
 
@@ -17,6 +18,14 @@ int64_t bytes_of(const Weights& weights) {
     bytes += static_cast<int64_t>(tensor.nbytes());
   }
   return bytes;
+}
+
+Weights read_all(const SafetensorsFile& file, at::Device device) {
+  Weights weights;
+  for (const auto& tensor : file.tensors()) {
+    weights.emplace(tensor.name, file.read(tensor.name).to(device));
+  }
+  return weights;
 }
 
 // Exclusive lock on a file as long as it lives; the kernel releases it when its holder dies.
@@ -63,7 +72,7 @@ std::shared_ptr<const Weights> StatisticsCache::from_disk_or_compute(
   const std::filesystem::path path = folder_ / (sha256_hex(key) + ".safetensors");
   const FileLock lock(path.string() + ".lock");
   if (std::filesystem::exists(path)) {
-    return std::make_shared<const Weights>(to_device(SafetensorsFile(path).read_all(), device_));
+    return std::make_shared<const Weights>(read_all(SafetensorsFile(path), device_));
   }
   Weights value = compute_and_count(key, compute);
   write_safetensors(path, to_device(value, at::kCPU), {{"key", key}});
