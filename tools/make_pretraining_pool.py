@@ -16,7 +16,7 @@ from pathlib import Path
 from embedded_data.pack import write_pool
 from embedded_data.pool import make_sources
 from embedded_data.sources import SourceError, default_cache, prepare_sources
-from embedded_data.tasks import load_inputs
+from embedded_data.task import load_inputs
 
 
 def main() -> int:
@@ -29,7 +29,8 @@ def main() -> int:
         return 1
     sources = []
     for source in make_sources(load_inputs(packages)):
-        print(f"{source.name}: {source.class_count} classes, {len(source.labels)} images", flush=True)
+        count = len(source.labels)
+        print(f"{source.name}: {source.class_count} classes, {count} images", flush=True)
         sources.append(source)
     write_pool(output, sources)
     content = output.read_bytes()

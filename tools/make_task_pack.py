@@ -23,7 +23,8 @@ from embedded_data.fonts import ROLES, FaceInfo
 from embedded_data.pack import write_task_pack
 from embedded_data.sources import SourceError, default_cache, prepare_sources
 from embedded_data.splits import SPLITS
-from embedded_data.tasks import Task, load_inputs, make_tasks
+from embedded_data.task import Task, load_inputs
+from embedded_data.tasks import make_tasks
 
 _DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "data" / "embedded.h5"
 

@@ -9,18 +9,18 @@ foundry, and a table of designs that are known under several names.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import freetype
-
 import numpy as np
 
 from .glyphs import Placement, render_glyph
 from .stable import stable_hash
 
 LATIN_SAMPLE = "AZaz09"
-HEBREW = [c for c in range(0x5D0, 0x5EB) if c not in (0x5DA, 0x5DD, 0x5DF, 0x5E3, 0x5E5)]  # no finals
+# Without the five final forms.
+HEBREW = [c for c in range(0x5D0, 0x5EB) if c not in (0x5DA, 0x5DD, 0x5DF, 0x5E3, 0x5E5)]
 CYRILLIC = list(range(0x430, 0x450))
 
 _DISPLAY_PACKAGE = "fonts-aenigma"
@@ -46,14 +46,17 @@ _BORROWED_HEBREW = "freefont"
 
 # Display kins that a comparison of rendered letters and digits found close to another display kin.
 _LOOKALIKES = frozenset(
-    "ataxia bandwidth chumbly false galapogos genotype jupiter yielding your".split()
-)
+    (
+        "ataxia", "bandwidth", "chumbly", "false", "galapogos",
+        "genotype", "jupiter", "yielding", "your",
+    )
+)  # fmt: skip
 
 # Families that cover the letters but draw key caps or picture initials instead.
 _PICTURE_FAMILIES = ("Linux Biolinum Keyboard O", "Linux Libertine Initials O")
 
 # Display kins that draw snowflakes or ornaments in place of letters (found by looking at them).
-_ORNAMENTS = frozenset(("faux", "head-ding", "janken", "line"))
+_ORNAMENTS = frozenset(("faux", "head-ding", "janken", "line", "skull"))
 
 ROLES = ("train", "val", "test", "fontid")
 FONTID_COUNT = 12
@@ -98,7 +101,7 @@ def kin_of(family: str) -> str:
 
 
 def find_faces(packages: dict[str, Path]) -> list[FaceInfo]:
-    """Every outline face of the font packages, in an order that does not depend on the file system."""
+    """Every outline face of the font packages, in the same order on every file system."""
     faces = []
     for package, folder in sorted(packages.items()):
         if not (package.startswith("fonts-") or package == "culmus") or "emoji" in package:
@@ -135,8 +138,8 @@ def assign_roles(faces: list[FaceInfo]) -> dict[str, str]:
     """Kin -> role, one table for all tasks and the pretraining pool.
 
     Text kins are ranked by hash inside three strata (Hebrew, else Cyrillic, else Latin), so that
-    every glyph task gets about a third of its free kins for test and a sixth for val. Twelve display
-    kins with a single family are kept for font identification; all other display kins train.
+    every glyph task gets about a third of its free kins for test and a sixth for val. Twelve
+    display kins with a single family are kept for fontid12; all other display kins train.
     """
     roles = {face.kin: "train" for face in faces}
     strata: dict[str, set[str]] = {"hebrew": set(), "cyrillic": set(), "latin": set()}
@@ -169,15 +172,13 @@ def _fontid_kins(faces: list[FaceInfo]) -> list[str]:
     for face in faces:
         names.setdefault(face.kin, set()).add(face.family)
     # A key with other characters than letters stands for a garbled or numbered name.
-    single = [
-        k for k in families if len(names[k]) == 1 and k.isalpha() and k not in _LOOKALIKES
-    ]
+    single = [k for k in families if len(names[k]) == 1 and k.isalpha() and k not in _LOOKALIKES]
     return sorted(single, key=lambda kin: stable_hash(f"fontid:{kin}"))[:FONTID_COUNT]
 
 
-@lru_cache(maxsize=None)
+@cache
 def is_unicase(face: FaceInfo) -> bool:
-    """True where lower-case letters are drawn as capitals: such a face would teach capital shapes."""
+    """True where lower-case letters are drawn as capitals, which would teach capital shapes."""
     letters = "abdeghnqr"  # their two cases differ in every ordinary face
     same = sum(_same_figure(face.path, letter, letter.upper()) for letter in letters)
     return same >= len(letters) // 2

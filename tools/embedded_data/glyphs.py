@@ -49,7 +49,7 @@ def draw_placement(rng: np.random.Generator, jitter: Jitter, canvas: int) -> Pla
 
 
 def _draw_matrix(rng: np.random.Generator, jitter: Jitter) -> Matrix:
-    """Rotation times [[a, k], [0, 1/a]]; math instead of numpy, whose SIMD sine differs by machine."""
+    """Rotation times [[a, k], [0, 1/a]]; math, because numpy's sine differs by machine."""
     angle = math.radians(rng.uniform(-jitter.degrees, jitter.degrees))
     shear = rng.uniform(-jitter.shear, jitter.shear)
     aspect = math.exp(rng.uniform(-jitter.log_aspect, jitter.log_aspect))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class BlockedMap:
         return (roles.pop() if len(roles) == 1 else None), group
 
 
-@lru_cache(maxsize=None)
+@cache
 def _block_role(key: str, row: int, column: int) -> str:
     draw = stable_hash(f"block:{key}:{row},{column}") % 20
     if draw < 4:
@@ -89,7 +89,7 @@ class TerrainPatch:
 
 @dataclass(frozen=True)
 class _Climate:
-    """Layers on the common grid; colour values of the printed maps, not physical units, but elevation."""
+    """Layers on the common grid; but for elevation, grey values of printed maps, not units."""
 
     elevation: np.ndarray  # metres
     july: np.ndarray  # temperature, 0..1
@@ -113,7 +113,7 @@ def terrain_patches(world: BlockedMap, marble: Path, ferret: Path) -> Iterator[T
 
 
 def _terrain_class(pixels: np.ndarray, climate: _Climate, window: tuple[slice, ...]) -> str | None:
-    """The class of one window, or None where it is mixed. The thresholds are ours, not an official legend."""
+    """The class of one window, None where it is mixed. Our thresholds, not an official legend."""
     elevation = climate.elevation[window]
     land = np.count_nonzero(elevation > 0) / elevation.size
     if land < 0.02:

@@ -5,6 +5,7 @@ another HDF5 may lay the same data out differently.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from .stable import stable_hash
 
 if TYPE_CHECKING:
     from .pool import Source
-    from .tasks import Task
+    from .task import Task
 
 POOL_IMAGE_SIZE = 32
 _IMAGES_PER_CHUNK = 256
@@ -71,13 +72,13 @@ def _write_task(group: h5py.Group, task: "Task") -> None:
         _write_array(child, "groups", ids)
 
 
-def _write_file(path: Path, fill) -> None:
+def _write_file(path: Path, fill: Callable[[h5py.Group], None]) -> None:
     """Writes beside the target and renames, so that a crash leaves the old file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     with _open_without_times(partial) as file:
         fill(file)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def _open_without_times(path: Path) -> h5py.File:

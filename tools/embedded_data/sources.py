@@ -46,7 +46,7 @@ def read_manifest() -> list[Package]:
 
 
 def prepare_sources(cache: Path) -> dict[str, Path]:
-    """Makes every package available below `cache`/sources; returns package name -> unpacked folder."""
+    """Makes every package available below `cache`/sources; returns name -> unpacked folder."""
     folder = cache / "sources"
     folder.mkdir(parents=True, exist_ok=True)
     packages = read_manifest()
@@ -69,8 +69,9 @@ def _run(command: list[str], folder: Path) -> None:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
         raise SourceError(
-            f"every package of {_MANIFEST.name} must be downloadable; '{' '.join(command[:3])} ...' failed "
-            f"({error}); run on Debian 12 after 'apt-get update', or put the files into {folder}"
+            f"every package of {_MANIFEST.name} must be downloadable; "
+            f"'{' '.join(command[:3])} ...' failed ({error}); run on Debian 12 after "
+            f"'apt-get update', or put the files into {folder}"
         ) from error
 
 
