@@ -5,7 +5,7 @@ Run: python make_clip.py [OUTPUT_FOLDER]   (default: clip/ beside this file)
 Each case is a folder in the layout of save_pretrained (config.json and
 model.safetensors, or shards with an index) plus expected.safetensors. All in
 float32 on the CPU with the eager attention; the names that end in _float64 are
-the same weights evaluated in float64, to judge rounding against.
+the same weights evaluated in float64 (sdpa attention), to judge rounding against.
 """
 
 import copy
@@ -83,7 +83,10 @@ def vision_outputs(model, pixels):
 
 def with_float64(model, pixels):
     outputs = vision_outputs(model, pixels)
-    exact = vision_outputs(copy.deepcopy(model).double(), pixels)
+    exact_model = copy.deepcopy(model).double()
+    # The eager attention takes its softmax in float32 whatever the model's dtype.
+    exact_model.set_attn_implementation("sdpa")
+    exact = vision_outputs(exact_model, pixels)
     for name in ("pooled", "projected"):
         if name in exact:
             outputs[name + "_float64"] = exact[name]

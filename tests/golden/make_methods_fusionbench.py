@@ -30,12 +30,15 @@ from fusion_bench.method.dare.task_arithmetic import DareTaskArithmetic
 from fusion_bench.method.emr_merging.emr_merging import EMRMerging
 from fusion_bench.method.emr_merging.utils import emr_merge
 from fusion_bench.method.fisher_merging import fisher_merging as fisher_module
+from fusion_bench.method.isotropic_merging.iso import IsotropicMergingInCommonSubspace
+from fusion_bench.method.magmax.magmax import MagMaxAlgorithm
 from fusion_bench.method.regmean import regmean as regmean_module
 from fusion_bench.method.simple_average import SimpleAverageAlgorithm
 from fusion_bench.method.slerp.slerp import SlerpMergeAlgorithm
 from fusion_bench.method.task_arithmetic.task_arithmetic import (
     TaskArithmeticAlgorithm,
 )
+from fusion_bench.method.task_singular_vector.TSVM import TaskSingularVectorMerging
 from fusion_bench.method.ties_merging import ties_merging_utils
 from fusion_bench.method.ties_merging.ties_merging import TiesMergingAlgorithm
 from fusion_bench.method.weighted_average.weighted_average import (
@@ -269,6 +272,21 @@ def make_emr(base, experts):
          package="numpy " + np.__version__)
 
 
+# --- spectral methods and MagMax ---------------------------------------------
+
+
+def make_others(base, experts):
+    for method, algorithm, options in (
+        ("magmax", MagMaxAlgorithm(scaling_factor=0.5), dict(scale=0.5)),
+        ("iso_c", IsotropicMergingInCommonSubspace(scaling_factor=1.5), dict(scale=1.5)),
+        ("tsv_m", TaskSingularVectorMerging(alpha=0.8), dict(scale=0.8)),
+    ):
+        algorithm._fabric_instance = PlainFabric()
+        merged = algorithm.run(pool(base, experts))
+        save(method, "default", state(merged), options,
+             f"{type(algorithm).__module__}.{type(algorithm).__name__}.run")
+
+
 # --- statistics -------------------------------------------------------------
 
 
@@ -440,6 +458,7 @@ class Backbone(nn.Module):
 class PlainFabric:
     """Stands in for Lightning Fabric on one CPU process: no casts, no moves."""
 
+    device = torch.device("cpu")
     _loggers = None  # read by the original when the algorithm object is destroyed
 
     def __init__(self):
@@ -646,6 +665,7 @@ def main():
     make_dare(base, experts)
     make_slerp(base, experts)
     make_emr(base, experts)
+    make_others(base, experts)
     make_fisher(base, experts)
     make_regmean(base, experts)
     make_statistics_from_data()
