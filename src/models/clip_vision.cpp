@@ -11,7 +11,7 @@
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
-#include <ATen/ops/sigmoid.h>
+#include <ATen/ops/silu.h>
 
 #include "core/errors.h"
 
@@ -173,12 +173,18 @@ at::Tensor ClipVision::attention(const Weights& weights, int64_t block, const at
   return x + linear(weights, names.out, mixed, tap);
 }
 
+// x * sigmoid(1.702 x), written with the fused SiLU: it needs two passes over memory less than the plain form
+// when gradients flow.
+at::Tensor quick_gelu(const at::Tensor& x) {
+  constexpr double kSlope = 1.702;
+  return at::silu(x * kSlope) * (1 / kSlope);
+}
+
 at::Tensor ClipVision::mlp(const Weights& weights, int64_t block, const at::Tensor& normed,
                            const Tap& tap) const {
   const Block& names = at(block);
   const at::Tensor hidden = linear(weights, names.fc1, normed, tap);
-  const at::Tensor active =
-      shape_.activation == Activation::kGelu ? at::gelu(hidden) : hidden * at::sigmoid(1.702 * hidden);
+  const at::Tensor active = shape_.activation == Activation::kGelu ? at::gelu(hidden) : quick_gelu(hidden);
   return linear(weights, names.fc2, active, tap);
 }
 
