@@ -8,15 +8,16 @@
 namespace fusegrid {
 
 at::Tensor Architecture::block(const Weights& weights, int64_t index, const at::Tensor& x,
-                               const Tap& tap) const {
-  const at::Tensor attended = attention(weights, index, x, tap);
-  return attended + mlp(weights, index, mlp_input(weights, index, attended), tap);
+                               const LinearHook& hook) const {
+  const at::Tensor attended = attention(weights, index, x, hook);
+  return attended + mlp(weights, index, mlp_input(weights, index, attended), hook);
 }
 
-at::Tensor Architecture::features(const Weights& weights, const at::Tensor& pixels, const Tap& tap) const {
+at::Tensor Architecture::features(const Weights& weights, const at::Tensor& pixels,
+                                  const LinearHook& hook) const {
   at::Tensor x = embed(weights, pixels);
   for (int64_t i = 0; i < num_blocks(); ++i) {
-    x = block(weights, i, x, tap);
+    x = block(weights, i, x, hook);
   }
   return pool(weights, x);
 }

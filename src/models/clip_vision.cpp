@@ -78,12 +78,12 @@ class ClipVision : public Architecture {
 
   at::Tensor embed(const Weights& weights, const at::Tensor& pixels) const override;
   at::Tensor attention(const Weights& weights, int64_t block, const at::Tensor& x,
-                       const Tap& tap) const override;
+                       const LinearHook& hook) const override;
   at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const override {
     return norm(weights, at(block).norm2, x);
   }
   at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& normed,
-                 const Tap& tap) const override;
+                 const LinearHook& hook) const override;
   at::Tensor pool(const Weights& weights, const at::Tensor& x) const override {
     return norm(weights, post_norm_, x.select(1, 0));
   }
@@ -94,11 +94,11 @@ class ClipVision : public Architecture {
     return at::layer_norm(x, {shape_.width}, weights.at(layer.weight), weights.at(layer.bias),
                           shape_.epsilon);
   }
-  static at::Tensor linear(const Weights& weights, const Affine& layer, const at::Tensor& x, const Tap& tap) {
-    if (tap) {
-      tap(layer.name, x);
-    }
-    return at::linear(x, weights.at(layer.weight), weights.at(layer.bias));
+  static at::Tensor linear(const Weights& weights, const Affine& layer, const at::Tensor& x,
+                           const LinearHook& hook) {
+    const at::Tensor& weight = weights.at(layer.weight);
+    const at::Tensor& bias = weights.at(layer.bias);
+    return hook ? hook(layer.name, x, weight, bias) : at::linear(x, weight, bias);
   }
 
   Shape shape_;
@@ -159,18 +159,18 @@ at::Tensor ClipVision::embed(const Weights& weights, const at::Tensor& pixels) c
 }
 
 at::Tensor ClipVision::attention(const Weights& weights, int64_t block, const at::Tensor& x,
-                                 const Tap& tap) const {
+                                 const LinearHook& hook) const {
   const Block& names = at(block);
   const at::Tensor normed = norm(weights, names.norm1, x);
   // [batch, tokens, width] -> [batch, heads, tokens, width / heads]
   const auto heads = [&](const Affine& layer) {
-    return linear(weights, layer, normed, tap).unflatten(2, {shape_.heads, -1}).transpose(1, 2);
+    return linear(weights, layer, normed, hook).unflatten(2, {shape_.heads, -1}).transpose(1, 2);
   };
   const at::Tensor query = heads(names.query);
   const at::Tensor key = heads(names.key);
   const at::Tensor value = heads(names.value);
   const at::Tensor mixed = at::scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2);
-  return x + linear(weights, names.out, mixed, tap);
+  return x + linear(weights, names.out, mixed, hook);
 }
 
 // x * sigmoid(1.702 x), written with the fused SiLU: it needs two passes over memory less than the plain form
@@ -181,11 +181,11 @@ at::Tensor quick_gelu(const at::Tensor& x) {
 }
 
 at::Tensor ClipVision::mlp(const Weights& weights, int64_t block, const at::Tensor& normed,
-                           const Tap& tap) const {
+                           const LinearHook& hook) const {
   const Block& names = at(block);
-  const at::Tensor hidden = linear(weights, names.fc1, normed, tap);
+  const at::Tensor hidden = linear(weights, names.fc1, normed, hook);
   const at::Tensor active = shape_.activation == Activation::kGelu ? at::gelu(hidden) : quick_gelu(hidden);
-  return linear(weights, names.fc2, active, tap);
+  return linear(weights, names.fc2, active, hook);
 }
 
 // Reads fields of one object of config.json; every error names the field, its value and what is supported.
