@@ -1,6 +1,7 @@
 #include "checkpoint/checks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include <ATen/ops/all.h>
@@ -59,7 +60,11 @@ at::Tensor with_isfinite(const at::Tensor& block) {
 }
 
 std::string value_text(const at::Tensor& element) {
-  return element.is_complex() ? "not finite" : number_text(element.to(at::kDouble).item<double>());
+  if (element.is_complex()) {
+    return "not finite";
+  }
+  const auto value = element.to(at::kDouble).item<double>();
+  return std::isnan(value) ? "nan" : number_text(value);  // the sign of a NaN depends on the conversion
 }
 
 std::optional<NonFinite> find_non_finite(const std::string& name, const at::Tensor& tensor) {
