@@ -455,7 +455,8 @@ Dataset Group::create_dataset(const std::string& name, hid_t type, const std::ve
   for (size_t i = 1; i < chunk.size(); ++i) {
     row_bytes *= chunk[i];
   }
-  chunk[0] = std::max<hsize_t>(1, kChunkBytes / std::max<size_t>(row_bytes, 1));
+  const hsize_t most = std::max<hsize_t>(1, kChunkBytes / std::max<size_t>(row_bytes, 1));
+  chunk[0] = std::clamp<hsize_t>(extents[0], 1, most);  // a chunk is compressed whole, used or not
   const int rank = static_cast<int>(extents.size());
   const Handle space(H5Screate_simple(rank, extents.data(), max_extents.data()), H5Sclose);
   const Handle list = property_list(H5P_DATASET_CREATE);
