@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <new>
+#include <random>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -61,7 +62,7 @@ class FaultyExecutor : public Executor {
     if (deed == "hog") {
       std::vector<std::unique_ptr<char[]>> hoard;
       for (int i = 0; i < 1024; ++i) {
-        hoard.push_back(std::make_unique<char[]>(64 << 20));  // 64 GiB in all, beyond the test's limit
+        hoard.push_back(std::make_unique_for_overwrite<char[]>(64 << 20));  // of addresses alone: 64 GiB in all
         progress.tick();
       }
     } else if (deed == "hang") {
@@ -77,6 +78,11 @@ class FaultyExecutor : public Executor {
       }
       std::cerr << "the last line\n";
       throw std::runtime_error("printed enough");
+    } else if (deed == "roulette") {  // every tenth time the kernel's out-of-memory killer seems to come
+      std::random_device random;
+      if (random() % 10 == 0) {
+        kill(getpid(), SIGKILL);
+      }
     } else if (deed == "short") {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
