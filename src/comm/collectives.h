@@ -19,7 +19,7 @@ class Collectives {
   virtual ~Collectives() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string name() const = 0;  // "local", "mpi", "nccl"
+  virtual std::string name() const = 0;  // "local", "threads", "mpi", "nccl"
 
   virtual void barrier() = 0;
   // values[i] becomes the sum over ranks; exact.

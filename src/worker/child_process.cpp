@@ -1,0 +1,185 @@
+#include "worker/child_process.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <cstdlib>
+#include <cstring>
+#include <thread>
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int kSocketInChild = 3;
+constexpr int kFirstFreeInChild = 10;  // scratch numbers above 0..3
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+  std::vector<char*> all;
+  for (std::string& text : texts) {
+    all.push_back(text.data());
+  }
+  all.push_back(nullptr);
+  return all;
+}
+
+// Everything the child needs, made before the fork: between fork and exec only async-signal-safe calls are
+// allowed, since other threads of the parent may hold any lock.
+struct Launch {
+  const ChildOptions& options;
+  char* const* arguments;
+  char* const* environment;
+  int socket;
+  int output;
+  int parent;
+};
+
+void limit_child(const ChildOptions& options) {
+  const rlimit none{0, 0};
+  if (!options.core_dumps) {
+    setrlimit(RLIMIT_CORE, &none);
+  }
+  if (options.memory_limit_bytes > 0) {
+    const auto bytes = static_cast<rlim_t>(options.memory_limit_bytes);
+    const rlimit limit{bytes, bytes};
+    setrlimit(RLIMIT_AS, &limit);
+  }
+  const int file = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (file >= 0) {
+    static_cast<void>(!write(file, "500", 3));  // only a preference: the kernel may refuse
+    close(file);
+  }
+}
+
+[[noreturn]] void run_child(const Launch& launch) {
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (getppid() != launch.parent) {
+    _exit(127);  // the parent died before prctl() was in force
+  }
+  setpgid(0, 0);
+  sigset_t no_signals;
+  sigemptyset(&no_signals);
+  sigprocmask(SIG_SETMASK, &no_signals, nullptr);
+  // Out of the way first: either may be one of the numbers that the other is to get.
+  const int output = fcntl(launch.output, F_DUPFD, kFirstFreeInChild);
+  const int socket = fcntl(launch.socket, F_DUPFD, kFirstFreeInChild);
+  const int input = open("/dev/null", O_RDONLY);
+  dup2(input, STDIN_FILENO);
+  dup2(output, STDOUT_FILENO);
+  dup2(output, STDERR_FILENO);
+  dup2(socket, kSocketInChild);
+  if (syscall(SYS_close_range, kSocketInChild + 1, UINT_MAX, 0) != 0) {
+    const long most = sysconf(_SC_OPEN_MAX);  // kernels before 5.9
+    for (int fd = kSocketInChild + 1; fd < most; ++fd) {
+      close(fd);
+    }
+  }
+  limit_child(launch.options);
+  execve(launch.options.executable.c_str(), launch.arguments, launch.environment);
+  const char* reason = "fusegrid: the executor's program cannot be started\n";
+  static_cast<void>(!write(STDERR_FILENO, reason, std::strlen(reason)));
+  _exit(127);
+}
+
+std::vector<std::string> own_environment() {
+  std::vector<std::string> all;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    all.emplace_back(*entry);
+  }
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> executor_environment(const std::vector<std::string>& environment,
+                                              const ChildOptions& options) {
+  const std::string threads = std::to_string(options.threads);
+  std::vector<std::string> kept = {"OMP_NUM_THREADS=" + threads,
+                                   "MKL_NUM_THREADS=" + threads,
+                                   "OPENBLAS_NUM_THREADS=" + threads,
+                                   "OMP_WAIT_POLICY=passive",  // idle threads must not burn the cores of
+                                   "GOMP_SPINCOUNT=0",         // the other executors
+                                   "CUDA_VISIBLE_DEVICES=" + options.visible_gpus};
+  const std::vector<std::string> dropped = {"OMPI_", "PMIX_", "PRTE", "SLURM_", "PMI_", "ORTE_", "HYDRA_"};
+  const size_t set = kept.size();
+  for (const std::string& entry : environment) {
+    const auto begins = [&](const std::string& prefix) { return entry.starts_with(prefix); };
+    const auto sets_same = [&](const std::string& other) {
+      return entry.starts_with(other.substr(0, other.find('=') + 1));
+    };
+    if (std::none_of(dropped.begin(), dropped.end(), begins) &&
+        std::none_of(kept.begin(), kept.begin() + static_cast<ptrdiff_t>(set), sets_same)) {
+      kept.push_back(entry);
+    }
+  }
+  const auto orders = [](const std::string& entry) { return entry.starts_with("CUDA_DEVICE_ORDER="); };
+  if (std::none_of(kept.begin(), kept.end(), orders)) {
+    kept.emplace_back(
+        "CUDA_DEVICE_ORDER=PCI_BUS_ID");  // the order in which the kernel lists them (device.cpp)
+  }
+  return kept;
+}
+
+ChildProcess::ChildProcess(const ChildOptions& options, LogCapture& log) {
+  std::vector<std::string> arguments = {options.executable};
+  arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
+  std::vector<std::string> environment = executor_environment(own_environment(), options);
+  const auto argument_pointers = pointers(arguments);
+  const auto environment_pointers = pointers(environment);
+  std::array<int, 2> ends{};
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()) != 0) {
+    throw IoError(std::string("cannot make a socket for the executor: ") + std::strerror(errno));
+  }
+  socket_.emplace(ends[0]);
+  const int output = log.open_pipe();
+  const Launch launch{options, argument_pointers.data(), environment_pointers.data(), ends[1], output,
+                      getpid()};
+  pid_ = fork();
+  if (pid_ == 0) {
+    run_child(launch);
+  }
+  const int error = errno;
+  close(output);
+  close(ends[1]);
+  if (pid_ < 0) {
+    throw IoError(std::string("cannot start the executor's process: ") + std::strerror(error));
+  }
+}
+
+ChildProcess::~ChildProcess() {
+  reap(0);
+}
+
+int ChildProcess::reap(int patience_ms) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(patience_ms);
+  int status = 0;
+  while (!status_ && std::chrono::steady_clock::now() < deadline) {
+    if (waitpid(pid_, &status, WNOHANG) == pid_) {
+      status_ = status;
+    } else {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
+  if (!status_) {
+    kill(-pid_, SIGKILL);  // its group: whatever it has started goes as well
+    kill(pid_, SIGKILL);   // it may not have made its group yet
+    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+    }
+    status_ = status;
+  }
+  return *status_;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+namespace fusegrid {
+
+// What a worker's executor computes on.
+struct DeviceChoice {
+  std::string device = "cpu";  // for ExecutorContext: "cpu" or "cuda:0"
+  std::string visible_gpus;    // CUDA_VISIBLE_DEVICES of the executor: its one GPU, or ""
+  std::string description;     // provenance: "cpu, <model>" or "gpu 3, <model>"
+};
+
+// What a host tells of its devices; tests make their own.
+struct HostDevices {
+  std::optional<std::string> visible;  // inherited CUDA_VISIBLE_DEVICES
+  bool gpus_bound_per_rank = false;    // the launcher (srun --gpus-per-task) gave each rank GPUs of its own
+  std::filesystem::path proc = "/proc";
+
+  static HostDevices here();
+};
+
+// Chooses the device of worker `index` of the `workers` on this host. `setting` is "cpu" (never looks at
+// GPUs), "cuda", or "auto" (a GPU where the host has any). Worker k drives the k-th visible GPU. Throws
+// DeviceError where cuda is asked for and there is none, or where workers outnumber the GPUs, ConfigError on
+// another setting. Does not touch the driver: a process that is going to fork must not.
+DeviceChoice choose_device(const std::string& setting, int index, int workers, const HostDevices& host);
+
+// Loads the CUDA half of LibTorch, found beside its CPU half, into this process. Call it before anything asks
+// LibTorch for CUDA. Throws DeviceError where it cannot be loaded or finds no GPU.
+void load_cuda();
+
+}  // namespace fusegrid

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+
+#include "worker/child_process.h"
+#include "worker/item_runner.h"
+
+namespace fusegrid {
+
+// A supervisor's hold on its executor: runs one item at a time, never blocks.
+class ExecutorHandle {
+ public:
+  virtual ~ExecutorHandle() = default;
+  virtual void start(const std::string& item) = 0;
+  // Waits at most `timeout` for the end of the running item.
+  virtual std::optional<Outcome> wait(std::chrono::microseconds timeout) = 0;
+};
+
+struct HandleOptions {
+  ExecutorStart start;
+  std::chrono::milliseconds stall_timeout{120'000};
+  ChildOptions child;
+  std::filesystem::path log_file;  // may be empty
+};
+
+// The executor as a child process, started with the first item and again after it died. It is killed when it
+// makes no progress for stall_timeout or speaks nonsense, and renewed after it ran out of memory or failed on
+// a GPU (whose context may be broken for good). Destruction ends it: by closing its socket where it is idle,
+// by SIGKILL where it is busy.
+std::unique_ptr<ExecutorHandle> child_executor(HandleOptions options);
+
+// The executor in a thread of this process: for debuggers, sanitizers and profilers. It can neither be killed
+// nor crash alone; destruction waits for its running item.
+std::unique_ptr<ExecutorHandle> inline_executor(HandleOptions options);
+
+}  // namespace fusegrid

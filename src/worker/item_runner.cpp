@@ -1,0 +1,75 @@
+#include "worker/item_runner.h"
+
+#include <cstdio>
+#include <iostream>
+#include <new>
+
+#include <ATen/Parallel.h>
+#include <c10/util/Exception.h>
+
+#include "worker/device.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr size_t kMessageBytes = 2000;
+
+Failure failure(const std::string& kind, std::string message) {
+  if (message.size() > kMessageBytes) {
+    message.resize(kMessageBytes);
+    message += " ...";
+  }
+  return {kind, std::move(message), ""};
+}
+
+// LibTorch's CPU allocator throws a plain c10::Error.
+bool speaks_of_memory(const std::string& message) {
+  return message.find("can't allocate memory") != std::string::npos ||
+         message.find("not enough memory") != std::string::npos;
+}
+
+}  // namespace
+
+Outcome ItemRunner::run(const std::string& item) {
+  Outcome outcome;
+  try {
+    outcome = run_unguarded(item);
+  } catch (const c10::OutOfMemoryError& error) {
+    outcome = failure("memory", std::string("out of memory: ") + error.what_without_backtrace());
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    outcome = speaks_of_memory(text) ? failure("memory", "out of memory: " + text)
+                                     : failure("exception", "exception: " + text);
+  } catch (const std::bad_alloc&) {
+    outcome = failure("memory", "out of memory (std::bad_alloc)");
+  } catch (const std::exception& error) {
+    outcome = failure("exception", std::string("exception: ") + error.what());
+  } catch (...) {
+    outcome = failure("exception", "exception of a type that is no std::exception");
+  }
+  const auto* failed = std::get_if<Failure>(&outcome);
+  if (failed != nullptr && failed->kind == "memory") {
+    executor_.reset();  // it may hold what filled the memory
+  }
+  return outcome;
+}
+
+Result ItemRunner::run_unguarded(const std::string& item) {
+  if (!executor_) {
+    at::set_num_threads(start_.threads);
+    if (start_.device.starts_with("cuda")) {
+      load_cuda();
+    }
+    executor_ =
+        executor_registry().at(start_.kind)({start_.settings, start_.device, start_.threads, &progress_});
+  }
+  progress_.tick();
+  Result result = executor_->run(item, progress_);
+  if (result.name != item) {
+    throw std::logic_error("executor '" + start_.kind + "' was asked for " + item +
+                           " and returned a result of '" + result.name + "'");
+  }
+  return result;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,117 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include <nlohmann/json.hpp>
+
+#include "core/result.h"
+
+namespace fusegrid {
+
+// Why an attempt of an item left no result.
+struct Failure {
+  // "signal", "exit", "exception", "memory", "stall", "protocol", "lost" (the worker went silent)
+  std::string kind;
+  std::string message;   // one line for people: "signal 11 (SIGSEGV)", "exit code 3", ...
+  std::string log_tail;  // end of what the executor printed during the item
+
+  // An exception speaks of the item; all else might be the fault of the worker or its machine.
+  bool worker_suspect() const { return kind != "exception"; }
+};
+
+// What a worker needs to know to run items of one campaign.
+struct WorkerSettings {
+  int64_t epoch = 0;  // tells the messages of two campaigns of one program apart
+  std::string executor_kind;
+  nlohmann::json executor_settings;
+  std::string device;
+  int threads = 1;
+  bool inline_executor = false;
+  int64_t stall_timeout_ms = 0;
+  int64_t silence_limit_ms = 0;  // a worker that hears nothing for so long ends itself
+  int64_t memory_limit_bytes = 0;
+  bool core_dumps = false;
+  std::string log_folder;
+};
+
+// Coordinator -> worker. Any message may be lost, late or doubled without harm: tokens number the assignments
+// of one worker, the worker repeats what the coordinator has not recorded, and both ignore what they know.
+struct Begin {
+  WorkerSettings settings;
+};
+struct Run {
+  int64_t token = 0;
+  std::string item;
+  int64_t attempt = 1;
+  int64_t recorded = 0;  // every outcome of this worker up to this token is on disk
+};
+struct Ping {
+  int64_t recorded = 0;
+};
+struct Stop {
+  int64_t epoch = 0;
+};
+using ToWorker = std::variant<Begin, Run, Ping, Stop>;
+
+// Worker -> coordinator.
+struct Hello {
+  int64_t epoch = 0;
+  std::string host;
+  std::string device;  // "cpu: <model>, 2 threads", "gpu 3: <model>"
+  std::string error;   // not empty: this worker has no device to work with
+};
+struct Done {
+  int64_t epoch = 0;
+  int64_t token = 0;
+  std::string item;
+  bool ok = false;
+  Result result;    // if ok
+  Failure failure;  // if not
+};
+struct Pong {
+  int64_t epoch = 0;
+  int64_t seen = 0;  // newest token that has arrived
+};
+struct Bye {
+  int64_t epoch = 0;
+};
+using ToCoordinator = std::variant<Hello, Done, Pong, Bye>;
+
+// Supervisor -> executor process.
+struct ExecutorStart {
+  std::string kind;
+  nlohmann::json settings;
+  std::string device;
+  int threads = 1;
+  int64_t progress_ms = 200;
+};
+struct ExecutorRun {
+  std::string item;
+};
+using ToExecutor = std::variant<ExecutorStart, ExecutorRun>;
+
+// Executor process -> supervisor.
+struct ExecutorProgress {
+  uint64_t count = 0;
+};
+struct ExecutorResult {
+  Result result;
+};
+struct ExecutorFailure {
+  Failure failure;
+};
+using FromExecutor = std::variant<ExecutorProgress, ExecutorResult, ExecutorFailure>;
+
+// CBOR: [index of the variant's alternative, its fields]. Decoding throws DataError on anything else.
+std::string encode(const ToWorker& message);
+std::string encode(const ToCoordinator& message);
+std::string encode(const ToExecutor& message);
+std::string encode(const FromExecutor& message);
+ToWorker decode_to_worker(const std::string& bytes);
+ToCoordinator decode_to_coordinator(const std::string& bytes);
+ToExecutor decode_to_executor(const std::string& bytes);
+FromExecutor decode_from_executor(const std::string& bytes);
+
+}  // namespace fusegrid

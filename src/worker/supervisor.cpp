@@ -1,0 +1,231 @@
+#include "worker/supervisor.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <deque>
+#include <iostream>
+
+#include <signal.h>
+
+#include "core/errors.h"
+#include "worker/device.h"
+#include "worker/protocol.h"
+
+namespace fusegrid {
+namespace {
+
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+constexpr microseconds kShortestWait{20};
+constexpr microseconds kLongestWait{1000};  // how late a message may be seen while an item runs
+constexpr microseconds kIdleWait{50'000};
+constexpr int64_t kNoCampaign = -1;
+
+// Lets the process live through the signals that the coordinator answers for all ranks. A handler instead of
+// SIG_IGN: a child would inherit the latter through exec. Leaves alone what has a handler already: that of the
+// coordinator, where the worker is a thread of its process.
+class IgnoreSignals {
+ public:
+  IgnoreSignals() {
+    struct sigaction action {};
+    action.sa_handler = [](int) {};
+    action.sa_flags = SA_RESTART;
+    for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) {
+      struct sigaction before {};
+      sigaction(signal, nullptr, &before);
+      if (before.sa_handler == SIG_DFL) {
+        sigaction(signal, &action, nullptr);
+        changed_.push_back(signal);
+      }
+    }
+  }
+  ~IgnoreSignals() {
+    for (const int signal : changed_) {
+      ::signal(signal, SIG_DFL);
+    }
+  }
+  IgnoreSignals(const IgnoreSignals&) = delete;
+  IgnoreSignals& operator=(const IgnoreSignals&) = delete;
+
+ private:
+  std::vector<int> changed_;
+};
+
+class Supervisor {
+ public:
+  Supervisor(Transport& transport, const WorkerOptions& options) : transport_(transport), options_(options) {}
+
+  void run() {
+    microseconds wait = kShortestWait;
+    while (!leaving_) {
+      if (const auto message = transport_.receive(running_ ? microseconds(0) : kIdleWait)) {
+        last_heard_ = steady_clock::now();
+        take(decode_to_worker(message->bytes));
+        wait = kShortestWait;
+        continue;  // all that has arrived counts before silence does
+      }
+      if (running_) {
+        if (auto outcome = executor_->wait(wait)) {
+          report(std::move(*outcome));
+        }
+        wait = std::min(2 * wait, kLongestWait);
+      }
+      check_silence();
+    }
+  }
+
+ private:
+  // An outcome that the coordinator has not yet confirmed to be on disk.
+  struct Unrecorded {
+    Done done;
+    int pings = 0;
+  };
+
+  void take(const ToWorker& message) {
+    std::visit([this](const auto& m) { on(m); }, message);
+  }
+
+  void on(const Begin& begin) {
+    if (begin.settings.epoch != settings_.epoch) {
+      end_campaign();
+      settings_ = begin.settings;
+      choose();
+    }
+    send(hello_);
+  }
+
+  void on(const Run& run) {
+    forget_recorded(run.recorded);
+    if (settings_.epoch == kNoCampaign || running_ || run.token <= seen_) {
+      return;  // a repetition
+    }
+    seen_ = run.token;
+    item_ = run.item;
+    if (!executor_) {
+      executor_ = settings_.inline_executor ? inline_executor(handle_) : child_executor(handle_);
+    }
+    executor_->start(run.item);
+    running_ = true;
+  }
+
+  void on(const Ping& ping) {
+    forget_recorded(ping.recorded);
+    if (settings_.epoch == kNoCampaign) {
+      return;
+    }
+    for (Unrecorded& entry : unrecorded_) {
+      if (++entry.pings > 1) {  // sent before the previous ping: it must have got lost
+        send(entry.done);
+      }
+    }
+    send(Pong{settings_.epoch, seen_});
+  }
+
+  void on(const Stop& stop) {
+    const bool for_good = stop.epoch == 0;
+    if (for_good || stop.epoch == settings_.epoch) {
+      end_campaign();
+      leaving_ = for_good;
+    }
+    if (!for_good) {
+      send(Bye{stop.epoch});
+    }
+  }
+
+  void end_campaign() {
+    executor_.reset();
+    running_ = false;
+    seen_ = 0;
+    unrecorded_.clear();
+    settings_ = {};
+    settings_.epoch = kNoCampaign;
+  }
+
+  void choose() {
+    hello_ = {settings_.epoch, transport_.host(), "", ""};
+    DeviceChoice choice;
+    try {
+      choice = choose_device(settings_.device, std::max(0, transport_.local_worker()),
+                             transport_.local_workers(), HostDevices::here());
+    } catch (const Error& error) {
+      hello_.error = "rank " + std::to_string(transport_.rank()) + " on " + hello_.host + ": " + error.what();
+      return;
+    }
+    hello_.device = choice.description;
+    if (settings_.inline_executor && choice.device != "cpu") {
+      setenv("CUDA_VISIBLE_DEVICES", choice.visible_gpus.c_str(), 1);
+    }
+    handle_.start = {settings_.executor_kind, settings_.executor_settings, choice.device, settings_.threads,
+                     std::clamp<int64_t>(settings_.stall_timeout_ms / 5, 20, 200)};
+    handle_.stall_timeout = milliseconds(settings_.stall_timeout_ms);
+    // CUDA reserves address space by the hundreds of gigabytes: a limit would only keep it from starting.
+    const int64_t limit = choice.device == "cpu" ? settings_.memory_limit_bytes : 0;
+    handle_.child = {options_.executable, options_.arguments, settings_.threads, choice.visible_gpus, limit,
+                     settings_.core_dumps};
+    if (!settings_.log_folder.empty()) {
+      handle_.log_file = std::filesystem::path(settings_.log_folder) / log_name();
+    }
+  }
+
+  std::string log_name() const {
+    std::string digits = std::to_string(transport_.rank());
+    digits.insert(0, digits.size() < 4 ? 4 - digits.size() : 0, '0');
+    return "worker-" + digits + ".log";
+  }
+
+  void report(Outcome outcome) {
+    running_ = false;
+    Done done{settings_.epoch, seen_, item_, std::holds_alternative<Result>(outcome), {}, {}};
+    if (done.ok) {
+      done.result = std::move(std::get<Result>(outcome));
+    } else {
+      done.failure = std::move(std::get<Failure>(outcome));
+    }
+    send(done);
+    unrecorded_.push_back({std::move(done), 0});
+  }
+
+  void forget_recorded(int64_t token) {
+    while (!unrecorded_.empty() && unrecorded_.front().done.token <= token) {
+      unrecorded_.pop_front();
+    }
+  }
+
+  void check_silence() {
+    const bool serving =
+        settings_.epoch != kNoCampaign;  // before a campaign the coordinator may plan for long
+    if (serving && steady_clock::now() - last_heard_ > milliseconds(settings_.silence_limit_ms)) {
+      std::cerr << "fusegrid: rank " << transport_.rank() << " has heard nothing from the coordinator for "
+                << settings_.silence_limit_ms / 1000 << " s and ends; the same command continues the run\n";
+      end_campaign();
+      leaving_ = true;
+      transport_.abort(static_cast<int>(ExitCode::kStopped));
+    }
+  }
+
+  void send(const ToCoordinator& message) { transport_.send(0, encode(message)); }
+
+  Transport& transport_;
+  const WorkerOptions& options_;
+  WorkerSettings settings_{
+      .epoch = kNoCampaign, .executor_kind = "", .executor_settings = {}, .device = "", .log_folder = ""};
+  Hello hello_;
+  HandleOptions handle_;
+  std::unique_ptr<ExecutorHandle> executor_;
+  bool running_ = false, leaving_ = false;
+  int64_t seen_ = 0;  // newest token
+  std::string item_;
+  std::deque<Unrecorded> unrecorded_;
+  steady_clock::time_point last_heard_ = steady_clock::now();
+};
+
+}  // namespace
+
+void run_worker(Transport& transport, const WorkerOptions& options) {
+  const IgnoreSignals ignore;
+  Supervisor(transport, options).run();
+}
+
+}  // namespace fusegrid
