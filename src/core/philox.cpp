@@ -1,5 +1,7 @@
 #include "core/philox.h"
 
+#include <cmath>
+#include <numbers>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -48,6 +50,23 @@ at::Tensor uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count) 
     const auto words = philox(key, stream, static_cast<uint64_t>(e / 4));
     for (int64_t word = e % 4; word < 4 && e < begin + count; ++word, ++e) {
       *out++ = static_cast<float>(words[static_cast<size_t>(word)] >> 8) * 0x1p-24F;
+    }
+  }
+  return numbers;
+}
+
+at::Tensor normal(uint64_t key, uint64_t stream, int64_t begin, int64_t count) {
+  at::Tensor numbers = at::empty({count}, at::kFloat);
+  auto* out = numbers.mutable_data_ptr<float>();
+  for (int64_t e = begin; e < begin + count;) {
+    const auto words = philox(key, stream, static_cast<uint64_t>(e / 2));
+    // in (0, 1], so that the logarithm is finite, and [0, 1)
+    const double first = (static_cast<double>(uint64_t{words[0]} << 20 | words[1] >> 12) + 1) * 0x1p-52;
+    const double second = static_cast<double>(words[2]) * 0x1p-32;
+    const double radius = std::sqrt(-2 * std::log(first));
+    const double angle = 2 * std::numbers::pi * second;
+    for (int64_t half = e % 2; half < 2 && e < begin + count; ++half, ++e) {
+      *out++ = static_cast<float>(radius * (half == 0 ? std::cos(angle) : std::sin(angle)));
     }
   }
   return numbers;

@@ -18,6 +18,11 @@ std::array<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t counter);
 // CPU, 24 random bits each. Element e is word e % 4 of counter e / 4.
 at::Tensor uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count);
 
+// Standard normal numbers of the elements [begin, begin + count) of stream `stream`: float32 [count] on the
+// CPU (Box-Muller on the two halves of a counter, computed in float64). Element e is number e % 2 of counter
+// e / 2, so a stream serves either uniform() or normal().
+at::Tensor normal(uint64_t key, uint64_t stream, int64_t begin, int64_t count);
+
 // A 64-bit key from a seed and a purpose ("dare", "shift/gaussian_noise", ...): different purposes never
 // share numbers.
 uint64_t derive_key(uint64_t seed, const std::string& purpose);

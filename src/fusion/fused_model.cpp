@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include <ATen/ops/log.h>
+#include <ATen/ops/softmax.h>
+
 #include "core/errors.h"
 #include "fusion/slice.h"
 
@@ -58,15 +61,28 @@ class ModelPerTask final : public Predictor {
 
 class Ensemble final : public Predictor {
  public:
-  Ensemble(std::vector<Weights> members, CombineFeatures combine)
-      : members_(std::move(members)), combine_(std::move(combine)) {}
+  Ensemble(std::vector<Weights> members, EnsembleLevel level, Combine combine)
+      : members_(std::move(members)), level_(level), combine_(std::move(combine)) {}
   at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
                     const std::optional<std::string>&) const override {
-    std::vector<at::Tensor> features;
+    std::vector<at::Tensor> answers;
     for (const Weights& member : members_) {
-      features.push_back(network.architecture->features(member, pixels));
+      at::Tensor answer = network.architecture->features(member, pixels);
+      if (level_ != EnsembleLevel::kFeatures) {
+        answer = network.logits(answer, head_task);
+      }
+      answers.push_back(level_ == EnsembleLevel::kProbabilities ? at::softmax(answer, 1) : answer);
     }
-    return network.logits(combine_(features), head_task);
+    const at::Tensor combined = combine_(answers);
+    switch (level_) {
+      case EnsembleLevel::kFeatures:
+        return network.logits(combined, head_task);
+      case EnsembleLevel::kLogits:
+        return combined;
+      case EnsembleLevel::kProbabilities:
+        return at::log(combined);
+    }
+    FUSEGRID_ASSERT(false, "unknown level");
   }
   Weights weights() const override {
     Weights all;
@@ -78,7 +94,8 @@ class Ensemble final : public Predictor {
 
  private:
   std::vector<Weights> members_;
-  CombineFeatures combine_;
+  EnsembleLevel level_;
+  Combine combine_;
 };
 
 }  // namespace
@@ -100,12 +117,23 @@ FusedModel model_per_task(std::map<std::string, Weights> weights, double stored_
   return {std::make_shared<ModelPerTask>(std::move(weights)), stored_parameters, {}};
 }
 
-FusedModel ensemble(std::vector<Weights> members, CombineFeatures combine) {
+FusedModel ensemble(std::vector<Weights> members, EnsembleLevel level, Combine combine) {
   double stored = 0;
   for (const Weights& member : members) {
     stored += static_cast<double>(num_parameters(member));
   }
-  return {std::make_shared<Ensemble>(std::move(members), std::move(combine)), stored, {}};
+  return {std::make_shared<Ensemble>(std::move(members), level, std::move(combine)), stored, {}};
+}
+
+EnsembleLevel parse_ensemble_level(const std::string& text) {
+  if (text == "features") {
+    return EnsembleLevel::kFeatures;
+  }
+  if (text == "logits") {
+    return EnsembleLevel::kLogits;
+  }
+  FUSEGRID_ASSERT(text == "probabilities", "ensemble level " + text);
+  return EnsembleLevel::kProbabilities;
 }
 
 }  // namespace fusegrid

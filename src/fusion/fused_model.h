@@ -41,9 +41,15 @@ FusedModel one_model(Weights weights);
 // One model per task; asking for another task throws. `stored_parameters`: see FusedModel (the sum of all
 // models' if the method has no better representation).
 FusedModel model_per_task(std::map<std::string, Weights> weights, double stored_parameters);
-// All members answer; `combine` makes one feature tensor [batch, feature_size] of theirs.
-using CombineFeatures = std::function<at::Tensor(const std::vector<at::Tensor>& features)>;
-FusedModel ensemble(std::vector<Weights> members, CombineFeatures combine);
+// All members answer; `combine` makes one tensor of theirs, at one of three places.
+enum class EnsembleLevel {
+  kFeatures,       // [batch, feature_size] before normalisation and head: what FusionBench's ensembles do
+  kLogits,         // [batch, classes]
+  kProbabilities,  // [batch, classes], softmax of the logits; the ensemble's logits are the logarithm
+};
+using Combine = std::function<at::Tensor(const std::vector<at::Tensor>& answers)>;
+FusedModel ensemble(std::vector<Weights> members, EnsembleLevel level, Combine combine);
+EnsembleLevel parse_ensemble_level(const std::string& text);  // "features", "logits", "probabilities"
 
 int64_t num_parameters(const Weights& weights);
 

@@ -121,9 +121,7 @@ at::Tensor MemoryEngine::field_value(const Slice& slice, const Field& field) {
   const auto whole = cache_.get(models_key_ + "/" + field.key, StatisticsCache::Keep::kMemory, [&] {
     return map_slices(1, [&](const Slice& s) { return std::vector<at::Tensor>{field.value(s)}; }).front();
   });
-  const at::Tensor& tensor = whole->at(slice.name());
-  const bool whole_tensor = slice.count == tensor.numel() && slice.experts.front().dim() == tensor.dim();
-  return whole_tensor ? tensor : tensor.view({-1}).narrow(0, slice.begin, slice.count);
+  return slice.of(*whole);
 }
 
 Weights MemoryEngine::untouched() const {

@@ -11,4 +11,10 @@ at::Tensor Slice::task_vector(size_t expert) const {
   return at::sub(experts[expert], base);
 }
 
+at::Tensor Slice::of(const Weights& whole) const {
+  const at::Tensor& tensor = whole.at(name());
+  const bool own_shape = count == tensor.numel() && experts.front().dim() == tensor.dim();
+  return own_shape ? tensor : tensor.view({-1}).narrow(0, begin, count);
+}
+
 }  // namespace fusegrid

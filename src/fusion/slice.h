@@ -35,6 +35,8 @@ struct Slice {
   const std::string& name() const { return info->name; }
   at::Tensor task_vector(size_t expert) const;
   at::Tensor operator[](const Field& field) const { return field_value(*this, field); }
+  // The block of `whole` (a model-shaped set of tensors, such as a Fisher diagonal) that this slice covers.
+  at::Tensor of(const Weights& whole) const;
 };
 
 // Small enough that the op-by-op arithmetic of a slice stays in cache, large enough to hide the calls; the

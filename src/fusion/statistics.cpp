@@ -7,6 +7,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/exp.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/sqrt.h>
@@ -56,22 +57,22 @@ Weights gram_matrices(const Network& network, const Weights& weights, const at::
   }
   Weights grams;
   std::map<std::string, int64_t> rows;
-  const Tap tap = [&](const std::string& linear, const at::Tensor& x) {
-    const auto key = input_of.find(linear);
-    if (key == input_of.end()) {
-      return;
+  const LinearHook observe = [&](const std::string& linear, const at::Tensor& x, const at::Tensor& weight,
+                                 const at::Tensor& bias) {
+    if (const auto key = input_of.find(linear); key != input_of.end()) {
+      const at::Tensor flat = x.reshape({-1, x.size(-1)}).to(at::kDouble);
+      const at::Tensor gram = at::matmul(flat.t(), flat);
+      const auto [entry, first] = grams.try_emplace(key->second, gram);
+      if (!first) {
+        entry->second.add_(gram);
+      }
+      rows[key->second] += flat.size(0);
     }
-    const at::Tensor flat = x.reshape({-1, x.size(-1)}).to(at::kDouble);
-    const at::Tensor gram = at::matmul(flat.t(), flat);
-    const auto [entry, first] = grams.try_emplace(key->second, gram);
-    if (!first) {
-      entry->second.add_(gram);
-    }
-    rows[key->second] += flat.size(0);
+    return at::linear(x, weight, bias);
   };
   for (int64_t begin = 0; begin < images.size(0); begin += kForwardBatch) {
     const int64_t count = std::min(kForwardBatch, images.size(0) - begin);
-    network.architecture->features(weights, network.pixels(images.narrow(0, begin, count)), tap);
+    network.architecture->features(weights, network.pixels(images.narrow(0, begin, count)), observe);
     tick();
   }
   for (auto& [key, gram] : grams) {

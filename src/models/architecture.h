@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,18 @@ struct LinearLayer {
       input;  // layers that read the same activations (q, k, v) share this key: one Gram serves them all
 };
 
-// Called with the input of each linear layer during a forward pass: x [..., in_features].
-using Tap = std::function<void(const std::string& linear_name, const at::Tensor& x)>;
+// Stands in for the linear layers during a forward pass: y = hook(name, x, weight, bias), x [..., in], y
+// [..., out]. Methods observe inputs with it (Gram matrices) or change what a layer computes (routed low-rank
+// experts).
+using LinearHook = std::function<at::Tensor(const std::string& name, const at::Tensor& x,
+                                            const at::Tensor& weight, const at::Tensor& bias)>;
+
+// A frozen linear map without bias from features to the space of the heads (CLIP's visual projection). It is
+// no parameter: it is never merged, trained or counted; a Network holds it.
+struct Projection {
+  TensorInfo info;        // [embedding size, feature_size()]
+  bool required = false;  // else: applied where the checkpoint holds it
+};
 
 // An architecture: pure functions of (weights, batch), so that autograd can run through merged weights and no
 // module has to be copied. Weights carry HuggingFace parameter names. Every function is const, without hidden
@@ -38,25 +49,28 @@ class Architecture {
   virtual int64_t num_blocks() const = 0;
   virtual int64_t feature_size() const = 0;                // columns of features()
   virtual std::vector<TensorInfo> parameters() const = 0;  // names and shapes of all tensors, sorted by name
+  virtual std::optional<Projection> projection() const = 0;
   virtual std::vector<LinearLayer> linear_layers() const = 0;  // of the blocks, in forward order
   virtual std::string block_prefix(int64_t block) const = 0;   // "vision_model.encoder.layers.3."
   virtual std::string mlp_prefix(int64_t block) const = 0;     // "vision_model.encoder.layers.3.mlp."
 
-  // pixels: float [batch, 3, size, size], normalised. Returns hidden states [batch, tokens, width].
+  // pixels: float [batch, 3, size, size], normalised; cast to the dtype of the weights, in which everything
+  // else is computed. Returns hidden states [batch, tokens, width].
   virtual at::Tensor embed(const Weights& weights, const at::Tensor& pixels) const = 0;
   // x + attention(norm(x)) of one block.
   virtual at::Tensor attention(const Weights& weights, int64_t block, const at::Tensor& x,
-                               const Tap& tap = {}) const = 0;
+                               const LinearHook& hook = {}) const = 0;
   // The normalised input of the block's MLP: what a router sees. [batch, tokens, width]
   virtual at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const = 0;
   // MLP applied to its normalised input, without the residual. Reads only tensors below mlp_prefix(block).
   virtual at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& normed,
-                         const Tap& tap = {}) const = 0;
+                         const LinearHook& hook = {}) const = 0;
   // Hidden states of the last block -> features [batch, feature_size()], not normalised.
   virtual at::Tensor pool(const Weights& weights, const at::Tensor& x) const = 0;
 
-  at::Tensor block(const Weights& weights, int64_t index, const at::Tensor& x, const Tap& tap = {}) const;
-  at::Tensor features(const Weights& weights, const at::Tensor& pixels, const Tap& tap = {}) const;
+  at::Tensor block(const Weights& weights, int64_t index, const at::Tensor& x,
+                   const LinearHook& hook = {}) const;
+  at::Tensor features(const Weights& weights, const at::Tensor& pixels, const LinearHook& hook = {}) const;
 };
 
 // From a HuggingFace config.json (model_type clip_vision_model, or clip with its vision_config).

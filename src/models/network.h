@@ -11,7 +11,7 @@ namespace fusegrid {
 
 // The frozen head of a task: logits = scale * normalise(features) * rows^T.
 struct Head {
-  at::Tensor rows;   // float [classes, feature_size], unit rows ("text embeddings")
+  at::Tensor rows;   // float [classes, embedding size], unit rows ("text embeddings")
   double scale = 1;  // exp(logit_scale)
 };
 
@@ -25,11 +25,16 @@ struct ImageNormalisation {
 struct Network {
   std::shared_ptr<const Architecture> architecture;
   std::map<std::string, Head> heads;  // by task
+  at::Tensor projection;  // [embedding size, feature_size()] or undefined: see Architecture::projection()
   ImageNormalisation normalisation;
   at::Device device = at::kCPU;
 
-  // uint8 [batch, 3, size, size] (any device) -> float pixels on `device`
+  // uint8 [batch, 3, size, size] (any device) -> float pixels on `device`. ConfigError where the size is not
+  // the architecture's.
   at::Tensor pixels(const at::Tensor& images) const;
+  // [batch, feature_size] -> what heads compare with their rows: projected (where there is a projection) and
+  // of unit length. Computed in float32 at least. [batch, embedding size]
+  at::Tensor embeddings(const at::Tensor& features) const;
   // [batch, feature_size] -> [batch, classes]
   at::Tensor logits(const at::Tensor& features, const std::string& task) const;
   const Head& head(const std::string& task) const;  // ConfigError where the zoo has none

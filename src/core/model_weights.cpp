@@ -1,0 +1,31 @@
+#include "core/model_weights.h"
+
+#include <cmath>
+#include <numeric>
+
+#include "core/errors.h"
+
+namespace fusegrid {
+
+std::vector<double> model_weights(const std::string& method, const std::vector<double>& given, bool normalize,
+                                  int64_t models) {
+  std::vector<double> weights = given.empty() ? std::vector<double>(static_cast<size_t>(models), 1.0) : given;
+  if (static_cast<int64_t>(weights.size()) != models) {
+    throw ConfigError("parameter 'weights' of method '" + method +
+                      "' must have one number per expert, but it has " + std::to_string(weights.size()) +
+                      " for " + std::to_string(models) + " experts");
+  }
+  if (normalize) {
+    const double sum = std::accumulate(weights.begin(), weights.end(), 0.0);
+    if (std::abs(sum) < 1e-12) {
+      throw ConfigError("parameter 'weights' of method '" + method +
+                        "' sums to zero and cannot be normalised; change it or set normalize=false");
+    }
+    for (double& weight : weights) {
+      weight /= sum;
+    }
+  }
+  return weights;
+}
+
+}  // namespace fusegrid

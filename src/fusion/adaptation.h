@@ -1,0 +1,67 @@
+// Test-time adaptation: what AdaMerging, WEMoE and their relatives share.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+
+// Endless batches of the unlabelled test inputs of each task: shuffled once per epoch by Philox on (seed,
+// purpose, task).
+class TestStream {
+ public:
+  // Requires Need::kTestInputs. `batch`: images per task and step.
+  TestStream(const FusionInput& in, int64_t batch, const std::string& purpose);
+  // Pixels [tasks * batch, 3, s, s] of the next step, task after task.
+  at::Tensor next();
+  int64_t batch() const { return batch_; }
+
+ private:
+  struct Task {
+    at::Tensor images;  // uint8, on the device
+    uint64_t key = 0;
+    uint64_t epoch = 0;
+    std::vector<int64_t> order;
+    size_t position = 0;
+  };
+  at::Tensor next_of(Task& task);
+
+  const Network& network_;
+  int64_t batch_;
+  std::vector<Task> tasks_;
+};
+
+// sum over tasks of the mean entropy (nats) of the predictions: H = -sum p log p. `features` [tasks * batch,
+// size] are in the order of TestStream. Source: Yang et al., "AdaMerging", ICLR 2024, arXiv:2310.02575,
+// equation 5.
+at::Tensor entropy_loss(const FusionInput& in, const at::Tensor& features, int64_t batch);
+
+struct AdaptationOptions {
+  double init = 0.3;
+  double lr = 1e-3;
+  int64_t steps = 1000;
+  int64_t batch = 16;
+  bool clamp = false;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("init", init, Range{-2, 2}, "initial coefficient of every task vector");
+    v.param("lr", lr, Range{0, 10}, "learning rate of Adam");
+    v.param("steps", steps, Range{0, 1e6}, "steps of Adam");
+    v.param("batch", batch, Range{1, 4096}, "unlabelled test images per task and step");
+    v.param("clamp", clamp, "keep the coefficients in [0, 1]; outside there is no gradient");
+  }
+};
+
+enum class Granularity { kTask, kTensor };  // one coefficient per task, or per task and tensor
+
+// AdaMerging: theta^l = theta_0^l + sum_i lambda_i^l tau_i^l with the lambda that minimise the entropy on the
+// test stream. One forward and one backward pass of all tasks' images per step; dL/dlambda_i^l =
+// <dL/dtheta^l, tau_i^l>.
+FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& options,
+                              Granularity granularity);
+
+}  // namespace fusegrid

@@ -1,0 +1,34 @@
+// Individual: every task is answered by its own expert. Upper reference row; the denominator of normalised
+// scores.
+//
+// Source:  -
+// Differs: nothing.
+// Cost:    none; as many stored models as tasks.
+
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+namespace {
+
+FusedModel fuse(const FusionInput& in, const NoOptions&) {
+  std::map<std::string, Weights> experts;
+  double stored = 0;
+  for (size_t i = 0; i < in.num_experts(); ++i) {
+    stored += static_cast<double>(num_parameters(in.expert(i)));
+    experts.emplace(in.tasks()[i], in.expert(i));
+  }
+  return model_per_task(std::move(experts), stored);
+}
+
+const RegisterMethod<NoOptions> registered{
+    {.name = "individual",
+     .title = "Individual",
+     .paper = "-",
+     .family = Family::kReference,
+     .yields = Yields::kModelPerTask,
+     .needs_task_identity = true},
+    fuse,
+};
+
+}  // namespace
+}  // namespace fusegrid

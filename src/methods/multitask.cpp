@@ -1,0 +1,27 @@
+// Multi-task: one model trained on the labelled data of all tasks together. Reference row, no fusion.
+//
+// Source:  -
+// Differs: trained with the zoo, for as many images of each task as that task's expert saw.
+// Cost:    none here; the training is part of the zoo.
+
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+namespace {
+
+FusedModel fuse(const FusionInput& in, const NoOptions&) {
+  return one_model(in.multitask());
+}
+
+const RegisterMethod<NoOptions> registered{
+    {.name = "multitask",
+     .title = "Multi-task",
+     .paper = "-",
+     .family = Family::kReference,
+     .needs = {Need::kMultitask, Need::kTrainLabels},
+     .min_experts = 0},
+    fuse,
+};
+
+}  // namespace
+}  // namespace fusegrid

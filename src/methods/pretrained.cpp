@@ -1,0 +1,27 @@
+// Pretrained: the base itself, untouched. Lower reference row of every table.
+//
+// Source:  -
+// Differs: nothing.
+// Cost:    none.
+
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+namespace {
+
+FusedModel fuse(const FusionInput& in, const NoOptions&) {
+  return one_model(in.base());
+}
+
+const RegisterMethod<NoOptions> registered{
+    {.name = "pretrained",
+     .title = "Pretrained",
+     .paper = "-",
+     .family = Family::kReference,
+     .needs = {Need::kPretrained},
+     .min_experts = 0},
+    fuse,
+};
+
+}  // namespace
+}  // namespace fusegrid

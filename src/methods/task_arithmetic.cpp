@@ -1,0 +1,41 @@
+// Task arithmetic: add the scaled sum of the task vectors to the base.
+//
+//   theta = theta_0 + scale * sum_i (theta_i - theta_0)
+//
+// Source:  Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023, arXiv:2212.04089.
+// Differs: nothing.
+// Cost:    one pass over N experts; a sweep of scales shares the sum.
+
+#include <ATen/ops/add.h>
+
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+namespace {
+
+struct Options {
+  double scale = 0.3;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("scale", scale, Range{-2, 2}, "multiplier of the summed task vectors; negative: forgetting");
+  }
+};
+
+FusedModel fuse(const FusionInput& in, const Options& options) {
+  const Field sum = in.task_vector_sum();
+  return one_model(
+      in.map_elements([&](const Slice& slice) { return at::add(slice.base, slice[sum], options.scale); }));
+}
+
+const RegisterMethod<Options> registered{
+    {.name = "task_arithmetic",
+     .title = "Task Arithmetic",
+     .paper = "Ilharco et al., ICLR 2023, arXiv:2212.04089",
+     .family = Family::kTaskVector,
+     .needs = {Need::kPretrained}},
+    fuse,
+};
+
+}  // namespace
+}  // namespace fusegrid

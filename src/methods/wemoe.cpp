@@ -1,0 +1,220 @@
+// WEMoE: task arithmetic everywhere but in the MLPs; each MLP mixes the experts' task vectors by a router per
+// input.
+//
+//   g = mean over tokens of router(x_token),  W(x) = W_0 + sum_i g_i tau_i   for weights and biases of fc1
+//   and fc2 router: 0, 1 or 2 layers; its last bias starts at `scale`, so that training starts at task
+//   arithmetic
+//
+// Source:  Tang et al., "Merging Multi-Task Models via Weight-Ensembling Mixture of Experts", ICML 2024,
+// arXiv:2402.00433. Differs: gates are those of each image by default; batch_reduce=true averages them over
+// the evaluation batch as
+//          FusionBench's code does, and then a prediction depends on the other images of its batch. The
+//          products x W(x)^T are summed expert by expert, without building W(x).
+// Cost:    `steps` forward and backward passes of batch images per task; inference computes every MLP N + 1
+// times.
+
+#include <cmath>
+#include <numbers>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/log.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/zeros.h>
+
+#include "core/philox.h"
+#include "core/text.h"
+#include "fusion/adam.h"
+#include "fusion/adaptation.h"
+
+namespace fusegrid {
+namespace {
+
+struct Options {
+  double scale = 0.3;
+  int64_t layers = 2;
+  double lr = 1e-4;
+  int64_t steps = 1000;
+  int64_t batch = 16;
+  bool batch_reduce = false;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("scale", scale, Range{-2, 2}, "task arithmetic outside the MLPs and initial gate inside");
+    v.param("layers", layers, Range{0, 2},
+            "layers of each router (0: gates that do not depend on the input)");
+    v.param("lr", lr, Range{0, 10}, "learning rate of Adam");
+    v.param("steps", steps, Range{0, 1e6}, "steps of Adam");
+    v.param("batch", batch, Range{1, 4096}, "unlabelled test images per task and step");
+    v.param("batch_reduce", batch_reduce, "average the gates over the batch, as FusionBench's code does");
+  }
+};
+
+// Standard normal numbers by Box and Muller from the uniform stream.
+at::Tensor normal(uint64_t key, uint64_t stream, at::IntArrayRef shape) {
+  const int64_t count = c10::multiply_integers(shape);
+  const at::Tensor first = 1.0 - uniform(key, 2 * stream, 0, count);  // in (0, 1]
+  const at::Tensor second = uniform(key, 2 * stream + 1, 0, count);
+  return ((first.log() * -2.0).sqrt() * (second * (2 * std::numbers::pi)).cos()).view(shape);
+}
+
+// Tensors of one block's router: "<block>/router<layer>.weight|bias".
+std::string router_name(int64_t block, int64_t layer, const char* part) {
+  return "router" + std::to_string(block) + "." + std::to_string(layer) + "." + part;
+}
+
+class RoutedModel final : public Predictor {
+ public:
+  RoutedModel(const FusionInput& in, const Options& options) : options_(options), experts_(in.num_experts()) {
+    const Field sum = in.task_vector_sum();
+    merged_ =
+        in.map_elements([&](const Slice& slice) { return at::add(slice.base, slice[sum], options.scale); });
+    const Architecture& architecture = *in.network().architecture;
+    for (int64_t block = 0; block < architecture.num_blocks(); ++block) {
+      add_mlps(in, architecture.mlp_prefix(block));
+      add_router(in, block);
+    }
+  }
+
+  at::Tensor features(const Network& network, const at::Tensor& pixels) const {
+    const Architecture& architecture = *network.architecture;
+    at::Tensor x = architecture.embed(merged_, pixels);
+    for (int64_t block = 0; block < architecture.num_blocks(); ++block) {
+      x = architecture.attention(merged_, block, x);
+      const at::Tensor normed = architecture.mlp_input(merged_, block, x);
+      x = x + routed_mlp(architecture, block, normed);
+    }
+    return architecture.pool(merged_, x);
+  }
+  at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
+                    const std::optional<std::string>&) const override {
+    return network.logits(features(network, pixels), head_task);
+  }
+  Weights weights() const override {
+    Weights all = merged_;
+    for (const Weights* part : {&mlp_base_, &mlp_taus_, &routers_}) {
+      for (const auto& [name, tensor] : *part) {
+        all.insert_or_assign(name, tensor.detach());
+      }
+    }
+    return all;
+  }
+  Weights& routers() { return routers_; }
+
+ private:
+  static std::string tau_name(const std::string& tensor, size_t expert) {
+    return tensor + "/tau" + std::to_string(expert);
+  }
+
+  void add_mlps(const FusionInput& in, const std::string& prefix) {
+    for (const auto& [name, tensor] : in.base()) {
+      if (name.rfind(prefix, 0) == 0) {
+        mlp_base_.emplace(name, tensor);
+        for (size_t i = 0; i < experts_; ++i) {
+          mlp_taus_.emplace(tau_name(name, i), in.expert(i).at(name) - tensor);
+        }
+        merged_.erase(name);  // never read: the routed MLP stands in for it
+      }
+    }
+  }
+
+  void add_router(const FusionInput& in, int64_t block) {
+    const auto options = at::TensorOptions(in.device()).dtype(at::kFloat);
+    const auto gates = static_cast<int64_t>(experts_);
+    const int64_t width = in.network().architecture->feature_size();
+    const uint64_t key = derive_key(in.seed(), "wemoe/router");
+    for (int64_t layer = 0; layer < options_.layers; ++layer) {
+      const bool last = layer + 1 == options_.layers;
+      const int64_t outputs = last ? gates : width;
+      const at::Tensor random = normal(key, static_cast<uint64_t>(block * 2 + layer), {outputs, width});
+      routers_[router_name(block, layer, "weight")] = (random * 0.01).to(in.device());
+      routers_[router_name(block, layer, "bias")] = at::full({outputs}, last ? options_.scale : 0.0, options);
+    }
+    if (options_.layers == 0) {
+      routers_[router_name(block, 0, "bias")] = at::full({gates}, options_.scale, options);
+    }
+  }
+
+  // normed [batch, tokens, width] -> gates [batch, experts]
+  at::Tensor gates(int64_t block, const at::Tensor& normed) const {
+    if (options_.layers == 0) {
+      return routers_.at(router_name(block, 0, "bias")).expand({normed.size(0), -1});
+    }
+    at::Tensor x = normed;
+    for (int64_t layer = 0; layer < options_.layers; ++layer) {
+      x = at::linear(x, routers_.at(router_name(block, layer, "weight")),
+                     routers_.at(router_name(block, layer, "bias")));
+      x = layer + 1 < options_.layers ? at::relu(x) : x;
+    }
+    const at::Tensor per_image = x.mean(1);
+    return options_.batch_reduce ? per_image.mean(0, /*keepdim=*/true).expand_as(per_image) : per_image;
+  }
+
+  at::Tensor routed_mlp(const Architecture& architecture, int64_t block, const at::Tensor& normed) const {
+    const at::Tensor gate = gates(block, normed);
+    const LinearHook mixed = [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight,
+                                 const at::Tensor& bias) {
+      at::Tensor y = at::linear(x, weight, bias);
+      for (size_t i = 0; i < experts_; ++i) {
+        const at::Tensor of_expert = at::linear(x, mlp_taus_.at(tau_name(name + ".weight", i)),
+                                                mlp_taus_.at(tau_name(name + ".bias", i)));
+        y = y + of_expert * gate.select(1, static_cast<int64_t>(i)).view({-1, 1, 1});
+      }
+      return y;
+    };
+    return architecture.mlp(mlp_base_, block, normed, mixed);
+  }
+
+  Options options_;
+  size_t experts_;
+  Weights merged_;    // everything but the MLPs
+  Weights mlp_base_;  // the base's MLPs
+  Weights mlp_taus_;  // the experts' task vectors of them
+  Weights routers_;
+};
+
+void train_routers(const FusionInput& in, const Options& options, RoutedModel& model) {
+  TestStream stream(in, options.batch, "wemoe");
+  std::vector<std::pair<at::Tensor, Adam>> optimizers;
+  for (auto& [name, tensor] : model.routers()) {
+    tensor.requires_grad_(true);
+    optimizers.emplace_back(tensor, Adam(tensor, options.lr));
+  }
+  for (int64_t step = 0; step < options.steps; ++step) {
+    const at::AutoGradMode with_gradients(true);
+    entropy_loss(in, model.features(in.network(), stream.next()), options.batch).backward();
+    for (auto& [tensor, adam] : optimizers) {
+      adam.step(tensor.grad());
+      tensor.mutable_grad().reset();
+    }
+    in.tick();
+  }
+  for (auto& [name, tensor] : model.routers()) {
+    tensor.requires_grad_(false);
+  }
+}
+
+FusedModel fuse(const FusionInput& in, const Options& options) {
+  auto model = std::make_shared<RoutedModel>(in, options);
+  train_routers(in, options, *model);
+  const auto stored = static_cast<double>(num_parameters(model->weights()));
+  return {model, stored, {}};
+}
+
+const RegisterMethod<Options> registered{
+    {.name = "wemoe",
+     .title = "WEMoE",
+     .paper = "Tang et al., ICML 2024, arXiv:2402.00433",
+     .family = Family::kRouting,
+     .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
+     .yields = Yields::kRoutedModel,
+     .random = true,
+     .cost = Cost::kTraining},
+    fuse,
+};
+
+}  // namespace
+}  // namespace fusegrid

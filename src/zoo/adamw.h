@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace fusegrid {
+
+// AdamW (Loshchilov & Hutter, arXiv:1711.05101) on tensors that are updated in place, one fused kernel per
+// step and group, without a wait for the device.
+class AdamW {
+ public:
+  // Tensors of one group share a weight decay. They must be leaves of one device; the optimiser keeps
+  // references to them.
+  AdamW(std::vector<at::Tensor> parameters, double weight_decay, double beta1, double beta2);
+  // gradients: one per parameter, in the same order.
+  void step(const std::vector<at::Tensor>& gradients, double learning_rate);
+
+ private:
+  std::vector<at::Tensor> parameters_, first_moments_, second_moments_, steps_;
+  double weight_decay_, beta1_, beta2_;
+};
+
+// Scales the gradients so that their common 2-norm is at most `limit`; in place, without a wait for the
+// device.
+void clip_gradients(const std::vector<at::Tensor>& gradients, double limit);
+
+// Learning rate of step 0 .. steps-1: linear warm-up over `warmup` steps under a cosine that ends at zero.
+double learning_rate_at(int64_t step, int64_t steps, double highest, int64_t warmup);
+
+}  // namespace fusegrid

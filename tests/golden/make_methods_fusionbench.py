@@ -1,0 +1,679 @@
+"""Golden values of the fusion methods, made by calling fusion-bench 0.2.33.
+
+Run: python make_methods_fusionbench.py [OUTPUT_FOLDER]   (default: methods/ beside this file)
+
+The default dtype of torch is set to float64, so that constants which the
+originals create without a dtype (scales, coefficients, ratios) are float64 too.
+Models are real `transformers` CLIPVisionModel objects in an in-memory
+BaseModelPool; nothing of a method is written again here, except where a
+function's name ends in `_by_definition`.
+"""
+
+import os
+import sys
+
+import numpy as np
+import torch
+from omegaconf import DictConfig
+from torch import nn
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from fusion_bench import BaseModelPool
+from fusion_bench.method.adamerging import entropy_loss as entropy_loss_module
+from fusion_bench.method.adamerging.layer_wise_adamerging import (
+    LayerWiseAdaMergingAlgorithm,
+)
+from fusion_bench.method.adamerging.task_wise_adamerging import (
+    TaskWiseAdaMergingAlgorithm,
+)
+from fusion_bench.method.dare.task_arithmetic import DareTaskArithmetic
+from fusion_bench.method.emr_merging.emr_merging import EMRMerging
+from fusion_bench.method.emr_merging.utils import emr_merge
+from fusion_bench.method.fisher_merging import fisher_merging as fisher_module
+from fusion_bench.method.isotropic_merging.iso import IsotropicMergingInCommonSubspace
+from fusion_bench.method.magmax.magmax import MagMaxAlgorithm
+from fusion_bench.method.regmean import regmean as regmean_module
+from fusion_bench.method.simple_average import SimpleAverageAlgorithm
+from fusion_bench.method.slerp.slerp import SlerpMergeAlgorithm
+from fusion_bench.method.task_arithmetic.task_arithmetic import (
+    TaskArithmeticAlgorithm,
+)
+from fusion_bench.method.task_singular_vector.TSVM import TaskSingularVectorMerging
+from fusion_bench.method.ties_merging import ties_merging_utils
+from fusion_bench.method.ties_merging.ties_merging import TiesMergingAlgorithm
+from fusion_bench.method.weighted_average.weighted_average import (
+    WeightedAverageAlgorithm,
+)
+from fusion_bench.models.we_moe import WeightEnsemblingMoE
+from fusion_bench.models.wrappers.ensemble import (
+    EnsembleModule,
+    MaxModelPredictor,
+    WeightedEnsembleModule,
+)
+from fusion_bench.models.wrappers.layer_wise_fusion import LayerWiseMergedModel
+from fusion_bench.models.wrappers.task_wise_fusion import TaskWiseMergedModel
+from fusion_bench.utils.state_dict_arithmetic import state_dict_sub
+
+import zoo
+from golden_io import canonical, save_golden
+
+PACKAGE = "fusion-bench 0.2.33"
+HERE = os.path.dirname(os.path.abspath(__file__))
+OUT = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "methods")
+MLP = "vision_model.encoder.layers.0.mlp."
+
+
+def rand(generator, *shape, scale=1.0):
+    """Normal float64 numbers that are exact in float32."""
+    return (scale * torch.randn(shape, generator=generator)).float().double()
+
+
+def save(method, case, tensors, options, original, package=PACKAGE, **extra):
+    dtypes = sorted({str(t.dtype).replace("torch.", "") for t in tensors.values()})
+    metadata = dict(
+        method=method,
+        options=canonical(options),
+        original=original,
+        package=package,
+        dtype=";".join(dtypes),
+        **extra,
+    )
+    save_golden(os.path.join(OUT, f"{method}__{case}.safetensors"), tensors, metadata)
+
+
+def vision_model(weights):
+    model = CLIPVisionModel(CLIPVisionConfig(**zoo.CONFIG)).double()
+    model.load_state_dict(weights)
+    return model
+
+
+def pool(base, experts):
+    models = {"_pretrained_": vision_model(base)}
+    for index, expert in enumerate(experts):
+        models[f"expert{index}"] = vision_model(expert)
+    return BaseModelPool(models)
+
+
+def state(model):
+    return {name: value.detach().clone() for name, value in model.state_dict().items()}
+
+
+# --- weights only -----------------------------------------------------------
+
+
+def make_averages(base, experts):
+    merged = SimpleAverageAlgorithm().run(pool(base, experts))
+    save("simple_average", "default", state(merged), {},
+         "fusion_bench.method.simple_average.SimpleAverageAlgorithm.run")
+    weights = [0.1, 0.2, 0.3, 0.6]
+    for normalize in (True, False):
+        merged = WeightedAverageAlgorithm(
+            normalize=normalize, weights=weights, verbose=False
+        ).run(pool(base, experts))
+        save("weighted_average", "normalized" if normalize else "raw", state(merged),
+             dict(normalize=normalize, weights=weights),
+             "fusion_bench.method.weighted_average.weighted_average."
+             "WeightedAverageAlgorithm.run")
+
+
+def make_task_arithmetic(base, experts):
+    merged = TaskArithmeticAlgorithm(scaling_factor=0.3).run(pool(base, experts))
+    save("task_arithmetic", "scale03", state(merged), dict(scale=0.3),
+         "fusion_bench.method.task_arithmetic.TaskArithmeticAlgorithm.run")
+    merged = TaskArithmeticAlgorithm(scaling_factor=-0.5).run(pool(base, experts[:1]))
+    save("task_arithmetic", "negation", state(merged), dict(scale=-0.5, experts=1),
+         "fusion_bench.method.task_arithmetic.TaskArithmeticAlgorithm.run")
+
+
+def make_ties(base, experts):
+    for percent in (20, 50):
+        for merge in ("sum", "mean", "max"):
+            merged = TiesMergingAlgorithm(
+                scaling_factor=0.3, threshold=percent, remove_keys=[], merge_func=merge
+            ).run(pool(base, experts))
+            taus = torch.vstack([
+                ties_merging_utils.state_dict_to_vector(state_dict_sub(e, base))
+                for e in experts
+            ])
+            kept = ties_merging_utils.topk_values_mask(taus, K=percent, return_mask=True)
+            counts = kept[2].sum(dim=1).tolist()
+            save("ties", f"fusionbench_density{percent / 100}_{merge}".replace(".", ""),
+                 state(merged),
+                 dict(density=percent / 100, merge=merge, scale=0.3),
+                 "fusion_bench.method.ties_merging.TiesMergingAlgorithm.run",
+                 dialect="fusion-bench", kept=";".join(map(str, counts)))
+
+
+class RecordedDraws:
+    """Keeps what torch.rand_like returns, so that the drawn masks can be stored."""
+
+    def __enter__(self):
+        self._original, self.draws = torch.rand_like, []
+
+        def recorded(*args, **kwargs):
+            self.draws.append(self._original(*args, **kwargs))
+            return self.draws[-1]
+
+        torch.rand_like = recorded
+        return self
+
+    def __exit__(self, *_):
+        torch.rand_like = self._original
+
+
+def make_dare(base, experts):
+    for sparsity, rescale, scale in ((0.5, True, 0.3), (0.9, True, 1.0), (0.5, False, 0.3)):
+        torch.manual_seed(7)
+        with RecordedDraws() as recorded:
+            merged = DareTaskArithmetic(
+                scaling_factor=scale, sparsity_ratio=sparsity,
+                only_on_linear_weights=False, rescale=rescale,
+            ).run(pool(base, experts))
+        names = [name for name, _ in vision_model(base).named_parameters()]
+        assert len(recorded.draws) == len(names) * len(experts)
+        draws = iter(recorded.draws)
+        tensors = state(merged)
+        for index in range(len(experts)):
+            for name in names:
+                tensors[f"mask/expert{index}/{name}"] = next(draws) > sparsity
+        case = f"fusionbench_drop{sparsity}_{'rescaled' if rescale else 'plain'}"
+        save("dare_linear", case.replace(".", ""), tensors,
+             dict(drop=sparsity, rescale=rescale, scale=scale),
+             "fusion_bench.method.dare.task_arithmetic.DareTaskArithmetic.run",
+             dialect="fusion-bench", rescaling="1/(1-drop)")
+
+
+def make_slerp(base, experts):
+    for case, first, second, t in (
+        ("experts01_t05", "expert0", "expert1", 0.5),
+        ("experts01_t03", "expert0", "expert1", 0.3),
+        ("base_expert0_t03", "base", "expert0", 0.3),
+    ):
+        by_name = {"base": base, "expert0": experts[0], "expert1": experts[1]}
+        models = BaseModelPool({
+            "first": vision_model(by_name[first]), "second": vision_model(by_name[second])
+        })
+        merged = SlerpMergeAlgorithm(t=t).run(models)
+        save("slerp", f"fusionbench_{case}", state(merged),
+             dict(t=t, dot_threshold=0.9995, epsilon=1e-8),
+             "fusion_bench.method.slerp.slerp.SlerpMergeAlgorithm.run",
+             dialect="fusion-bench", first=first, second=second,
+             lerp=";".join(collinear_names(by_name[first], by_name[second])))
+
+
+def collinear_names(first, second):
+    """Which tensors take the linear path; none may be close to the threshold."""
+    names = []
+    for name in sorted(first):
+        a, b = first[name].reshape(-1), second[name].reshape(-1)
+        norms = a.norm() * b.norm()
+        cosine = (a @ b / norms).item() if norms > 1e-12 else 0.0
+        assert abs(abs(cosine) - 0.9995) > 1e-6, (name, cosine)
+        if abs(cosine) > 0.9995:
+            names.append(name)
+    return names
+
+
+# --- EMR --------------------------------------------------------------------
+
+
+def emr_by_definition(base, experts):
+    """EMR as published: per-task ratio of L1 norms over the whole vector.
+
+    Independent numpy computation, for variant B which fusion-bench lacks. The
+    elected sign of a zero sum is -1, as in the original code.
+    """
+    names = sorted(base)
+    taus = np.stack([
+        np.concatenate([(e[n] - base[n]).numpy().ravel() for n in names]) for e in experts
+    ])
+    sign = np.where(taus.sum(axis=0) > 0, 1.0, -1.0)
+    agree = taus * sign > 0
+    unified = sign * np.where(agree, np.abs(taus), 0.0).max(axis=0)
+    norms = np.abs(taus).sum(axis=1)
+    rescalers = norms / np.array([np.abs(unified[m]).sum() for m in agree])
+    return names, unified, agree, rescalers
+
+
+def split(vector, names, like):
+    result, offset = {}, 0
+    for name in names:
+        size = like[name].numel()
+        piece = torch.from_numpy(np.ascontiguousarray(vector[offset:offset + size]))
+        result[name] = piece.reshape(like[name].shape)
+        offset += size
+    return result
+
+
+def make_emr(base, experts):
+    unified, masks, rescalers = emr_merge([state_dict_sub(e, base) for e in experts])
+    tensors = {f"unified/{name}": value for name, value in unified.items()}
+    tensors["rescalers"] = rescalers
+    for name, per_task in masks.items():
+        for index, mask in enumerate(per_task):
+            tensors[f"mask/expert{index}/{name}"] = mask
+    models = EMRMerging().run(pool(base, experts))
+    for index in range(len(experts)):
+        models.set_task(f"expert{index}")
+        for name, value in state(models.backbone).items():
+            tensors[f"expert{index}/{name}"] = value
+    save("emr", "variant_a", tensors, dict(rescaler="tensor_means"),
+         "fusion_bench.method.emr_merging.utils.emr_merge + EMRMerging.run")
+
+    names, vector, agree, ratios = emr_by_definition(base, experts)
+    tensors = {"rescalers": torch.from_numpy(ratios)}
+    for name, value in split(vector, names, base).items():
+        assert torch.equal(value, unified[name] + 0.0), name
+    delta = split(vector * agree[0] * ratios[0], names, base)
+    for name in names:  # one expert is enough: masks and vector are variant A's
+        tensors[f"expert0/{name}"] = base[name] + delta[name]
+    save("emr", "variant_b", tensors, dict(rescaler="l1_ratio"),
+         "emr_by_definition (independent numpy computation of Algorithm 1)",
+         package="numpy " + np.__version__)
+
+
+# --- spectral methods and MagMax ---------------------------------------------
+
+
+def make_others(base, experts):
+    for method, algorithm, options in (
+        ("magmax", MagMaxAlgorithm(scaling_factor=0.5), dict(scale=0.5)),
+        ("iso_c", IsotropicMergingInCommonSubspace(scaling_factor=1.5), dict(scale=1.5)),
+        ("tsv_m", TaskSingularVectorMerging(alpha=0.8), dict(scale=0.8)),
+    ):
+        algorithm._fabric_instance = PlainFabric()
+        merged = algorithm.run(pool(base, experts))
+        save(method, "default", state(merged), options,
+             f"{type(algorithm).__module__}.{type(algorithm).__name__}.run")
+
+
+# --- statistics -------------------------------------------------------------
+
+
+def make_fisher(base, experts):
+    generator = torch.Generator().manual_seed(11)
+    fishers = []
+    for index in range(len(experts)):
+        scale = 10.0 ** (-2 - index)  # very different norms, so normalising matters
+        fishers.append({
+            name: (scale * rand(generator, *value.shape) ** 2).float().double()
+            for name, value in base.items()
+        })
+    # No information anywhere: the floor alone must turn this into an average.
+    for fisher in fishers:
+        fisher["vision_model.post_layernorm.weight"].zero_()
+    save("inputs", "fisher",
+         {f"expert{i}/{n}": v for i, f in enumerate(fishers) for n, v in f.items()}, {},
+         "squared normal numbers, positive", package="torch " + torch.__version__)
+    params = {name: [e[name] for e in experts] for name in base}
+    equal = torch.ones(len(experts)) / len(experts)
+    unequal = torch.tensor([0.4, 0.3, 0.2, 0.1])
+    for case, coefficients, normalize in (
+        ("normalized", equal, True), ("raw", equal, False), ("weighted", unequal, True),
+    ):
+        merged = fisher_module.merging_with_fisher_weights(
+            models_to_merge_param_dict=params,
+            models_to_merge_fisher_weights_list=fishers,
+            fisher_scaling_coefficients=coefficients,
+            normalize_fisher_weight=normalize,
+            minimal_fisher_weight=1e-6,
+        )
+        tensors = dict(merged)
+        tensors["fisher_norms"] = fisher_module.get_models_fisher_norm(params, fishers)
+        save("fisher", case, tensors,
+             dict(normalize=normalize, floor=1e-6, weights=coefficients.tolist()),
+             "fusion_bench.method.fisher_merging.fisher_merging."
+             "merging_with_fisher_weights (and get_models_fisher_norm)",
+             statistics="inputs__fisher")
+
+
+def linear_modules(model):
+    return [n for n, m in model.named_modules() if isinstance(m, nn.Linear)]
+
+
+def make_regmean(base, experts):
+    generator = torch.Generator().manual_seed(13)
+    modules = linear_modules(vision_model(base))
+    grams = []
+    for _ in experts:
+        gram = {}
+        for module in modules:
+            width = base[module + ".weight"].shape[1]
+            x = rand(generator, 3 * width, width) + 0.3
+            gram[module] = (x.T @ x / x.shape[0]).float().double()
+        grams.append(gram)
+    save("inputs", "gram",
+         {f"expert{i}/{n}": v for i, g in enumerate(grams) for n, v in g.items()}, {},
+         "X^T X / rows of normal X", package="torch " + torch.__version__)
+    params = {name: [e[name] for e in experts] for name in base}
+    for ratio in (0.95, 0.6, 0.0):
+        merged = regmean_module.merging_with_regmean_weights(
+            models_to_merge_param_dict=params,
+            models_to_merge_regmean_weights_list=grams,
+            reduce_non_diagonal_ratio=ratio,
+            weight_transpose=True,
+        )
+        save("regmean", f"ratio{ratio}".replace(".", ""), dict(merged),
+             dict(off_diagonal_ratio=ratio),
+             "fusion_bench.method.regmean.regmean.merging_with_regmean_weights",
+             statistics="inputs__gram")
+
+
+class Classifier(nn.Module):
+    """A two-layer classifier whose output looks like a HuggingFace model's."""
+
+    def __init__(self, inputs, hidden, classes):
+        super().__init__()
+        self.fc1 = nn.Linear(inputs, hidden)
+        self.fc2 = nn.Linear(hidden, classes)
+
+    def forward(self, x):
+        class Output:
+            logits = self.fc2(torch.relu(self.fc1(x)))
+        return Output
+
+
+class BatchTrainer:
+    """The three members of a HuggingFace Trainer that the originals use."""
+
+    def __init__(self, batches):
+        self._batches = batches
+        self._train_batch_size = batches.shape[1]
+
+    def get_train_dataloader(self):
+        return [{"x": batch} for batch in self._batches]
+
+    def _prepare_inputs(self, inputs):
+        return inputs
+
+
+def captured(module, name, call):
+    """Runs call() and returns (its result, the keyword arguments module.name got)."""
+    original, seen = getattr(module, name), {}
+
+    def wrapper(**kwargs):
+        seen.update(kwargs)
+        return original(**kwargs)
+
+    setattr(module, name, wrapper)
+    try:
+        return call(), seen
+    finally:
+        setattr(module, name, original)
+
+
+def make_statistics_from_data():
+    """Fisher and RegMean end to end on a small classifier, statistics included."""
+    generator = torch.Generator().manual_seed(17)
+    models, trainers, tensors = [], [], {}
+    for index in range(2):
+        model = Classifier(6, 7, 4)
+        for name, parameter in model.named_parameters():
+            parameter.data = rand(generator, *parameter.shape, scale=0.5)
+            tensors[f"expert{index}/{name}"] = parameter.detach().clone()
+        batches = rand(generator, 3, 5, 6)  # three batches of five rows
+        tensors[f"batches/expert{index}"] = batches
+        models.append(model)
+        trainers.append(BatchTrainer(batches))
+    inputs = dict(tensors)
+    counts = [15, 15]
+
+    merged, seen = captured(
+        fisher_module, "merging_with_fisher_weights",
+        lambda: fisher_module.fisher_merging(models, trainers, [], counts))
+    for index, fisher in enumerate(seen["models_to_merge_fisher_weights_list"]):
+        for name, value in fisher.items():
+            tensors[f"fisher/expert{index}/{name}"] = value
+    tensors.update({f"merged/{n}": v for n, v in merged.items()})
+    save("fisher", "from_batches", tensors,
+         dict(normalize=True, floor=1e-6, examples=15, batch=5, variant="batch_squared"),
+         "fusion_bench.method.fisher_merging.fisher_merging.fisher_merging")
+
+    tensors = inputs
+    merged, seen = captured(
+        regmean_module, "merging_with_regmean_weights",
+        lambda: regmean_module.regmean_merging(models, trainers, [], counts, 0.95))
+    for index, gram in enumerate(seen["models_to_merge_regmean_weights_list"]):
+        for name, value in gram.items():
+            tensors[f"gram/expert{index}/{name}"] = value
+    tensors.update({f"merged/{n}": v for n, v in merged.items()})
+    save("regmean", "from_batches", tensors,
+         dict(off_diagonal_ratio=0.95, examples=15, batch=5),
+         "fusion_bench.method.regmean.regmean.regmean_merging")
+
+
+# --- AdaMerging -------------------------------------------------------------
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc1 = nn.Linear(6, 8)
+        self.fc2 = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.fc2(torch.relu(self.fc1(x)))
+
+
+class PlainFabric:
+    """Stands in for Lightning Fabric on one CPU process: no casts, no moves."""
+
+    device = torch.device("cpu")
+    _loggers = None  # read by the original when the algorithm object is destroyed
+
+    def __init__(self):
+        self.gradients, self.coefficients, self.losses = [], [], []
+
+    def setup(self, module, optimizer):
+        optimizer.register_step_pre_hook(self.before_step)
+        optimizer.register_step_post_hook(self.after_step)
+        self.module = module
+        return module, optimizer
+
+    def before_step(self, *_):
+        self.gradients.append(self.module.merge_weight.grad.clone())
+
+    def after_step(self, *_):
+        self.coefficients.append(self.module.merge_weight.detach().clone())
+
+    def backward(self, loss, retain_graph=False):
+        self.losses.append(loss.detach().clone())
+        loss.backward(retain_graph=retain_graph)
+
+    def log_dict(self, *_, **__):
+        pass
+
+
+class Tasks:
+    model_names = ["task0", "task1", "task2"]
+
+
+def with_given_batches(algorithm_class):
+    """The original algorithm with batches and heads supplied from tensors."""
+
+    class Given(algorithm_class):
+        def get_shuffled_test_loader_iter(self, task):
+            return self.streams[task]
+
+        def compute_logits(self, module, images, task):
+            images = images[0] if isinstance(images, (tuple, list)) else images
+            return module(images) @ self.heads[task].T
+
+    return Given
+
+
+def adamerging_inputs(steps):
+    generator = torch.Generator().manual_seed(19)
+    tensors = {}
+    for model in ["base", "expert0", "expert1", "expert2"]:
+        for name, parameter in Backbone().named_parameters():
+            noise = rand(generator, *parameter.shape, scale=0.4)
+            start = 0 if model == "base" else tensors[f"base/{name}"]
+            tensors[f"{model}/{name}"] = (noise + start).float().double()
+    for index, classes in enumerate((3, 5, 4)):
+        tensors[f"head/task{index}"] = rand(generator, classes, 4)
+        tensors[f"batches/task{index}"] = rand(generator, steps, 4, 6)
+    return tensors
+
+
+def backbone(tensors, name):
+    model = Backbone()
+    model.load_state_dict({
+        key.split("/")[1]: value for key, value in tensors.items()
+        if key.startswith(name + "/")
+    })
+    return model
+
+
+def adamerging_coefficients(layer_wise, spread):
+    shape = (3, 4) if layer_wise else (3,)
+    values = torch.full(shape, 0.3)
+    if spread:  # one below 0 and one above 1, which clamping freezes
+        values.view(-1)[0], values.view(-1)[-1] = -0.05, 1.1
+    return values
+
+
+def run_adamerging(layer_wise, clamp, lr, spread, steps=5):
+    tensors = adamerging_inputs(steps)
+    base_class = LayerWiseAdaMergingAlgorithm if layer_wise else TaskWiseAdaMergingAlgorithm
+    algorithm = with_given_batches(base_class)(
+        DictConfig(dict(optimizer="adam", lr=lr, max_steps=steps)))
+    fabric = PlainFabric()
+    algorithm._fabric = algorithm._fabric_instance = fabric
+    algorithm.modelpool = Tasks
+    algorithm.heads = {t: tensors[f"head/{t}"] for t in Tasks.model_names}
+    algorithm.streams = {
+        t: iter([(batch,) for batch in tensors[f"batches/{t}"]]) for t in Tasks.model_names
+    }
+    initial = adamerging_coefficients(layer_wise, spread)
+    tensors["coefficients/initial"] = initial.clone()
+    models = (backbone(tensors, "base"),
+              [backbone(tensors, f"expert{i}") for i in range(3)])
+    wrapper = LayerWiseMergedModel if layer_wise else TaskWiseMergedModel
+    module = wrapper(initial.clone(), *models, clamp_weights=clamp)
+    algorithm.test_time_adaptation(module)
+    tensors["gradients"] = torch.stack(fabric.gradients)
+    tensors["coefficients"] = torch.stack(fabric.coefficients)
+    tensors["losses"] = torch.stack(fabric.losses).reshape(steps, 3)
+    for name, value in module.merge_and_unload().state_dict().items():
+        tensors[f"merged/{name}"] = value.detach().clone()
+    return tensors
+
+
+def make_adamerging():
+    for case, layer_wise, clamp, lr, spread in (
+        ("layer_wise", True, False, 1e-3, False),
+        ("layer_wise_clamped", True, True, 0.05, True),
+        ("task_wise", False, False, 1e-3, False),
+        ("task_wise_clamped", False, True, 0.05, True),
+    ):
+        tensors = run_adamerging(layer_wise, clamp, lr, spread)
+        name = "LayerWise" if layer_wise else "TaskWise"
+        save("adamerging", case, tensors,
+             dict(granularity="tensor" if layer_wise else "task", clamp=clamp, lr=lr,
+                  steps=5, entropy_epsilon=1e-8),
+             f"fusion_bench.method.adamerging.{name}AdaMergingAlgorithm."
+             f"test_time_adaptation with {name}MergedModel",
+             tensor_order=";".join(n for n, _ in Backbone().named_parameters()))
+
+
+def make_entropy():
+    generator = torch.Generator().manual_seed(23)
+    logits = rand(generator, 6, 5, scale=3.0)
+    logits[0] = torch.tensor([200.0, 0.0, -200.0, 0.0, 0.0])  # one class, log(0 + eps)
+    logits[1] = 1.0  # uniform
+    logits.requires_grad_(True)
+    loss = entropy_loss_module.entropy_loss(logits)
+    loss.backward()
+    save("adamerging", "entropy", dict(logits=logits, loss=loss, gradient=logits.grad),
+         dict(entropy_epsilon=1e-8),
+         "fusion_bench.method.adamerging.entropy_loss.entropy_loss")
+
+
+# --- ensembles and routed models --------------------------------------------
+
+
+class Given(nn.Module):
+    def __init__(self, value):
+        super().__init__()
+        self.value = value
+
+    def forward(self):
+        return self.value
+
+
+def make_ensembles():
+    generator = torch.Generator().manual_seed(29)
+    features = [rand(generator, 5, 6) for _ in range(4)]
+    inputs = {f"features/expert{i}": f for i, f in enumerate(features)}
+    members = [Given(f) for f in features]
+    prefix = "fusion_bench.models.wrappers.ensemble."
+    save("ensemble", "simple", {**inputs, "output": EnsembleModule(members)()}, {},
+         prefix + "EnsembleModule")
+    weights = [0.1, 0.2, 0.3, 0.6]
+    for normalize in (True, False):
+        module = WeightedEnsembleModule(members, weights, normalize=normalize)
+        save("ensemble", "weighted_" + ("normalized" if normalize else "raw"),
+             {**inputs, "output": module()}, dict(normalize=normalize, weights=weights),
+             prefix + "WeightedEnsembleModule")
+    save("ensemble", "max", {**inputs, "output": MaxModelPredictor(members)()}, {},
+         prefix + "MaxModelPredictor")
+
+
+def wemoe_module(base, experts, depth, batch_reduce, generator):
+    mlps = [vision_model(m).vision_model.encoder.layers[0].mlp for m in [base, *experts]]
+    module = WeightEnsemblingMoE(
+        hidden_size=zoo.CONFIG["hidden_size"], base_model=mlps[0],
+        expert_models=mlps[1:], init_lambda=0.3, batch_first=True,
+        router_hidden_layers=depth, batch_reduce=batch_reduce,
+    )
+    for parameter in module.gate.parameters():
+        parameter.data = rand(generator, *parameter.shape, scale=0.5)
+    return module
+
+
+def make_wemoe(base, experts):
+    for depth, reduce in ((2, True), (2, False), (1, True), (1, False), (0, True)):
+        generator = torch.Generator().manual_seed(31)
+        module = wemoe_module(base, experts, depth, reduce, generator)
+        hidden = rand(generator, 3, 5, zoo.CONFIG["hidden_size"])
+        probe = rand(generator, 3, 5, zoo.CONFIG["hidden_size"])
+        output = module(hidden)
+        (output * probe).sum().backward()
+        tensors = dict(hidden_states=hidden, probe=probe, output=output)
+        for name, parameter in module.gate.named_parameters():
+            tensors[f"router/{name}"] = parameter
+            tensors[f"router_gradient/{name}"] = parameter.grad
+        gate = module.gate(hidden)
+        tensors["coefficients"] = gate if depth == 0 else gate.mean(dim=1)
+        save("wemoe", f"router{depth}_{'batch' if reduce else 'sample'}", tensors,
+             dict(router_layers=depth, batch_reduce=reduce, module=MLP.rstrip(".")),
+             "fusion_bench.models.we_moe.WeightEnsemblingMoE.forward",
+             gradient="d sum(output * probe) / d router")
+
+
+def main():
+    torch.set_default_dtype(torch.float64)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    base, experts = zoo.make_zoo()
+    save_golden(os.path.join(OUT, "inputs.safetensors"), zoo.as_inputs(base, experts),
+                dict(made_by="zoo.py", dtype="float64"))
+    make_averages(base, experts)
+    make_task_arithmetic(base, experts)
+    make_ties(base, experts)
+    make_dare(base, experts)
+    make_slerp(base, experts)
+    make_emr(base, experts)
+    make_others(base, experts)
+    make_fisher(base, experts)
+    make_regmean(base, experts)
+    make_statistics_from_data()
+    make_adamerging()
+    make_entropy()
+    make_ensembles()
+    make_wemoe(base, experts)
+
+
+if __name__ == "__main__":
+    main()
