@@ -8,11 +8,11 @@ namespace fusegrid {
 ExitCode run_job(Invocation& in);
 ExitCode print_cells(Invocation& in);
 ExitCode print_status(Invocation& in);
-ExitCode verify(Invocation& in);
-ExitCode report(Invocation& in);
-ExitCode list(Invocation& in);
-ExitCode describe(Invocation& in);
+ExitCode verify_folder(Invocation& in);
+ExitCode print_report(Invocation& in);
+ExitCode print_list(Invocation& in);
+ExitCode print_description(Invocation& in);
 ExitCode write_docs(Invocation& in);
-ExitCode zoo(Invocation& in);
+ExitCode manage_zoos(Invocation& in);
 
 }  // namespace fusegrid

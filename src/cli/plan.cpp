@@ -1,6 +1,7 @@
 #include "cli/plan.h"
 
 #include "cli/print.h"
+#include "coordinator/rerun_hint.h"
 #include "core/digest.h"
 #include "store/result_store.h"
 
@@ -41,7 +42,7 @@ std::string rerun_line(const std::string& job_file, const std::filesystem::path&
   if (results.lexically_normal() != default_results(job_file).lexically_normal()) {
     line += " --results " + shell_quoted(results.string());
   }
-  return line + " --retry-failed --only " + shell_quoted("^" + regex_escaped(cell) + "$");
+  return line + " " + rerun_hint(cell);
 }
 
 }  // namespace fusegrid

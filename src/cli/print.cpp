@@ -108,17 +108,6 @@ std::string shell_quoted(const std::string& text) {
   return quoted + "'";
 }
 
-std::string regex_escaped(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (std::string(R"(\^$.|?*+()[]{})").find(c) != std::string::npos) {
-      escaped += '\\';
-    }
-    escaped += c;
-  }
-  return escaped;
-}
-
 std::string wrap(const std::string& text, size_t width) {
   std::string wrapped;
   for (const auto& paragraph : split(text, '\n')) {

@@ -20,10 +20,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-std::string duration_text(double seconds);           // "0.4 s", "12 s", "3 min 5 s", "2 h 4 min"
-std::string bytes_text(int64_t bytes);               // "832 B", "1.2 MiB", "3.4 GiB"
-std::string shell_quoted(const std::string& text);   // safe in a POSIX shell; plain words stay plain
-std::string regex_escaped(const std::string& text);  // finds exactly `text` as an ECMAScript expression
+std::string duration_text(double seconds);          // "0.4 s", "12 s", "3 min 5 s", "2 h 4 min"
+std::string bytes_text(int64_t bytes);              // "832 B", "1.2 MiB", "3.4 GiB"
+std::string shell_quoted(const std::string& text);  // safe in a POSIX shell; plain words stay plain
 // Breaks paragraphs (separated by newlines) into lines of at most `width` characters.
 std::string wrap(const std::string& text, size_t width);
 // "<n> <noun>" with an s where it is due.

@@ -6,7 +6,7 @@
 
 namespace fusegrid {
 
-ExitCode report(Invocation& in) {
+ExitCode print_report(Invocation& in) {
   Options options(
       "report",
       "Prints the leaderboard of a results folder and writes it there as leaderboard.md, .csv and .tex. "

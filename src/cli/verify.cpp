@@ -6,7 +6,7 @@
 
 namespace fusegrid {
 
-ExitCode verify(Invocation& in) {
+ExitCode verify_folder(Invocation& in) {
   Options options(
       "verify",
       "Checks the journal and the published results.h5 of a folder against each other and prints the "
