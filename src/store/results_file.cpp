@@ -295,49 +295,58 @@ void compare_results_files(const ResultsFile& expected, const ResultsFile& actua
   compare(expected.provenance, actual.provenance, where, "/provenance");
 }
 
+namespace {
+
+// Calls `add` with each row and the result that it belongs to.
+template <typename Add>
+void for_rows(const Table& table, std::map<std::string, Result>& results, const Add& add) {
+  for (size_t row = 0; row < table.num_rows(); ++row) {
+    const auto owner = results.find(table.text(row, "cell"));
+    if (owner == results.end()) {
+      throw DataError("/cells has no row of '" + table.text(row, "cell") + "'");
+    }
+    add(table, row, owner->second);
+  }
+}
+
+// What row `row` of an index selects from `data`; the index was checked when it was read.
+template <typename T>
+std::vector<T> part_of(const std::vector<T>& data, const Table& index, size_t row) {
+  const auto begin = data.begin() + static_cast<int64_t>(index.unsigned_integer(row, "offset"));
+  return {begin, begin + static_cast<int64_t>(index.unsigned_integer(row, "count"))};
+}
+
+}  // namespace
+
 std::vector<Result> results_of(const ResultsFile& content) {
   std::map<std::string, Result> results;
   for (size_t r = 0; r < content.cells.num_rows(); ++r) {
+    const auto& t = content.cells;
     Result result;
-    result.name = content.cells.text(r, "cell");
-    result.status = parse_status(content.cells.text(r, "status"));
-    result.reason = content.cells.text(r, "reason");
-    result.attempts = content.cells.integer(r, "attempts");
-    result.worker = content.cells.text(r, "worker");
+    result.name = t.text(r, "cell");
+    result.status = parse_status(t.text(r, "status"));
+    result.reason = t.text(r, "reason");
+    result.attempts = t.integer(r, "attempts");
+    result.worker = t.text(r, "worker");
     results[result.name] = std::move(result);
   }
-  const auto owner = [&](const Table& table, size_t row) -> Result& {
-    const auto found = results.find(table.text(row, "cell"));
-    if (found == results.end()) {
-      throw DataError("/cells has no row of '" + table.text(row, "cell") + "'");
-    }
-    return found->second;
-  };
-  for (size_t r = 0; r < content.metrics.num_rows(); ++r) {
-    const auto& t = content.metrics;
-    owner(t, r).metrics.push_back(
+  for_rows(content.metrics, results, [](const Table& t, size_t r, Result& result) {
+    result.metrics.push_back(
         {t.text(r, "metric"), t.text(r, "split"), t.real(r, "value"), t.integer(r, "count")});
-  }
-  for (size_t r = 0; r < content.logs.num_rows(); ++r) {
-    owner(content.logs, r).log_tail = content.logs.text(r, "log_tail");
-  }
-  for (size_t r = 0; r < content.timings.num_rows(); ++r) {
-    owner(content.timings, r).timings[content.timings.text(r, "phase")] = content.timings.real(r, "seconds");
-  }
-  const auto part = [](const auto& data, const Table& index, size_t row) {
-    const auto begin = data.begin() + static_cast<int64_t>(index.unsigned_integer(row, "offset"));
-    return std::pair(begin, begin + static_cast<int64_t>(index.unsigned_integer(row, "count")));
-  };
-  for (size_t r = 0; r < content.facts_index.num_rows(); ++r) {
-    const auto [begin, end] = part(content.facts_text, content.facts_index, r);
-    owner(content.facts_index, r).facts[content.facts_index.text(r, "key")] = std::string(begin, end);
-  }
-  for (size_t r = 0; r < content.outcomes_index.num_rows(); ++r) {
-    const auto [begin, end] = part(content.predictions, content.outcomes_index, r);
-    const auto [first, last] = part(content.correct, content.outcomes_index, r);
-    owner(content.outcomes_index, r)
-        .outcomes.push_back({content.outcomes_index.text(r, "split"), {begin, end}, {first, last}});
-  }
+  });
+  for_rows(content.logs, results,
+           [](const Table& t, size_t r, Result& result) { result.log_tail = t.text(r, "log_tail"); });
+  for_rows(content.timings, results, [](const Table& t, size_t r, Result& result) {
+    result.timings[t.text(r, "phase")] = t.real(r, "seconds");
+  });
+  for_rows(content.facts_index, results, [&](const Table& t, size_t r, Result& result) {
+    const auto bytes = part_of(content.facts_text, t, r);
+    result.facts[t.text(r, "key")] = std::string(bytes.begin(), bytes.end());
+  });
+  for_rows(content.outcomes_index, results, [&](const Table& t, size_t r, Result& result) {
+    result.outcomes.push_back(
+        {t.text(r, "split"), part_of(content.predictions, t, r), part_of(content.correct, t, r)});
+  });
   std::vector<Result> sorted;
   for (auto& [name, result] : results) {
     sorted.push_back(std::move(result));
