@@ -19,16 +19,20 @@ std::vector<TensorInfo> tensor_infos(const Weights& weights) {
   return infos;
 }
 
+void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor) {
+  hash.update(name);
+  hash.update(std::string(1, '\0') + at::toString(tensor.scalar_type()));
+  for (const int64_t size : tensor.sizes()) {
+    hash.update(&size, sizeof size);
+  }
+  const at::Tensor bytes = tensor.detach().cpu().contiguous();
+  hash.update(bytes.const_data_ptr(), static_cast<size_t>(bytes.nbytes()));
+}
+
 std::string digest(const Weights& weights) {
   Sha256 hash;
   for (const auto& [name, tensor] : weights) {
-    hash.update(name);
-    hash.update(std::string(1, '\0') + at::toString(tensor.scalar_type()));
-    for (const int64_t size : tensor.sizes()) {
-      hash.update(&size, sizeof size);
-    }
-    const at::Tensor bytes = tensor.detach().cpu().contiguous();
-    hash.update(bytes.const_data_ptr(), static_cast<size_t>(bytes.nbytes()));
+    add_to_digest(hash, name, tensor);
   }
   return hash.hex();
 }

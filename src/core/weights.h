@@ -9,6 +9,8 @@
 
 namespace fusegrid {
 
+class Sha256;
+
 // Named tensors of one model, sorted by name: the one order that every pass, digest and reduction follows.
 using Weights = std::map<std::string, at::Tensor>;
 
@@ -27,6 +29,8 @@ std::vector<TensorInfo> tensor_infos(const Weights& weights);
 // Hexadecimal SHA-256 over names, dtypes, shapes and bytes of all tensors, in name order (device: any; copied
 // to host).
 std::string digest(const Weights& weights);
+// One step of it, for tensors that come one at a time; in name order.
+void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor);
 
 Weights to_device(const Weights& weights, at::Device device);
 

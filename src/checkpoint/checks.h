@@ -1,0 +1,30 @@
+// What must hold before checkpoints are fused.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/weights.h"
+
+namespace fusegrid {
+
+// Throws ConfigError, which lists the first differences, where the tensors of an expert do not have the
+// names, shapes and dtypes of its base. `base_name` and `expert_name` are for the message.
+void compare_layouts(const std::vector<TensorInfo>& base, const std::vector<TensorInfo>& expert,
+                     const std::string& base_name, const std::string& expert_name);
+
+// An element that is NaN or infinite.
+struct NonFinite {
+  std::string tensor;
+  int64_t index = 0;  // in C order
+  std::string value;  // "nan", "inf", "-inf"; "not finite" of complex tensors
+};
+// The first one, in order of name and index; whole-number tensors have none. CPU tensors.
+std::optional<NonFinite> find_non_finite(const Weights& weights);
+
+// Throws DataError, which names the first such element, where `weights` of checkpoint `name` have one.
+void check_finite(const Weights& weights, const std::string& name);
+
+}  // namespace fusegrid

@@ -1,0 +1,134 @@
+#include "checkpoint/contained_folder.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+
+#include "checkpoint/json_scanner.h"
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int kMaxDepth = 64;
+
+bool is_alphanumeric(char c) {
+  return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
+}
+
+bool is_below(const std::filesystem::path& path, const std::filesystem::path& root) {
+  return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
+}
+
+// Rejects what nlohmann::json lets pass: keys that occur twice (the last would win) and deep nesting (a small
+// file would take much memory).
+class StrictKeys {
+ public:
+  explicit StrictKeys(std::string file) : file_(std::move(file)) {}
+
+  bool operator()(int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
+    using Event = nlohmann::json::parse_event_t;
+    if (depth > kMaxDepth) {
+      throw DataError("'" + file_ + "' must nest at most " + std::to_string(kMaxDepth) +
+                      " levels deep, but nests deeper");
+    }
+    if (event == Event::object_start) {
+      keys_.emplace_back();
+    } else if (event == Event::object_end) {
+      keys_.pop_back();
+    } else if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {
+      throw DataError("'" + file_ + "' must have each key once, but has " +
+                      printable(parsed.get<std::string>()) + " twice");
+    }
+    return true;
+  }
+
+ private:
+  std::string file_;
+  std::vector<std::set<std::string>> keys_;  // of the objects that are open
+};
+
+}  // namespace
+
+bool is_file_name(const std::string& name) {
+  return !name.empty() && name.size() <= 255 && is_alphanumeric(name[0]) &&
+         std::all_of(name.begin(), name.end(),
+                     [](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
+}
+
+ContainedFolder::ContainedFolder(std::filesystem::path path, bool allow_symlinks)
+    : path_(std::move(path)), allow_symlinks_(allow_symlinks) {
+  std::error_code error;
+  root_ = std::filesystem::canonical(path_, error);
+  if (error || !std::filesystem::is_directory(root_, error)) {
+    throw ConfigError("a checkpoint must be a folder in the layout of HuggingFace, but '" + path_.string() +
+                      "' is no folder");
+  }
+  if (root_.parent_path().filename() == "snapshots") {
+    root_ = root_.parent_path().parent_path();
+  }
+}
+
+bool ContainedFolder::contains(const std::string& name) const {
+  std::error_code error;
+  return std::filesystem::exists(std::filesystem::symlink_status(path_ / name, error));
+}
+
+PosixFile ContainedFolder::open(const std::string& name) const {
+  const std::filesystem::path file = path_ / name;
+  if (!is_file_name(name)) {
+    throw DataError("a file of '" + path_.string() +
+                    "' must be named by letters, digits, '.', '_' and '-', but " + printable(name) +
+                    " is not");
+  }
+  std::filesystem::path target = file;
+  if (allow_symlinks_) {
+    std::error_code error;
+    target = std::filesystem::canonical(file, error);
+    if (error) {
+      throw DataError("'" + file.string() + "' is missing: " + error.message());
+    }
+    if (!is_below(target, root_)) {
+      throw ConfigError("a symbolic link must end in '" + root_.string() + "', but '" + file.string() +
+                        "' leads to '" + target.string() + "'; copy the file instead");
+    }
+  }
+  // O_NONBLOCK: opening a named pipe must not wait for its writer
+  const int fd = ::open(target.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (fd < 0 && errno == ELOOP) {
+    throw ConfigError(
+        "'" + file.string() +
+        "' is a symbolic link, which could lead out of the folder; pass --allow-symlinks if you "
+        "trust it (it must still end inside the folder)");
+  }
+  if (fd < 0 && errno == ENOENT) {
+    throw DataError("'" + file.string() + "' is missing");
+  }
+  if (fd < 0) {
+    throw IoError(system_message("open", file));
+  }
+  return {fd, file};
+}
+
+nlohmann::json ContainedFolder::read_json(const std::string& name, uint64_t max_bytes) const {
+  const PosixFile file = open(name);
+  const std::string where = file.path().string();
+  if (file.size() > max_bytes) {
+    throw DataError("'" + where + "' must have at most " + std::to_string(max_bytes) + " bytes, but it has " +
+                    std::to_string(file.size()));
+  }
+  std::string text(file.size(), '\0');
+  file.read_at(0, text.data(), text.size());
+  try {
+    return nlohmann::json::parse(text, StrictKeys(where));
+  } catch (const nlohmann::json::exception& error) {
+    throw DataError("'" + where + "' must be JSON, but it is not: " + error.what());
+  }
+}
+
+}  // namespace fusegrid

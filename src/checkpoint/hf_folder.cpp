@@ -1,0 +1,257 @@
+#include "checkpoint/hf_folder.h"
+
+#include <algorithm>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "checkpoint/contained_folder.h"
+#include "checkpoint/json_scanner.h"
+#include "checkpoint/posix_file.h"
+#include "checkpoint/safetensors_writer.h"
+#include "core/digest.h"
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr auto kConfig = "config.json";
+constexpr auto kPreprocessor = "preprocessor_config.json";
+constexpr auto kSingle = "model.safetensors";
+constexpr auto kIndex = "model.safetensors.index.json";
+constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
+constexpr size_t kMaxShards = 10'000;
+
+struct Index {
+  std::map<std::string, std::set<std::string>> tensors_of;  // of each shard
+  std::optional<uint64_t> total_bytes;                      // where the index states it
+};
+
+bool is_shard_name(const std::string& name) {
+  return is_file_name(name) && name.ends_with(".safetensors");
+}
+
+Index parse_index(const nlohmann::json& json, const std::string& file) {
+  const auto fail = [&](const std::string& message) { throw DataError("'" + file + "': " + message); };
+  if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {
+    fail("an index must have the object weight_map, but it has none");
+  }
+  Index index;
+  for (const auto& [name, shard] : json["weight_map"].items()) {
+    if (!shard.is_string() || !is_shard_name(shard.get<std::string>())) {
+      fail(
+          "weight_map must name files of the folder that end in .safetensors (letters, digits, '.', '_', "
+          "'-'), "
+          "but for " +
+          printable(name) + " it has " + printable(shard.dump(-1, ' ', true)));
+    }
+    index.tensors_of[shard.get<std::string>()].insert(name);
+  }
+  if (json.contains("metadata") && json["metadata"].is_object() && json["metadata"].contains("total_size")) {
+    const auto& total = json["metadata"]["total_size"];
+    if (!total.is_number_unsigned()) {
+      fail("total_size must be a whole number of bytes, but it is " + printable(total.dump(-1, ' ', true)));
+    }
+    index.total_bytes = total.get<uint64_t>();
+  }
+  return index;
+}
+
+void check_shard(const SafetensorsFile& file, const std::set<std::string>& names) {
+  const auto fail = [&](const std::string& what, const std::string& name) {
+    throw DataError("'" + file.path().string() +
+                    "' must hold exactly the tensors that the index places in it, but it " + what + " " +
+                    printable(name));
+  };
+  for (const auto& tensor : file.tensors()) {
+    if (!names.contains(tensor.name)) {
+      fail("also holds", tensor.name);
+    }
+  }
+  for (const auto& name : names) {
+    if (!file.contains(name)) {
+      fail("lacks", name);
+    }
+  }
+}
+
+std::vector<SafetensorsFile> open_shards(const ContainedFolder& folder) {
+  const std::string where = (folder.path() / kIndex).string();
+  const Index index = parse_index(folder.read_json(kIndex, kMaxIndexBytes), where);
+  if (index.tensors_of.size() > kMaxShards) {
+    throw DataError("'" + where + "' must name at most " + std::to_string(kMaxShards) +
+                    " shards, but it names " + std::to_string(index.tensors_of.size()));
+  }
+  std::vector<SafetensorsFile> files;
+  uint64_t bytes = 0;
+  for (const auto& [shard, names] : index.tensors_of) {
+    const SafetensorsFile& file = files.emplace_back(folder.open(shard));
+    check_shard(file, names);
+    for (const auto& tensor : file.tensors()) {
+      bytes += tensor.end - tensor.begin;
+    }
+  }
+  if (index.total_bytes && *index.total_bytes != bytes) {
+    throw DataError("'" + where + "' must state the bytes of all tensors as total_size, but it states " +
+                    std::to_string(*index.total_bytes) + " and they have " + std::to_string(bytes));
+  }
+  return files;
+}
+
+bool is_pickle(const std::filesystem::path& file) {
+  static const std::set<std::string> kEndings{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
+  return kEndings.contains(file.extension().string());
+}
+
+[[noreturn]] void fail_without_weights(const std::filesystem::path& folder) {
+  std::set<std::string> pickles;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (is_pickle(entry.path())) {
+      pickles.insert(entry.path().filename().string());
+    }
+  }
+  if (pickles.empty()) {
+    throw ConfigError("a checkpoint folder must hold " + std::string(kSingle) + " or " + kIndex + ", but '" +
+                      folder.string() + "' holds neither");
+  }
+  throw ConfigError(
+      "'" + (folder / *pickles.begin()).string() +
+      "' is a pickle file, which can run code when it is loaded and is never read; convert it with "
+      "transformers' model.save_pretrained(folder, safe_serialization=True)");
+}
+
+std::vector<SafetensorsFile> open_files(const ContainedFolder& folder) {
+  const bool single = folder.contains(kSingle);
+  const bool index = folder.contains(kIndex);
+  if (single && index) {
+    throw ConfigError("a checkpoint folder must hold either " + std::string(kSingle) + " or " + kIndex +
+                      ", but '" + folder.path().string() + "' holds both; remove one");
+  }
+  if (index) {
+    return open_shards(folder);
+  }
+  if (!single) {
+    fail_without_weights(folder.path());
+  }
+  std::vector<SafetensorsFile> files;
+  files.emplace_back(folder.open(kSingle));
+  return files;
+}
+
+void write_file(const std::filesystem::path& path, const std::string& content) {
+  PosixFile file = PosixFile::create(path);
+  file.write_at(0, content.data(), content.size());
+  file.sync();
+}
+
+void check_target(const std::filesystem::path& path, const std::map<std::string, std::string>& extra_files) {
+  std::error_code error;
+  if (std::filesystem::exists(path, error) && !std::filesystem::is_empty(path, error)) {
+    throw ConfigError("a checkpoint must be saved to a new folder, but '" + path.string() +
+                      "' exists; remove it or choose another");
+  }
+  for (const auto& [name, content] : extra_files) {
+    if (!is_file_name(name) || name == kConfig || name == kSingle || name == kIndex) {
+      throw ConfigError("an extra file of a checkpoint must have a plain name of its own, but it is '" +
+                        name + "'");
+    }
+  }
+}
+
+}  // namespace
+
+HfFolder::HfFolder(const std::filesystem::path& path, HfFolderOptions options) : path_(path) {
+  const ContainedFolder folder(path, options.allow_symlinks);
+  if (!folder.contains(kConfig)) {
+    throw ConfigError("a checkpoint folder must hold " + std::string(kConfig) + ", but '" + path.string() +
+                      "' does not");
+  }
+  config_ = folder.read_json(kConfig, kMaxConfigBytes);
+  if (folder.contains(kPreprocessor)) {
+    preprocessor_config_ = folder.read_json(kPreprocessor, kMaxConfigBytes);
+  }
+  for (auto& file : open_files(folder)) {
+    add_file(std::move(file));
+  }
+  std::sort(tensors_.begin(), tensors_.end(),
+            [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+}
+
+void HfFolder::add_file(SafetensorsFile file) {
+  files_.push_back(std::make_unique<SafetensorsFile>(std::move(file)));
+  for (const auto& tensor : files_.back()->tensors()) {
+    tensors_.push_back(files_.back()->info(tensor.name));
+    file_of_.emplace(tensor.name, files_.back().get());
+  }
+}
+
+const SafetensorsFile& HfFolder::file_of(const std::string& name) const {
+  const auto it = file_of_.find(name);
+  if (it == file_of_.end()) {
+    throw DataError("'" + path_.string() + "' has no tensor " + printable(name) + "; it has " +
+                    std::to_string(tensors_.size()) + " others");
+  }
+  return *it->second;
+}
+
+const TensorInfo& HfFolder::info(const std::string& name) const {
+  file_of(name);
+  return *std::lower_bound(
+      tensors_.begin(), tensors_.end(), name,
+      [](const TensorInfo& tensor, const std::string& key) { return tensor.name < key; });
+}
+
+at::Tensor HfFolder::read(const std::string& name) const {
+  return file_of(name).read(name);
+}
+
+void HfFolder::read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const {
+  file_of(name).read_range(name, begin, count, destination);
+}
+
+void HfFolder::check_unchanged() const {
+  for (const auto& file : files_) {
+    file->check_unchanged();
+  }
+}
+
+Weights HfFolder::read_all(const std::string& prefix) const {
+  Weights weights;
+  for (const auto& [name, file] : file_of_) {
+    if (name.starts_with(prefix)) {
+      weights.emplace(name, file->read(name));
+    }
+  }
+  return weights;
+}
+
+std::string HfFolder::digest() const {
+  Sha256 hash;
+  for (const auto& [name, file] : file_of_) {
+    add_to_digest(hash, name, file->read(name));
+  }
+  return hash.hex();
+}
+
+void save_hf_folder(const std::filesystem::path& path, const Weights& weights, const nlohmann::json& config,
+                    const std::map<std::string, std::string>& extra_files) {
+  // without a slash at its end, which would put the temporary folder inside
+  const auto target = (std::filesystem::absolute(path) / "").parent_path();
+  check_target(target, extra_files);
+  TemporaryPath temporary(target);
+  std::error_code error;
+  if (!std::filesystem::create_directories(temporary.path(), error)) {
+    throw IoError("cannot create '" + temporary.path().string() + "': " + error.message());
+  }
+  write_file(temporary.path() / kConfig, config.dump(2) + "\n");
+  for (const auto& [name, content] : extra_files) {
+    write_file(temporary.path() / name, content);
+  }
+  // transformers refuses files that do not name the framework
+  write_safetensors(temporary.path() / kSingle, weights, {{"format", "pt"}});
+  sync_folder(temporary.path());
+  temporary.publish();
+}
+
+}  // namespace fusegrid

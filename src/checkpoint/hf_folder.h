@@ -1,0 +1,73 @@
+// Checkpoint folders in the layout of HuggingFace: config.json, then model.safetensors or
+// model.safetensors.index.json with its shards.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/safetensors.h"
+#include "core/weights.h"
+
+namespace fusegrid {
+
+struct HfFolderOptions {
+  bool allow_symlinks =
+      false;  // follow links that end inside the folder or its hub cache (contained_folder.h)
+};
+
+// One folder, open for reading. Files are validated on opening, tensors are read on demand. All const members
+// may be called from several threads at once.
+class HfFolder {
+ public:
+  // Throws ConfigError where the folder is no checkpoint, holds only pickle files or has links that are not
+  // allowed; DataError where a file is damaged or the index and the shards disagree: every tensor must be
+  // named once, and lie in the shard that the index says and in no other.
+  explicit HfFolder(const std::filesystem::path& path, HfFolderOptions options = {});
+
+  const std::filesystem::path& path() const { return path_; }
+  const nlohmann::json& config() const { return config_; }
+  const std::optional<nlohmann::json>& preprocessor_config() const { return preprocessor_config_; }
+
+  const std::vector<TensorInfo>& tensors() const { return tensors_; }  // sorted by name
+  bool contains(const std::string& name) const { return file_of_.contains(name); }
+  // Throws DataError where there is no tensor `name`.
+  const TensorInfo& info(const std::string& name) const;
+
+  // As the members of SafetensorsFile.
+  at::Tensor read(const std::string& name) const;
+  void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const;
+  void check_unchanged() const;
+  // The tensors whose names begin with `prefix` ("vision_model."), under their full names.
+  Weights read_all(const std::string& prefix = "") const;
+
+  // SHA-256 of all tensors: equals digest(read_all()), but holds one tensor at a time.
+  std::string digest() const;
+
+ private:
+  const SafetensorsFile& file_of(const std::string& name) const;
+  void add_file(SafetensorsFile file);
+
+  std::filesystem::path path_;
+  nlohmann::json config_;
+  std::optional<nlohmann::json> preprocessor_config_;
+  std::vector<std::unique_ptr<SafetensorsFile>> files_;
+  std::map<std::string, const SafetensorsFile*> file_of_;
+  std::vector<TensorInfo> tensors_;
+};
+
+// Writes config.json, model.safetensors and `extra_files` (name -> content) to a temporary folder beside
+// `path`, syncs them and renames the folder: `path` is complete or absent. The same arguments, the same
+// bytes. Throws ConfigError where `path` exists and is not empty or a name cannot be written, IoError where
+// writing fails.
+void save_hf_folder(const std::filesystem::path& path, const Weights& weights, const nlohmann::json& config,
+                    const std::map<std::string, std::string>& extra_files = {});
+
+}  // namespace fusegrid
