@@ -235,7 +235,7 @@ void Dispatcher::assign() {
 void Dispatcher::send_run(int rank) {
   Peer& peer = peers_.at(rank);
   peer.flight->sent = Clock::now();
-  send(rank, Run{peer.flight->token, scheduler_.items()[peer.flight->item].name, peer.flight->attempt,
+  send(rank, Assign{peer.flight->token, scheduler_.items()[peer.flight->item].name, peer.flight->attempt,
                  peer.recorded});
 }
 
@@ -343,10 +343,18 @@ void Dispatcher::end_campaign_of_workers() noexcept {
       next_repeat = Clock::now() + kByeRepeat;
     }
     if (const auto message = transport_.receive(kByeRepeat)) {
-      const ToCoordinator decoded = decode_to_coordinator(message->bytes);
-      const auto* bye = std::get_if<Bye>(&decoded);
-      peers_.at(message->peer).bye |= bye != nullptr && bye->epoch == epoch_;
+      take_bye(*message);
     }
+  }
+}
+
+void Dispatcher::take_bye(const Message& message) noexcept {
+  try {
+    const ToCoordinator decoded = decode_to_coordinator(message.bytes);
+    const auto* bye = std::get_if<Bye>(&decoded);
+    peers_.at(message.peer).bye |= bye != nullptr && bye->epoch == epoch_;
+  } catch (const std::exception& error) {
+    std::cerr << "fusegrid: rank " << message.peer << ": " << error.what() << "\n";
   }
 }
 

@@ -67,6 +67,7 @@ class Dispatcher {
   void obey_stop_signal(Time now);
   bool over(Time now) const;
   void end_campaign_of_workers() noexcept;
+  void take_bye(const Message& message) noexcept;
   void print_table();
 
   WorkerSettings worker_settings() const;

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -17,6 +18,7 @@ using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
 constexpr int64_t kLogCapBytes = int64_t{16} << 20;
+constexpr std::chrono::seconds kStartLimit{120};  // loading LibTorch from a busy network file system
 constexpr int kEndPatienceMs = 2000;  // of an executor that has closed its socket or was asked to end
 
 std::string seconds_text(milliseconds time) {
@@ -63,6 +65,8 @@ class ChildExecutor : public ExecutorHandle {
     try {
       if (!child_) {
         child_.emplace(options_.child, log_);
+        answered_ = false;
+        progress_ = 0;
         child_->socket().send(encode(ToExecutor(options_.start)));
       }
       child_->socket().send(encode(ToExecutor(ExecutorRun{item})));
@@ -91,10 +95,11 @@ class ChildExecutor : public ExecutorHandle {
     if (child_->socket().closed()) {
       return finish(describe_end(child_->reap(kEndPatienceMs)));
     }
-    if (steady_clock::now() - last_progress_ > options_.stall_timeout) {
+    const milliseconds limit =
+        answered_ ? options_.stall_timeout : std::max<milliseconds>(options_.stall_timeout, kStartLimit);
+    if (steady_clock::now() - last_progress_ > limit) {
       child_->reap(0);
-      return finish(
-          Failure{"stall", "no progress for " + seconds_text(options_.stall_timeout) + "; killed", ""});
+      return finish(Failure{"stall", "no progress for " + seconds_text(limit) + "; killed", ""});
     }
     return std::nullopt;
   }
@@ -111,10 +116,11 @@ class ChildExecutor : public ExecutorHandle {
 
   std::optional<Outcome> take(FromExecutor message) {
     if (const auto* progress = std::get_if<ExecutorProgress>(&message)) {
-      if (progress->count != progress_) {
+      if (progress->count != progress_ || !answered_) {
         progress_ = progress->count;
         last_progress_ = steady_clock::now();
       }
+      answered_ = true;
       return std::nullopt;
     }
     if (auto* result = std::get_if<ExecutorResult>(&message)) {
@@ -146,6 +152,7 @@ class ChildExecutor : public ExecutorHandle {
   std::optional<ChildProcess> child_;
   std::optional<Failure> early_failure_;
   bool busy_ = false;
+  bool answered_ = false;  // the process has come as far as to its first message
   uint64_t progress_ = 0;
   steady_clock::time_point last_progress_;
 };

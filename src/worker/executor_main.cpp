@@ -96,6 +96,7 @@ void serve(Connection& connection) {
       runner = std::make_unique<ItemRunner>(*start);
       heart = std::make_unique<Heart>(connection, runner->progress(),
                                       std::chrono::milliseconds(start->progress_ms));
+      connection.send(ExecutorProgress{0});  // from now on, standing still is a fault
       continue;
     }
     FUSEGRID_ASSERT(runner != nullptr, "an item came before the settings");

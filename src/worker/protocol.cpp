@@ -12,7 +12,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerSettings, epoch, executor_kind, executo
                                    inline_executor, stall_timeout_ms, silence_limit_ms, memory_limit_bytes,
                                    core_dumps, log_folder)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Begin, settings)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Run, token, item, attempt, recorded)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Assign, token, item, attempt, recorded)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Ping, recorded)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stop, epoch)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Hello, epoch, host, device, error)

@@ -41,7 +41,7 @@ struct WorkerSettings {
 struct Begin {
   WorkerSettings settings;
 };
-struct Run {
+struct Assign {
   int64_t token = 0;
   std::string item;
   int64_t attempt = 1;
@@ -53,7 +53,7 @@ struct Ping {
 struct Stop {
   int64_t epoch = 0;
 };
-using ToWorker = std::variant<Begin, Run, Ping, Stop>;
+using ToWorker = std::variant<Begin, Assign, Ping, Stop>;
 
 // Worker -> coordinator.
 struct Hello {

@@ -24,8 +24,8 @@ constexpr microseconds kIdleWait{50'000};
 constexpr int64_t kNoCampaign = -1;
 
 // Lets the process live through the signals that the coordinator answers for all ranks. A handler instead of
-// SIG_IGN: a child would inherit the latter through exec. Leaves alone what has a handler already: that of the
-// coordinator, where the worker is a thread of its process.
+// SIG_IGN: a child would inherit the latter through exec. Leaves alone what has a handler already: that of
+// the coordinator, where the worker is a thread of its process.
 class IgnoreSignals {
  public:
   IgnoreSignals() {
@@ -96,7 +96,7 @@ class Supervisor {
     send(hello_);
   }
 
-  void on(const Run& run) {
+  void on(const Assign& run) {
     forget_recorded(run.recorded);
     if (settings_.epoch == kNoCampaign || running_ || run.token <= seen_) {
       return;  // a repetition

@@ -1,0 +1,274 @@
+#include "coordinator/campaign.h"
+
+#include <thread>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include "support/fake_store.h"
+#include "support/faulty_executor.h"
+#include "support/faulty_transport.h"
+#include "worker/protocol.h"
+#include "worker/supervisor.h"
+
+namespace fusegrid {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using testing::HasSubstr;
+
+CampaignOptions options() {
+  CampaignOptions o;
+  o.executor_kind = "faulty";
+  o.device = "cpu";
+  o.inline_executor = true;
+  o.quiet = true;
+  o.ping_every = milliseconds(20);
+  o.silence_limit = milliseconds(5000);
+  return o;
+}
+
+std::vector<Item> items(const std::string& deed, int count, const std::string& group = "") {
+  std::vector<Item> all;
+  for (int i = 0; i < count; ++i) {
+    const std::string name = deed + "-" + std::to_string(i);
+    all.push_back({name, group.empty() ? name : group, 1, 0});
+  }
+  return all;
+}
+
+// Worker ranks as threads; `faults` are those of each worker's sending and of the coordinator's.
+class Cluster {
+ public:
+  explicit Cluster(int workers, std::map<int, Faults> faults = {}, uint64_t seed = 1) {
+    auto ends = in_process_transports(workers + 1);
+    for (int rank = 0; rank <= workers; ++rank) {
+      ends_.push_back(std::make_unique<FaultyTransport>(std::move(ends[rank]), faults[rank],
+                                                        seed * 1000 + static_cast<uint64_t>(rank)));
+    }
+    for (int rank = 1; rank <= workers; ++rank) {
+      threads_.emplace_back([this, rank] { run_worker(*ends_[rank]); });
+    }
+  }
+  ~Cluster() {
+    for (int i = 0; i < 200; ++i) {  // it may get lost like any other message
+      stop_workers(*ends_[0]);
+    }
+    ends_[0]->receive(milliseconds(100));  // lets delayed messages go
+    for (auto& thread : threads_) {
+      thread.join();
+    }
+  }
+  Transport& coordinator() { return *ends_[0]; }
+
+ private:
+  std::vector<std::unique_ptr<FaultyTransport>> ends_;
+  std::vector<std::thread> threads_;
+};
+
+void expect_each_recorded_once(const FakeStore& store, const std::vector<Item>& all) {
+  EXPECT_EQ(store.records.size(), all.size());
+  for (const Item& item : all) {
+    const auto found = store.records.find(item.name);
+    EXPECT_EQ(found == store.records.end() ? 0 : found->second, 1) << item.name;
+  }
+  EXPECT_FALSE(store.dirty);
+  EXPECT_FALSE(store.published_dirty);
+}
+
+TEST(Campaign, RunsEverythingOnce) {
+  FakeStore store;
+  Cluster cluster(3);
+  const auto all = items("ok", 200);
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, options());
+
+  EXPECT_EQ(report.valid, 200);
+  EXPECT_EQ(report.exit_code(), ExitCode::kOk);
+  expect_each_recorded_once(store, all);
+  EXPECT_EQ(store.publications, 1);
+  EXPECT_LT(store.flushes, 200);  // shared
+  EXPECT_THAT(store.results().at("ok-0").worker, HasSubstr("cpu"));
+  EXPECT_EQ(store.results().at("ok-0").attempts, 1);
+}
+
+TEST(Campaign, NeedsNoSecondRankAndNoItems) {
+  FakeStore store;
+  const auto alone = in_process_transports(1);
+
+  EXPECT_EQ(run_campaign(*alone[0], store, items("ok", 20), options()).valid, 20);
+  EXPECT_EQ(run_campaign(*alone[0], store, {}, options()).exit_code(), ExitCode::kOk);
+}
+
+TEST(Campaign, ServesOneAfterTheOther) {
+  FakeStore store;
+  Cluster cluster(4);
+
+  EXPECT_EQ(run_campaign(cluster.coordinator(), store, items("ok", 3), options()).valid,
+            3);  // fewer than ranks
+  EXPECT_EQ(run_campaign(cluster.coordinator(), store, items("short", 40), options()).valid, 40);
+}
+
+TEST(Campaign, RetriesElsewhereThenFailsTheItemOnly) {
+  FakeStore store;
+  Cluster cluster(2);
+  auto all = items("ok", 10);
+  all.push_back({"throw-1", "x", 5, 0});
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, options());
+
+  EXPECT_EQ(report.valid, 10);
+  EXPECT_EQ(report.failed, 1);
+  EXPECT_EQ(report.exit_code(), ExitCode::kCellsFailed);
+  ASSERT_EQ(report.failures.size(), 1U);
+  EXPECT_THAT(report.failures[0],
+              testing::AllOf(HasSubstr("throw-1: exception: the model"), HasSubstr("attempt 2 of 2"),
+                             HasSubstr("--only '^throw-1$'")));
+  const Result& failed = store.results().at("throw-1");
+  EXPECT_EQ(failed.status, Status::kFailed);
+  EXPECT_EQ(failed.attempts, 2);
+  expect_each_recorded_once(store, all);
+}
+
+TEST(Campaign, SurvivesExecutorsThatCrash) {
+  FakeStore store;
+  Cluster cluster(2);
+  auto all = items("ok", 20);
+  all.push_back({"segfault-1", "a", 9, 0});
+  all.push_back({"hang-1", "b", 8, 0});
+  all.push_back({"garbage-1", "c", 7, 0});
+  CampaignOptions with_children = options();
+  with_children.inline_executor = false;
+  with_children.stall_timeout = milliseconds(300);
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, with_children);
+
+  EXPECT_EQ(report.valid, 20);
+  EXPECT_EQ(report.failed, 3);
+  EXPECT_EQ(store.results().at("segfault-1").reason, "signal 11 (SIGSEGV)");
+  EXPECT_THAT(store.results().at("hang-1").reason, HasSubstr("no progress"));
+  expect_each_recorded_once(store, all);
+}
+
+class LossyCampaign : public testing::TestWithParam<int> {};
+
+TEST_P(LossyCampaign, RecordsEachResultOnceWhateverMessagesDo) {
+  FakeStore store;
+  const Faults faults{0.1, 0.1, 0.2, milliseconds(30), -1};
+  Cluster cluster(3, {{0, faults}, {1, faults}, {2, faults}, {3, faults}}, static_cast<uint64_t>(GetParam()));
+  const auto all = items("ok", 60);
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, options());
+
+  EXPECT_EQ(report.valid, 60);
+  expect_each_recorded_once(store, all);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, LossyCampaign, testing::Range(0, 6));
+
+TEST(Campaign, GivesTheItemOfADeadWorkerToAnother) {
+  FakeStore store;
+  Cluster cluster(3, {{2, Faults{0, 0, 0, milliseconds(1), 5}}});
+  const auto all = items("short", 60);
+  CampaignOptions impatient = options();
+  impatient.silence_limit = milliseconds(300);
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, impatient);
+
+  EXPECT_EQ(report.valid, 60);
+  expect_each_recorded_once(store, all);
+}
+
+TEST(Campaign, StopsWhereNoWorkerAnswers) {
+  FakeStore store;
+  const Faults dies{0, 0, 0, milliseconds(1), 4};
+  Cluster cluster(2, {{1, dies}, {2, dies}});
+  CampaignOptions impatient = options();
+  impatient.silence_limit = milliseconds(200);
+
+  const auto report = run_campaign(cluster.coordinator(), store, items("short", 60), impatient);
+
+  EXPECT_EQ(report.exit_code(), ExitCode::kStopped);
+  EXPECT_GT(report.not_run, 0);
+  EXPECT_GT(report.valid, 0);
+}
+
+TEST(Campaign, WorkerEndsWhereTheCoordinatorIsSilent) {
+  auto ends = in_process_transports(2);
+  const auto start = steady_clock::now();
+  std::thread worker([&] { run_worker(*ends[1]); });
+
+  WorkerSettings settings;
+  settings.epoch = 1;
+  settings.device = "cpu";
+  settings.silence_limit_ms = 200;
+  ends[0]->send(1, encode(ToWorker(Begin{settings})));
+
+  worker.join();  // without any Stop
+  EXPECT_GE(steady_clock::now() - start, milliseconds(200));
+}
+
+void expect_stop(int signal, const std::string& deed, int64_t at_least) {
+  FakeStore store;
+  Cluster cluster(2);
+  std::thread sender([&] {
+    std::this_thread::sleep_for(milliseconds(400));
+    kill(getpid(), signal);
+  });
+  const auto start = steady_clock::now();
+
+  const auto report = run_campaign(cluster.coordinator(), store, items(deed, 4000), options());
+
+  sender.join();
+  EXPECT_EQ(report.exit_code(), ExitCode::kStopped);
+  EXPECT_GE(report.valid, at_least);
+  EXPECT_EQ(report.valid + report.not_run, 4000);
+  EXPECT_EQ(static_cast<int64_t>(store.results().size()), report.valid);
+  EXPECT_FALSE(store.dirty);
+  EXPECT_EQ(store.publications, report.valid > 0 ? 1 : 0);
+  EXPECT_LT(steady_clock::now() - start, milliseconds(4000));
+}
+
+TEST(Campaign, StopsOnSigterm) {
+  expect_stop(SIGTERM, "short", 1);
+}
+TEST(Campaign, StopsOnSigint) {
+  expect_stop(SIGINT, "short", 1);
+}
+TEST(Campaign, LetsRunningItemsFinishOnSigusr1) {
+  expect_stop(SIGUSR1, "slow", 2);
+}  // they take 1 s
+
+TEST(Campaign, EndsWhereTheDiskIsFull) {
+  FakeStore store;
+  store.room = 5;
+  Cluster cluster(2);
+
+  EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("short", 100), options()), IoError);
+
+  EXPECT_EQ(store.results().size(), 5U);
+}
+
+TEST(Campaign, RefusesBeforeWorkBegins) {
+  FakeStore store;
+  Cluster cluster(1);
+  CampaignOptions wrong = options();
+  wrong.executor_kind = "nul";
+  EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), ConfigError);
+  wrong = options();
+  wrong.max_attempts = 0;
+  EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), ConfigError);
+  EXPECT_THROW(run_campaign(cluster.coordinator(), store, {{"a", "", 1, 0}, {"a", "", 1, 0}}, options()),
+               ConfigError);
+  setenv("CUDA_VISIBLE_DEVICES", "", 1);
+  wrong = options();
+  wrong.device = "cuda";
+  EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), DeviceError);
+  unsetenv("CUDA_VISIBLE_DEVICES");
+  EXPECT_TRUE(store.results().empty());
+}
+
+}  // namespace
+}  // namespace fusegrid

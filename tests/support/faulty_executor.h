@@ -1,0 +1,98 @@
+#pragma once
+
+#include <chrono>
+#include <cstdlib>
+#include <iostream>
+#include <memory>
+#include <new>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "worker/executor.h"
+
+namespace fusegrid {
+
+// Executor kind "faulty": does to itself what the item's name up to the first '-' says.
+class FaultyExecutor : public Executor {
+ public:
+  Result run(const std::string& item, Progress& progress) override {
+    misbehave(item.substr(0, item.find('-')), progress);
+    Result result;
+    result.name = item;
+    result.facts["pid"] = std::to_string(getpid());
+    result.metrics = {{"accuracy", "test", 0.5, 10}};
+    return result;
+  }
+
+ private:
+  static void misbehave(const std::string& deed, Progress& progress) {
+    if (deed == "segfault") {
+      signal(SIGSEGV, SIG_DFL);
+      raise(SIGSEGV);
+    } else if (deed == "abort") {
+      std::cerr << "about to abort" << std::endl;
+      std::abort();
+    } else if (deed == "exit3") {
+      std::_Exit(3);
+    } else if (deed == "throw") {
+      throw std::runtime_error("the model is not to my liking");
+    } else if (deed == "throwint") {
+      throw 42;
+    } else if (deed == "badalloc") {
+      throw std::bad_alloc();
+    } else if (deed == "stopself") {
+      raise(SIGSTOP);
+    } else if (deed == "garbage") {
+      const std::string noise(4096, '\xff');
+      static_cast<void>(!write(3, noise.data(), noise.size()));
+      pause();
+    } else {
+      misbehave_slowly(deed, progress);
+    }
+  }
+
+  static void misbehave_slowly(const std::string& deed, Progress& progress) {
+    if (deed == "hog") {
+      std::vector<std::unique_ptr<char[]>> hoard;
+      for (int i = 0; i < 1024; ++i) {
+        hoard.push_back(std::make_unique_for_overwrite<char[]>(64 << 20));  // of addresses alone: 64 GiB in all
+        progress.tick();
+      }
+    } else if (deed == "hang") {
+      std::this_thread::sleep_for(std::chrono::hours(1));
+    } else if (deed == "slow") {  // makes progress all the time
+      for (int i = 0; i < 20; ++i) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+        progress.tick();
+      }
+    } else if (deed == "print") {
+      for (int i = 0; i < 10 << 10; ++i) {
+        std::cerr << std::string(1023, 'x') << '\n';
+      }
+      std::cerr << "the last line\n";
+      throw std::runtime_error("printed enough");
+    } else if (deed == "roulette") {  // every tenth time the kernel's out-of-memory killer seems to come
+      std::random_device random;
+      if (random() % 10 == 0) {
+        kill(getpid(), SIGKILL);
+      }
+    } else if (deed == "short") {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
+};
+
+inline const bool faulty_executor_registered = [] {
+  executor_registry().add("faulty",
+                          [](const ExecutorContext&) { return std::make_unique<FaultyExecutor>(); });
+  return true;
+}();
+
+}  // namespace fusegrid

@@ -1,0 +1,203 @@
+#include <fstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "support/faulty_executor.h"
+#include "worker/executor_handle.h"
+
+namespace fusegrid {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using testing::HasSubstr;
+
+HandleOptions options(milliseconds stall = milliseconds(20'000)) {
+  HandleOptions o;
+  o.start = {"faulty", nullptr, "cpu", 1, 20};
+  o.stall_timeout = stall;
+  return o;
+}
+
+Outcome run(ExecutorHandle& executor, const std::string& item) {
+  executor.start(item);
+  const auto deadline = steady_clock::now() + std::chrono::seconds(30);
+  while (steady_clock::now() < deadline) {
+    if (auto outcome = executor.wait(milliseconds(1))) {
+      return *outcome;
+    }
+  }
+  return Failure{"test", "no outcome within 30 s", ""};
+}
+
+Failure failure_of(ExecutorHandle& executor, const std::string& item) {
+  const Outcome outcome = run(executor, item);
+  const auto* failure = std::get_if<Failure>(&outcome);
+  return failure ? *failure : Failure{"none", "it succeeded", ""};
+}
+
+// The process that ran `item`; "" where it failed.
+std::string pid_of(ExecutorHandle& executor, const std::string& item = "ok") {
+  const Outcome outcome = run(executor, item);
+  const auto* result = std::get_if<Result>(&outcome);
+  return result ? result->facts.at("pid") : "";
+}
+
+TEST(ChildExecutor, RunsItemsInOneOtherProcess) {
+  const auto executor = child_executor(options());
+
+  const std::string first = pid_of(*executor, "ok-1");
+
+  EXPECT_NE(first, "");
+  EXPECT_NE(first, std::to_string(getpid()));
+  EXPECT_EQ(pid_of(*executor, "ok-2"), first);
+}
+
+struct Deed {
+  std::string item, kind, message;
+  bool new_process;
+};
+
+std::ostream& operator<<(std::ostream& out, const Deed& deed) {
+  return out << deed.item;
+}
+
+class ChildExecutorFaults : public testing::TestWithParam<Deed> {};
+
+TEST_P(ChildExecutorFaults, CostTheAttemptOnly) {
+  HandleOptions limited = options(milliseconds(300));
+  limited.child.memory_limit_bytes = int64_t{24} << 30;  // more than LibTorch maps, less than the hog wants
+  const auto executor = child_executor(limited);
+  const std::string before = pid_of(*executor);
+  ASSERT_NE(before, "");
+
+  const Failure failure = failure_of(*executor, GetParam().item);
+
+  EXPECT_EQ(failure.kind, GetParam().kind) << failure.message;
+  EXPECT_THAT(failure.message, HasSubstr(GetParam().message));
+  const std::string after = pid_of(*executor);
+  EXPECT_NE(after, "");
+  EXPECT_EQ(after != before, GetParam().new_process);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, ChildExecutorFaults,
+                         testing::Values(Deed{"segfault", "signal", "signal 11 (SIGSEGV)", true},
+                                         Deed{"abort", "signal", "signal 6 (SIGABRT)", true},
+                                         Deed{"exit3", "exit", "exit code 3", true},
+                                         Deed{"throw", "exception", "not to my liking", false},
+                                         Deed{"throwint", "exception", "no std::exception", false},
+                                         Deed{"badalloc", "memory", "out of memory", true},
+                                         Deed{"hog", "memory", "out of memory", true},
+                                         Deed{"stopself", "stall", "no progress for 0.3 s", true},
+                                         Deed{"hang", "stall", "no progress for 0.3 s", true},
+                                         Deed{"garbage", "protocol", "nonsense", true},
+                                         Deed{"print", "exception", "printed enough", false}),
+                         [](const auto& deed) { return deed.param.item; });
+
+TEST(ChildExecutor, IsNotKilledForBeingSlow) {
+  const auto executor = child_executor(options(milliseconds(300)));
+
+  EXPECT_NE(pid_of(*executor, "slow"), "");  // takes 1 s
+}
+
+TEST(ChildExecutor, DyingWhileIdleIsNoItemsFault) {
+  const auto executor = child_executor(options());
+  const int first = std::stoi(pid_of(*executor));
+  kill(first, SIGKILL);
+  std::this_thread::sleep_for(milliseconds(50));
+
+  const std::string second = pid_of(*executor);
+
+  EXPECT_NE(second, "");
+  EXPECT_NE(second, std::to_string(first));
+}
+
+TEST(ChildExecutor, TellsTheEndOfTheItemsLog) {
+  const auto executor = child_executor(options());
+  EXPECT_THAT(failure_of(*executor, "print").log_tail, HasSubstr("the last line"));
+  EXPECT_LE(failure_of(*executor, "print").log_tail.size(), 4096U);
+
+  const Failure failure = failure_of(*executor, "abort");
+
+  EXPECT_THAT(failure.log_tail, HasSubstr("about to abort"));
+  EXPECT_THAT(failure.log_tail, testing::Not(HasSubstr("the last line")));
+}
+
+TEST(ChildExecutor, WritesALogFileOfLimitedSize) {
+  HandleOptions with_log = options();
+  with_log.log_file = std::filesystem::path(testing::TempDir()) / ("log-" + std::to_string(getpid()));
+  {
+    const auto executor = child_executor(with_log);
+    failure_of(*executor, "abort");
+    failure_of(*executor, "print");
+    failure_of(*executor, "print");
+  }
+
+  std::ifstream in(with_log.log_file);
+  const std::string text{std::istreambuf_iterator<char>(in), {}};
+  EXPECT_THAT(text.substr(0, 1000), HasSubstr("=== abort\nabout to abort"));
+  EXPECT_THAT(text.substr(text.size() - 200), HasSubstr("nothing more is written"));
+  EXPECT_LT(text.size(), (16U << 20) + 200);
+  EXPECT_GT(text.size(), 15U << 20);
+  std::filesystem::remove(with_log.log_file);
+}
+
+TEST(ChildExecutor, LeavesNoProcessBehind) {
+  std::string pid;
+  {
+    const auto executor = child_executor(options());
+    pid = pid_of(*executor);
+    executor->start("hang");
+    executor->wait(milliseconds(50));
+  }
+
+  EXPECT_EQ(kill(std::stoi(pid), 0), -1);
+  EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);  // no zombie either
+}
+
+TEST(ChildExecutor, FailsTheItemWhereItsProgramIsMissing) {
+  HandleOptions wrong = options();
+  wrong.child.executable = "/nonexistent/program";
+
+  const Failure failure = failure_of(*child_executor(wrong), "ok");
+
+  EXPECT_EQ(failure.kind, "exit");
+  EXPECT_THAT(failure.log_tail, HasSubstr("cannot be started"));
+}
+
+TEST(ChildExecutor, FailsTheItemOfAnUnknownKind) {
+  HandleOptions wrong = options();
+  wrong.start.kind = "fautly";
+
+  EXPECT_THAT(failure_of(*child_executor(wrong), "ok").message, HasSubstr("did you mean 'faulty'?"));
+}
+
+TEST(ExecutorEnvironment, HoldsNothingOfTheLauncher) {
+  ChildOptions child;
+  child.threads = 3;
+  child.visible_gpus = "2";
+
+  const auto entries = executor_environment(
+      {"PATH=/bin", "OMPI_COMM_WORLD_RANK=1", "PMIX_RANK=1", "SLURM_JOB_ID=7", "OMP_NUM_THREADS=64",
+       "CUDA_VISIBLE_DEVICES=0,1,2", "CUDA_DEVICE_ORDER=FASTEST_FIRST", "PRTE_X=1", "PMI_RANK=0"},
+      child);
+
+  EXPECT_THAT(entries, testing::UnorderedElementsAre("PATH=/bin", "OMP_NUM_THREADS=3", "MKL_NUM_THREADS=3",
+                                                     "OPENBLAS_NUM_THREADS=3", "OMP_WAIT_POLICY=passive",
+                                                     "GOMP_SPINCOUNT=0", "CUDA_VISIBLE_DEVICES=2",
+                                                     "CUDA_DEVICE_ORDER=FASTEST_FIRST"));
+}
+
+TEST(InlineExecutor, RunsInThisProcessAndSurvivesExceptions) {
+  const auto executor = inline_executor(options());
+
+  EXPECT_EQ(pid_of(*executor), std::to_string(getpid()));
+  EXPECT_EQ(failure_of(*executor, "throw").kind, "exception");
+  EXPECT_EQ(pid_of(*executor), std::to_string(getpid()));
+}
+
+}  // namespace
+}  // namespace fusegrid
