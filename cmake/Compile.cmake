@@ -36,10 +36,10 @@ foreach(dependency c10 torch_cpu)
   endif()
 endforeach()
 
-# fusegrid_add_library(<folder> [OBJECT] DEPENDS <targets...>): the library of one folder of src/, from all its .cpp files.
+# fusegrid_add_library(<folder> [OBJECT] DEPENDS <targets...>): the library of one folder of src/, from all .cpp files below it.
 function(fusegrid_add_library folder)
   cmake_parse_arguments(ARG "OBJECT" "" "DEPENDS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
   if(NOT sources)
     add_library(fusegrid_${folder} INTERFACE)
     target_link_libraries(fusegrid_${folder} INTERFACE fusegrid_options ${ARG_DEPENDS})

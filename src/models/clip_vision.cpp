@@ -28,6 +28,7 @@ struct Shape {
   Activation activation = Activation::kQuickGelu;
   bool projection_required = false;
 
+  // Patches that do not fit are left out, as the convolution does.
   int64_t tokens() const { return (image / patch) * (image / patch) + 1; }
 };
 
@@ -244,7 +245,7 @@ std::unique_ptr<Architecture> make_clip_vision(const nlohmann::json& config) {
   shape.projection_required = whole;
   reader.require(reader.size("num_channels", 3) == 3, "num_channels", "3");
   reader.require(shape.width % shape.heads == 0, "num_attention_heads", "a divisor of hidden_size");
-  reader.require(shape.image % shape.patch == 0, "patch_size", "a divisor of image_size");
+  reader.require(shape.patch <= shape.image, "patch_size", "at most image_size");
   return std::make_unique<ClipVision>(shape);
 }
 

@@ -1,0 +1,58 @@
+// fusegrid describe: all that the registries know of one method, task, shift or zoo.
+
+#include <algorithm>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/reference.h"
+#include "core/text.h"
+#include "tasks/shift.h"
+
+namespace fusegrid {
+
+ExitCode print_description(Invocation& in) {
+  Options options("describe",
+                  "Describes a method (card, parameters with defaults and ranges), a task, a shift or a zoo.",
+                  {"fusegrid describe ties", "fusegrid describe mnist", "fusegrid describe embedded-small"});
+  options.argument("NAME", "a method, task, shift or zoo");
+  if (!options.parse(in)) {
+    return ExitCode::kOk;
+  }
+  const auto name = options.argument("NAME");
+  if (method_registry().contains(name)) {
+    in.out << method_text(method_registry().at(name));
+    return ExitCode::kOk;
+  }
+  std::vector<std::string> known = method_registry().names();
+  for (const auto& suite_name : suite_registry().names()) {
+    const Suite& suite = suite_registry().at(suite_name);
+    for (const auto& task : suite.tasks) {
+      if (task.name == name) {
+        in.out << task_text(suite, task);
+        return ExitCode::kOk;
+      }
+      known.push_back(task.name);
+    }
+  }
+  if (shift_registry().contains(name)) {
+    const Shift& shift = shift_registry().at(name);
+    in.out << shift.name << "-1 .. " << shift.name << "-5\n\n  " << shift.doc << "\n  " << shift.paper
+           << "\n";
+    return ExitCode::kOk;
+  }
+  const auto zoos = list_zoos();
+  if (std::find(zoos.begin(), zoos.end(), name) != zoos.end() || std::filesystem::exists(name)) {
+    in.out << zoo_text(find_zoo(name));
+    return ExitCode::kOk;
+  }
+  const auto shifts = shift_registry().names();
+  known.insert(known.end(), shifts.begin(), shifts.end());
+  known.insert(known.end(), zoos.begin(), zoos.end());
+  const std::string hint = nearest(name, known);
+  throw ConfigError("there is no method, task, shift or zoo '" + name + "'" +
+                    (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
+                    " 'fusegrid list methods|tasks|shifts|zoos' shows what there is");
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,111 @@
+// fusegrid list: what there is to name in a job file.
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/print.h"
+#include "core/text.h"
+#include "fusion/method.h"
+#include "tasks/shift.h"
+#include "tasks/suite.h"
+#include "zoo/zoo.h"
+
+namespace fusegrid {
+namespace {
+
+std::string first_sentence(const std::string& doc) {
+  return doc.substr(0, doc.find(". "));
+}
+
+Table methods() {
+  Table table({"method", "name", "family", "yields"});
+  for (const auto& name : method_registry().names()) {
+    const auto& card = method_registry().at(name).card;
+    table.add({name, card.title, to_string(card.family), to_string(card.yields)});
+  }
+  return table;
+}
+
+Table tasks() {
+  Table table({"task", "suite", "title", "classes"});
+  for (const auto& name : suite_registry().names()) {
+    for (const auto& task : suite_registry().at(name).tasks) {
+      table.add({task.name, name, task.title, number_text(task.classes)});
+    }
+  }
+  return table;
+}
+
+Table zoos() {
+  Table table({"zoo", "scale", "seeds", "tasks"});
+  for (const auto& name : list_zoos()) {
+    const Zoo zoo = find_zoo(name);
+    std::vector<std::string> seeds;
+    for (const auto& replicate : zoo.replicates) {
+      seeds.push_back(number_text(replicate.seed));
+    }
+    table.add({name, zoo.scale, join(seeds, " "), join(zoo.tasks, " ")});
+  }
+  return table;
+}
+
+Table shifts() {
+  Table table({"shift", "what it does"});
+  table.add({"clean", "nothing"});
+  for (const auto& name : shift_registry().names()) {
+    table.add({name + "-1..5", first_sentence(shift_registry().at(name).doc)});
+  }
+  return table;
+}
+
+// The question that a job answers: its first comment.
+std::string question(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  std::string line;
+  std::getline(stream, line);
+  return line.rfind('#', 0) == 0 ? trim(line.substr(1)) : "";
+}
+
+Table jobs() {
+  Table table({"job file", "question"});
+  std::vector<std::filesystem::path> files;
+  for (const auto& folder : {std::filesystem::path("jobs"), data_folder() / "jobs"}) {
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+      if (entry.path().extension() == ".cfg") {
+        files.push_back(entry.path());
+      }
+    }
+  }
+  std::sort(files.begin(), files.end());
+  for (const auto& file : files) {
+    table.add({file.string(), question(file)});
+  }
+  return table;
+}
+
+}  // namespace
+
+ExitCode print_list(Invocation& in) {
+  Options options("list", "Lists what there is to name in a job file.",
+                  {"fusegrid list methods", "fusegrid list zoos"});
+  options.argument("WHAT", "methods, tasks, zoos, shifts or jobs",
+                   {"methods", "tasks", "zoos", "shifts", "jobs"});
+  if (!options.parse(in)) {
+    return ExitCode::kOk;
+  }
+  const auto what = options.argument("WHAT");
+  const Table table = what == "methods"  ? methods()
+                      : what == "tasks"  ? tasks()
+                      : what == "zoos"   ? zoos()
+                      : what == "shifts" ? shifts()
+                                         : jobs();
+  in.out << table.text();
+  return ExitCode::kOk;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,92 @@
+#include "cli/options.h"
+
+#include <algorithm>
+
+#include <boost/program_options/parsers.hpp>
+#include <boost/program_options/positional_options.hpp>
+#include <boost/program_options/value_semantic.hpp>
+
+#include "cli/print.h"
+#include "core/errors.h"
+#include "core/text.h"
+
+namespace fusegrid {
+
+namespace po = boost::program_options;
+
+Options::Options(std::string name, std::string doc, std::vector<std::string> examples)
+    : name_(std::move(name)), doc_(std::move(doc)), examples_(std::move(examples)) {
+  add()("help,h", "print this and exit");
+}
+
+Options& Options::argument(const std::string& name, const std::string& doc,
+                           const std::vector<std::string>& choices) {
+  arguments_.push_back({name, doc, choices});
+  return *this;
+}
+
+void Options::fail(const std::string& message) const {
+  throw UsageError(message + "; 'fusegrid " + name_ + " --help' tells more");
+}
+
+bool Options::parse(Invocation& in) {
+  po::options_description all;
+  all.add(options_);
+  po::positional_options_description positions;
+  for (const auto& argument : arguments_) {
+    all.add_options()(argument.name.c_str(), po::value<std::string>());
+    positions.add(argument.name.c_str(), 1);
+  }
+  if (std::any_of(in.args.begin(), in.args.end(),
+                  [](const std::string& arg) { return arg == "--help" || arg == "-h"; })) {
+    print_help(in.out);
+    return false;
+  }
+  try {
+    // no guessing: an abbreviated option would change its meaning with the next release
+    const int style = po::command_line_style::default_style & ~po::command_line_style::allow_guessing;
+    po::store(po::command_line_parser(in.args).options(all).positional(positions).style(style).run(),
+              values_);
+    po::notify(values_);
+  } catch (const po::too_many_positional_options_error&) {
+    fail("'fusegrid " + name_ + "' takes " + std::to_string(arguments_.size()) +
+         " argument(s), more were given");
+  } catch (const po::error& error) {
+    fail(error.what());
+  }
+  for (const auto& argument : arguments_) {
+    if (!has(argument.name)) {
+      fail("'fusegrid " + name_ + "' needs " + argument.name + " (" + argument.doc + ")");
+    }
+    const auto& choices = argument.choices;
+    const auto value = this->argument(argument.name);
+    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) {
+      fail(argument.name + " must be one of " + join(choices, ", ") + ", but it is '" + value + "'");
+    }
+  }
+  return true;
+}
+
+void Options::print_help(std::ostream& out) const {
+  out << "Usage: fusegrid " << name_;
+  for (const auto& argument : arguments_) {
+    out << " " << argument.name;
+  }
+  out << " [options]\n\n" << wrap(doc_, 90) << "\n";
+  Table table({"", ""});
+  for (const auto& argument : arguments_) {
+    table.add({"  " + argument.name, argument.doc});
+  }
+  if (!arguments_.empty()) {
+    out << "Arguments:\n" << table.text(false) << "\n";
+  }
+  out << options_ << "\n";
+  if (!examples_.empty()) {
+    out << "Examples:\n";
+    for (const auto& example : examples_) {
+      out << "  " << example << "\n";
+    }
+  }
+}
+
+}  // namespace fusegrid

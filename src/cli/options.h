@@ -1,0 +1,58 @@
+// Command lines of subcommands: Boost.Program_options with positional arguments that are named in messages.
+#pragma once
+
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <boost/program_options/options_description.hpp>
+#include <boost/program_options/variables_map.hpp>
+
+#include "cli/program.h"
+
+namespace fusegrid {
+
+class Options {
+ public:
+  // `name`: "run"; `doc`: what it does, in sentences; `examples`: command lines, one a line
+  Options(std::string name, std::string doc, std::vector<std::string> examples);
+
+  // A positional argument, in order of the calls; `choices` are checked if there are any.
+  Options& argument(const std::string& name, const std::string& doc,
+                    const std::vector<std::string>& choices = {});
+  // Options follow as with Boost: options.add()("quiet", "...").
+  boost::program_options::options_description_easy_init add() { return options_.add_options(); }
+
+  // Reads the arguments. False where --help was asked for and printed. UsageError where they cannot be read,
+  // one is missing or one is too many.
+  bool parse(Invocation& in);
+
+  bool has(const std::string& option) const { return values_.count(option) > 0; }
+  std::string argument(const std::string& name) const { return values_.at(name).as<std::string>(); }
+  template <typename T>
+  T get(const std::string& option) const {
+    return values_.at(option).as<T>();
+  }
+  template <typename T>
+  T get_or(const std::string& option, T fallback) const {
+    return has(option) ? get<T>(option) : fallback;
+  }
+  void print_help(std::ostream& out) const;
+
+ private:
+  struct Argument {
+    std::string name;
+    std::string doc;
+    std::vector<std::string> choices;
+  };
+  [[noreturn]] void fail(const std::string& message) const;
+
+  std::string name_;
+  std::string doc_;
+  std::vector<std::string> examples_;
+  std::vector<Argument> arguments_;
+  boost::program_options::options_description options_{"Options"};
+  boost::program_options::variables_map values_;
+};
+
+}  // namespace fusegrid

@@ -1,0 +1,48 @@
+#include "cli/plan.h"
+
+#include "cli/print.h"
+#include "coordinator/rerun_hint.h"
+#include "core/digest.h"
+#include "store/result_store.h"
+
+namespace fusegrid {
+
+Plan make_plan(const std::filesystem::path& job_file) {
+  Plan plan;
+  plan.job = read_job_file(job_file);
+  plan.zoos = load_zoos(plan.job);
+  plan.cells = expand(plan.job, plan.zoos);
+  for (const auto& [text, zoo] : plan.zoos) {
+    const PackContents contents = pack_contents(zoo);
+    check_data(plan.cells, zoo, contents);
+    plan.sizes.emplace(zoo.name, zoo_size(zoo, contents));
+  }
+  Sha256 sha;
+  for (const auto& cell : plan.cells) {
+    sha.update(cell.name() + "\n");
+  }
+  plan.sha256 = sha.hex();
+  return plan;
+}
+
+std::filesystem::path default_results(const std::filesystem::path& job_file) {
+  return std::filesystem::path("results") / job_file.stem();
+}
+
+std::map<std::string, Result> recorded_results(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "journal")) {
+    return {};
+  }
+  return ResultStore::read(folder)->results();
+}
+
+std::string rerun_line(const std::string& job_file, const std::filesystem::path& results,
+                       const std::string& cell) {
+  std::string line = "fusegrid run " + shell_quoted(job_file);
+  if (results.lexically_normal() != default_results(job_file).lexically_normal()) {
+    line += " --results " + shell_quoted(results.string());
+  }
+  return line + " " + rerun_hint(cell);
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "coordinator/estimate.h"
+#include "coordinator/grid.h"
+#include "coordinator/job_file.h"
+#include "core/cell.h"
+#include "core/result.h"
+
+namespace fusegrid {
+
+// A job file with everything that could be checked: what `run` and `cells` begin with.
+struct Plan {
+  JobSpec job;
+  JobZoos zoos;
+  std::map<std::string, ZooSize> sizes;  // by zoo name
+  std::vector<Cell> cells;               // of the whole job
+  std::string sha256;                    // of the cells' names, one a line: identity of the plan
+};
+// Throws ConfigError on the first mistake of the job.
+Plan make_plan(const std::filesystem::path& job_file);
+
+// results/<stem of the job file>
+std::filesystem::path default_results(const std::filesystem::path& job_file);
+
+// Results of a folder that may not be there yet; reads only.
+std::map<std::string, Result> recorded_results(const std::filesystem::path& folder);
+
+// The command that runs one cell again.
+std::string rerun_line(const std::string& job_file, const std::filesystem::path& results,
+                       const std::string& cell);
+
+}  // namespace fusegrid

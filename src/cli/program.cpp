@@ -1,0 +1,163 @@
+#include "cli/program.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+#include <memory>
+#include <utility>
+
+#include "cli/build_facts.h"
+#include "cli/commands.h"
+#include "cli/print.h"
+#include "cli/provenance.h"
+#include "coordinator/campaign.h"
+#include "core/text.h"
+#include "worker/item_runner.h"
+#include "worker/supervisor.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int kExecutorSocket = 3;  // the supervisor opens it before it starts `fusegrid executor`
+
+ExitCode run_executor(Invocation&) {
+  return static_cast<ExitCode>(executor_main(kExecutorSocket));
+}
+
+void print_help(std::ostream& out) {
+  out << "fusegrid " << build_facts().version << ": benchmarks of deep model fusion\n\n"
+      << "Usage: fusegrid COMMAND [options]\n"
+      << "       mpirun -n RANKS fusegrid run JOB     (rank 0 coordinates, the others work)\n\n"
+      << "Commands:\n";
+  Table table({"", ""});
+  for (const auto& command : commands()) {
+    if (!command.hidden) {
+      table.add({"  " + command.name, command.summary});
+    }
+  }
+  out << table.text(false) << "\n"
+      << "fusegrid COMMAND --help tells more of one; fusegrid --version names revision and libraries.\n\n"
+      << "Exit codes:\n"
+      << "   0  done\n"
+      << "   1  the command line cannot be read\n"
+      << "   2  a job file, a zoo or a method's parameters are wrong; nothing was started\n"
+      << "   3  the run is complete, but some cells failed or are invalid\n"
+      << "  65  a checkpoint, task pack, journal or results file is damaged\n"
+      << "  69  no usable GPU\n"
+      << "  74  reading or writing failed (disk full, permission, folder in use by another run)\n"
+      << "  75  stopped early on request; the same command continues\n";
+}
+
+ExitCode run_subcommand(const std::vector<std::string>& argv, std::ostream& out, std::ostream& err,
+                        Transport* transport) {
+  const std::string name = argv.size() > 1 ? argv[1] : "";
+  if (name.empty()) {
+    print_help(err);
+    return ExitCode::kUsage;
+  }
+  if (name == "--help" || name == "-h" || name == "help") {
+    print_help(out);
+    return ExitCode::kOk;
+  }
+  if (name == "--version") {
+    out << version_text();
+    return ExitCode::kOk;
+  }
+  std::vector<std::string> known;
+  for (const auto& command : commands()) {
+    if (command.name == name) {
+      Invocation in{.args = {argv.begin() + 2, argv.end()},
+                    .argv = argv,
+                    .out = out,
+                    .err = err,
+                    .transport = transport};
+      return command.run(in);
+    }
+    if (!command.hidden) {
+      known.push_back(command.name);
+    }
+  }
+  const std::string hint = nearest(name, known);
+  throw UsageError("there is no command '" + name + "'" +
+                   (hint.empty() ? "" : "; did you mean '" + hint + "'?") + " Known: " + join(known, ", "));
+}
+
+// This rank's number, from the launcher's environment: known without starting MPI.
+int64_t launcher_rank() {
+  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+    if (const char* value = std::getenv(variable)) {
+      return parse_int(value, variable);
+    }
+  }
+  return 0;
+}
+
+int coordinate_or_work(int argc, char** argv, const std::vector<std::string>& words) {
+  auto transport =
+      launched_by_mpi() ? mpi_transport(&argc, &argv) : std::move(in_process_transports(1).front());
+  if (transport->rank() > 0) {
+    run_worker(*transport);
+    return 0;
+  }
+  const ExitCode code = run_command_line(words, std::cout, std::cerr, transport.get());
+  std::cout.flush();
+  stop_workers(*transport);
+  return static_cast<int>(code);
+}
+
+}  // namespace
+
+const std::vector<Command>& commands() {
+  static const std::vector<Command> commands = {
+      {"run", "run the cells of a job file that have no results yet", run_job},
+      {"cells", "print the names of a job's cells", print_cells},
+      {"status", "count what a results folder holds; show failures", print_status},
+      {"report", "write and print the leaderboard of a results folder", print_report},
+      {"verify", "check journal and published results against each other", verify_folder},
+      {"list", "list methods, tasks, zoos, shifts or jobs", print_list},
+      {"describe", "describe a method, task, zoo or shift", print_description},
+      {"zoo", "build, pretrain, import, show and verify zoos of models", manage_zoos},
+      {"docs", "write docs/methods.md and docs/tasks.md", write_docs},
+      {"executor", "the process of a worker that runs cells", run_executor, true},
+  };
+  return commands;
+}
+
+bool engages_workers(const std::vector<std::string>& args) {
+  if (args.empty()) {
+    return false;
+  }
+  return args[0] == "run" ||
+         (args[0] == "zoo" && args.size() > 1 && (args[1] == "build" || args[1] == "pretrain"));
+}
+
+ExitCode run_command_line(const std::vector<std::string>& argv, std::ostream& out, std::ostream& err,
+                          Transport* transport) {
+  try {
+    return run_subcommand(argv, out, err, transport);
+  } catch (const Error& error) {
+    err << "fusegrid: error: " << error.what() << "\n";
+    return error.code();
+  } catch (const std::filesystem::filesystem_error& error) {
+    err << "fusegrid: error: " << error.what() << "\n";
+    return ExitCode::kIo;
+  } catch (const std::exception& error) {
+    err << "fusegrid: error: unexpected: " << error.what() << "\n";
+    return ExitCode::kIo;
+  }
+}
+
+int program(int argc, char** argv) {
+  const std::vector<std::string> words(argv, argv + argc);
+  if (engages_workers({words.begin() + 1, words.end()})) {
+    return coordinate_or_work(argc, argv, words);
+  }
+  const bool executor = words.size() > 1 && words[1] == "executor";
+  if (!executor && launched_by_mpi() && launcher_rank() > 0) {
+    return 0;  // rank 0 does it alone
+  }
+  return static_cast<int>(run_command_line(words, std::cout, std::cerr, nullptr));
+}
+
+}  // namespace fusegrid

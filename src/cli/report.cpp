@@ -1,0 +1,23 @@
+// fusegrid report: the leaderboard of a results folder.
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "report/leaderboard.h"
+
+namespace fusegrid {
+
+ExitCode print_report(Invocation& in) {
+  Options options(
+      "report",
+      "Prints the leaderboard of a results folder and writes it there as leaderboard.md, .csv and .tex. "
+      "docs/metrics.md defines its columns.",
+      {"fusegrid report results/quickstart"});
+  options.argument("RESULTS", "the results folder");
+  if (!options.parse(in)) {
+    return ExitCode::kOk;
+  }
+  write_report(options.argument("RESULTS"), in.out);
+  return ExitCode::kOk;
+}
+
+}  // namespace fusegrid

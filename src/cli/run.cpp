@@ -1,0 +1,225 @@
+// fusegrid run: runs the cells of a job that have no results yet.
+
+#include <boost/program_options/value_semantic.hpp>
+
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/plan.h"
+#include "cli/print.h"
+#include "cli/provenance.h"
+#include "coordinator/campaign.h"
+#include "core/text.h"
+#include "report/leaderboard.h"
+#include "store/result_store.h"
+
+namespace fusegrid {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr double kBytesPerGb = 1024.0 * 1024 * 1024;
+
+Options run_options() {
+  Options options(
+      "run",
+      "Runs the cells of a job file that have no results yet and prints the leaderboard. The same command "
+      "continues a run that was stopped or killed. Under mpirun, rank 0 coordinates and every other rank is "
+      "a worker; alone, the program works by itself.",
+      {"fusegrid run jobs/quickstart.cfg", "mpirun -n 5 fusegrid run jobs/quickstart.cfg --quiet",
+       "fusegrid run jobs/quickstart.cfg --dry-run",
+       "fusegrid run jobs/quickstart.cfg --only '/ties\\{.*mnist@'",
+       "fusegrid run jobs/quickstart.cfg --retry-failed"});
+  options.argument("JOB", "the job file");
+  options.add()("results", po::value<std::string>()->value_name("DIR"),
+                "results folder (default: results/<name of the job file>)")(
+      "dry-run", "print cells, estimated cost, memory and bytes to read; run and write nothing")(
+      "verbose,v", "with --dry-run: print the name of every cell")(
+      "only", po::value<std::string>()->value_name("REGEX"), "only cells whose name the expression finds")(
+      "retry-failed", "run cells again that failed or were invalid")(
+      "inline", "run cells in the ranks' own processes (debuggers, sanitizers): a crash ends the run")(
+      "device", po::value<std::string>()->value_name("KIND"), "auto, cpu or cuda; overrides the job file")(
+      "threads", po::value<int>()->value_name("N"), "CPU threads of a worker; overrides the job file")(
+      "max-attempts", po::value<int>()->value_name("N"), "attempts of a cell; overrides the job file")(
+      "quiet,q", "no progress");
+  return options;
+}
+
+int at_least_one(const Options& options, const std::string& name, int64_t fallback) {
+  const int value = options.get_or<int>(name, static_cast<int>(fallback));
+  if (value < 1) {
+    throw UsageError("--" + name + " must be at least 1, but it is " + std::to_string(value));
+  }
+  return value;
+}
+
+CampaignOptions campaign_options(const Options& options, const Plan& plan,
+                                 const std::filesystem::path& results) {
+  const JobSpec& job = plan.job;
+  CampaignOptions campaign;
+  campaign.executor_kind = "grid";
+  campaign.memory_limit_bytes = static_cast<int64_t>(job.memory_limit_gb.value_or(0) * kBytesPerGb);
+  campaign.executor_settings =
+      grid_settings(job, plan.zoos, results / "statistics", campaign.memory_limit_bytes);
+  campaign.max_attempts =
+      at_least_one(options, "max-attempts", job.max_attempts.value_or(campaign.max_attempts));
+  campaign.threads = at_least_one(options, "threads", job.threads.value_or(campaign.threads));
+  campaign.device = options.get_or<std::string>("device", job.device.value_or(campaign.device));
+  if (campaign.device != "auto" && campaign.device != "cpu" && campaign.device != "cuda") {
+    throw UsageError("--device must be auto, cpu or cuda, but it is '" + campaign.device + "'");
+  }
+  if (job.stall_timeout_s) {
+    campaign.stall_timeout = std::chrono::seconds(*job.stall_timeout_s);
+  }
+  campaign.inline_executor = options.has("inline");
+  campaign.quiet = options.has("quiet");
+  campaign.log_folder = results / "logs";
+  return campaign;
+}
+
+RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& campaign) {
+  nlohmann::json provenance = launch_provenance(in.argv, *in.transport);
+  provenance["job"] = plan.job.file.string();
+  provenance["cells"] = plan.cells.size();
+  provenance["device"] = campaign.device;
+  provenance["threads"] = campaign.threads;
+  provenance["inline"] = campaign.inline_executor;
+  for (const auto& [text, zoo] : plan.zoos) {
+    auto& entry = provenance["zoos"][zoo.name];
+    entry = {{"folder", zoo.folder.string()}, {"pack", zoo.pack.string()}, {"pack_sha256", zoo.pack_sha256}};
+    for (const auto& replicate : zoo.replicates) {
+      entry["digests"][number_text(replicate.seed)] = replicate.digests;
+    }
+  }
+  return {.kind = "grid", .plan_sha256 = plan.sha256, .provenance = std::move(provenance)};
+}
+
+bool failed_or_invalid(const Result& result) {
+  return result.status != Status::kValid;
+}
+
+// The cells without a result, and with `retry_failed` those whose result is worth nothing.
+std::vector<Cell> cells_to_run(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded,
+                               bool retry_failed) {
+  std::vector<Cell> left;
+  for (const auto& cell : cells) {
+    const auto found = recorded.find(cell.name());
+    if (found == recorded.end() || (retry_failed && failed_or_invalid(found->second))) {
+      left.push_back(cell);
+    }
+  }
+  return left;
+}
+
+void print_totals(std::ostream& out, const JobTotals& totals, int workers) {
+  Table table({"method", "merges", "cells", "recorded", "estimated"});
+  const auto add = [&](const std::string& name, const MethodTotals& row) {
+    table.add({name, number_text(row.merges), number_text(row.cells), number_text(row.recorded),
+               duration_text(row.cost_s)});
+  };
+  for (const auto& [method, row] : totals.methods) {
+    add(method, row);
+  }
+  add("all", totals.all);
+  out << table.text() << "\nestimated time     " << duration_text(totals.all.cost_s / workers) << " on "
+      << count_text(workers, "worker") << "\nmemory per worker  " << bytes_text(totals.worker_memory_bytes)
+      << "\nto read            " << bytes_text(totals.read_bytes)
+      << " (models and task packs, once per worker)\n";
+}
+
+ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
+                 const std::filesystem::path& results) {
+  auto recorded = recorded_results(results);
+  CostModel model;
+  learn(model, recorded);
+  const Estimator estimator(plan.sizes, model);
+  const auto left = cells_to_run(cells, recorded, options.has("retry-failed"));
+  for (const auto& cell : left) {
+    recorded.erase(cell.name());
+  }
+  if (options.has("verbose")) {
+    for (const auto& cell : left) {
+      in.out << cell.name() << "\n";
+    }
+    in.out << "\n";
+  }
+  print_totals(in.out, totals(cells, recorded, plan.zoos, plan.sizes, estimator),
+               std::max(1, in.transport->size() - 1));
+  in.out << "dry run: " << count_text(static_cast<int64_t>(left.size()), "cell") << " to run into "
+         << results.string() << ", nothing was started\n";
+  return ExitCode::kOk;
+}
+
+// Failed and invalid cells of this job in the folder, each with the command that runs it again.
+int64_t print_failures(std::ostream& err, const std::vector<Cell>& cells,
+                       const std::map<std::string, Result>& results, const JobSpec& job,
+                       const std::filesystem::path& folder) {
+  int64_t failures = 0;
+  for (const auto& cell : cells) {
+    const auto found = results.find(cell.name());
+    if (found != results.end() && failed_or_invalid(found->second)) {
+      ++failures;
+      err << to_string(found->second.status) << ": " << cell.name() << ": " << found->second.reason
+          << "\n  again: " << rerun_line(job.file.string(), folder, cell.name()) << "\n";
+    }
+  }
+  return failures;
+}
+
+ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
+                   const std::filesystem::path& results) {
+  const CampaignOptions campaign = campaign_options(options, plan, results);
+  auto store = ResultStore::open(results, run_info(in, plan, campaign));
+  std::filesystem::create_directories(results / "logs");
+  std::filesystem::create_directories(results / "statistics");
+  if (store->runs().size() > 1 && store->runs()[store->runs().size() - 2].plan_sha256 != plan.sha256) {
+    in.err << "fusegrid: " << results.string()
+           << " holds results of another list of cells; this job's are added to them\n";
+  }
+  CostModel model;
+  learn(model, store->results());
+  const Estimator estimator(plan.sizes, model);
+  std::vector<Item> items;
+  for (const auto& cell : cells_to_run(cells, store->results(), options.has("retry-failed"))) {
+    items.push_back(estimator.item(cell));
+  }
+  if (!campaign.quiet) {
+    in.err << "fusegrid: " << count_text(static_cast<int64_t>(items.size()), "cell") << " to run, "
+           << cells.size() - items.size() << " recorded in " << results.string() << "\n";
+  }
+  const CampaignReport report = run_campaign(*in.transport, *store, items, campaign);
+  const int64_t failures = print_failures(in.err, cells, store->results(), plan.job, results);
+  store.reset();  // the lock
+  if (report.stopped) {
+    in.err << "fusegrid: stopped early; what is recorded is safe, the same command continues\n";
+    return ExitCode::kStopped;
+  }
+  write_report(results, in.out);
+  return failures > 0 ? ExitCode::kCellsFailed : ExitCode::kOk;
+}
+
+}  // namespace
+
+ExitCode run_job(Invocation& in) {
+  Options options = run_options();
+  if (!options.parse(in)) {
+    return ExitCode::kOk;
+  }
+  const std::filesystem::path job_file = options.argument("JOB");
+  const Plan plan = make_plan(job_file);
+  std::vector<Cell> cells = plan.cells;
+  if (options.has("only")) {
+    const auto regex = options.get<std::string>("only");
+    cells = only_matching(cells, regex);
+    if (cells.empty()) {
+      throw UsageError("--only '" + regex + "' finds none of the job's " +
+                       count_text(static_cast<int64_t>(plan.cells.size()), "cell") + "; 'fusegrid cells " +
+                       job_file.string() + "' prints their names");
+    }
+  }
+  const std::filesystem::path results =
+      options.get_or<std::string>("results", default_results(job_file).string());
+  return options.has("dry-run") ? dry_run(in, options, plan, cells, results)
+                                : run_cells(in, options, plan, cells, results);
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,274 @@
+#include "coordinator/grid.h"
+
+#include <algorithm>
+#include <map>
+#include <regex>
+#include <set>
+
+#include "core/errors.h"
+#include "core/text.h"
+#include "fusion/method.h"
+#include "store/task_pack.h"
+
+namespace fusegrid {
+namespace {
+
+// Runs `step`; a ConfigError of it is thrown again with the place in the job file before its message.
+template <typename Step>
+auto at_line(const JobSpec& job, int line, const Step& step) {
+  try {
+    return step();
+  } catch (const ConfigError& error) {
+    throw ConfigError(job.where(line) + error.what());
+  }
+}
+
+// "3" where the tasks are the first three of the zoo, else their names: one text for one set of experts.
+std::string canonical_experts(const Zoo& zoo, const std::vector<std::string>& tasks) {
+  const bool prefix =
+      tasks.size() <= zoo.tasks.size() && std::equal(tasks.begin(), tasks.end(), zoo.tasks.begin());
+  return prefix ? number_text(static_cast<int64_t>(tasks.size())) : join(tasks, "+");
+}
+
+std::vector<std::string> experts_texts(const Zoo& zoo, const JobValue& value) {
+  if (value.text == "all") {
+    return {number_text(static_cast<int64_t>(zoo.tasks.size()))};
+  }
+  const auto dots = value.text.find("..");
+  if (dots == std::string::npos) {
+    return {value.text};
+  }
+  const int64_t first = parse_int(value.text.substr(0, dots), "the first number of 'experts'");
+  const int64_t last = parse_int(value.text.substr(dots + 2), "the last number of 'experts'");
+  if (first < 1 || last < first || last > static_cast<int64_t>(zoo.tasks.size())) {
+    throw ConfigError("'experts = " + value.text + "' must be a range within 1.." +
+                      std::to_string(zoo.tasks.size()) + ", the number of experts of zoo '" + zoo.name + "'");
+  }
+  std::vector<std::string> texts;
+  for (int64_t n = first; n <= last; ++n) {
+    texts.push_back(number_text(n));
+  }
+  return texts;
+}
+
+// Tasks that cells of these experts are evaluated on.
+std::vector<std::string> evaluated_tasks(const JobSpec& job, const Zoo& zoo,
+                                         const std::vector<std::string>& experts) {
+  if (job.tasks.empty()) {
+    return experts;
+  }
+  if (job.tasks.front().text == "all") {
+    return zoo.tasks;
+  }
+  std::vector<std::string> tasks;
+  for (const auto& task : job.tasks) {
+    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task.text) == zoo.tasks.end()) {
+      const std::string hint = nearest(task.text, zoo.tasks);
+      throw ConfigError(job.where(task.line) + "zoo '" + zoo.name + "' has no task '" + task.text + "'" +
+                        (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
+                        " Known: " + join(zoo.tasks, ", "));
+    }
+    tasks.push_back(task.text);
+  }
+  return tasks;
+}
+
+void check_experts(const Zoo& zoo, const Replicate& replicate, const Method& method,
+                   const std::vector<std::string>& experts) {
+  const auto count = static_cast<int64_t>(experts.size());
+  const auto& card = method.card;
+  if (count < card.min_experts || count > card.max_experts) {
+    const std::string accepted = card.min_experts == card.max_experts
+                                     ? "exactly " + number_text(card.min_experts)
+                                 : count < card.min_experts ? "at least " + number_text(card.min_experts)
+                                                            : "at most " + number_text(card.max_experts);
+    throw ConfigError("method '" + card.name + "' takes " + accepted + " experts, but 'experts' gives it " +
+                      number_text(count));
+  }
+  if (card.needs.contains(Need::kMultitask) && !replicate.multitask) {
+    throw ConfigError("method '" + card.name + "' needs a multi-task model, but zoo '" + zoo.name +
+                      "' has none for seed " + number_text(replicate.seed) +
+                      "; remove the method or build the zoo with its multi-task model");
+  }
+  for (const auto& task : experts) {
+    if (!replicate.experts.contains(task)) {
+      throw ConfigError("zoo '" + zoo.name + "' has no expert for '" + task + "' with seed " +
+                        number_text(replicate.seed) + "; finish building the zoo, or leave the task out");
+    }
+  }
+}
+
+void check_tasks(const MethodCard& card, const std::vector<std::string>& experts,
+                 const std::vector<std::string>& tasks) {
+  if (!card.needs_task_identity) {
+    return;
+  }
+  for (const auto& task : tasks) {
+    if (std::find(experts.begin(), experts.end(), task) == experts.end()) {
+      throw ConfigError("method '" + card.name + "' must be told the task of an input and only answers for " +
+                        join(experts, ", ") + ", but 'task' asks for '" + task +
+                        "'; leave 'task' out, or move the method to a job of its own");
+    }
+  }
+}
+
+// Adds the cells of one job to `cells`, by name.
+class Expander {
+ public:
+  Expander(const JobSpec& job, std::map<std::string, Cell>& cells) : job_(job), cells_(cells) {}
+
+  void add_zoo(const Zoo& zoo, int zoo_line) {
+    for (const auto& value : job_.experts) {
+      for (const auto& text : at_line(job_, value.line, [&] { return experts_texts(zoo, value); })) {
+        const auto experts = at_line(job_, value.line, [&] { return zoo.experts(text); });
+        for (const int64_t seed : job_.seeds) {
+          const Replicate* replicate = at_line(job_, zoo_line, [&] { return &zoo.replicate(seed); });
+          add_methods(zoo, *replicate, experts, seed);
+        }
+      }
+    }
+  }
+
+ private:
+  void add_methods(const Zoo& zoo, const Replicate& replicate, const std::vector<std::string>& experts,
+                   int64_t seed) {
+    const auto tasks = evaluated_tasks(job_, zoo, experts);
+    for (const auto& grid : job_.methods) {
+      const Method& method = method_registry().at(grid.method);
+      at_line(job_, grid.line, [&] {
+        check_experts(zoo, replicate, method, experts);
+        check_tasks(method.card, experts, tasks);
+        for (const auto& parameters : grid.combinations()) {
+          method.check(parameters, method.card, static_cast<int64_t>(experts.size()));
+          add_cells({.zoo = zoo.name,
+                     .experts = canonical_experts(zoo, experts),
+                     .method = grid.method,
+                     .parameters = method.canonical(parameters),
+                     .seed = seed,
+                     .task = {}},
+                    tasks);
+        }
+      });
+    }
+  }
+
+  void add_cells(Cell cell, const std::vector<std::string>& tasks) {
+    for (const auto& task : tasks) {
+      for (const auto& shift : job_.shifts) {
+        cell.task = task;
+        cell.shift = shift.text;
+        cells_.emplace(cell.name(), cell);
+      }
+    }
+  }
+
+  const JobSpec& job_;
+  std::map<std::string, Cell>& cells_;
+};
+
+void require_split(const Cell& cell, const PackContents& contents, const std::string& task,
+                   const std::string& split) {
+  const auto found = contents.find(task);
+  if (found == contents.end() || !found->second.contains(split) || found->second.at(split) == 0) {
+    throw ConfigError("cell '" + cell.name() + "' needs examples of split '" + split + "' of task '" + task +
+                      "', but the task pack has none; use another pack, or leave the cell out");
+  }
+}
+
+}  // namespace
+
+JobZoos load_zoos(const JobSpec& job) {
+  JobZoos zoos;
+  std::map<std::string, std::filesystem::path> folders;
+  for (const auto& value : job.zoos) {
+    Zoo zoo = at_line(job, value.line, [&] { return find_zoo(value.text); });
+    const auto folder = std::filesystem::weakly_canonical(zoo.folder);
+    if (const auto [known, added] = folders.emplace(zoo.name, folder); !added) {
+      throw ConfigError(job.where(value.line) + "zoo '" + value.text + "' has the same name, '" + zoo.name +
+                        "', as the one in " + known->second.string() +
+                        "; the name is part of every cell's identity, so give one folder another name");
+    }
+    zoos.emplace(value.text, std::move(zoo));
+  }
+  return zoos;
+}
+
+PackContents pack_contents(const Zoo& zoo) {
+  const TaskPack pack(zoo.pack);
+  if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
+    throw ConfigError("zoo '" + zoo.name + "' was made with another task pack than " + zoo.pack.string() +
+                      " (SHA-256 " + zoo.pack_sha256 + " is recorded, the file has " + pack.sha256() +
+                      "); bring that pack back or build the zoo again");
+  }
+  PackContents contents;
+  for (const auto& task : pack.tasks()) {
+    contents[task.name] = task.examples;
+  }
+  return contents;
+}
+
+std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos) {
+  std::map<std::string, Cell> cells;
+  Expander expander(job, cells);
+  for (const auto& value : job.zoos) {
+    expander.add_zoo(zoos.at(value.text), value.line);
+  }
+  std::vector<Cell> sorted;
+  for (auto& [name, cell] : cells) {
+    sorted.push_back(std::move(cell));
+  }
+  return sorted;
+}
+
+void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents) {
+  std::set<std::string> merges;
+  for (const auto& cell : cells) {
+    if (cell.zoo != zoo.name) {
+      continue;
+    }
+    require_split(cell, contents, cell.task, "val");
+    require_split(cell, contents, cell.task, "test");
+    if (!merges.insert(cell.merge_name()).second) {
+      continue;
+    }
+    const auto& needs = method_registry().at(cell.method).card.needs;
+    for (const auto& task : zoo.experts(cell.experts)) {
+      if (needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels)) {
+        require_split(cell, contents, task, "train");
+      }
+      if (needs.contains(Need::kTestInputs)) {
+        require_split(cell, contents, task, "test");
+      }
+      if (needs.contains(Need::kValidationScores)) {
+        require_split(cell, contents, task, "val");
+      }
+    }
+  }
+}
+
+std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex) {
+  std::vector<Cell> kept;
+  try {
+    const std::regex pattern(regex, std::regex::ECMAScript | std::regex::optimize);
+    std::copy_if(cells.begin(), cells.end(), std::back_inserter(kept),
+                 [&](const Cell& cell) { return std::regex_search(cell.name(), pattern); });
+  } catch (const std::regex_error& error) {
+    throw UsageError("--only takes a regular expression (ECMAScript), but '" + regex +
+                     "' is not one: " + error.what());
+  }
+  return kept;
+}
+
+nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
+                             int64_t memory_limit_bytes) {
+  auto folders = nlohmann::json::object();
+  for (const auto& [text, zoo] : zoos) {
+    folders[zoo.name] = std::filesystem::absolute(zoo.folder).string();
+  }
+  return {{"zoos", folders},
+          {"batch", job.batch},
+          {"statistics", std::filesystem::absolute(statistics).string()},
+          {"memory_limit_bytes", memory_limit_bytes}};
+}
+
+}  // namespace fusegrid

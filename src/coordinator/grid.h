@@ -1,0 +1,48 @@
+// From a job to its cells: expansion, and every check that can be made before the first cell runs.
+#pragma once
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "coordinator/job_file.h"
+#include "core/cell.h"
+#include "zoo/zoo.h"
+
+namespace fusegrid {
+
+// The zoos of a job, by their text in the job file (a name or a folder).
+using JobZoos = std::map<std::string, Zoo>;
+
+// What a zoo's task pack holds: task -> split -> examples.
+using PackContents = std::map<std::string, std::map<std::string, int64_t>>;
+
+// Finds the zoos of a job. ConfigError (with file and line) where one is missing, or where two have one name,
+// since the name is part of a cell's identity.
+JobZoos load_zoos(const JobSpec& job);
+
+// What the zoo's pack holds. IoError or DataError as TaskPack; ConfigError where the pack is another one than
+// the zoo was made with.
+PackContents pack_contents(const Zoo& zoo);
+
+// The cells of a job, sorted by name, each once, with every parameter written out. Each is checked against
+// its method's card: number of experts, a multi-task model where the card needs one, parameters that
+// constrain each other, tasks that a method with task identity can answer. ConfigErrors name file and line.
+std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
+
+// Checks that the pack holds what the cells read: "val" and "test" of every evaluated task, and "train" of
+// the experts' tasks where the method needs it. ConfigError naming cell, task and split.
+void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
+
+// Those whose name the ECMAScript regular expression finds; UsageError where it is not one.
+std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex);
+
+// Settings of the executor kind "grid":
+//   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n}
+nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
+                             int64_t memory_limit_bytes);
+
+}  // namespace fusegrid

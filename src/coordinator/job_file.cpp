@@ -1,0 +1,335 @@
+#include "coordinator/job_file.h"
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <set>
+#include <sstream>
+#include <utility>
+
+#include <boost/program_options/errors.hpp>
+#include <boost/program_options/parsers.hpp>
+
+#include "core/errors.h"
+#include "core/text.h"
+#include "fusion/method.h"
+#include "tasks/shift.h"
+
+namespace fusegrid {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr int64_t kMostSeeds = 1000;
+
+std::string without_comment(const std::string& line) {
+  return trim(line.substr(0, line.find('#')));
+}
+
+std::vector<std::string> words(const std::string& text) {
+  std::istringstream stream(text);
+  std::vector<std::string> found;
+  for (std::string word; stream >> word;) {
+    found.push_back(word);
+  }
+  return found;
+}
+
+// Builds a JobSpec line by line. Boost judges each line on its own, so that every message knows its line (and
+// a section without keys, which Boost does not report, is still a method with its defaults).
+class JobParser {
+ public:
+  explicit JobParser(const std::filesystem::path& file) { job_.file = file; }
+
+  JobSpec parse(const std::string& text);
+
+ private:
+  [[noreturn]] void fail(int line, const std::string& message) const {
+    throw ConfigError(job_.where(line) + message);
+  }
+  void read_line(const std::string& line);
+  void open_section(const std::string& header);
+  void read_key(const std::string& key, const std::string& value);
+  void read_parameter(const std::string& key, const std::vector<std::string>& values);
+  void read_top_key(const std::string& key, const std::vector<std::string>& values);
+  void add_axis(std::vector<JobValue>& axis, const std::string& key, const std::vector<std::string>& values);
+  void add_seeds(const std::vector<std::string>& values);
+  void add_seed(int64_t seed);
+  void read_setting(const std::string& key, const std::string& value);
+  int64_t whole(const std::string& key, const std::string& text, int64_t low, int64_t high) const;
+  void check_device(const std::string& text) const;
+  void finish();
+
+  JobSpec job_;
+  int line_ = 0;
+  std::set<std::string> settings_;  // single-valued keys seen so far
+};
+
+JobSpec JobParser::parse(const std::string& text) {
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) {
+    ++line_;
+    try {
+      read_line(line);
+    } catch (const ConfigError& error) {
+      const std::string message = error.what();
+      const std::string where = job_.where(line_);
+      throw ConfigError(message.rfind(job_.file.string() + ":", 0) == 0 ? message : where + message);
+    }
+  }
+  finish();
+  return std::move(job_);
+}
+
+void JobParser::read_line(const std::string& line) {
+  const std::string text = without_comment(line);
+  if (text.empty()) {
+    return;
+  }
+  if (text.front() == '[') {
+    if (text.back() != ']') {
+      fail(line_, "the section '" + text + "' must end with ']'");
+    }
+    open_section(trim(text.substr(1, text.size() - 2)));
+    return;
+  }
+  std::istringstream stream(text);
+  try {
+    for (const auto& option : po::parse_config_file(stream, po::options_description(), true).options) {
+      read_key(option.string_key, option.value.empty() ? "" : option.value.front());
+    }
+  } catch (const po::error&) {
+    fail(line_, "'" + text + "' is neither 'key = value' nor '[method]'");
+  }
+}
+
+void JobParser::open_section(const std::string& header) {
+  const std::string method = header.substr(0, header.find(':'));
+  method_registry().at(method);
+  for (const auto& grid : job_.methods) {
+    if (grid.section == header) {
+      fail(line_, "section [" + header + "] is already in line " + std::to_string(grid.line) +
+                      "; put its keys there, or begin a second grid of the method with [" + method +
+                      ":another]");
+    }
+  }
+  job_.methods.push_back({.section = header, .method = method, .values = {}, .line = line_});
+}
+
+void JobParser::read_key(const std::string& key, const std::string& value) {
+  const auto values = words(value);
+  if (values.empty()) {
+    fail(line_, "'" + key + "' has no value");
+  }
+  if (job_.methods.empty()) {
+    read_top_key(key, values);
+  } else {
+    read_parameter(key, values);
+  }
+}
+
+void JobParser::read_parameter(const std::string& key, const std::vector<std::string>& values) {
+  auto& grid = job_.methods.back();
+  const auto& method = method_registry().at(grid.method);
+  for (const auto& value : values) {
+    const std::string canonical = method.canonical({{key, value}});  // reads it: ConfigError where it cannot
+    auto& known = grid.values[key];
+    for (const auto& other : known) {
+      if (method.canonical({{key, other.text}}) == canonical) {
+        fail(line_, "value '" + value + "' of '" + key + "' is already in line " +
+                        std::to_string(other.line) + "; remove one of the two");
+      }
+    }
+    known.push_back({value, line_});
+  }
+}
+
+void JobParser::read_top_key(const std::string& key, const std::vector<std::string>& values) {
+  if (key == "zoo") {
+    return add_axis(job_.zoos, key, values);
+  }
+  if (key == "experts") {
+    return add_axis(job_.experts, key, values);
+  }
+  if (key == "task") {
+    return add_axis(job_.tasks, key, values);
+  }
+  if (key == "shift") {
+    std::for_each(values.begin(), values.end(), check_shift);
+    return add_axis(job_.shifts, key, values);
+  }
+  if (key == "seed") {
+    return add_seeds(values);
+  }
+  std::vector<std::string> known;
+  for (const auto& entry : job_keys()) {
+    known.push_back(entry.name);
+  }
+  if (std::find(known.begin(), known.end(), key) == known.end()) {
+    const std::string hint = nearest(key, known);
+    fail(line_, "there is no key '" + key + "'" + (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
+                    " Known: " + join(known, ", ") + ". Parameters of a method go below its [method] line");
+  }
+  if (values.size() > 1 || !settings_.insert(key).second) {
+    fail(line_, "'" + key + "' takes a single value; remove all but one");
+  }
+  read_setting(key, values.front());
+}
+
+void JobParser::add_axis(std::vector<JobValue>& axis, const std::string& key,
+                         const std::vector<std::string>& values) {
+  for (const auto& value : values) {
+    for (const auto& other : axis) {
+      if (other.text == value) {
+        fail(line_, "'" + key + " = " + value + "' is already in line " + std::to_string(other.line) +
+                        "; remove one of the two");
+      }
+    }
+    axis.push_back({value, line_});
+  }
+}
+
+void JobParser::add_seeds(const std::vector<std::string>& values) {
+  for (const auto& value : values) {
+    const auto dots = value.find("..");
+    const int64_t first = whole("seed", value.substr(0, dots), 0, INT64_MAX);
+    const int64_t last =
+        dots == std::string::npos ? first : whole("seed", value.substr(dots + 2), 0, INT64_MAX);
+    if (last < first || last - first >= kMostSeeds) {
+      fail(line_, "the range of seeds '" + value + "' must be written FIRST..LAST and hold 1 to " +
+                      std::to_string(kMostSeeds) + " seeds");
+    }
+    for (int64_t seed = first; seed <= last; ++seed) {
+      add_seed(seed);
+    }
+  }
+}
+
+void JobParser::add_seed(int64_t seed) {
+  if (std::find(job_.seeds.begin(), job_.seeds.end(), seed) != job_.seeds.end()) {
+    fail(line_, "seed " + number_text(seed) + " is given twice; remove one of the two");
+  }
+  job_.seeds.push_back(seed);
+}
+
+void JobParser::read_setting(const std::string& key, const std::string& value) {
+  if (key == "batch") {
+    job_.batch = whole(key, value, 1, 65536);
+  } else if (key == "max_attempts") {
+    job_.max_attempts = whole(key, value, 1, 100);
+  } else if (key == "stall_timeout_s") {
+    job_.stall_timeout_s = whole(key, value, 1, 86400);
+  } else if (key == "threads") {
+    job_.threads = whole(key, value, 1, 1024);
+  } else if (key == "memory_limit_gb") {
+    job_.memory_limit_gb = parse_double(value, "'memory_limit_gb'");
+    if (!(*job_.memory_limit_gb > 0)) {
+      fail(line_, "'memory_limit_gb' must be above 0, but it is " + value);
+    }
+  } else {
+    FUSEGRID_ASSERT(key == "device", key);
+    check_device(value);
+    job_.device = value;
+  }
+}
+
+int64_t JobParser::whole(const std::string& key, const std::string& text, int64_t low, int64_t high) const {
+  const int64_t value = parse_int(text, "'" + key + "'");
+  if (value < low || value > high) {
+    fail(line_, "'" + key + "' must lie in [" + number_text(low) + ", " + number_text(high) +
+                    "], but it is " + text);
+  }
+  return value;
+}
+
+void JobParser::check_device(const std::string& text) const {
+  if (text != "auto" && text != "cpu" && text != "cuda") {
+    fail(line_, "'device' must be one of auto, cpu, cuda, but it is '" + text + "'");
+  }
+}
+
+void JobParser::finish() {
+  const std::string file = job_.file.string();
+  if (job_.zoos.empty()) {
+    throw ConfigError(file + ": a job needs a line 'zoo = NAME' above its first [method] section");
+  }
+  if (job_.methods.empty()) {
+    throw ConfigError(file + ": a job needs at least one [method] section; known methods: " +
+                      join(method_registry().names(), ", "));
+  }
+  for (const auto& task : job_.tasks) {
+    if (task.text == "all" && job_.tasks.size() > 1) {
+      fail(task.line, "'task = all' stands alone; remove the other tasks");
+    }
+  }
+  if (job_.experts.empty()) {
+    job_.experts.push_back({"all", 0});
+  }
+  if (job_.seeds.empty()) {
+    job_.seeds.push_back(0);
+  }
+  if (job_.shifts.empty()) {
+    job_.shifts.push_back({"clean", 0});
+  }
+}
+
+}  // namespace
+
+std::vector<ParamText> MethodGrid::combinations() const {
+  std::vector<ParamText> all = {{}};
+  for (const auto& [name, options] : values) {
+    std::vector<ParamText> longer;
+    for (const auto& base : all) {
+      for (const auto& option : options) {
+        longer.push_back(base);
+        longer.back()[name] = option.text;
+      }
+    }
+    all = std::move(longer);
+  }
+  return all;
+}
+
+std::string JobSpec::where(int line) const {
+  return file.string() + ":" + (line > 0 ? std::to_string(line) + ":" : "") + " ";
+}
+
+JobSpec read_job_file(const std::filesystem::path& file) {
+  std::error_code ignored;
+  if (!std::filesystem::exists(file, ignored)) {
+    throw ConfigError("there is no job file '" + file.string() +
+                      "'; 'fusegrid list jobs' shows those at hand");
+  }
+  std::ifstream stream(file, std::ios::binary);
+  std::stringstream text;
+  text << stream.rdbuf();
+  if (!stream || std::filesystem::is_directory(file, ignored)) {
+    throw IoError("the job file '" + file.string() + "' cannot be read");
+  }
+  return parse_job(text.str(), file);
+}
+
+JobSpec parse_job(const std::string& text, const std::filesystem::path& file) {
+  return JobParser(file).parse(text);
+}
+
+const std::vector<JobKey>& job_keys() {
+  static const std::vector<JobKey> keys = {
+      {"zoo", "names or folders", "", "models and tasks; several make an axis of the grid"},
+      {"experts", "all, N, N..M, task+task", "all",
+       "which experts are merged: N means the first N in the zoo's order; several make an axis"},
+      {"seed", "whole numbers, FIRST..LAST", "0",
+       "replicate of the zoo and key of a method's random numbers; several make an axis"},
+      {"task", "all, or names", "the tasks of the merged experts", "what the merged model is tested on"},
+      {"shift", "clean, or NAME-SEVERITY", "clean", "what is done to the test images; several make an axis"},
+      {"batch", "[1, 65536]", "256", "images per forward pass of an evaluation"},
+      {"max_attempts", "[1, 100]", "2", "attempts of a cell whose attempt crashed, hung or threw"},
+      {"stall_timeout_s", "[1, 86400]", "120", "seconds without progress until an executor is killed"},
+      {"memory_limit_gb", "above 0", "none", "address space of an executor in GiB"},
+      {"threads", "[1, 1024]", "1", "CPU threads of an executor (bits may depend on it)"},
+      {"device", "auto, cpu, cuda", "auto", "where executors compute"},
+  };
+  return keys;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,81 @@
+// A job file is what a user writes: which methods, with which parameters, on which zoos, tasks and shifts.
+//
+//   # The question that this job answers.
+//   zoo = embedded-small
+//   experts = 2..8            # every prefix of the zoo's experts; also "all", "3" or "mnist+fashion"
+//   seed = 0..2
+//
+//   [simple_average]          # a method with its defaults
+//   [ties]
+//   density = 0.2
+//   scale = 0.2 0.3 0.4       # several values on one line, or the key repeated: a Cartesian product
+//   [ties:mean]               # a second grid of the same method; the word behind ':' is free
+//   merge = mean
+//
+// Syntax: Boost.Program_options' configuration files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/params.h"
+
+namespace fusegrid {
+
+// One value as written, with where it stands.
+struct JobValue {
+  std::string text;
+  int line = 0;
+};
+
+// One section of a job file: a method and the grid of its parameters.
+struct MethodGrid {
+  std::string section;                                  // "ties" or "ties:mean"
+  std::string method;                                   // key of the method registry
+  std::map<std::string, std::vector<JobValue>> values;  // by parameter; those not named keep their defaults
+  int line = 0;                                         // of the section's header
+  // The Cartesian product; one empty ParamText where no parameter is given.
+  std::vector<ParamText> combinations() const;
+};
+
+// A job file, read and checked as far as that is possible without opening a zoo.
+struct JobSpec {
+  std::filesystem::path file;
+  std::vector<JobValue> zoos;     // names or folders
+  std::vector<JobValue> experts;  // "all", "3", "mnist+fashion", "2..8"
+  std::vector<int64_t> seeds;
+  std::vector<JobValue>
+      tasks;  // empty: the tasks of the merged experts; a single "all": every task of the zoo
+  std::vector<JobValue> shifts;
+  std::vector<MethodGrid> methods;
+  int64_t batch = 256;  // examples per forward pass of an evaluation
+  std::optional<int64_t> max_attempts;
+  std::optional<int64_t> stall_timeout_s;
+  std::optional<double> memory_limit_gb;  // of an executor's address space, 2^30 bytes
+  std::optional<int64_t> threads;         // of an executor
+  std::optional<std::string> device;      // auto | cpu | cuda
+
+  // "jobs/quickstart.cfg:12: "
+  std::string where(int line) const;
+};
+
+// Reads and checks a job file: unknown keys, methods, parameters and shifts, values out of range, keys,
+// values or sections given twice are ConfigErrors that begin with file and line and list what is known.
+JobSpec read_job_file(const std::filesystem::path& file);
+// The same from text; `file` is only named in messages.
+JobSpec parse_job(const std::string& text, const std::filesystem::path& file);
+
+// One top-level key, for the documents and for messages.
+struct JobKey {
+  std::string name;
+  std::string accepts;
+  std::string fallback;  // what holds where it is not given
+  std::string doc;
+};
+const std::vector<JobKey>& job_keys();
+
+}  // namespace fusegrid

@@ -1,0 +1,130 @@
+#include "tasks/shift.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/errors.h"
+#include "core/philox.h"
+#include "core/text.h"
+
+namespace fusegrid {
+namespace {
+
+using testing::HasSubstr;
+
+// Independent pixels: a texture that every shift must change.
+at::Tensor some_images(int64_t count) {
+  const at::Tensor noise = uniform(derive_key(0, "images"), 0, 0, count * 3 * 28 * 28);
+  return (noise.view({count, 3, 28, 28}) * 255).to(at::kByte);
+}
+
+double distortion(const at::Tensor& a, const at::Tensor& b) {
+  return (a.to(at::kDouble) - b.to(at::kDouble)).square().mean().item<double>();
+}
+
+class EveryShift : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryShift, DoesNotDependOnTheBatch) {
+  const at::Tensor images = some_images(7);
+  const std::string text = GetParam() + "-3";
+
+  const at::Tensor whole = apply_shift(text, images, "mnist", 10);
+  const at::Tensor parts = at::cat({apply_shift(text, images.narrow(0, 0, 2), "mnist", 10),
+                                    apply_shift(text, images.narrow(0, 2, 1), "mnist", 12),
+                                    apply_shift(text, images.narrow(0, 3, 4), "mnist", 13)});
+
+  EXPECT_TRUE(whole.equal(parts));
+  EXPECT_TRUE(whole.equal(apply_shift(text, images, "mnist", 10)));
+  EXPECT_EQ(whole.scalar_type(), at::kByte);
+  EXPECT_EQ(whole.sizes(), images.sizes());
+}
+
+TEST_P(EveryShift, DistortsMoreWithSeverity) {
+  const at::Tensor images = some_images(16);
+  double before = 0;
+  for (int severity = 1; severity <= 5; ++severity) {
+    const double now =
+        distortion(images, apply_shift(GetParam() + "-" + std::to_string(severity), images, "mnist", 0));
+    EXPECT_GT(now, before) << "severity " << severity;
+    before = now;
+  }
+}
+
+TEST_P(EveryShift, LeavesItsInputAlone) {
+  const at::Tensor images = some_images(2);
+  const at::Tensor copy = images.clone();
+  apply_shift(GetParam() + "-5", images, "mnist", 0);
+  EXPECT_TRUE(images.equal(copy));
+}
+
+TEST_P(EveryShift, RejectsOtherSeverities) {
+  for (const std::string severity : {"-0", "-6", "-03", "-", "", "-x", "-1x"}) {
+    EXPECT_THROW(check_shift(GetParam() + severity), ConfigError) << severity;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Shifts, EveryShift, testing::ValuesIn(shift_registry().names()));
+
+TEST(Shift, AllFiveAreRegistered) {
+  EXPECT_EQ(join(shift_registry().names(), " "),
+            "contrast gaussian_noise impulse_noise motion_blur pixelate");
+}
+
+TEST(Shift, CleanReturnsTheImages) {
+  const at::Tensor images = some_images(1);
+  EXPECT_TRUE(apply_shift("clean", images, "mnist", 0).is_same(images));
+  EXPECT_NO_THROW(check_shift("clean"));
+}
+
+TEST(Shift, NoiseDiffersByExampleTaskAndSeverity) {
+  const at::Tensor images = some_images(1).fill_(128);
+  const at::Tensor first = apply_shift("gaussian_noise-1", images, "mnist", 0);
+  EXPECT_FALSE(first.equal(apply_shift("gaussian_noise-1", images, "mnist", 1)));
+  EXPECT_FALSE(first.equal(apply_shift("gaussian_noise-1", images, "fashion", 0)));
+  EXPECT_FALSE(first.equal(apply_shift("gaussian_noise-2", images, "mnist", 0)));
+}
+
+TEST(Shift, GaussianNoiseHasItsDeviation) {
+  const at::Tensor images = some_images(32).fill_(128);
+  const at::Tensor noise = (apply_shift("gaussian_noise-2", images, "mnist", 0).to(at::kDouble) - 128) / 255;
+  EXPECT_NEAR(noise.std().item<double>(), 0.12, 0.002);
+  EXPECT_NEAR(noise.mean().item<double>(), 0, 0.002);
+}
+
+TEST(Shift, ImpulseNoiseHitsItsShareInAllChannels) {
+  const at::Tensor images = some_images(32).fill_(128);
+  const at::Tensor hit = apply_shift("impulse_noise-5", images, "mnist", 0).ne(128);
+  EXPECT_NEAR(hit.to(at::kDouble).mean().item<double>(), 0.25, 0.01);
+  EXPECT_TRUE(hit.select(1, 0).equal(hit.select(1, 2)));
+}
+
+TEST(Shift, MotionBlurOfALine) {
+  at::Tensor images = some_images(1).zero_();
+  images.select(3, 10).fill_(90);
+  const at::Tensor blurred = apply_shift("motion_blur-2", images, "mnist", 0);
+  EXPECT_TRUE(blurred.narrow(3, 9, 3).eq(30).all().item<bool>());
+  EXPECT_EQ(blurred.sum().item<int64_t>(), 3 * 28 * 3 * 30);
+}
+
+TEST(Shift, ContrastKeepsTheMean) {
+  at::Tensor images = some_images(1).fill_(100);
+  images.narrow(3, 0, 14).fill_(200);
+  const at::Tensor flat = apply_shift("contrast-3", images, "mnist", 0);
+  EXPECT_EQ(flat.max().item<int64_t>(), 165);
+  EXPECT_EQ(flat.min().item<int64_t>(), 135);
+}
+
+TEST(Shift, UnknownNamesGetAHint) {
+  try {
+    check_shift("gausian_noise-1");
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("did you mean 'gaussian_noise'?"));
+    EXPECT_THAT(error.what(), HasSubstr("motion_blur"));
+  }
+}
+
+}  // namespace
+}  // namespace fusegrid
