@@ -24,8 +24,6 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
-# -Wno-pragma-once...: a header that is compiled by itself is the main file.
-HEADER_OPTIONS = ["-fsyntax-only", "-x", "c++", "-Wno-pragma-once-outside-header"]
 
 
 def cache_folder():
@@ -147,7 +145,8 @@ def lint_headers(arguments):
     version = subprocess.run(["c++", "--version"], capture_output=True, text=True).stdout
     jobs = {}
     for name in tracked("src/*.h"):
-        command = ["c++", *options_of_header(name, options), *HEADER_OPTIONS, name]
+        command = ["c++", *options_of_header(name, options), "-fsyntax-only", "-include", name,
+                   "-x", "c++", "/dev/null"]
         jobs[name] = (digest(name, version, *command), command)
     return check(jobs, arguments.limit)
 

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <ATen/ops/sub.h>
+
 #include "core/weights.h"
 
 namespace fusegrid {
@@ -37,7 +39,7 @@ class Slice {
 
   const at::Tensor& base() const;  // AccessError unless the method's card declares Need::kPretrained
   const std::vector<at::Tensor>& experts() const { return experts_; }
-  at::Tensor task_vector(size_t expert) const { return experts_[expert] - base(); }
+  at::Tensor task_vector(size_t expert) const { return at::sub(experts_[expert], base()); }
   // The field's values on this block.
   at::Tensor operator[](const Field& field) const;
 

@@ -13,14 +13,16 @@ trap 'rm -rf "$scratch"' EXIT
 mv "$scratch/before" "$scratch/after"
 cd /
 
-libraries=$(env -u LD_LIBRARY_PATH ldd "$scratch/after/bin/fusegrid")
-if grep -F 'not found' <<<"$libraries"; then
-  echo "the moved program lacks the libraries above"
-  exit 1
-fi
-if grep -F "$torch/" <<<"$libraries" || ! grep -qF "$scratch/after/" <<<"$libraries"; then
-  printf 'the moved program must load the copy of LibTorch in its lib/fusegrid, but loads\n%s\n' "$libraries"
-  exit 1
-fi
+for file in bin/fusegrid lib/fusegrid/torch/lib/libtorch_cpu.so; do
+  libraries=$(env -u LD_LIBRARY_PATH ldd "$scratch/after/$file")
+  if grep -F 'not found' <<<"$libraries"; then
+    echo "after the move, $file lacks the libraries above"
+    exit 1
+  fi
+  if grep -F "$(dirname "$torch")/" <<<"$libraries"; then
+    echo "after the move, $file still uses the LibTorch of the build (above), not the copy in lib/fusegrid"
+    exit 1
+  fi
+done
 env -u LD_LIBRARY_PATH "$scratch/after/bin/fusegrid" --version </dev/null
 test -s "$scratch/after/share/doc/fusegrid/LICENSE"
