@@ -16,25 +16,30 @@ namespace fusegrid {
 struct RunInfo {
   std::string kind;         // what the items are: "grid" (cells) or "zoo" (experts)
   std::string plan_sha256;  // digest of the sorted item names
-  nlohmann::json
-      provenance;  // argv, git revision, hosts, devices, library versions, checkpoint digests, threads, ...
+  // argv, git revision, hosts, devices, library versions, checkpoint digests, threads, ... An object; "argv",
+  // "git" and "started" become columns of /runs; the store adds "started" (UTC) where it is missing.
+  nlohmann::json provenance;
 };
 
 // The results of one folder. The journal is the truth; results.h5 is a view rebuilt beside it and renamed
 // into place. Used by the coordinator rank alone. docs/results_format.md describes the files.
 //
-//   RESULTS/journal       CRC-framed, append-only; a frame is on disk before record() returns from flush()
+//   RESULTS/journal       CRC-framed, append-only; what was recorded is on disk when flush() returns
 //   RESULTS/results.h5    published view
 //   RESULTS/lock          held while a coordinator works on the folder
 class ResultStore {
  public:
   // Creates the folder or continues the one that is there: takes the lock (IoError naming its holder where
-  // another coordinator has it), replays the journal, drops a torn tail, appends the run. A corrupt middle,
-  // another format version or another kind is a DataError that names the file and offset; nothing is changed
-  // then.
+  // another coordinator has it), replays the journal, drops a torn tail (one line on stderr), appends the
+  // run. A corrupt middle, another format version, another kind, or a results.h5 without its journal is a
+  // DataError that names the file and offset; nothing is changed then. The destructor closes the journal and
+  // frees the lock. A program that writes under a file size limit must ignore SIGXFSZ to get an IoError from
+  // it.
   static std::unique_ptr<ResultStore> open(const std::filesystem::path& folder, const RunInfo& run);
 
-  // Replays the journal without the lock and without changing anything: for report, status and verify.
+  // Replays the journal without the lock and without changing anything: for report, status and verify, also
+  // while a run writes. IoError where the folder has no journal. record() and all that writes must not be
+  // called on it.
   static std::unique_ptr<ResultStore> read(const std::filesystem::path& folder);
 
   virtual ~ResultStore() = default;
@@ -45,23 +50,32 @@ class ResultStore {
   virtual const std::vector<RunInfo>& runs() const = 0;
 
   // Appends the result to the journal. Exactly once: a later record of an item that is already valid is
-  // ignored. Throws IoError (disk full, ...) and leaves the journal at its last whole frame.
+  // ignored. Throws IoError (disk full, ...) and leaves the journal at its last whole frame, and DataError
+  // for a result that contradicts itself (two values of one metric, outcomes of different lengths, a name
+  // with control characters).
   virtual void record(const Result& result) = 0;
   // Group commit: everything recorded so far is on disk when it returns. Only then may a result be
   // acknowledged.
   virtual void flush() = 0;
   // Forgets failed and invalid results, so that they run again (run --retry-failed).
   virtual void forget_failed() = 0;
-  // Rewrites results.h5 from results(): temporary file, re-read and compared, fsync, rename, fsync of the
-  // folder.
+  // Rewrites results.h5 from results(): flush, temporary file, fsync, re-read and compared, rename, fsync of
+  // the folder. Does nothing where the file is there and up to date. On an IoError the file that was there
+  // stays.
   virtual void publish() = 0;
 };
 
-// Digest over /metrics as published: equal for every number of ranks and every history of failures.
+// Digest over /metrics as published: equal for every number of ranks and every history of failures. Throws
+// IoError where the file is missing, DataError where it is damaged.
 std::string metrics_sha256(const std::filesystem::path& results_h5);
 
-// Checks journal and published view against each other in a forked child (a crafted HDF5 file may crash the
-// library). Returns the lines to print; throws DataError naming the first fault.
+// The results in a published file alone, sorted by name, for reports without the journal. Reasons and logs
+// are capped there, failed items have neither metrics nor facts. Errors as above.
+std::vector<Result> read_results_h5(const std::filesystem::path& results_h5);
+
+// Checks journal and published view against each other, outcomes and facts included, in a forked child (a
+// crafted HDF5 file may crash the library). Returns the lines to print; throws DataError naming the first
+// fault.
 std::vector<std::string> verify_results(const std::filesystem::path& folder);
 
 }  // namespace fusegrid

@@ -1,0 +1,113 @@
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "core/errors.h"
+#include "core/result.h"
+#include "store/file.h"
+#include "store/result_store.h"
+
+namespace fusegrid::test {
+
+namespace fs = std::filesystem;
+
+// A folder that is removed again; in memory where the machine has /dev/shm, since the sweeps sync often.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (fs::exists("/dev/shm") ? "/dev/shm" : testing::TempDir()) + "/fusegrid-XXXXXX";
+    path_ = ::mkdtemp(name.data());
+  }
+  ~TemporaryFolder() { fs::remove_all(path_); }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+inline std::string read_bytes(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+inline void write_bytes(const fs::path& path, const std::string& bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::ssize(bytes));
+}
+
+inline std::string cell_name(int i) {
+  return "zoo-small/experts=8/ties{density=0.2,scale=" + std::to_string(i) + "}/seed=1/mnist@clean";
+}
+
+// Result i of a grid; the same on every call but for timings, attempts and worker if `run` differs.
+inline Result make_result(int i, int run = 0) {
+  Result result;
+  result.name = cell_name(i);
+  result.metrics = {
+      {"loss", "test", 0.1 * i, 5}, {"accuracy", "test", 1.0 / (i + 1), 5}, {"accuracy", "val", 0.5, 3}};
+  result.outcomes = {{"test", {1, 2, 3, 4, static_cast<uint16_t>(i)}, {1, 0, 1, 0, 1}},
+                     {"val", {7, 8, 9}, {0, 0, 1}}};
+  result.facts = {{"weights_sha256", "abc" + std::to_string(i)}, {"coefficients", "[0.1, 0.2]"}};
+  result.timings = {{"load", 0.25 + run}, {"fuse", 1.5 * run}};
+  result.attempts = 1 + run;
+  result.worker = "host/rank" + std::to_string(run);
+  return result;
+}
+
+inline Result make_failed(int i) {
+  Result result;
+  result.name = cell_name(i);
+  result.status = Status::kFailed;
+  result.reason = "signal 11";
+  result.log_tail = "the last words\n";
+  return result;
+}
+
+inline RunInfo grid_run() {
+  return {"grid",
+          "plan",
+          {{"argv", {"fusegrid", "run"}}, {"git", "1234abc"}, {"started", "2026-01-31T12:00:00Z"}}};
+}
+
+inline bool same(const Result& a, const Result& b) {
+  return nlohmann::json(a) == nlohmann::json(b);
+}
+
+// How a forked child that runs `work` ends, as waitpid tells.
+inline int in_child(const std::function<void()>& work) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    work();
+    ::_exit(0);
+  }
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  return status;
+}
+
+// The message of the error of type E that `work` must throw.
+template <typename E>
+std::string error_of(const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const E& error) {
+    return error.what();
+  } catch (const std::exception& error) {
+    ADD_FAILURE() << "another error: " << error.what();
+    return {};
+  }
+  ADD_FAILURE() << "no error";
+  return {};
+}
+
+}  // namespace fusegrid::test
