@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <set>
 
+#include "core/errors.h"
 #include "core/text.h"
 #include "report/layout.h"
 #include "report/writers.h"

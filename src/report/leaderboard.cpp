@@ -12,9 +12,6 @@
 #include "store/result_store.h"
 
 namespace fusegrid {
-
-std::vector<Result> read_results_h5(const std::filesystem::path& results_h5);  // store/result_store.h
-
 namespace {
 
 std::map<std::string, Result> read_results(const std::filesystem::path& folder) {

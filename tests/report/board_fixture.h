@@ -56,13 +56,21 @@ inline KnownMethods toy_methods() {
   const auto add = [&](const MethodCard& card, const std::string& defaults) {
     methods[card.name] = {card, defaults};
   };
-  add({.name = "average", .title = "Average"}, "");
-  add({.name = "scaled", .title = "Scaled & Sons", .family = Family::kTaskVector}, "scale=0.3,mode=sum");
-  add({.name = "fisher", .title = "Fisher", .needs = {Need::kTrainInputs, Need::kGradients}}, "");
-  add({.name = "masks", .title = "Masks", .yields = Yields::kModelPerTask, .needs_task_identity = true}, "");
-  add({.name = "adapt", .title = "Adapt_it|now", .needs = {Need::kTestInputs}}, "");
+  add({.name = "average", .title = "Average", .paper = "-"}, "");
+  add({.name = "scaled", .title = "Scaled & Sons", .paper = "-", .family = Family::kTaskVector},
+      "scale=0.3,mode=sum");
+  add({.name = "fisher", .title = "Fisher", .paper = "-", .needs = {Need::kTrainInputs, Need::kGradients}},
+      "");
+  add({.name = "masks",
+       .title = "Masks",
+       .paper = "-",
+       .yields = Yields::kModelPerTask,
+       .needs_task_identity = true},
+      "");
+  add({.name = "adapt", .title = "Adapt_it|now", .paper = "-", .needs = {Need::kTestInputs}}, "");
   add({.name = "individual",
        .title = "Individual",
+       .paper = "-",
        .family = Family::kReference,
        .yields = Yields::kModelPerTask,
        .needs_task_identity = true},

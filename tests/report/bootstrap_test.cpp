@@ -1,6 +1,8 @@
 #include "report/bootstrap.h"
 
-#include <chrono>
+#include <algorithm>
+#include <ctime>
+#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -106,11 +108,10 @@ TEST(Bootstrap, of_twenty_methods_takes_less_than_two_seconds) {
       tasks.back().hits.push_back(tosses(model, 800, 0.7));
     }
   }
-  const auto begin = std::chrono::steady_clock::now();
+  const std::clock_t begin = std::clock();  // of this process: other load does not count
   const auto averages = bootstrap_averages(tasks, 1);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-  RecordProperty("seconds", std::to_string(seconds.count()));
-  EXPECT_LT(seconds.count(), 2);
+  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
+  EXPECT_LT(seconds, 2);
   EXPECT_EQ(averages.size(), 20U);
 }
 

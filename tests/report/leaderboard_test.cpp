@@ -1,0 +1,109 @@
+#include "report/leaderboard.h"
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+#include <sstream>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include "core/errors.h"
+#include "report/board_fixture.h"
+#include "store/result_store.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+// A method for these tests: reports never run it.
+FusedModel fuse(const FusionInput&, const NoOptions&) {
+  throw ConfigError("this method cannot run");
+}
+const RegisterMethod<NoOptions> registered{{.name = "reported", .title = "Reported", .paper = "-"}, fuse};
+
+class WriteReport : public testing::Test {
+ protected:
+  WriteReport() {
+    std::string name = testing::TempDir() + "/fusegrid-report-XXXXXX";
+    folder_ = ::mkdtemp(name.data());
+  }
+  ~WriteReport() override { fs::remove_all(folder_); }
+
+  void record(const std::string& kind, const Results& results) const {
+    const auto store = ResultStore::open(folder_, {kind, "plan", nlohmann::json::object()});
+    for (const auto& [name, result] : results) {
+      store->record(result);
+    }
+    store->flush();
+    store->publish();
+  }
+  std::string text_of(const std::string& file) const {
+    std::ifstream in(folder_ / file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+  }
+  static Results one_result() {
+    Results results;
+    put(results, make_cell("reported", "", "ant"), 0.5, "1110");
+    return results;
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
+  record("grid", one_result());
+  std::ostringstream out;
+  write_report(folder_, out);
+  EXPECT_EQ(out.str(), text_of("leaderboard.md"));
+  EXPECT_THAT(out.str(), HasSubstr("| Reported"));
+  EXPECT_THAT(out.str(), HasSubstr(metrics_sha256(folder_ / "results.h5")));
+  EXPECT_THAT(text_of("leaderboard.csv"), HasSubstr("reported,Reported,,1,0,0.75,"));
+  EXPECT_THAT(text_of("settings.csv"), HasSubstr("reported,,true,0.5,0.75,"));
+  EXPECT_THAT(text_of("leaderboard.tex"), HasSubstr("Reported & 75.0"));
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr(".tmp")));
+  }
+}
+
+TEST_F(WriteReport, gives_the_same_text_from_the_published_file_alone) {
+  record("grid", one_result());
+  std::ostringstream journal;
+  write_report(folder_, journal);
+  fs::remove(folder_ / "journal");
+  std::ostringstream published;
+  write_report(folder_, published);
+  EXPECT_EQ(published.str(), journal.str());
+}
+
+TEST_F(WriteReport, refuses_folders_without_results_of_a_grid) {
+  std::ostringstream out;
+  EXPECT_THROW(write_report(folder_, out), ConfigError);
+  record("grid", {});
+  EXPECT_THROW(write_report(folder_, out), ConfigError);
+  EXPECT_FALSE(fs::exists(folder_ / "leaderboard.md"));
+}
+
+TEST_F(WriteReport, refuses_results_of_a_zoo) {
+  record("zoo", one_result());
+  std::ostringstream out;
+  EXPECT_THROW(write_report(folder_, out), ConfigError);
+}
+
+TEST_F(WriteReport, leaves_no_temporary_file_where_it_cannot_write) {
+  record("grid", one_result());
+  fs::create_directories(folder_ / "leaderboard.md" / "occupied");  // a rename onto it fails
+  std::ostringstream out;
+  EXPECT_THROW(write_report(folder_, out), IoError);
+  for (const auto& entry : fs::directory_iterator(folder_)) {
+    EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr(".tmp")));
+  }
+}
+
+}  // namespace
+}  // namespace fusegrid
