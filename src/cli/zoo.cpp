@@ -12,6 +12,7 @@
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/reference.h"
+#include "cli/zoo_build.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -115,6 +116,8 @@ struct Subcommand {
 
 const std::vector<Subcommand>& subcommands() {
   static const std::vector<Subcommand> all = {
+      {"build", "fine-tune the experts and the multi-task model of a zoo", build_zoo},
+      {"pretrain", "train the bases of a zoo", pretrain_zoo},
       {"list", "list the zoos at hand", list_command},
       {"show", "print tasks, seeds, scores and digests of a zoo", show_command},
       {"verify", "read every file again and compare digests", verify_command},
