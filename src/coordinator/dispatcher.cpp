@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "coordinator/rerun_hint.h"
+#include "core/text.h"
 
 namespace fusegrid {
 namespace {
@@ -236,7 +237,7 @@ void Dispatcher::send_run(int rank) {
   Peer& peer = peers_.at(rank);
   peer.flight->sent = Clock::now();
   send(rank, Assign{peer.flight->token, scheduler_.items()[peer.flight->item].name, peer.flight->attempt,
-                 peer.recorded});
+                    peer.recorded});
 }
 
 // It speaks again and is known to run nothing of ours.
@@ -255,7 +256,7 @@ void Dispatcher::give_up_silent_workers(Time now) {
     peer.lost = true;
     idle_changed_ = true;
     const std::string reason =
-        "no answer for " + std::to_string(options_.silence_limit.count() / 1000) + " s";
+        "no answer for " + number_text(static_cast<double>(options_.silence_limit.count()) / 1000) + " s";
     progress_.say("rank " + std::to_string(rank) + ": " + reason + "; it is given up");
     if (!peer.hello) {
       continue;  // the scheduler does not know it yet

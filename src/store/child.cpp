@@ -115,7 +115,7 @@ std::string run_in_child(const std::string& what, const std::function<std::strin
   if (bytes.size() < 2 || bytes.back() != kEnd || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
     throw DataError(what + " " + death_text(status) + ": the file is damaged or was made to do that");
   }
-  const std::string text = bytes.substr(1, bytes.size() - 2);
+  std::string text = bytes.substr(1, bytes.size() - 2);
   if (bytes[0] != static_cast<char>(ExitCode::kOk)) {
     rethrow(static_cast<ExitCode>(static_cast<uint8_t>(bytes[0])), text);
   }

@@ -8,6 +8,7 @@
 #include <signal.h>
 
 #include "core/errors.h"
+#include "core/text.h"
 #include "worker/device.h"
 #include "worker/protocol.h"
 
@@ -198,7 +199,8 @@ class Supervisor {
         settings_.epoch != kNoCampaign;  // before a campaign the coordinator may plan for long
     if (serving && steady_clock::now() - last_heard_ > milliseconds(settings_.silence_limit_ms)) {
       std::cerr << "fusegrid: rank " << transport_.rank() << " has heard nothing from the coordinator for "
-                << settings_.silence_limit_ms / 1000 << " s and ends; the same command continues the run\n";
+                << number_text(static_cast<double>(settings_.silence_limit_ms) / 1000)
+                << " s and ends; the same command continues the run\n";
       end_campaign();
       leaving_ = true;
       transport_.abort(static_cast<int>(ExitCode::kStopped));

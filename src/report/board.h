@@ -1,0 +1,100 @@
+// The numbers of a leaderboard, as a pure function of the recorded results. docs/metrics.md derives each of
+// them.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/result.h"
+#include "fusion/method.h"
+#include "report/bootstrap.h"
+
+namespace fusegrid {
+
+// What a report must know about a method: its card, and the canonical text of its default parameters.
+struct KnownMethod {
+  MethodCard card;
+  std::string defaults;
+};
+using KnownMethods = std::map<std::string, KnownMethod>;
+// Those of the registry.
+KnownMethods registered_methods();
+
+// A cell that a number would need and that has no usable value.
+struct Gap {
+  std::string cell;
+  std::string reason;  // "failed: ...", "invalid: ...", "not recorded"
+};
+
+// One parameter setting of a method on a board. Averages are over tasks and seeds, absent where a cell of
+// theirs is: a task is never skipped.
+struct Setting {
+  std::string method;
+  std::string parameters;  // canonical text
+  bool chosen = false;
+  std::optional<double> validation_accuracy;
+  std::optional<double> test_accuracy;
+  std::optional<double> validation_loss;
+  std::optional<double> test_loss;
+  std::optional<double> stored_parameters;
+  std::optional<double> merge_seconds;  // mean over seeds
+  std::vector<Gap> gaps;
+};
+
+// Rows are compared (best, tied, rank) within their group only.
+enum class RowGroup { kTaskUnknown, kTaskKnown, kReference };
+
+// One method at its chosen setting. Accuracies are fractions.
+struct Row {
+  KnownMethod method;
+  RowGroup group = RowGroup::kTaskUnknown;
+  Setting setting;
+  int64_t tried = 0;                            // settings of the method on this board
+  std::vector<std::string> tuned;               // names of the parameters that differ among them
+  std::vector<std::optional<double>> accuracy;  // [tasks], mean over seeds
+  std::optional<double> average_deviation;      // of the average, over seeds (n - 1)
+  std::optional<double> normalised;             // mean of accuracy / individual's accuracy
+  std::optional<Interval> interval;             // 95 %, of the average
+  std::optional<int64_t> rank;                  // within the group, by average; equal averages share the best
+  bool best = false;
+  bool tied = false;                    // not the best, but its difference to the best may be 0
+  std::optional<double> stored_models;  // stored parameters in units of one model of the zoo
+  const std::optional<double>& average() const { return setting.test_accuracy; }
+};
+
+// One table: all methods on the same experts under the same evaluation condition.
+struct Board {
+  std::string zoo;
+  std::string experts;
+  std::string shift;
+  std::vector<std::string> tasks;  // sorted
+  std::vector<int64_t> seeds;
+  std::vector<int64_t> examples;   // [tasks], of the test split
+  std::vector<Row> rows;           // by group, then by average; incomplete rows last
+  std::vector<Setting> settings;   // all that were tried, by method and text
+  std::vector<std::string> notes;  // what a reader must know about single rows
+};
+
+// Boards by zoo, number of experts and shift ("clean" first).
+//   results  name of the cell -> its result
+//   Throws   ConfigError: a name is not a cell's; DataError: a method is not among `methods`
+std::vector<Board> make_boards(const std::map<std::string, Result>& results, const KnownMethods& methods);
+
+// Average against the number of experts, of one zoo under one shift.
+struct Scaling {
+  std::string zoo;
+  std::string shift;
+  std::vector<int64_t> experts;
+  struct Line {
+    std::string title;
+    std::vector<std::optional<double>> average;  // [experts]
+  };
+  std::vector<Line> lines;  // in the order of the board with the most experts
+};
+// Only zoos with two or more numbers of experts; subsets chosen by name do not take part.
+std::vector<Scaling> make_scalings(const std::vector<Board>& boards);
+
+}  // namespace fusegrid

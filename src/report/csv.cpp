@@ -1,0 +1,165 @@
+#include <algorithm>
+#include <set>
+
+#include "core/text.h"
+#include "report/layout.h"
+#include "report/writers.h"
+
+namespace fusegrid {
+namespace {
+
+// RFC 4180: quoted where it must be.
+std::string field(const std::string& text) {
+  if (text.find_first_of(",\"\r\n") == std::string::npos) {
+    return text;
+  }
+  std::string quoted = "\"";
+  for (const char c : text) {
+    quoted += c == '"' ? "\"\"" : std::string(1, c);
+  }
+  return quoted + "\"";
+}
+
+// "" where the value is absent: read as NaN by data frames.
+std::string number(const std::optional<double>& value) {
+  return value ? number_text(*value) : "";
+}
+
+std::string record(const std::vector<std::string>& fields) {
+  std::vector<std::string> texts;
+  for (const std::string& text : fields) {
+    texts.push_back(field(text));
+  }
+  return join(texts, ",") + "\n";
+}
+
+std::string flag(bool value) {
+  return value ? "true" : "false";
+}
+
+std::string gap_text(const std::vector<Gap>& gaps) {
+  std::vector<std::string> parts;
+  for (const Gap& gap : gaps) {
+    parts.push_back(gap.cell + ": " + gap.reason);
+  }
+  return join(parts, "; ");
+}
+
+std::string group_key(RowGroup group) {
+  switch (group) {
+    case RowGroup::kTaskUnknown:
+      return "task_unknown";
+    case RowGroup::kTaskKnown:
+      return "task_known";
+    case RowGroup::kReference:
+      return "reference";
+  }
+  FUSEGRID_ASSERT(false, "unknown group of rows");
+}
+
+std::vector<std::string> row_fields(const Board& board, const Row& row) {
+  const MethodCard& card = row.method.card;
+  const auto bound = [&](double Interval::*end) {
+    return row.interval ? number_text(*row.interval.*end) : std::string();
+  };
+  std::vector<std::string> seeds;
+  for (const int64_t seed : board.seeds) {
+    seeds.push_back(number_text(seed));
+  }
+  return {board.zoo,
+          board.experts,
+          board.shift,
+          group_key(row.group),
+          row.rank ? number_text(*row.rank) : "",
+          row.setting.method,
+          card.title,
+          row.setting.parameters,
+          number_text(row.tried),
+          join(seeds, " "),
+          number(row.average()),
+          number(row.average_deviation),
+          bound(&Interval::low),
+          bound(&Interval::high),
+          number(row.normalised),
+          flag(row.best),
+          flag(row.tied),
+          number(row.setting.validation_accuracy),
+          number(row.setting.test_loss),
+          data_used(card),
+          flag(card.needs_task_identity),
+          to_string(card.yields),
+          number(row.setting.stored_parameters),
+          number(row.stored_models),
+          number(row.setting.merge_seconds),
+          gap_text(row.setting.gaps)};
+}
+
+}  // namespace
+
+std::string csv_report(const std::vector<Board>& boards) {
+  std::set<std::string> tasks;
+  for (const Board& board : boards) {
+    tasks.insert(board.tasks.begin(), board.tasks.end());
+  }
+  std::vector<std::string> header{"zoo",
+                                  "experts",
+                                  "shift",
+                                  "group",
+                                  "rank",
+                                  "method",
+                                  "title",
+                                  "parameters",
+                                  "tried",
+                                  "seeds",
+                                  "average",
+                                  "average_deviation",
+                                  "average_low",
+                                  "average_high",
+                                  "normalised",
+                                  "best",
+                                  "tied",
+                                  "validation",
+                                  "loss",
+                                  "data",
+                                  "task_identity",
+                                  "yields",
+                                  "stored_parameters",
+                                  "stored_models",
+                                  "merge_s",
+                                  "missing"};
+  for (const std::string& task : tasks) {
+    header.push_back("accuracy_" + task);
+  }
+  std::string text = record(header);
+  for (const Board& board : boards) {
+    for (const Row& row : board.rows) {
+      std::vector<std::string> fields = row_fields(board, row);
+      for (const std::string& task : tasks) {
+        const auto at = std::find(board.tasks.begin(), board.tasks.end(), task);
+        fields.push_back(at == board.tasks.end()
+                             ? ""
+                             : number(row.accuracy[static_cast<size_t>(at - board.tasks.begin())]));
+      }
+      text += record(fields);
+    }
+  }
+  return text;
+}
+
+std::string csv_settings(const std::vector<Board>& boards) {
+  std::string text =
+      record({"zoo", "experts", "shift", "method", "parameters", "chosen", "validation", "test",
+              "validation_loss", "test_loss", "stored_parameters", "merge_s", "missing"});
+  for (const Board& board : boards) {
+    for (const Setting& setting : board.settings) {
+      text +=
+          record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
+                  flag(setting.chosen), number(setting.validation_accuracy), number(setting.test_accuracy),
+                  number(setting.validation_loss), number(setting.test_loss),
+                  number(setting.stored_parameters), number(setting.merge_seconds), gap_text(setting.gaps)});
+    }
+  }
+  return text;
+}
+
+}  // namespace fusegrid

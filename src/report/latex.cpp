@@ -1,0 +1,137 @@
+#include <map>
+
+#include "report/layout.h"
+#include "report/writers.h"
+
+namespace fusegrid {
+namespace {
+
+// Text in which no character of LaTeX acts.
+std::string escape(const std::string& text) {
+  static const std::map<char, std::string> kEscapes{{'\\', "\\textbackslash{}"},
+                                                    {'~', "\\textasciitilde{}"},
+                                                    {'^', "\\textasciicircum{}"},
+                                                    {'<', "\\textless{}"},
+                                                    {'>', "\\textgreater{}"},
+                                                    {'|', "\\textbar{}"},
+                                                    {'"', "\\textquotedbl{}"},
+                                                    {'&', "\\&"},
+                                                    {'%', "\\%"},
+                                                    {'$', "\\$"},
+                                                    {'#', "\\#"},
+                                                    {'_', "\\_"},
+                                                    {'{', "\\{"},
+                                                    {'}', "\\}"}};
+  std::string escaped;
+  for (const char c : text) {
+    const auto found = kEscapes.find(c);
+    escaped += found == kEscapes.end() ? std::string(1, c) : found->second;
+  }
+  return escaped;
+}
+
+// The notes' signs outside ASCII, for fonts and engines of any age. After escape().
+std::string signs(std::string text) {
+  for (size_t at = text.find("±"); at != std::string::npos; at = text.find("±")) {
+    text.replace(at, std::string("±").size(), "$\\pm$");
+  }
+  return text;
+}
+
+std::string record(const std::vector<std::string>& cells) {
+  std::string text = "    ";
+  for (size_t i = 0; i < cells.size(); ++i) {
+    text += (i == 0 ? "" : " & ") + cells[i];
+  }
+  return text + " \\\\\n";
+}
+
+std::string average_text(const Row& row) {
+  std::string text = percent(row.average(), 2);
+  if (row.best) {
+    text = "\\textbf{" + text + "}";
+  }
+  if (row.average_deviation) {
+    text += " $\\pm$ " + percent(row.average_deviation, 2);
+  }
+  return row.tied ? text + "$^{\\dagger}$" : text;
+}
+
+std::string interval(const Row& row) {
+  return row.interval ? percent(row.interval->low) + "--" + percent(row.interval->high) : "-";
+}
+
+template <typename MakeCells>
+std::string tabular(const Board& board, const std::string& columns, const std::vector<std::string>& header,
+                    const MakeCells& cells) {
+  std::string text = "  \\begin{tabular}{" + columns + "}\n    \\toprule\n" + record(header);
+  for (size_t i = 0; i < board.rows.size(); ++i) {
+    if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
+      text += "    \\midrule\n    \\multicolumn{" + std::to_string(header.size()) + "}{l}{\\emph{" +
+              escape(group_title(board.rows[i].group)) + "}} \\\\\n";
+    }
+    text += record(cells(board.rows[i]));
+  }
+  return text + "    \\bottomrule\n  \\end{tabular}\n";
+}
+
+std::string score_tabular(const Board& board) {
+  std::vector<std::string> header{"Method"};
+  for (const std::string& task : board.tasks) {
+    header.push_back(escape(task));
+  }
+  for (const char* column : {"Average", "95\\,\\%", "Norm.", "Rank"}) {
+    header.emplace_back(column);
+  }
+  return tabular(board, "l" + std::string(header.size() - 1, 'r'), header, [](const Row& row) {
+    std::vector<std::string> cells{escape(row.method.card.title)};
+    for (const auto& accuracy : row.accuracy) {
+      cells.push_back(percent(accuracy));
+    }
+    cells.push_back(average_text(row));
+    cells.push_back(interval(row));
+    cells.push_back(percent(row.normalised));
+    cells.push_back(row.rank ? std::to_string(*row.rank) : "-");
+    return cells;
+  });
+}
+
+std::string cost_tabular(const Board& board) {
+  const std::vector<std::string> header{"Method",  "Data",  "Task identity", "Stored",
+                                        "Merge s", "Tried", "Parameters"};
+  return tabular(board, "lllrrrl", header, [](const Row& row) {
+    const MethodCard& card = row.method.card;
+    return std::vector<std::string>{
+        escape(card.title),           escape(data_used(card)), card.needs_task_identity ? "yes" : "no",
+        escape(stored_text(row)),     seconds_text(row),       std::to_string(row.tried),
+        escape(shown_parameters(row))};
+  });
+}
+
+std::string caption(const Board& board) {
+  std::string text = escape(board_title(board)) + ".";
+  for (const std::string& note : board_notes(board)) {
+    text += " " + signs(escape(note));
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string latex_report(const std::vector<Board>& boards, const ReportSource& source) {
+  std::string text = "% Made by: fusegrid report " + source.folder + "\n";
+  text += source.metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + source.metrics_sha256 + "\n";
+  text += "% Needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
+  for (const std::string& note : reading_notes("bold", "dagger")) {
+    text += "% " + note + "\n";
+  }
+  for (const Board& board : boards) {
+    text += "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n";
+    text += "  \\caption{" + caption(board) + "}\n";
+    text += score_tabular(board) + "\n  \\medskip\n\n" + cost_tabular(board);
+    text += "\\end{table*}\n";
+  }
+  return text;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,170 @@
+#include "report/layout.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+
+#include "core/errors.h"
+#include "core/text.h"
+#include "report/settings.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr size_t kReasonLength = 160;  // longer messages are in results.h5
+constexpr size_t kGapsShown = 3;
+
+std::string one_line(const std::string& text) {
+  std::string line = text;
+  std::replace_if(
+      line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  if (line.size() > kReasonLength) {
+    size_t end = kReasonLength;
+    while (end > 0 && (static_cast<unsigned char>(line[end]) & 0xC0U) == 0x80U) {
+      --end;  // not inside a UTF-8 character
+    }
+    line = line.substr(0, end) + "...";
+  }
+  return line;
+}
+
+std::string example_note(const Board& board) {
+  const bool same = std::adjacent_find(board.examples.begin(), board.examples.end(), std::not_equal_to<>()) ==
+                    board.examples.end();
+  if (same) {
+    return "Test examples per task: " + std::to_string(board.examples[0]) + ".";
+  }
+  std::vector<std::string> parts;
+  for (size_t task = 0; task < board.tasks.size(); ++task) {
+    parts.push_back(board.tasks[task] + " " + std::to_string(board.examples[task]));
+  }
+  return "Test examples: " + join(parts, ", ") + ".";
+}
+
+std::string seed_note(const Board& board) {
+  std::vector<std::string> seeds;
+  for (const int64_t seed : board.seeds) {
+    seeds.push_back(std::to_string(seed));
+  }
+  return seeds.size() == 1 ? "One seed (" + seeds[0] + "): nothing is known about the spread over replicates."
+                           : "Mean over " + std::to_string(seeds.size()) + " seeds (" + join(seeds, ", ") +
+                                 "); ± is the standard deviation of the average over seeds.";
+}
+
+}  // namespace
+
+std::string fixed(double value, int digits) {
+  std::array<char, 400> buffer{};
+  const auto end =
+      std::to_chars(buffer.data(), buffer.data() + buffer.size(), value, std::chars_format::fixed, digits);
+  FUSEGRID_ASSERT(end.ec == std::errc(), "a number does not fit");
+  return {buffer.data(), end.ptr};
+}
+
+std::string percent(const std::optional<double>& fraction, int digits) {
+  return fraction ? fixed(100 * *fraction, digits) : "-";
+}
+
+std::string board_title(const Board& board) {
+  std::string title = board.zoo + ", ";
+  title += is_count(board.experts) ? board.experts + (board.experts == "1" ? " expert" : " experts")
+                                   : "experts " + board.experts;
+  return board.shift == "clean" ? title : title + ", " + board.shift;
+}
+
+std::string group_title(RowGroup group) {
+  switch (group) {
+    case RowGroup::kTaskUnknown:
+      return "Task not told";
+    case RowGroup::kTaskKnown:
+      return "Task told";
+    case RowGroup::kReference:
+      return "References";
+  }
+  FUSEGRID_ASSERT(false, "unknown group of rows");
+}
+
+std::string data_used(const MethodCard& card) {
+  std::vector<std::string> parts;
+  for (const Need need : card.needs) {
+    if (need == Need::kTestInputs) {
+      parts.push_back("test inputs (unlabelled)");
+    } else if (need != Need::kPretrained && need != Need::kMultitask) {
+      parts.push_back(to_string(need));
+    }
+  }
+  return parts.empty() ? "-" : join(parts, ", ");
+}
+
+std::string shown_parameters(const Row& row) {
+  if (row.setting.parameters.empty()) {
+    return "-";
+  }
+  const auto defaults = split(row.method.defaults, ',');
+  std::vector<std::string> shown;
+  for (const std::string& part : split(row.setting.parameters, ',')) {
+    const std::string name = part.substr(0, part.find('='));
+    const bool is_default = std::find(defaults.begin(), defaults.end(), part) != defaults.end();
+    if (!is_default || std::find(row.tuned.begin(), row.tuned.end(), name) != row.tuned.end()) {
+      shown.push_back(part);
+    }
+  }
+  return shown.empty() ? "defaults" : join(shown, ", ");
+}
+
+std::string stored_text(const Row& row) {
+  if (row.stored_models) {
+    return fixed(*row.stored_models, 1) + "x";
+  }
+  return row.setting.stored_parameters ? fixed(*row.setting.stored_parameters, 0) : "-";
+}
+
+std::string seconds_text(const Row& row) {
+  return row.setting.merge_seconds ? fixed(*row.setting.merge_seconds, 2) : "-";
+}
+
+std::string interval_text(const Row& row) {
+  return row.interval ? percent(row.interval->low) + " - " + percent(row.interval->high) : "-";
+}
+
+std::vector<std::string> board_notes(const Board& board) {
+  std::vector<std::string> notes{example_note(board) + " " + seed_note(board)};
+  for (const Row& row : board.rows) {
+    const std::vector<Gap>& gaps = row.setting.gaps;
+    std::vector<std::string> parts;
+    for (size_t i = 0; i < std::min(gaps.size(), kGapsShown); ++i) {
+      parts.push_back(one_line(gaps[i].cell) + ": " + one_line(gaps[i].reason));
+    }
+    if (gaps.size() > kGapsShown) {
+      parts.push_back("and " + std::to_string(gaps.size() - kGapsShown) + " more");
+    }
+    if (!gaps.empty()) {
+      notes.push_back("Incomplete, hence without an average: " + row.method.card.title + ". " +
+                      join(parts, "; ") + ".");
+    }
+  }
+  notes.insert(notes.end(), board.notes.begin(), board.notes.end());
+  return notes;
+}
+
+std::vector<std::string> reading_notes(const std::string& best, const std::string& tied) {
+  return {
+      "Accuracies in % on the test split. A method's parameters are those with the highest validation "
+      "accuracy "
+      "(mean over tasks and seeds) among the settings tried; test data took no part in the choice.",
+      "95 %: percentile interval of the average from a paired bootstrap over test examples, stratified by "
+      "task, " +
+          std::to_string(kResamples) +
+          " resamples. It does not cover the choice of parameters or of experts.",
+      best + ": best average of its group; " + tied +
+          ": tied with it (the 95 % interval of the difference contains 0). Methods that are told the task "
+          "of "
+          "each input are a group of their own; references take no part, nor have they a rank.",
+      "Norm.: mean over tasks of accuracy / accuracy of the task's own expert, in %. Data: what the fusion "
+      "saw "
+      "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. Merge: seconds of "
+      "fusion.",
+  };
+}
+
+}  // namespace fusegrid

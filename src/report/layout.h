@@ -1,0 +1,35 @@
+// What the Markdown and the LaTeX writer share: columns, groups and the text of numbers, before escaping.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report/board.h"
+
+namespace fusegrid {
+
+// Rounded to `digits` decimals, with a point whatever the locale.
+std::string fixed(double value, int digits);
+// 0.7125 -> "71.2"; absent -> "-"
+std::string percent(const std::optional<double>& fraction, int digits = 1);
+
+// "vision8-small, 8 experts" or "vision8-small, experts a+b, gaussian_noise-3"
+std::string board_title(const Board& board);
+std::string group_title(RowGroup group);
+// Data that the card says the fusion sees: "train inputs, gradients"; "-" for none.
+std::string data_used(const MethodCard& card);
+// The chosen parameters that were tuned or differ from their defaults; "defaults", or "-" for a method
+// without.
+std::string shown_parameters(const Row& row);
+std::string stored_text(const Row& row);   // "2.3x"; absolute where the size of a model is unknown
+std::string seconds_text(const Row& row);  // "0.42"
+// 70.4 - 73.9 (percent); "-" where there is none
+std::string interval_text(const Row& row);
+
+// Lines below a board: examples, seeds, what is incomplete and why, what was left out.
+std::vector<std::string> board_notes(const Board& board);
+// How to read the tables, once for the report. `best` and `tied`: how the writer shows these marks.
+std::vector<std::string> reading_notes(const std::string& best, const std::string& tied);
+
+}  // namespace fusegrid

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <filesystem>
+#include <iosfwd>
+
+namespace fusegrid {
+
+// Reads the results of a folder (its journal, or results.h5 where the journal is not there), writes
+//
+//   leaderboard.md    tables and notes, readable raw and rendered
+//   leaderboard.csv   one row per board and method, fractions in full precision, one column per task
+//   settings.csv      one row per parameter setting that was tried, for plots of sweeps
+//   leaderboard.tex   the same tables for LaTeX (booktabs)
+//
+// into it, each under a temporary name that is renamed when complete, and prints the Markdown to `out`. Also
+// while a run still writes to the folder: what is missing is listed. Called by one process.
+//   Throws  ConfigError: the folder holds no grid; DataError: damaged, or cells of a method that this program
+//           does not have; IoError: cannot read or write.
+void write_report(const std::filesystem::path& results, std::ostream& out);
+
+}  // namespace fusegrid

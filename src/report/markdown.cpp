@@ -1,0 +1,179 @@
+#include <algorithm>
+#include <utility>
+
+#include "report/layout.h"
+#include "report/writers.h"
+
+namespace fusegrid {
+namespace {
+
+struct Table {
+  std::vector<std::string> header;
+  std::vector<bool> right;  // columns of numbers
+  std::vector<std::vector<std::string>> rows;
+};
+
+// Text in which no character of Markdown acts.
+std::string escape(const std::string& text) {
+  std::string escaped;
+  for (const char c : text) {
+    if (std::string_view("\\|*`<>[]").find(c) != std::string_view::npos) {
+      escaped += '\\';
+    }
+    escaped += c;
+  }
+  return escaped;
+}
+
+// Columns on a terminal: UTF-8 characters, each one wide.
+size_t width(const std::string& text) {
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+}
+
+std::string line(const std::vector<std::string>& cells, const Table& table,
+                 const std::vector<size_t>& widths) {
+  std::string text = "|";
+  for (size_t i = 0; i < cells.size(); ++i) {
+    const std::string pad(widths[i] - width(cells[i]), ' ');
+    text += table.right[i] ? " " + pad + cells[i] + " |" : " " + cells[i] + pad + " |";
+  }
+  return text + "\n";
+}
+
+std::string render(const Table& table) {
+  std::vector<size_t> widths;
+  for (size_t i = 0; i < table.header.size(); ++i) {
+    widths.push_back(std::max<size_t>(3, width(table.header[i])));
+    for (const auto& row : table.rows) {
+      widths[i] = std::max(widths[i], width(row[i]));
+    }
+  }
+  std::string text = line(table.header, table, widths);
+  text += "|";
+  for (size_t i = 0; i < widths.size(); ++i) {
+    text +=
+        table.right[i] ? std::string(widths[i] + 1, '-') + ":|" : ":" + std::string(widths[i] + 1, '-') + "|";
+  }
+  text += "\n";
+  for (const auto& row : table.rows) {
+    text += line(row, table, widths);
+  }
+  return text;
+}
+
+// Adds the rows of a board with a heading above each group; `cells` makes the text of one row.
+template <typename MakeCells>
+void add_rows(Table& table, const Board& board, const MakeCells& cells) {
+  for (size_t i = 0; i < board.rows.size(); ++i) {
+    if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
+      std::vector<std::string> heading(table.header.size());
+      heading[0] = "*" + group_title(board.rows[i].group) + "*";
+      table.rows.push_back(std::move(heading));
+    }
+    table.rows.push_back(cells(board.rows[i]));
+  }
+}
+
+std::string average_text(const Row& row) {
+  std::string text = percent(row.average(), 2);
+  if (row.average_deviation) {
+    text += " ± " + percent(row.average_deviation, 2);
+  }
+  if (row.best) {
+    return "**" + text + "**";
+  }
+  return row.tied ? text + " †" : text;
+}
+
+Table score_table(const Board& board) {
+  Table table;
+  table.header = {"Method"};
+  for (const std::string& task : board.tasks) {
+    table.header.push_back(escape(task));
+  }
+  for (const char* column : {"Average", "95 %", "Norm.", "Rank"}) {
+    table.header.emplace_back(column);
+  }
+  table.right.assign(table.header.size(), true);
+  table.right[0] = false;
+  add_rows(table, board, [](const Row& row) {
+    std::vector<std::string> cells{escape(row.method.card.title)};
+    for (const auto& accuracy : row.accuracy) {
+      cells.push_back(percent(accuracy));
+    }
+    cells.push_back(average_text(row));
+    cells.push_back(interval_text(row));
+    cells.push_back(percent(row.normalised));
+    cells.push_back(row.rank ? std::to_string(*row.rank) : "-");
+    return cells;
+  });
+  return table;
+}
+
+Table cost_table(const Board& board) {
+  Table table;
+  table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Merge s", "Tried", "Parameters"};
+  table.right = {false, false, false, false, true, true, true, false};
+  add_rows(table, board, [](const Row& row) {
+    const MethodCard& card = row.method.card;
+    return std::vector<std::string>{escape(card.title),
+                                    data_used(card),
+                                    card.needs_task_identity ? "yes" : "no",
+                                    to_string(card.yields),
+                                    stored_text(row),
+                                    seconds_text(row),
+                                    std::to_string(row.tried),
+                                    escape(shown_parameters(row))};
+  });
+  return table;
+}
+
+Table scaling_table(const Scaling& scaling) {
+  Table table;
+  table.header = {"Method"};
+  for (const int64_t experts : scaling.experts) {
+    table.header.push_back(std::to_string(experts));
+  }
+  table.right.assign(table.header.size(), true);
+  table.right[0] = false;
+  for (const Scaling::Line& entry : scaling.lines) {
+    std::vector<std::string> cells{escape(entry.title)};
+    for (const auto& average : entry.average) {
+      cells.push_back(percent(average, 2));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+std::string list(const std::vector<std::string>& items, bool escaped) {
+  std::string text;
+  for (const std::string& item : items) {
+    text += "- " + (escaped ? item : escape(item)) + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string markdown_report(const std::vector<Board>& boards, const ReportSource& source) {
+  std::string text = "# Leaderboard\n";
+  for (const Board& board : boards) {
+    text += "\n## " + escape(board_title(board)) + "\n\n";
+    text += render(score_table(board)) + "\n" + render(cost_table(board)) + "\n";
+    text += list(board_notes(board), false);
+  }
+  for (const Scaling& scaling : make_scalings(boards)) {
+    text += "\n## " + escape(scaling.zoo) + ": average against the number of experts" +
+            (scaling.shift == "clean" ? "" : ", " + escape(scaling.shift)) + "\n\n";
+    text += render(scaling_table(scaling));
+    text += "\nThe tasks change with the experts: compare within a column.\n";
+  }
+  text += "\n## How to read this\n\n" + list(reading_notes("**bold**", "†"), true);
+  text += "- Definitions: docs/metrics.md. Made by `fusegrid report " + source.folder + "`";
+  text += source.metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + source.metrics_sha256 + ".\n";
+  return text;
+}
+
+}  // namespace fusegrid

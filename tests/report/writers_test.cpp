@@ -1,0 +1,163 @@
+#include "report/writers.h"
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/text.h"
+#include "report/board_fixture.h"
+#include "report/layout.h"
+
+namespace fusegrid {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+const ReportSource kSource{"results/toy", "0123abcd"};
+
+// The toy board, a second number of experts and a second seed of it.
+std::vector<Board> toy_boards() {
+  Results results = toy_results();
+  for (const int64_t seed : {0, 1}) {
+    put(results, make_cell("average", "", "ant", seed, "1"), 0.5, seed == 0 ? "1110" : "1111");
+  }
+  return make_boards(results, toy_methods());
+}
+
+// Compares with the committed text; FUSEGRID_REGENERATE=1 writes it anew.
+void expect_golden(const std::string& file, const std::string& text) {
+  const std::string path = std::string(FUSEGRID_SOURCE_DIR) + "/tests/report/golden/" + file;
+  if (std::getenv("FUSEGRID_REGENERATE") != nullptr) {
+    std::ofstream(path, std::ios::binary) << text;
+  }
+  std::ifstream golden(path, std::ios::binary);
+  const std::string expected{std::istreambuf_iterator<char>(golden), {}};
+  EXPECT_EQ(text, expected) << "to accept the change: FUSEGRID_REGENERATE=1, run this test, review the diff";
+}
+
+size_t count_of(const std::string& text, const std::string& part) {
+  size_t count = 0;
+  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) {
+    ++count;
+  }
+  return count;
+}
+
+// Number of fields of each record of a CSV text, quotes respected.
+std::vector<size_t> field_counts(const std::string& text) {
+  std::vector<size_t> counts;
+  size_t fields = 1;
+  bool quoted = false;
+  for (const char c : text) {
+    quoted = c == '"' ? !quoted : quoted;
+    if (!quoted && c == ',') {
+      ++fields;
+    } else if (!quoted && c == '\n') {
+      counts.push_back(fields);
+      fields = 1;
+    }
+  }
+  return counts;
+}
+
+TEST(Markdown, is_as_reviewed) {
+  expect_golden("leaderboard.md", markdown_report(toy_boards(), kSource));
+}
+
+TEST(Csv, is_as_reviewed) {
+  expect_golden("leaderboard.csv", csv_report(toy_boards()));
+  expect_golden("settings.csv", csv_settings(toy_boards()));
+}
+
+TEST(Latex, is_as_reviewed) {
+  expect_golden("leaderboard.tex", latex_report(toy_boards(), kSource));
+}
+
+TEST(Markdown, escapes_what_would_act_and_keeps_tables_aligned) {
+  const std::string text = markdown_report(toy_boards(), kSource);
+  EXPECT_THAT(text, HasSubstr("Adapt_it\\|now"));
+  EXPECT_THAT(text, HasSubstr("signal 11 (segmentation \\| fault)"));
+  size_t width = 0;  // of the current table
+  for (const std::string& line : split(text, '\n')) {
+    const auto characters = static_cast<size_t>(std::count_if(
+        line.begin(), line.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
+    if (line.rfind('|', 0) != 0) {
+      width = 0;
+    } else if (width == 0) {
+      width = characters;
+    } else {
+      EXPECT_EQ(characters, width) << line;
+    }
+  }
+}
+
+TEST(Csv, has_as_many_fields_in_every_record) {
+  for (const std::string& text : {csv_report(toy_boards()), csv_settings(toy_boards())}) {
+    const auto counts = field_counts(text);
+    ASSERT_GT(counts.size(), 3U);
+    EXPECT_THAT(counts, testing::Each(counts[0])) << text;
+  }
+}
+
+TEST(Csv, lists_every_setting_with_the_chosen_one_marked) {
+  const std::string text = csv_settings(toy_boards());
+  EXPECT_THAT(text, HasSubstr("scaled,\"scale=0.5,mode=sum\",true,0.7,0.675,"));
+  EXPECT_THAT(text, HasSubstr("scaled,\"scale=1,mode=sum\",false,0.6499999999999999,1,"));
+}
+
+TEST(Latex, is_balanced_and_escaped) {
+  const std::string text = latex_report(toy_boards(), kSource);
+  for (const std::string environment : {"table*", "tabular"}) {
+    EXPECT_GT(count_of(text, "\\begin{" + environment + "}"), 0U);
+    EXPECT_EQ(count_of(text, "\\begin{" + environment + "}"), count_of(text, "\\end{" + environment + "}"));
+  }
+  EXPECT_THAT(text, HasSubstr("Scaled \\& Sons"));
+  EXPECT_THAT(text, HasSubstr("bee\\_fly"));
+  EXPECT_THAT(text, HasSubstr("at 50\\% of\\_x"));
+  EXPECT_THAT(text, HasSubstr("\\textbar{}"));
+  for (const std::string& line : split(text, '\n')) {
+    if (line.rfind('%', 0) != 0) {
+      EXPECT_THAT(line, Not(testing::ContainsRegex("[^\\\\]%"))) << "would comment out the rest";
+    }
+  }
+}
+
+TEST(Layout, rounds_without_a_locale) {
+  EXPECT_EQ(fixed(71.25, 1), "71.2");
+  EXPECT_EQ(fixed(-0.5, 0), "-0");
+  EXPECT_EQ(percent(0.71267, 2), "71.27");
+  EXPECT_EQ(percent(std::nullopt), "-");
+}
+
+TEST(Layout, names_the_data_that_a_card_needs) {
+  EXPECT_EQ(data_used(toy_methods().at("average").card), "-");
+  EXPECT_EQ(data_used(toy_methods().at("fisher").card), "train inputs, gradients");
+  EXPECT_EQ(data_used(toy_methods().at("adapt").card), "test inputs (unlabelled)");
+}
+
+TEST(Layout, shows_parameters_that_were_tuned_or_are_not_the_defaults) {
+  Row row;
+  row.method = toy_methods().at("scaled");
+  EXPECT_EQ(shown_parameters(row), "-");
+  row.setting.parameters = "scale=0.3,mode=sum";
+  EXPECT_EQ(shown_parameters(row), "defaults");
+  row.tuned = {"scale"};
+  EXPECT_EQ(shown_parameters(row), "scale=0.3");
+  row.setting.parameters = "scale=0.3,mode=max";
+  EXPECT_EQ(shown_parameters(row), "scale=0.3, mode=max");
+}
+
+TEST(Layout, shows_absolute_sizes_where_no_model_tells_the_unit) {
+  Row row;
+  row.setting.stored_parameters = 1234;
+  EXPECT_EQ(stored_text(row), "1234");
+  row.stored_models = 2.25;
+  EXPECT_EQ(stored_text(row), "2.2x");
+}
+
+}  // namespace
+}  // namespace fusegrid
