@@ -1,0 +1,252 @@
+// fusegrid zoo build and zoo pretrain: train a zoo's models as items of campaigns, bases first.
+
+#include "cli/zoo_build.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
+#include <boost/program_options/value_semantic.hpp>
+
+#include "cli/options.h"
+#include "cli/print.h"
+#include "cli/provenance.h"
+#include "cli/reference.h"
+#include "coordinator/campaign.h"
+#include "core/digest.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "store/result_store.h"
+#include "tasks/suite.h"
+#include "zoo/build.h"
+
+namespace fusegrid {
+namespace {
+
+namespace po = boost::program_options;
+
+constexpr const char* kKnownZoo = "embedded";
+constexpr const char* kSuite = "embedded8";
+constexpr const char* kPool = "pretraining_pool.h5";
+constexpr int64_t kMostSeeds = 100;
+
+Options build_options(const std::string& name, const std::string& doc,
+                      const std::vector<std::string>& examples) {
+  Options options(name, doc, examples);
+  const auto text = [](const char* value) { return po::value<std::string>()->value_name(value); };
+  options.argument("NAME", "which zoo", {kKnownZoo});
+  options.add()("scale", text("SCALE")->required(), "small, medium or large")(
+      "seeds", text("SEEDS")->default_value("0"), "one seed or FIRST..LAST")(
+      "out", text("DIR"), "folder of the zoo (default: NAME-SCALE in $FUSEGRID_ZOOS or ./zoos)")(
+      "pool", text("FILE"), "pretraining pool (tools/make_pretraining_pool.py); only for training bases")(
+      "from-scratch", "train the bases too, instead of taking those that come with the program")(
+      "set", po::value<std::vector<std::string>>()->value_name("KEY=NUMBER"),
+      "replace a number of the recipe, for example expert_steps=20; may be repeated")(
+      "retry-failed", "train models again that failed")("device", text("KIND")->default_value("auto"),
+                                                        "auto, cpu or cuda")(
+      "threads", po::value<int>()->value_name("N")->default_value(1), "CPU threads of a worker")(
+      "max-attempts", po::value<int>()->value_name("N")->default_value(2), "attempts of a model")(
+      "inline", "train in the ranks' own processes")("quiet,q", "no progress");
+  return options;
+}
+
+std::vector<int64_t> seeds_of(const std::string& text) {
+  const auto dots = text.find("..");
+  const int64_t first = parse_int(text.substr(0, dots), "--seeds");
+  const int64_t last = dots == std::string::npos ? first : parse_int(text.substr(dots + 2), "--seeds");
+  if (first < 0 || last < first || last - first >= kMostSeeds) {
+    throw UsageError("--seeds must be a seed or FIRST..LAST, at most " + std::to_string(kMostSeeds) +
+                     " of them, but it is '" + text + "'");
+  }
+  std::vector<int64_t> seeds;
+  for (int64_t seed = first; seed <= last; ++seed) {
+    seeds.push_back(seed);
+  }
+  return seeds;
+}
+
+nlohmann::json overrides_of(const Options& options) {
+  auto overrides = nlohmann::json::object();
+  for (const auto& entry : options.get_or<std::vector<std::string>>("set", {})) {
+    const auto equals = entry.find('=');
+    if (equals == std::string::npos) {
+      throw UsageError("--set takes KEY=NUMBER, but it is '" + entry + "'");
+    }
+    const std::string value = entry.substr(equals + 1);
+    auto& number = overrides[entry.substr(0, equals)];
+    if (value.find_first_not_of("-0123456789") == std::string::npos) {
+      number = parse_int(value, "--set " + entry);
+    } else {
+      number = parse_double(value, "--set " + entry);
+    }
+  }
+  return overrides;
+}
+
+ZooPlan plan_of(const Options& options) {
+  ZooPlan plan;
+  plan.scale = options.get<std::string>("scale");
+  plan.suite = kSuite;
+  const Suite& suite = suite_registry().at(plan.suite);
+  for (const auto& task : suite.tasks) {
+    plan.tasks.push_back(task.name);
+  }
+  const auto folder = zoos_folder() / (options.argument("NAME") + "-" + plan.scale);
+  plan.folder = std::filesystem::absolute(options.get_or<std::string>("out", folder.string()));
+  plan.pack = std::filesystem::absolute(data_folder() / suite.pack);
+  plan.pool =
+      std::filesystem::absolute(options.get_or<std::string>("pool", (data_folder() / kPool).string()));
+  plan.overrides = overrides_of(options);
+  make_recipe(plan.scale, plan.overrides);  // ConfigError before anything is written
+  return plan;
+}
+
+// The two campaigns of one zoo, on one store beside its models.
+class ZooBuild {
+ public:
+  ZooBuild(Invocation& in, const Options& options, const ZooPlan& plan, const std::vector<int64_t>& seeds);
+
+  // Trains the items that have no valid result. False where some failed or the run was stopped; code() then
+  // tells which.
+  bool train(const std::vector<ZooItem>& items);
+  ExitCode code() const { return code_; }
+  // Recorded results of these items.
+  std::vector<Result> results(const std::vector<ZooItem>& items) const;
+
+ private:
+  Invocation& in_;
+  ZooPlan plan_;
+  CampaignOptions campaign_;
+  bool retry_failed_;
+  std::unique_ptr<ResultStore> store_;
+  ExitCode code_ = ExitCode::kOk;
+};
+
+ZooBuild::ZooBuild(Invocation& in, const Options& options, const ZooPlan& plan,
+                   const std::vector<int64_t>& seeds)
+    : in_(in), plan_(plan), retry_failed_(options.has("retry-failed")) {
+  campaign_.executor_kind = "zoo";
+  campaign_.executor_settings = to_settings(plan);
+  campaign_.max_attempts = options.get<int>("max-attempts");
+  campaign_.threads = options.get<int>("threads");
+  campaign_.device = options.get<std::string>("device");
+  campaign_.inline_executor = options.has("inline");
+  campaign_.quiet = options.has("quiet");
+  const auto folder = plan.folder / "build";
+  campaign_.log_folder = folder / "logs";
+  nlohmann::json provenance = launch_provenance(in.argv, *in.transport);
+  provenance["settings"] = campaign_.executor_settings;
+  provenance["device"] = campaign_.device;
+  provenance["threads"] = campaign_.threads;
+  Sha256 sha;
+  for (const auto& items : {base_items(plan, seeds), model_items(plan, seeds)}) {
+    for (const auto& item : items) {
+      sha.update(item.name() + "\n");
+    }
+  }
+  std::filesystem::create_directories(plan.folder);
+  store_ = ResultStore::open(folder, {.kind = "zoo", .plan_sha256 = sha.hex(), .provenance = provenance});
+  std::filesystem::create_directories(campaign_.log_folder);
+}
+
+bool ZooBuild::train(const std::vector<ZooItem>& items) {
+  std::vector<Item> left;
+  for (const auto& item : items) {
+    const auto found = store_->results().find(item.name());
+    const bool recorded = found != store_->results().end();
+    if (!recorded || (retry_failed_ && found->second.status != Status::kValid)) {
+      left.push_back({.name = item.name(), .group = item.name(), .cost_s = estimated_seconds(plan_, item)});
+    }
+  }
+  if (!left.empty() && run_campaign(*in_.transport, *store_, left, campaign_).stopped) {
+    in_.err << "fusegrid: stopped early; what is trained is safe, the same command continues\n";
+    code_ = ExitCode::kStopped;
+    return false;
+  }
+  for (const auto& result : results(items)) {
+    if (result.status != Status::kValid) {
+      in_.err << to_string(result.status) << ": " << result.name << ": " << result.reason
+              << "\n  again: the same command with --retry-failed\n";
+      code_ = ExitCode::kCellsFailed;
+    }
+  }
+  return code_ == ExitCode::kOk;
+}
+
+std::vector<Result> ZooBuild::results(const std::vector<ZooItem>& items) const {
+  std::vector<Result> found;
+  for (const auto& item : items) {
+    if (const auto result = store_->results().find(item.name()); result != store_->results().end()) {
+      found.push_back(result->second);
+    }
+  }
+  return found;
+}
+
+// Seeds of a zoo that is there already stay in it.
+std::vector<int64_t> with_existing(const ZooPlan& plan, std::vector<int64_t> seeds) {
+  if (std::filesystem::exists(plan.folder / "zoo.json")) {
+    for (const auto& replicate : Zoo::load(plan.folder).replicates) {
+      seeds.push_back(replicate.seed);
+    }
+    std::sort(seeds.begin(), seeds.end());
+    seeds.erase(std::unique(seeds.begin(), seeds.end()), seeds.end());
+  }
+  return seeds;
+}
+
+void require_pool(const ZooPlan& plan) {
+  if (!std::filesystem::exists(plan.pool)) {
+    throw ConfigError("training a base needs the pretraining pool, but there is no '" + plan.pool.string() +
+                      "'; make it with tools/make_pretraining_pool.py and name it with --pool");
+  }
+}
+
+// `models`: experts and multi-task models too, not only bases.
+ExitCode build(Invocation& in, const Options& options, bool from_scratch, bool models) {
+  const ZooPlan plan = plan_of(options);
+  const auto seeds = with_existing(plan, seeds_of(options.get<std::string>("seeds")));
+  const auto to_pretrain = from_scratch ? seeds : place_bases(plan, seeds);
+  if (!to_pretrain.empty()) {
+    require_pool(plan);
+  }
+  ZooBuild campaigns(in, options, plan, seeds);
+  std::vector<ZooItem> items = base_items(plan, to_pretrain);
+  if (!campaigns.train(items)) {
+    return campaigns.code();
+  }
+  if (!models) {
+    in.out << count_text(static_cast<int64_t>(to_pretrain.size()), "base") << " in " << plan.folder.string()
+           << "\n";
+    return ExitCode::kOk;
+  }
+  const auto trained = model_items(plan, seeds);
+  if (!campaigns.train(trained)) {
+    return campaigns.code();
+  }
+  items.insert(items.end(), trained.begin(), trained.end());
+  in.out << zoo_text(finish(plan, seeds, campaigns.results(items)));
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+ExitCode build_zoo(Invocation& in) {
+  Options options = build_options(
+      "zoo build",
+      "Fine-tunes the experts and the multi-task model of a zoo on any number of ranks. The bases come with "
+      "the "
+      "program, or are trained with --from-scratch. The same command continues what was stopped.",
+      {"fusegrid zoo build embedded --scale small",
+       "mpirun -n 5 fusegrid zoo build embedded --scale medium --seeds 0..2"});
+  return options.parse(in) ? build(in, options, options.has("from-scratch"), true) : ExitCode::kOk;
+}
+
+ExitCode pretrain_zoo(Invocation& in) {
+  Options options =
+      build_options("zoo pretrain", "Trains the bases of a zoo from the pretraining pool, and nothing else.",
+                    {"fusegrid zoo pretrain embedded --scale small --seeds 0..2 --pool pool.h5"});
+  return options.parse(in) ? build(in, options, true, false) : ExitCode::kOk;
+}
+
+}  // namespace fusegrid

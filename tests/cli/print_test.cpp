@@ -1,0 +1,48 @@
+#include "cli/print.h"
+
+#include <gtest/gtest.h>
+
+namespace fusegrid {
+namespace {
+
+TEST(Print, tables_align_text_left_and_numbers_right) {
+  Table table({"method", "cells"});
+  table.add({"ties", "8"});
+  table.add({"dare", "128"});
+  EXPECT_EQ(table.text(), "method  cells\nties        8\ndare      128\n");
+  EXPECT_EQ(table.text(false), "ties        8\ndare      128\n");
+}
+
+TEST(Print, markdown_escapes_bars) {
+  Table table({"a", "b"});
+  table.add({"sum | mean", "2"});
+  EXPECT_EQ(table.markdown(), "| a | b |\n| --- | --- |\n| sum \\| mean | 2 |\n");
+}
+
+TEST(Print, durations_and_bytes_have_fitting_units) {
+  EXPECT_EQ(duration_text(0.44), "0.4 s");
+  EXPECT_EQ(duration_text(59.2), "59 s");
+  EXPECT_EQ(duration_text(185), "3 min 5 s");
+  EXPECT_EQ(duration_text(7440), "2 h 4 min");
+  EXPECT_EQ(bytes_text(832), "832 B");
+  EXPECT_EQ(bytes_text(1536), "1.5 KiB");
+  EXPECT_EQ(bytes_text(int64_t{5} << 40), "5120.0 GiB");
+}
+
+TEST(Print, words_are_quoted_for_a_shell_only_where_needed) {
+  EXPECT_EQ(shell_quoted("jobs/a-1.cfg"), "jobs/a-1.cfg");
+  EXPECT_EQ(shell_quoted("it's"), "'it'\\''s'");
+  EXPECT_EQ(shell_quoted(""), "''");
+}
+
+TEST(Print, paragraphs_are_wrapped_between_words) {
+  EXPECT_EQ(wrap("one two three", 7), "one two\nthree\n");
+}
+
+TEST(Print, counts_have_a_plural) {
+  EXPECT_EQ(count_text(1, "cell"), "1 cell");
+  EXPECT_EQ(count_text(0, "cell"), "0 cells");
+}
+
+}  // namespace
+}  // namespace fusegrid

@@ -1,0 +1,112 @@
+#include "cli/program.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/invoke.h"
+
+namespace fusegrid {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+using testing::Not;
+using testing::StartsWith;
+
+TEST(Program, help_names_every_command_and_every_exit_code) {
+  const Ran ran = invoke({"--help"});
+  EXPECT_EQ(ran.code, ExitCode::kOk);
+  for (const auto& command : commands()) {
+    if (command.hidden) {
+      EXPECT_THAT(ran.out, Not(HasSubstr("\n  " + command.name + " ")));
+    } else {
+      EXPECT_THAT(ran.out, HasSubstr("\n  " + command.name + " "));
+    }
+  }
+  for (const int code : {0, 1, 2, 3, 65, 69, 74, 75}) {
+    EXPECT_THAT(ran.out, testing::ContainsRegex("\n +" + std::to_string(code) + "  "));
+  }
+}
+
+TEST(Program, every_command_has_help_with_examples) {
+  for (const auto& command : commands()) {
+    if (command.hidden || command.name == "zoo") {
+      continue;
+    }
+    const Ran ran = invoke({command.name, "--help"});
+    EXPECT_EQ(ran.code, ExitCode::kOk) << command.name;
+    EXPECT_THAT(ran.out, AllOf(StartsWith("Usage: fusegrid " + command.name), HasSubstr("--help"),
+                               HasSubstr("Examples:\n  fusegrid " + command.name)));
+  }
+  for (const auto* name : {"build", "pretrain", "list", "show", "verify", "import"}) {
+    const Ran ran = invoke({"zoo", name, "--help"});
+    EXPECT_EQ(ran.code, ExitCode::kOk) << name;
+    EXPECT_THAT(ran.out, HasSubstr(std::string("Examples:\n  fusegrid zoo ") + name));
+    EXPECT_THAT(invoke({"zoo", "--help"}).out, HasSubstr(std::string("\n  ") + name + " "));
+  }
+}
+
+TEST(Program, without_a_command_it_prints_help_and_fails) {
+  const Ran ran = invoke({});
+  EXPECT_EQ(ran.code, ExitCode::kUsage);
+  EXPECT_EQ(ran.out, "");
+  EXPECT_THAT(ran.err, HasSubstr("Usage: fusegrid COMMAND"));
+}
+
+TEST(Program, version_names_revision_and_libraries) {
+  EXPECT_THAT(
+      invoke({"--version"}).out,
+      AllOf(StartsWith("fusegrid "), HasSubstr("(git "), HasSubstr("LibTorch 2."), HasSubstr("HDF5 1."),
+            HasSubstr("NCCL "), HasSubstr("Boost 1."), HasSubstr("CPU capability ")));
+}
+
+TEST(Program, unknown_commands_are_refused_with_a_hint) {
+  const Ran ran = invoke({"rnu"});
+  EXPECT_EQ(ran.code, ExitCode::kUsage);
+  EXPECT_THAT(ran.err, AllOf(StartsWith("fusegrid: error: there is no command 'rnu'; did you mean 'run'?"),
+                             HasSubstr("Known: run, cells, "), Not(HasSubstr("executor"))));
+}
+
+TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"run"}, "'fusegrid run' needs JOB (the job file)"},
+      {{"run", "a.cfg", "b.cfg"}, "'fusegrid run' takes 1 argument(s), more were given"},
+      {{"run", "a.cfg", "--dryrun"}, "unrecognised option '--dryrun'"},
+      {{"run", "a.cfg", "--quie"}, "unrecognised option '--quie'"},
+      {{"run", "a.cfg", "--threads", "x"}, "('x') for option '--threads' is invalid"},
+      {{"list", "method"}, "WHAT must be one of methods, tasks, zoos, shifts, jobs, but it is 'method'"},
+      {{"zoo"}, "'fusegrid zoo' needs one of the commands build, pretrain, list"},
+      {{"zoo", "bild"}, "but it is 'bild'"},
+      {{"zoo", "build", "imagenet", "--scale", "small"}, "NAME must be one of embedded"},
+      {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
+      {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "2..0"},
+       "--seeds must be a seed or FIRST..LAST"},
+  };
+  for (const auto& [words, message] : cases) {
+    const Ran ran = invoke(words);
+    EXPECT_EQ(ran.code, ExitCode::kUsage) << message;
+    EXPECT_THAT(ran.err, AllOf(StartsWith("fusegrid: error: "), HasSubstr(message)));
+    EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
+  }
+}
+
+TEST(Program, mistakes_in_what_to_run_are_config_errors) {
+  EXPECT_EQ(invoke({"run", "no/such.cfg"}).code, ExitCode::kConfig);
+  EXPECT_THAT(invoke({"run", "no/such.cfg"}).err, HasSubstr("there is no job file 'no/such.cfg'"));
+  const Ran scale = invoke({"zoo", "build", "embedded", "--scale", "tiny"});
+  EXPECT_EQ(scale.code, ExitCode::kConfig);
+  EXPECT_THAT(scale.err, HasSubstr("tiny"));
+  EXPECT_EQ(invoke({"zoo", "show", "no-such-zoo"}).code, ExitCode::kConfig);
+}
+
+TEST(Program, knows_which_commands_engage_workers) {
+  EXPECT_TRUE(engages_workers({"run", "a.cfg"}));
+  EXPECT_TRUE(engages_workers({"zoo", "build", "embedded"}));
+  EXPECT_TRUE(engages_workers({"zoo", "pretrain", "embedded"}));
+  EXPECT_FALSE(engages_workers({"zoo", "list"}));
+  EXPECT_FALSE(engages_workers({"status", "results/run"}));
+  EXPECT_FALSE(engages_workers({}));
+}
+
+}  // namespace
+}  // namespace fusegrid

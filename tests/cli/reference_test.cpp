@@ -1,0 +1,71 @@
+#include "cli/reference.h"
+
+#include <fstream>
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "cli/invoke.h"
+#include "coordinator/job_file.h"
+
+namespace fusegrid {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string committed(const std::string& name) {
+  std::ifstream stream(std::string(FUSEGRID_SOURCE_DIR) + "/" + name, std::ios::binary);
+  std::stringstream text;
+  text << stream.rdbuf();
+  return text.str();
+}
+
+TEST(Reference, committed_pages_are_up_to_date) {
+  EXPECT_EQ(committed("docs/methods.md"), methods_page()) << "run 'fusegrid docs docs' and commit the pages";
+  EXPECT_EQ(committed("docs/tasks.md"), tasks_page()) << "run 'fusegrid docs docs' and commit the pages";
+}
+
+TEST(Reference, describe_prints_card_and_parameters_of_a_method) {
+  const Ran ran = invoke({"describe", "task_arithmetic"});
+  EXPECT_EQ(ran.code, ExitCode::kOk);
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("Ilharco"), HasSubstr("base weights"), HasSubstr("one model"),
+                             HasSubstr("scale"), HasSubstr("[-2, 2]")));
+}
+
+TEST(Reference, describe_prints_tasks_and_shifts) {
+  EXPECT_THAT(invoke({"describe", "mnist"}).out, AllOf(HasSubstr("embedded8"), HasSubstr("classes")));
+  EXPECT_THAT(invoke({"describe", "pixelate"}).out, HasSubstr("pixelate-1 .. pixelate-5"));
+}
+
+TEST(Reference, describe_refuses_unknown_names_with_a_hint) {
+  const Ran ran = invoke({"describe", "regmeen"});
+  EXPECT_EQ(ran.code, ExitCode::kConfig);
+  EXPECT_THAT(ran.err,
+              HasSubstr("there is no method, task, shift or zoo 'regmeen'; did you mean 'regmean'?"));
+}
+
+TEST(Reference, list_shows_every_method_task_and_shift) {
+  const Ran methods = invoke({"list", "methods"});
+  for (const auto& name : method_registry().names()) {
+    EXPECT_THAT(methods.out, HasSubstr("\n" + name + " "));
+  }
+  EXPECT_THAT(invoke({"list", "tasks"}).out, HasSubstr("\nmnist "));
+  EXPECT_THAT(invoke({"list", "shifts"}).out, AllOf(HasSubstr("clean"), HasSubstr("\npixelate-1..5")));
+}
+
+// Every job file in jobs/ is readable with the methods that there are.
+TEST(Reference, committed_job_files_are_readable_and_begin_with_their_question) {
+  int files = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(std::string(FUSEGRID_SOURCE_DIR) + "/jobs")) {
+    EXPECT_NO_THROW(read_job_file(entry.path())) << entry.path();
+    EXPECT_THAT(committed("jobs/" + entry.path().filename().string()), testing::ContainsRegex("^# .*[?]"));
+    ++files;
+  }
+  EXPECT_GE(files, 5);
+  EXPECT_GE(read_job_file(std::string(FUSEGRID_SOURCE_DIR) + "/jobs/quickstart.cfg").methods.size(), 15U);
+}
+
+}  // namespace
+}  // namespace fusegrid

@@ -1,0 +1,198 @@
+#include "coordinator/grid.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "coordinator/estimate.h"
+#include "coordinator/fake_methods.h"
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+using testing::AllOf;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+// A zoo that is only a description; nothing of it is on disk.
+Zoo three_tasks() {
+  Zoo zoo;
+  zoo.name = "toy";
+  zoo.folder = "zoos/toy";
+  zoo.tasks = {"a", "b", "c"};
+  for (const int64_t seed : {0, 1}) {
+    Replicate replicate;
+    replicate.seed = seed;
+    replicate.experts = {{"a", "a"}, {"b", "b"}, {"c", "c"}};
+    if (seed == 0) {
+      replicate.multitask = "multitask";
+    }
+    zoo.replicates.push_back(replicate);
+  }
+  return zoo;
+}
+
+class Grid : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { register_fake_methods(); }
+
+  static std::vector<Cell> cells(const std::string& text, const Zoo& zoo = three_tasks()) {
+    return expand(parse_job("zoo = toy\n" + text, "job.cfg"), {{"toy", zoo}});
+  }
+  static std::vector<std::string> names(const std::vector<Cell>& cells) {
+    std::vector<std::string> names;
+    for (const auto& cell : cells) {
+      names.push_back(cell.name());
+    }
+    return names;
+  }
+  static std::string error_of(const std::string& text, const Zoo& zoo = three_tasks()) {
+    try {
+      cells(text, zoo);
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+    return "(no error)";
+  }
+};
+
+TEST_F(Grid, names_are_canonical_and_sorted) {
+  EXPECT_THAT(
+      names(cells("experts = 2\nseed = 1\n[fake_trim]\nscale = 0.50\n[fake_average]\n")),
+      ElementsAre("toy/experts=2/fake_average/seed=1/a@clean", "toy/experts=2/fake_average/seed=1/b@clean",
+                  "toy/experts=2/fake_trim{density=0.2,scale=0.5,merge=sum,weights=}/seed=1/a@clean",
+                  "toy/experts=2/fake_trim{density=0.2,scale=0.5,merge=sum,weights=}/seed=1/b@clean"));
+}
+
+TEST_F(Grid, every_name_reads_back_as_its_cell) {
+  for (const auto& cell : cells("experts = 2..3 c+a\nseed = 0..1\n[fake_trim]\nscale = 1 2\n")) {
+    EXPECT_EQ(Cell::parse(cell.name()).name(), cell.name());
+  }
+}
+
+TEST_F(Grid, a_range_of_experts_is_every_prefix) {
+  EXPECT_EQ(cells("experts = 1..3\n[fake_average]\n").size(), 1U + 2 + 3);
+  EXPECT_EQ(cells("experts = 1..3\ntask = all\n[fake_average]\n").size(), 9U);
+}
+
+TEST_F(Grid, cells_of_overlapping_grids_are_there_once) {
+  const auto once = cells("[fake_trim]\nscale = 0.1 0.3\n[fake_trim:more]\nscale = 0.3 0.5\n");
+  EXPECT_EQ(once.size(), 3U * 3);
+  // the same experts in four spellings
+  EXPECT_EQ(cells("experts = all 3 a+b+c 3..3\n[fake_average]\n").size(), 3U);
+}
+
+TEST_F(Grid, the_order_of_named_experts_is_kept) {
+  EXPECT_THAT(names(cells("experts = c+a\n[fake_average]\n")),
+              ElementsAre("toy/experts=c+a/fake_average/seed=0/a@clean",
+                          "toy/experts=c+a/fake_average/seed=0/c@clean"));
+}
+
+TEST_F(Grid, unknown_tasks_are_named_with_line_and_hint) {
+  Zoo zoo = three_tasks();
+  zoo.tasks = {"mnist", "fashion", "terrain"};
+  EXPECT_THAT(error_of("task = mnits\n[fake_average]\n", zoo),
+              AllOf(StartsWith("job.cfg:2: "), HasSubstr("zoo 'toy' has no task 'mnits'"),
+                    HasSubstr("did you mean 'mnist'?"), HasSubstr("Known: mnist, fashion, terrain")));
+}
+
+TEST_F(Grid, experts_that_the_zoo_lacks_are_refused) {
+  EXPECT_THAT(error_of("experts = 2..4\n[fake_average]\n"),
+              AllOf(StartsWith("job.cfg:2: "), HasSubstr("must be a range within 1..3")));
+  EXPECT_THAT(error_of("experts = a+x\n[fake_average]\n"), AllOf(StartsWith("job.cfg:2: "), HasSubstr("x")));
+  Zoo zoo = three_tasks();
+  zoo.replicates[0].experts.erase("b");
+  EXPECT_THAT(error_of("[fake_average]\n", zoo),
+              AllOf(StartsWith("job.cfg:2: "), HasSubstr("zoo 'toy' has no expert for 'b' with seed 0")));
+}
+
+TEST_F(Grid, seeds_that_the_zoo_lacks_are_refused) {
+  EXPECT_THAT(error_of("seed = 5\n[fake_average]\n"), AllOf(StartsWith("job.cfg:1: "), HasSubstr("5")));
+}
+
+TEST_F(Grid, cards_bound_the_number_of_experts) {
+  EXPECT_THAT(error_of("[fake_pair]\n"),
+              AllOf(StartsWith("job.cfg:2: "),
+                    HasSubstr("'fake_pair' takes exactly 2 experts, but 'experts' gives it 3")));
+  EXPECT_EQ(cells("experts = 2\n[fake_pair]\n").size(), 2U);
+}
+
+TEST_F(Grid, a_multitask_model_must_be_there_where_a_card_needs_it) {
+  EXPECT_EQ(cells("[fake_multitask]\n").size(), 3U);
+  EXPECT_THAT(error_of("seed = 1\n[fake_multitask]\n"),
+              AllOf(StartsWith("job.cfg:3: "),
+                    HasSubstr("needs a multi-task model, but zoo 'toy' has none for seed 1")));
+}
+
+TEST_F(Grid, methods_with_task_identity_only_answer_for_their_experts) {
+  EXPECT_EQ(cells("experts = 2\n[fake_oracle]\n").size(), 2U);
+  EXPECT_THAT(error_of("experts = 2\ntask = all\n[fake_oracle]\n"),
+              AllOf(StartsWith("job.cfg:4: "), HasSubstr("only answers for a, b, but 'task' asks for 'c'")));
+}
+
+TEST_F(Grid, methods_check_their_parameters_against_the_experts) {
+  EXPECT_THAT(
+      error_of("[fake_trim]\nweights = 0.5:0.5\n"),
+      AllOf(StartsWith("job.cfg:2: "), HasSubstr("one number for each of the 3 experts, but it has 2")));
+}
+
+TEST_F(Grid, only_keeps_what_the_expression_finds) {
+  const auto all = cells("[fake_trim]\nscale = 0.1 0.3\n[fake_average]\n");
+  EXPECT_EQ(only_matching(all, "fake_trim\\{.*scale=0\\.3.*/b@").size(), 1U);
+  EXPECT_EQ(only_matching(all, "nothing").size(), 0U);
+  EXPECT_THAT([&] { only_matching(all, "(a"); },
+              testing::ThrowsMessage<UsageError>(HasSubstr("--only takes a regular expression")));
+}
+
+TEST_F(Grid, empty_splits_are_refused_before_anything_runs) {
+  const PackContents whole = {{"a", {{"train", 9}, {"val", 1}, {"test", 1}}},
+                              {"b", {{"train", 9}, {"val", 1}, {"test", 1}}},
+                              {"c", {{"train", 0}, {"val", 1}, {"test", 1}}}};
+  EXPECT_NO_THROW(check_data(cells("[fake_average]\n"), three_tasks(), whole));
+  EXPECT_NO_THROW(check_data(cells("experts = 2\n[fake_train]\n"), three_tasks(), whole));
+  EXPECT_THAT([&] { check_data(cells("[fake_train]\n"), three_tasks(), whole); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("needs examples of split 'train' of task 'c'")));
+  PackContents no_test = whole;
+  no_test["b"].erase("test");
+  EXPECT_THAT([&] { check_data(cells("[fake_average]\n"), three_tasks(), no_test); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("split 'test' of task 'b'")));
+}
+
+TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
+  const JobSpec job = parse_job("zoo = toy\nbatch = 7\n[fake_average]\n", "job.cfg");
+  const auto settings = grid_settings(job, {{"toy", three_tasks()}}, "results/statistics", 99);
+  EXPECT_EQ(settings["zoos"]["toy"], std::filesystem::absolute("zoos/toy").string());
+  EXPECT_EQ(settings["batch"], 7);
+  EXPECT_EQ(settings["statistics"], std::filesystem::absolute("results/statistics").string());
+  EXPECT_EQ(settings["memory_limit_bytes"], 99);
+}
+
+TEST_F(Grid, items_of_one_merge_share_a_group) {
+  const std::map<std::string, ZooSize> sizes = {
+      {"toy",
+       {.model_bytes = 1000, .contents = {{"a", {{"test", 10}}}, {"b", {{"test", 20}}}}, .pack_bytes = 1}}};
+  const Estimator estimator(sizes, {});
+  const auto grid = cells("experts = 2\n[fake_average]\n");
+  const Item a = estimator.item(grid[0]);
+  const Item b = estimator.item(grid[1]);
+  EXPECT_EQ(a.group, "toy/experts=2/fake_average/seed=0");
+  EXPECT_EQ(b.group, a.group);
+  EXPECT_GT(a.group_cost_s, 0);
+  EXPECT_NEAR(b.cost_s, 2 * a.cost_s, 1e-12);
+}
+
+TEST_F(Grid, estimates_follow_recorded_timings) {
+  const auto grid = cells("experts = 2\n[fake_average]\n");
+  Result result;
+  result.name = grid[0].name();
+  result.timings = {{"fuse", 3.0}, {"evaluate", 5.0}};
+  CostModel model;
+  learn(model, {{result.name, result}, {"not a cell", Result{}}});
+  const Estimator estimator({{"toy", {.model_bytes = 1, .contents = {{"a", {}}}}}}, model);
+  EXPECT_EQ(estimator.fuse_s(grid[0]), 3.0);
+  EXPECT_EQ(estimator.evaluate_s(grid[0]), 5.0);
+}
+
+}  // namespace
+}  // namespace fusegrid
