@@ -1,0 +1,53 @@
+# Shared by the tests that run the whole program: a tiny zoo and a small grid. Sourced with PROGRAM and WORK set.
+
+export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+export FUSEGRID_ZOOS=$WORK/zoos FUSEGRID_DATA=$SOURCE/data
+
+# The embedded zoo with a few training steps: its numbers mean nothing, its shape is the real one.
+make_zoo() {
+  mpirun --oversubscribe -n 3 "$PROGRAM" zoo build embedded --scale small --quiet --device cpu \
+    --set expert_steps=8 --set multitask_steps=8 --out "$FUSEGRID_ZOOS/tiny"
+}
+
+write_job() {
+  cat >"$WORK/grid.cfg" <<'JOB'
+# Does the whole chain give the same bits whatever happens to it?
+zoo = tiny
+experts = 3
+device = cpu
+[pretrained]
+[individual]
+[multitask]
+[simple_average]
+[task_arithmetic]
+scale = 0.2 0.3
+[ties]
+scale = 0.3
+[dare]
+drop_rate = 0.5
+[fisher]
+examples = 32
+[regmean]
+examples = 32
+[emr]
+[layer_wise_adamerging]
+steps = 3
+[simple_ensemble]
+JOB
+}
+
+# run RANKS RESULTS [options]: the grid; its output goes to RESULTS.log
+run_grid() {
+  local ranks=$1 results=$2
+  shift 2
+  mpirun --oversubscribe -n "$ranks" "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --quiet "$@" >>"$results.log" 2>&1
+}
+
+metrics_digest() {
+  "$PROGRAM" verify "$1" | grep -oE '[0-9a-f]{64}' | head -n 1
+}
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
