@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/weights.h"
@@ -16,11 +17,12 @@ namespace fusegrid {
 struct Replicate {
   int64_t seed = 0;
   std::filesystem::path base;   // HuggingFace folder
-  std::filesystem::path heads;  // safetensors: "<task>.rows" [classes, features], "logit_scale"
+  std::filesystem::path heads;  // safetensors: "<task>.rows" [classes, embedding size], "logit_scale" (a log)
   std::map<std::string, std::filesystem::path> experts;  // by task
   std::optional<std::filesystem::path> multitask;
-  std::map<std::string, std::string> digests;  // "base", "expert/<task>", "multitask" -> digest(Weights)
-  std::map<std::string, double> scores;        // "<task>/<split>" -> accuracy of its expert when it was made
+  std::map<std::string, std::string>
+      digests;  // "base", "expert/<task>", "multitask" -> digest of its float32 parameters
+  std::map<std::string, double> scores;  // "<task>/<split>" -> accuracy of its expert when it was made
 };
 
 // A base with experts at one model scale, described by ZOO/zoo.json (docs/results_format.md, "Zoos").
@@ -55,14 +57,40 @@ Zoo find_zoo(const std::string& name_or_folder);
 std::vector<std::string> list_zoos();
 
 // A replicate's models as they are used: float32 on `device`. Loading checks layouts, NaN/Inf and (where
-// recorded) digests.
+// recorded) digests. Tensors that are no parameters of the architecture (a text tower, position ids) are left
+// alone.
 struct LoadedReplicate {
-  Network network;
+  Network network;  // with the heads of all tasks of the zoo
   Weights base;
   std::map<std::string, Weights> experts;
   std::optional<Weights> multitask;
 };
+// Throws ConfigError where there is no expert of a task or a checkpoint does not fit the base's architecture,
+// DataError where a file is damaged, has NaN or Inf, or is not the one that zoo.json recorded.
 LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
                                const std::vector<std::string>& tasks, bool with_multitask, at::Device device);
+
+// The parts: what surrounds the weights, and the parameters of one checkpoint folder.
+Network load_network(const std::filesystem::path& base, const std::filesystem::path& heads,
+                     const std::vector<std::string>& tasks, at::Device device);
+Weights load_weights(const Architecture& architecture, const std::filesystem::path& folder,
+                     at::Device device);
+
+// Reads everything again: the pack's and every model's digest, layouts, NaN, the pack's image size and
+// classes. Returns one line for each thing that is wrong; empty: the zoo is sound.
+std::vector<std::string> verify(const Zoo& zoo);
+
+// Describes existing HuggingFace folders as a zoo with one replicate and writes `folder`/zoo.json with their
+// digests. Nothing is copied; the models stay where they are. Throws as load_replicate.
+struct ImportRequest {
+  std::filesystem::path folder;  // of the new zoo; its name is the zoo's
+  std::string scale;
+  std::string suite;
+  std::filesystem::path base;
+  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // task, folder; in the zoo's order
+  std::filesystem::path heads;
+  std::filesystem::path pack;
+};
+Zoo import_zoo(const ImportRequest& request);
 
 }  // namespace fusegrid

@@ -1,0 +1,272 @@
+// Reads the models that a zoo describes, and checks them.
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_vector_norm.h>
+
+#include "checkpoint/checks.h"
+#include "checkpoint/hf_folder.h"
+#include "checkpoint/safetensors.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "store/task_pack.h"
+#include "zoo/zoo.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> sizes;
+  for (const int64_t size : shape) {
+    sizes.push_back(std::to_string(size));
+  }
+  return "[" + join(sizes, ", ") + "]";
+}
+
+HfFolder open_folder(const fs::path& path) {
+  return HfFolder(path, {.allow_symlinks = true});  // a hub cache is made of links; they may not lead outside
+}
+
+at::Tensor read_float(const HfFolder& folder, const TensorInfo& wanted) {
+  const std::string what = "'" + folder.path().string() + "': tensor " + wanted.name;
+  if (!folder.contains(wanted.name)) {
+    throw ConfigError(what + " is missing; a checkpoint must have all parameters of the architecture");
+  }
+  const TensorInfo& seen = folder.info(wanted.name);
+  if (seen.shape != wanted.shape || !seen.floating()) {
+    throw ConfigError(what + " must be floating-point of shape " + shape_text(wanted.shape) + ", but it is " +
+                      at::toString(seen.dtype) + " " + shape_text(seen.shape) +
+                      "; experts must have the architecture of their base");
+  }
+  return folder.read(wanted.name).to(at::kFloat);
+}
+
+Weights read_weights(const Architecture& architecture, const HfFolder& folder) {
+  Weights weights;
+  for (const TensorInfo& info : architecture.parameters()) {
+    weights.emplace(info.name, read_float(folder, info));
+  }
+  check_finite(weights, folder.path().string());
+  return weights;
+}
+
+std::vector<double> three_numbers(const nlohmann::json& config, const std::string& field) {
+  if (!config.contains(field) || !config[field].is_array() || config[field].size() != 3 ||
+      !config[field][0].is_number() || !config[field][1].is_number() || !config[field][2].is_number()) {
+    throw ConfigError("preprocessor_config.json: " + field + " must be three numbers, but it is " +
+                      (config.contains(field) ? config[field].dump() : "missing"));
+  }
+  return config[field].get<std::vector<double>>();
+}
+
+ImageNormalisation read_normalisation(const HfFolder& folder) {
+  const auto& config = folder.preprocessor_config();
+  if (!config) {
+    throw ConfigError("'" + folder.path().string() +
+                      "' has no preprocessor_config.json; it must say image_mean and image_std");
+  }
+  constexpr double kRescale = 1.0 / 255;
+  const nlohmann::json factor = config->value("rescale_factor", nlohmann::json(kRescale));
+  if (!factor.is_number() || std::abs(factor.get<double>() - kRescale) > 1e-9) {
+    throw ConfigError("preprocessor_config.json: rescale_factor must be 1/255, but it is " + factor.dump());
+  }
+  ImageNormalisation normalisation{three_numbers(*config, "image_mean"), three_numbers(*config, "image_std")};
+  for (const double deviation : normalisation.std) {
+    if (!(deviation > 0)) {
+      throw ConfigError("preprocessor_config.json: image_std must be positive, but has " +
+                        number_text(deviation));
+    }
+  }
+  return normalisation;
+}
+
+Head read_head(const SafetensorsFile& file, const std::string& task, double scale, int64_t columns) {
+  const std::string what = "'" + file.path().string() + "': head of task '" + task + "'";
+  const std::string name = task + ".rows";
+  if (!file.contains(name)) {
+    throw ConfigError(what + " is missing; the file needs a tensor " + name + " [classes, " +
+                      std::to_string(columns) + "]");
+  }
+  const at::Tensor rows = file.read(name).to(at::kFloat);
+  if (rows.dim() != 2 || rows.size(1) != columns) {
+    throw ConfigError(what + " must have the shape [classes, " + std::to_string(columns) + "], but it has " +
+                      shape_text(rows.sizes().vec()));
+  }
+  const double off = (at::linalg_vector_norm(rows, 2, {{1}}) - 1).abs().max().item<double>();
+  if (!(off < 1e-3)) {  // also where it is NaN
+    throw DataError(what + " must have rows of length 1, but one is off by " + number_text(off));
+  }
+  return {rows, scale};
+}
+
+double read_logit_scale(const SafetensorsFile& file) {
+  const at::Tensor scale = file.read("logit_scale");
+  const bool one = scale.numel() == 1 && scale.is_floating_point();
+  const double value = one ? std::exp(scale.reshape({}).item<double>()) : 0;
+  if (!(value > 0 && std::isfinite(value))) {
+    throw DataError("'" + file.path().string() +
+                    "': logit_scale must be one finite number, the logarithm of " +
+                    "the scale of the logits");
+  }
+  return value;
+}
+
+void check_digest(const Replicate& replicate, const std::string& model, const Weights& weights) {
+  const auto recorded = replicate.digests.find(model);
+  if (recorded == replicate.digests.end()) {
+    return;
+  }
+  const std::string seen = digest(weights);
+  if (seen != recorded->second) {
+    throw DataError("model '" + model + "' of seed " + std::to_string(replicate.seed) +
+                    " is not the one that zoo.json recorded (SHA-256 " + recorded->second + ", now " + seen +
+                    "); build the zoo again, or import it anew if the change is wanted");
+  }
+}
+
+Weights load_checked(const Network& network, const Replicate& replicate, const std::string& model,
+                     const fs::path& folder, at::Device device) {
+  const Weights weights = read_weights(*network.architecture, open_folder(folder));
+  check_digest(replicate, model, weights);
+  return to_device(weights, device);
+}
+
+template <typename Function>
+void collect(std::vector<std::string>& problems, const Function& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    problems.emplace_back(error.what());
+  }
+}
+
+void check_pack(const Zoo& zoo, const Network& network) {
+  const TaskPack pack(zoo.pack);
+  if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
+    throw DataError("task pack '" + zoo.pack.string() +
+                    "' is not the one that the zoo was made with (SHA-256 " + zoo.pack_sha256 + ", now " +
+                    pack.sha256() + ")");
+  }
+  if (pack.image_size() != network.architecture->image_size()) {
+    throw ConfigError("the models take images of " + std::to_string(network.architecture->image_size()) +
+                      " pixels, but the task pack's have " + std::to_string(pack.image_size()));
+  }
+  for (const std::string& task : zoo.tasks) {
+    const auto classes = static_cast<int64_t>(pack.task(task).class_names.size());
+    const int64_t rows = network.head(task).rows.size(0);
+    if (classes != rows) {
+      throw ConfigError("the head of task '" + task + "' has " + std::to_string(rows) +
+                        " classes, but the task pack has " + std::to_string(classes));
+    }
+  }
+}
+
+}  // namespace
+
+Weights load_weights(const Architecture& architecture, const fs::path& folder, at::Device device) {
+  return to_device(read_weights(architecture, open_folder(folder)), device);
+}
+
+Network load_network(const fs::path& base, const fs::path& heads, const std::vector<std::string>& tasks,
+                     at::Device device) {
+  const HfFolder folder = open_folder(base);
+  Network network;
+  network.architecture = make_architecture(folder.config());
+  network.normalisation = read_normalisation(folder);
+  network.device = device;
+  int64_t columns = network.architecture->feature_size();
+  const auto projection = network.architecture->projection();
+  if (projection && (projection->required || folder.contains(projection->info.name))) {
+    network.projection = read_float(folder, projection->info).to(device);
+    columns = network.projection.size(0);
+  }
+  const SafetensorsFile file(heads);
+  const double scale = read_logit_scale(file);
+  for (const std::string& task : tasks) {
+    Head head = read_head(file, task, scale, columns);
+    head.rows = head.rows.to(device);
+    network.heads.emplace(task, std::move(head));
+  }
+  return network;
+}
+
+LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
+                               const std::vector<std::string>& tasks, bool with_multitask,
+                               at::Device device) {
+  LoadedReplicate loaded;
+  loaded.network = load_network(replicate.base, replicate.heads, zoo.tasks, device);
+  loaded.base = load_checked(loaded.network, replicate, "base", replicate.base, device);
+  for (const std::string& task : tasks) {
+    const auto folder = replicate.experts.find(task);
+    if (folder == replicate.experts.end()) {
+      throw ConfigError("zoo '" + zoo.name + "' has no expert for task '" + task + "' of seed " +
+                        std::to_string(replicate.seed) + ". Tasks: " + join(zoo.tasks, ", "));
+    }
+    loaded.experts.emplace(task,
+                           load_checked(loaded.network, replicate, "expert/" + task, folder->second, device));
+  }
+  if (with_multitask) {
+    if (!replicate.multitask) {
+      throw ConfigError("zoo '" + zoo.name + "' has no multitask model of seed " +
+                        std::to_string(replicate.seed) + "; build it with fusegrid zoo build");
+    }
+    loaded.multitask = load_checked(loaded.network, replicate, "multitask", *replicate.multitask, device);
+  }
+  return loaded;
+}
+
+std::vector<std::string> verify(const Zoo& zoo) {
+  std::vector<std::string> problems;
+  for (const Replicate& replicate : zoo.replicates) {
+    Network network;
+    collect(problems, [&] { network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU); });
+    if (!network.architecture) {
+      continue;  // without its base nothing else can be judged
+    }
+    collect(problems, [&] { check_pack(zoo, network); });
+    collect(problems, [&] { load_checked(network, replicate, "base", replicate.base, at::kCPU); });
+    for (const auto& [task, folder] : replicate.experts) {
+      collect(problems, [&, &model = task, &path = folder] {
+        load_checked(network, replicate, "expert/" + model, path, at::kCPU);
+      });
+    }
+    if (replicate.multitask) {
+      collect(problems,
+              [&] { load_checked(network, replicate, "multitask", *replicate.multitask, at::kCPU); });
+    }
+  }
+  return problems;
+}
+
+Zoo import_zoo(const ImportRequest& request) {
+  Zoo zoo;
+  zoo.folder = fs::absolute(request.folder).lexically_normal();
+  zoo.name = zoo.folder.filename().string();
+  zoo.scale = request.scale;
+  zoo.suite = request.suite;
+  zoo.pack = fs::absolute(request.pack);
+  Replicate replicate;
+  replicate.base = fs::absolute(request.base);
+  replicate.heads = fs::absolute(request.heads);
+  for (const auto& [task, folder] : request.experts) {
+    zoo.tasks.push_back(task);
+    if (!replicate.experts.emplace(task, fs::absolute(folder)).second) {
+      throw ConfigError("task '" + task + "' is given twice; a zoo has one expert for each task");
+    }
+  }
+  const Network network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU);
+  replicate.digests["base"] = digest(load_weights(*network.architecture, replicate.base, at::kCPU));
+  for (const auto& [task, folder] : replicate.experts) {
+    replicate.digests["expert/" + task] = digest(load_weights(*network.architecture, folder, at::kCPU));
+  }
+  check_pack(zoo, network);
+  zoo.pack_sha256 = TaskPack(zoo.pack).sha256();
+  zoo.replicates.push_back(std::move(replicate));
+  fs::create_directories(zoo.folder);
+  zoo.save();
+  return zoo;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,258 @@
+#include "zoo/zoo.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "checkpoint/posix_file.h"
+#include "core/errors.h"
+#include "core/text.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kFormat = "fusegrid-zoo";
+constexpr int kVersion = 1;
+
+// Paths below the zoo are written relative to it, so that a zoo can be moved.
+std::string written_path(const fs::path& path, const fs::path& folder) {
+  const fs::path relative = path.lexically_relative(folder);
+  const bool below = !relative.empty() && *relative.begin() != "..";
+  return below ? relative.string() : fs::absolute(path).string();
+}
+
+json to_json(const Replicate& replicate, const fs::path& folder) {
+  json experts = json::object();
+  for (const auto& [task, path] : replicate.experts) {
+    experts[task] = written_path(path, folder);
+  }
+  json written{{"seed", replicate.seed},
+               {"base", written_path(replicate.base, folder)},
+               {"heads", written_path(replicate.heads, folder)},
+               {"experts", experts},
+               {"digests", replicate.digests},
+               {"scores", replicate.scores}};
+  if (replicate.multitask) {
+    written["multitask"] = written_path(*replicate.multitask, folder);
+  }
+  return written;
+}
+
+Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string& where) {
+  Replicate replicate;
+  replicate.seed = written.at("seed").get<int64_t>();
+  replicate.base = zoo.folder / written.at("base").get<std::string>();
+  replicate.heads = zoo.folder / written.at("heads").get<std::string>();
+  for (const auto& [task, path] : written.at("experts").items()) {
+    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
+      throw DataError(where + ": the expert of seed " + std::to_string(replicate.seed) + " for task '" +
+                      task + "' must be for one of the zoo's tasks: " + join(zoo.tasks, ", "));
+    }
+    replicate.experts[task] = zoo.folder / path.get<std::string>();
+  }
+  if (written.contains("multitask")) {
+    replicate.multitask = zoo.folder / written["multitask"].get<std::string>();
+  }
+  replicate.digests = written.at("digests").get<std::map<std::string, std::string>>();
+  replicate.scores = written.at("scores").get<std::map<std::string, double>>();
+  return replicate;
+}
+
+void require_exists(const fs::path& path, const std::string& what) {
+  if (!fs::exists(path)) {
+    throw ConfigError(
+        what + " is not there: '" + path.string() +
+        "' does not exist; build the zoo again (fusegrid zoo build) or remove it from zoo.json");
+  }
+}
+
+void check_files(const Zoo& zoo) {
+  for (const Replicate& replicate : zoo.replicates) {
+    const std::string seed = "zoo '" + zoo.name + "', seed " + std::to_string(replicate.seed) + ": ";
+    require_exists(replicate.base, seed + "the base");
+    require_exists(replicate.heads, seed + "the heads");
+    for (const auto& [task, path] : replicate.experts) {
+      require_exists(path, seed + "the expert of task '" + task + "'");
+    }
+    if (replicate.multitask) {
+      require_exists(*replicate.multitask, seed + "the multitask model");
+    }
+  }
+}
+
+json read_json(const fs::path& path) {
+  std::ifstream in(path);
+  if (!in) {
+    throw IoError("cannot read '" + path.string() + "'");
+  }
+  try {
+    return json::parse(in);
+  } catch (const json::exception& error) {
+    throw DataError("'" + path.string() + "' is no JSON: " + error.what());
+  }
+}
+
+fs::path find_pack(const fs::path& folder, const std::string& name) {
+  return fs::exists(folder / name) ? folder / name : data_folder() / name;
+}
+
+Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& where) {
+  if (written.at("format") != kFormat || written.at("version") != kVersion) {
+    throw DataError(where + ": format and version must be " + kFormat + " and " + std::to_string(kVersion) +
+                    ", but are " + written["format"].dump() + " and " + written["version"].dump());
+  }
+  Zoo zoo;
+  zoo.folder = folder;
+  zoo.name = written.at("name").get<std::string>();
+  zoo.scale = written.at("scale").get<std::string>();
+  zoo.suite = written.at("suite").get<std::string>();
+  zoo.pack = find_pack(folder, written.at("pack").get<std::string>());
+  zoo.pack_sha256 = written.at("pack_sha256").get<std::string>();
+  zoo.tasks = written.at("tasks").get<std::vector<std::string>>();
+  std::set<int64_t> seeds;
+  for (const json& replicate : written.at("replicates")) {
+    zoo.replicates.push_back(parse_replicate(replicate, zoo, where));
+    if (!seeds.insert(zoo.replicates.back().seed).second) {
+      throw DataError(where + ": seed " + std::to_string(zoo.replicates.back().seed) + " is there twice");
+    }
+  }
+  if (zoo.replicates.empty() || zoo.tasks.empty()) {
+    throw DataError(where + ": a zoo needs at least one task and one replicate");
+  }
+  std::sort(zoo.replicates.begin(), zoo.replicates.end(),
+            [](const Replicate& a, const Replicate& b) { return a.seed < b.seed; });
+  return zoo;
+}
+
+std::string known_zoos() {
+  const auto names = list_zoos();
+  return names.empty()
+             ? "There are none in '" + zoos_folder().string() + "'; make one with fusegrid zoo build"
+             : "Known: " + join(names, ", ");
+}
+
+}  // namespace
+
+Zoo Zoo::load(const fs::path& folder) {
+  const fs::path file = folder / "zoo.json";
+  if (!fs::exists(file)) {
+    throw ConfigError("there is no zoo in '" + folder.string() + "' (no zoo.json). " + known_zoos());
+  }
+  const json written = read_json(file);
+  Zoo zoo;
+  try {
+    zoo = parse_zoo(written, fs::absolute(folder).lexically_normal(), "'" + file.string() + "'");
+  } catch (const json::exception& error) {
+    throw DataError("'" + file.string() + "' does not describe a zoo: " + error.what());
+  }
+  check_files(zoo);
+  return zoo;
+}
+
+void Zoo::save() const {
+  json all = json::array();
+  for (const Replicate& replicate : replicates) {
+    all.push_back(to_json(replicate, folder));
+  }
+  const bool named = pack.parent_path() == folder || pack.parent_path() == data_folder();
+  const json written{{"format", kFormat},
+                     {"version", kVersion},
+                     {"name", name},
+                     {"scale", scale},
+                     {"suite", suite},
+                     {"pack", named ? pack.filename().string() : fs::absolute(pack).string()},
+                     {"pack_sha256", pack_sha256},
+                     {"tasks", tasks},
+                     {"replicates", all}};
+  const std::string text = written.dump(2) + "\n";
+  TemporaryPath temporary(folder / "zoo.json");
+  PosixFile file = PosixFile::create(temporary.path());
+  file.write_at(0, text.data(), text.size());
+  file.sync();
+  temporary.publish();
+}
+
+const Replicate& Zoo::replicate(int64_t seed) const {
+  if (replicates.size() == 1) {
+    return replicates.front();
+  }
+  std::vector<std::string> seeds;
+  for (const Replicate& replicate : replicates) {
+    if (replicate.seed == seed) {
+      return replicate;
+    }
+    seeds.push_back(std::to_string(replicate.seed));
+  }
+  throw ConfigError("zoo '" + name + "' has no models of seed " + std::to_string(seed) +
+                    "; seeds: " + join(seeds, ", "));
+}
+
+std::vector<std::string> Zoo::experts(const std::string& text) const {
+  const bool number = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+  if (number) {
+    const int64_t count = parse_int(text, "experts");
+    if (count < 1 || count > static_cast<int64_t>(tasks.size())) {
+      throw ConfigError("experts must be 1 to " + std::to_string(tasks.size()) + " in zoo '" + name +
+                        "', but it is " + text);
+    }
+    return {tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(count)};
+  }
+  const auto chosen = split(text, '+');
+  std::set<std::string> seen;
+  for (const std::string& task : chosen) {
+    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end() || !seen.insert(task).second) {
+      const std::string near = nearest(task, tasks);
+      throw ConfigError("experts must be a number or different tasks of zoo '" + name +
+                        "' joined by '+', but '" + text + "' has '" + task + "'" +
+                        (near.empty() || near == task ? "" : "; did you mean '" + near + "'?") +
+                        " Tasks: " + join(tasks, ", "));
+    }
+  }
+  return chosen;
+}
+
+fs::path zoos_folder() {
+  const char* folder = std::getenv("FUSEGRID_ZOOS");
+  return folder != nullptr ? fs::path(folder) : fs::path("zoos");
+}
+
+fs::path data_folder() {
+  if (const char* folder = std::getenv("FUSEGRID_DATA")) {
+    return folder;
+  }
+  std::error_code unreadable;
+  const fs::path program = fs::read_symlink("/proc/self/exe", unreadable);
+  const fs::path installed = program.parent_path().parent_path() / "share" / "fusegrid";
+  return !unreadable && fs::exists(installed) ? installed : fs::path(FUSEGRID_SOURCE_DATA);
+}
+
+Zoo find_zoo(const std::string& name_or_folder) {
+  for (const fs::path& folder : {zoos_folder() / name_or_folder, fs::path(name_or_folder)}) {
+    if (fs::exists(folder / "zoo.json")) {
+      return Zoo::load(folder);
+    }
+  }
+  const std::string near = nearest(name_or_folder, list_zoos());
+  throw ConfigError("there is no zoo '" + name_or_folder + "'" +
+                    (near.empty() ? ". " : "; did you mean '" + near + "'? ") + known_zoos());
+}
+
+std::vector<std::string> list_zoos() {
+  std::vector<std::string> names;
+  std::error_code missing;
+  for (const auto& entry : fs::directory_iterator(zoos_folder(), missing)) {
+    if (fs::exists(entry.path() / "zoo.json")) {
+      names.push_back(entry.path().filename().string());
+    }
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,184 @@
+#include "zoo/zoo.h"
+
+#include <ATen/TensorOperators.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/hf_folder.h"
+#include "core/errors.h"
+#include "support.h"
+
+namespace fusegrid::test {
+namespace {
+
+using nlohmann::json;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+// One tiny zoo for all tests, copied by each that damages it.
+class ZooFolder : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    world_ = new TemporaryFolder;
+    plan_ = new ZooPlan(tiny_plan(world_->path()));
+    make_tiny_zoo(*plan_);
+  }
+  static void TearDownTestSuite() {
+    delete plan_;
+    delete world_;
+  }
+  ZooFolder() { fs::copy(plan_->folder, folder_, fs::copy_options::recursive); }
+
+  json description() const { return json::parse(std::ifstream(folder_ / "zoo.json")); }
+  void describe(const json& written) const { write_bytes(folder_ / "zoo.json", written.dump()); }
+  // Replaces the weights of a model.
+  void rewrite(const std::string& model, const std::function<void(Weights&)>& change) const {
+    const HfFolder folder(folder_ / "seed-0" / model);
+    Weights weights = folder.read_all();
+    change(weights);
+    fs::remove_all(folder_ / "seed-0" / model);
+    save_hf_folder(folder_ / "seed-0" / model, weights, folder.config());
+  }
+  std::string load_error(const std::vector<std::string>& tasks) const {
+    try {
+      const Zoo zoo = Zoo::load(folder_);
+      load_replicate(zoo, zoo.replicate(0), tasks, true, at::kCPU);
+      return "";
+    } catch (const Error& error) {
+      return error.what();
+    }
+  }
+
+  static inline TemporaryFolder* world_ = nullptr;
+  static inline ZooPlan* plan_ = nullptr;
+  TemporaryFolder copy_;
+  fs::path folder_ = copy_.path() / "embedded-tiny";
+};
+
+const std::string kFirstWeight = "vision_model.encoder.layers.0.mlp.fc1.weight";
+
+TEST_F(ZooFolder, LoadsWhatWasBuilt) {
+  const Zoo zoo = Zoo::load(folder_);
+  const LoadedReplicate loaded = load_replicate(zoo, zoo.replicate(7), zoo.tasks, true, at::kCPU);
+
+  EXPECT_EQ(zoo.tasks, (std::vector<std::string>{"bars", "rows"}));
+  EXPECT_EQ(loaded.experts.size(), 2U);
+  EXPECT_TRUE(loaded.multitask.has_value());
+  EXPECT_EQ(loaded.network.heads.size(), 2U);
+  EXPECT_EQ(loaded.base.size(), loaded.network.architecture->parameters().size());
+  EXPECT_EQ(zoo.replicates[0].digests.at("expert/rows"), digest(loaded.experts.at("rows")));
+  const Evaluation again =
+      evaluate(loaded.network, loaded.experts.at("rows"), "rows", TaskPack(zoo.pack).read("rows", "test"));
+  EXPECT_EQ(again.accuracy, zoo.replicates[0].scores.at("rows/test"));
+  EXPECT_THAT(verify(zoo), IsEmpty());
+}
+
+TEST_F(ZooFolder, SavesWhatItLoaded) {
+  const Zoo zoo = Zoo::load(folder_);
+  const json before = description();
+  zoo.save();
+  EXPECT_EQ(description(), before);
+}
+
+TEST_F(ZooFolder, AMissingExpertFolderIsNamed) {
+  fs::remove_all(folder_ / "seed-0/experts/rows");
+  EXPECT_THAT(load_error({"bars"}), HasSubstr("the expert of task 'rows' is not there"));
+}
+
+TEST_F(ZooFolder, WrongShapesAreNamed) {
+  rewrite("experts/rows", [](Weights& weights) { weights[kFirstWeight] = weights[kFirstWeight].t(); });
+  EXPECT_THAT(load_error({"rows"}), HasSubstr(kFirstWeight));
+  EXPECT_THAT(load_error({"rows"}), HasSubstr("[8, 32]"));
+}
+
+TEST_F(ZooFolder, MissingTensorsAreNamed) {
+  rewrite("experts/rows", [](Weights& weights) { weights.erase(kFirstWeight); });
+  EXPECT_THAT(load_error({"rows"}), HasSubstr(kFirstWeight + " is missing"));
+}
+
+TEST_F(ZooFolder, NanInAnExpertIsAnError) {
+  rewrite("experts/rows", [](Weights& weights) { weights[kFirstWeight][0][0] = std::nan(""); });
+  EXPECT_THAT(load_error({"rows"}), HasSubstr("nan"));
+  EXPECT_EQ(load_error({"bars"}), "");
+}
+
+TEST_F(ZooFolder, AnotherModelThanTheRecordedOneIsAnError) {
+  rewrite("experts/rows", [](Weights& weights) { weights[kFirstWeight][0][0] += 1; });
+  EXPECT_THAT(load_error({"rows"}),
+              HasSubstr("'expert/rows' of seed 0 is not the one that zoo.json recorded"));
+  const auto problems = verify(Zoo::load(folder_));
+  ASSERT_EQ(problems.size(), 1U);
+  EXPECT_THAT(problems[0], HasSubstr("expert/rows"));
+}
+
+TEST_F(ZooFolder, UnknownTasksAreErrors) {
+  EXPECT_THAT(load_error({"mnist"}), HasSubstr("no expert for task 'mnist'"));
+  json written = description();
+  written["replicates"][0]["experts"]["mnist"] = "seed-0/experts/rows";
+  describe(written);
+  EXPECT_THROW(Zoo::load(folder_), DataError);
+}
+
+TEST_F(ZooFolder, DamagedDescriptionsAreErrors) {
+  for (const char* field : {"format", "version", "tasks", "replicates", "pack_sha256"}) {
+    json written = description();
+    written.erase(field);
+    describe(written);
+    EXPECT_THROW(Zoo::load(folder_), DataError) << field;
+  }
+  write_bytes(folder_ / "zoo.json", "{\"format\":");
+  EXPECT_THROW(Zoo::load(folder_), DataError);
+  fs::remove(folder_ / "zoo.json");
+  EXPECT_THROW(Zoo::load(folder_), ConfigError);
+}
+
+TEST_F(ZooFolder, ExpertsAreANumberOrNames) {
+  const Zoo zoo = Zoo::load(folder_);
+  EXPECT_EQ(zoo.experts("1"), (std::vector<std::string>{"bars"}));
+  EXPECT_EQ(zoo.experts("rows+bars"), (std::vector<std::string>{"rows", "bars"}));
+  for (const char* text : {"0", "3", "", "rows+rows", "row", "rows+", "-1"}) {
+    EXPECT_THROW(zoo.experts(text), ConfigError) << text;
+  }
+}
+
+TEST_F(ZooFolder, SeedsChooseReplicates) {
+  Zoo zoo = Zoo::load(folder_);
+  zoo.replicates.push_back(zoo.replicates[0]);
+  zoo.replicates[1].seed = 5;
+  EXPECT_EQ(zoo.replicate(5).seed, 5);
+  EXPECT_THROW(zoo.replicate(1), ConfigError);
+}
+
+TEST_F(ZooFolder, IsFoundByNameOrFolder) {
+  ::setenv("FUSEGRID_ZOOS", copy_.path().c_str(), 1);
+  EXPECT_EQ(find_zoo("embedded-tiny").folder, find_zoo(folder_.string()).folder);
+  EXPECT_EQ(list_zoos(), (std::vector<std::string>{"embedded-tiny"}));
+  try {
+    find_zoo("embeded-tiny");
+    FAIL() << "accepted";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("did you mean 'embedded-tiny'?"));
+  }
+  ::unsetenv("FUSEGRID_ZOOS");
+}
+
+TEST_F(ZooFolder, ImportDescribesFoldersWithoutCopying) {
+  const fs::path models = folder_ / "seed-0";
+  const Zoo zoo =
+      import_zoo({.folder = copy_.path() / "mine",
+                  .scale = "tiny",
+                  .suite = "tiny",
+                  .base = models / "base",
+                  .experts = {{"rows", models / "experts/rows"}, {"bars", models / "experts/bars"}},
+                  .heads = models / "heads.safetensors",
+                  .pack = plan_->pack});
+
+  const Zoo loaded = Zoo::load(copy_.path() / "mine");
+  EXPECT_EQ(loaded.tasks, (std::vector<std::string>{"rows", "bars"}));
+  EXPECT_EQ(loaded.replicates[0].experts, zoo.replicates[0].experts);
+  EXPECT_EQ(loaded.replicates[0].digests.at("base"), Zoo::load(folder_).replicates[0].digests.at("base"));
+  EXPECT_THAT(verify(loaded), IsEmpty());
+}
+
+}  // namespace
+}  // namespace fusegrid::test
