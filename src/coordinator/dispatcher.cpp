@@ -130,6 +130,9 @@ void Dispatcher::on(int rank, const Hello& hello) {
     peer.hello = hello;
     scheduler_.add_worker(rank);
     idle_changed_ = true;
+    if (!hello.warning.empty()) {
+      progress_.say("rank " + std::to_string(rank) + ": " + hello.warning);
+    }
   }
 }
 

@@ -61,6 +61,7 @@ struct Hello {
   std::string host;
   std::string device;  // "cpu: <model>, 2 threads", "gpu 3: <model>"
   std::string error;   // not empty: this worker has no device to work with
+  std::string warning;
 };
 struct Done {
   int64_t epoch = 0;

@@ -5,6 +5,7 @@
 #include <deque>
 #include <iostream>
 
+#include <sched.h>
 #include <signal.h>
 
 #include "core/errors.h"
@@ -53,6 +54,17 @@ class IgnoreSignals {
  private:
   std::vector<int> changed_;
 };
+
+// mpirun binds the ranks of small jobs to one core each, which the executor inherits.
+std::string binding_warning(int threads) {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof(cores), &cores) != 0 || CPU_COUNT(&cores) >= threads) {
+    return "";
+  }
+  return "it may use " + std::to_string(CPU_COUNT(&cores)) + " cores, but its executor runs " +
+         std::to_string(threads) + " threads; give mpirun --bind-to none (or srun more --cpus-per-task)";
+}
 
 class Supervisor {
  public:
@@ -145,7 +157,7 @@ class Supervisor {
   }
 
   void choose() {
-    hello_ = {settings_.epoch, transport_.host(), "", ""};
+    hello_ = {settings_.epoch, transport_.host(), "", "", binding_warning(settings_.threads)};
     DeviceChoice choice;
     try {
       choice = choose_device(settings_.device, std::max(0, transport_.local_worker()),

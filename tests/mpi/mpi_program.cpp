@@ -1,4 +1,5 @@
-// One rank of the tests under mpirun. Exits with 0 on every rank, or with 1 and a message.
+// One rank of the tests under mpirun ("nccl" and "campaign gpu" need GPUs and are started by hand). Exits
+// with 0 on every rank, or with 1 and a message.
 #include <algorithm>
 #include <iostream>
 
@@ -7,6 +8,7 @@
 #include "support/collectives_checks.h"
 #include "support/fake_store.h"
 #include "support/faulty_executor.h"
+#include "worker/device.h"
 #include "worker/item_runner.h"
 #include "worker/supervisor.h"
 
@@ -34,10 +36,28 @@ int test_collectives(Transport& transport) {
   return complain(wrong);
 }
 
+// On a host with a GPU per rank: all ranks as one NCCL group, rank r on device r.
+int test_nccl(Transport& transport) {
+  std::string id;
+  if (transport.rank() == 0) {
+    id = nccl_unique_id();
+    for (int rank = 1; rank < transport.size(); ++rank) {
+      transport.send(rank, id);
+    }
+  } else {
+    const auto message = transport.receive(std::chrono::seconds(60));
+    id = message ? message->bytes : "";
+  }
+  load_cuda();
+  const int device = transport.rank();
+  const auto group = nccl_collectives(id, transport.rank(), transport.size(), device);
+  return complain(check_collectives(*group, at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device))));
+}
+
 CampaignOptions options_of(const std::string& mode) {
   CampaignOptions options;
   options.executor_kind = mode == "crashing" ? "faulty" : "null";
-  options.device = mode == "refused" ? "cuda" : "cpu";
+  options.device = mode == "refused" || mode == "gpu" ? "cuda" : "cpu";
   options.inline_executor = mode == "inline";
   options.max_attempts = mode == "crashing" ? 50 : 2;
   return options;
@@ -87,10 +107,14 @@ int main(int argc, char** argv) {
     return fusegrid::executor_main(3);
   }
   if (!fusegrid::launched_by_mpi()) {
-    std::cerr << "start it by mpirun: mpi_program collectives | campaign inline|child|crashing|refused\n";
+    std::cerr << "start it by mpirun: mpi_program collectives | nccl | campaign "
+                 "inline|child|crashing|refused|gpu\n";
     return 1;
   }
   const auto transport = fusegrid::mpi_transport(&argc, &argv);
+  if (arguments.at(0) == "nccl") {
+    return fusegrid::test_nccl(*transport);
+  }
   return arguments.at(0) == "collectives" ? fusegrid::test_collectives(*transport)
                                           : fusegrid::test_campaign(*transport, arguments.at(1));
 }

@@ -62,7 +62,8 @@ class FaultyExecutor : public Executor {
     if (deed == "hog") {
       std::vector<std::unique_ptr<char[]>> hoard;
       for (int i = 0; i < 1024; ++i) {
-        hoard.push_back(std::make_unique_for_overwrite<char[]>(64 << 20));  // of addresses alone: 64 GiB in all
+        hoard.push_back(
+            std::make_unique_for_overwrite<char[]>(64 << 20));  // of addresses alone: 64 GiB in all
         progress.tick();
       }
     } else if (deed == "hang") {

@@ -54,7 +54,7 @@ TEST(Protocol, TellsAllTypesApart) {
   EXPECT_EQ(std::get<Assign>(decode_to_worker(encode(ToWorker(Assign{4, "item", 2, 3})))).item, "item");
   EXPECT_EQ(std::get<Ping>(decode_to_worker(encode(ToWorker(Ping{9})))).recorded, 9);
   EXPECT_EQ(std::get<Stop>(decode_to_worker(encode(ToWorker(Stop{5})))).epoch, 5);
-  EXPECT_EQ(std::get<Hello>(decode_to_coordinator(encode(ToCoordinator(Hello{1, "h", "d", "e"})))).error,
+  EXPECT_EQ(std::get<Hello>(decode_to_coordinator(encode(ToCoordinator(Hello{1, "h", "d", "e", "w"})))).error,
             "e");
   EXPECT_EQ(std::get<Pong>(decode_to_coordinator(encode(ToCoordinator(Pong{1, 6})))).seen, 6);
   EXPECT_EQ(std::get<Bye>(decode_to_coordinator(encode(ToCoordinator(Bye{8})))).epoch, 8);
