@@ -71,6 +71,14 @@ TEST_F(Grid, every_name_reads_back_as_its_cell) {
   }
 }
 
+// Executors read a method's parameters from the cell's name.
+TEST_F(Grid, canonical_parameters_read_back) {
+  for (const auto& cell : cells("[fake_trim]\n[fake_trim:weighted]\nweights = 1:2:3 0.5:0.5:0\n")) {
+    const auto [name, parameters] = parse_call(cell.method_text());
+    EXPECT_EQ(method_registry().at(name).canonical(parameters), cell.parameters);
+  }
+}
+
 TEST_F(Grid, a_range_of_experts_is_every_prefix) {
   EXPECT_EQ(cells("experts = 1..3\n[fake_average]\n").size(), 1U + 2 + 3);
   EXPECT_EQ(cells("experts = 1..3\ntask = all\n[fake_average]\n").size(), 9U);
