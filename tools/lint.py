@@ -159,7 +159,9 @@ def lint_tidy(arguments):
     for name in tracked("src/*.cpp"):
         if name not in options:
             sys.exit(f"{name} is not part of the build in {arguments.build}: build it, then lint.")
-        jobs[name] = (digest(name, tidy, config, *options[name]), [tidy, "-p", arguments.build, "--quiet", name])
+        # the options, not the database: GCC's precompiled header means nothing to clang
+        usable = [option for option in options[name] if option != "-fpch-preprocess"]
+        jobs[name] = (digest(name, tidy, config, *usable), [tidy, "--quiet", name, "--", *usable])
     return check(jobs, arguments.limit)
 
 

@@ -11,6 +11,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/files.h"
 
 namespace fusegrid {
 namespace {

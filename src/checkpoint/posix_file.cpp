@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/errors.h"
+#include "core/files.h"
 
 namespace fusegrid {
 namespace {
@@ -107,21 +108,6 @@ void PosixFile::write_at(uint64_t offset, const void* source, size_t size) {
 void PosixFile::sync() {
   if (::fsync(fd_) != 0) {
     throw IoError(system_message("sync", path_));
-  }
-}
-
-void sync_folder(const std::filesystem::path& folder) {
-  const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) {
-    throw IoError(system_message("open", folder));
-  }
-  const int status = ::fsync(fd);
-  const int reason = errno;
-  ::close(fd);
-  // some network file systems cannot sync a folder (EINVAL) and need not
-  if (status != 0 && reason != EINVAL) {
-    errno = reason;
-    throw IoError(system_message("sync", folder));
   }
 }
 

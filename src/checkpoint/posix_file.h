@@ -49,9 +49,6 @@ class PosixFile {
   Stamp opened_;
 };
 
-// Makes the names in `folder` durable (after a rename). Throws IoError.
-void sync_folder(const std::filesystem::path& folder);
-
 // The name <path>.tmp.<process> for an unfinished file or folder. What is left under that name when the
 // object goes is removed, so that a failure leaves nothing behind.
 class TemporaryPath {

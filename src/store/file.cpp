@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "core/errors.h"
+#include "core/files.h"
 
 namespace fusegrid {
 namespace {
@@ -150,16 +151,13 @@ void rename_file(const std::filesystem::path& from, const std::filesystem::path&
   }
 }
 
-void sync_folder(const std::filesystem::path& folder) {
-  const int descriptor = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (descriptor < 0) {
-    fail("open the folder", folder, errno);
-  }
-  const bool ok = operate([&] { return ::fsync(descriptor); }) == 0;
-  const int error = errno;
-  ::close(descriptor);
-  if (!ok && error != EINVAL) {  // some network file systems cannot sync folders: they do it on their own
-    fail("write to disk (fsync) the folder", folder, error);
+void sync_names(const std::filesystem::path& folder) {
+  const auto sync = [&] {
+    sync_folder(folder);
+    return 0;
+  };
+  if (operate(sync) != 0) {
+    fail("write to disk (fsync) the folder", folder, errno);
   }
 }
 

@@ -39,8 +39,8 @@ class File {
 
 // Renames atomically over a file that is there.
 void rename_file(const std::filesystem::path& from, const std::filesystem::path& to);
-// Makes creations and renames inside the folder durable.
-void sync_folder(const std::filesystem::path& folder);
+// Makes creations and renames inside the folder durable: core's sync_folder with the fault hook.
+void sync_names(const std::filesystem::path& folder);
 
 // What a test makes of one file operation (write, truncate, sync, rename). Never set by the program.
 struct Fault {

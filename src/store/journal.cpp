@@ -177,7 +177,7 @@ Journal::Journal(const std::filesystem::path& path, const FrameVisitor& visit) {
     file_->sync();
   }
   if (is_new) {
-    sync_folder(path.parent_path());
+    sync_names(path.parent_path());
   }
 }
 

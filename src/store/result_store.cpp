@@ -107,7 +107,7 @@ class FolderStore final : public ResultStore {
       fs::remove(temporary, ignored);
       throw;
     }
-    sync_folder(folder_);
+    sync_names(folder_);
     append(FrameType::kPublish, publish_payload({content.sequence, sha256_hex(bytes)}));
     flush();
     changed_ = false;

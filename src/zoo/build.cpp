@@ -222,12 +222,24 @@ Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, co
   return result;
 }
 
+namespace {
+
+// True where the plan's overrides leave the recipe of the base alone.
+bool changes_experts_only(const json& overrides) {
+  return std::all_of(overrides.items().begin(), overrides.items().end(), [](const auto& entry) {
+    const std::string& key = entry.key();
+    return key.rfind("expert_", 0) == 0 || key.rfind("multitask_", 0) == 0 || key == "max_shift";
+  });
+}
+
+}  // namespace
+
 std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
   std::vector<int64_t> missing;
   for (const int64_t seed : seeds) {
-    const fs::path ours = seed_folder(data_folder() / "zoo" / plan.name(), seed);
+    const fs::path ours = seed_folder(data_folder() / "zoo" / ("embedded-" + plan.scale), seed);
     const fs::path target = base_folder(plan, seed);
-    const bool usable = plan.overrides.empty() && fs::exists(ours / "base");
+    const bool usable = changes_experts_only(plan.overrides) && fs::exists(ours / "base");
     if (!fs::exists(target) && usable) {
       fs::create_directories(target.parent_path());
       fs::copy_file(ours / "heads.safetensors", heads_file(plan, seed), fs::copy_options::overwrite_existing);

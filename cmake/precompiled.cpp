@@ -1,0 +1,1 @@
+// The target that owns the precompiled header (Compile.cmake) needs a source file.
