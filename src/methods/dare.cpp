@@ -67,19 +67,19 @@ std::vector<std::vector<double>> rescaling(const FusionInput& in, const Options&
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Field direction =
-      in.field("dare{drop_rate=" + number_text(options.drop_rate) + ",rescale=" + options.rescale +
-                   ",seed=" + number_text(static_cast<int64_t>(in.seed())) + "}",
-               [&, factors = std::vector<std::vector<double>>()](const Slice& slice) mutable {
-                 if (factors.empty()) {  // only when the direction is not cached yet
-                   factors = rescaling(in, options);
-                 }
-                 at::Tensor sum = at::zeros_like(slice.base);
-                 for (size_t i = 0; i < in.num_experts(); ++i) {
-                   sum.add_(dropped(in, slice, i, options.drop_rate), factors[slice.tensor_index][i]);
-                 }
-                 return sum;
-               });
+  const Field direction = in.field(
+      "dare{drop_rate=" + number_text(options.drop_rate) + ",rescale=" + options.rescale +
+          ",seed=" + number_text(static_cast<int64_t>(in.seed())) + ",tasks=" + join(in.tasks(), "+") + "}",
+      [&, factors = std::vector<std::vector<double>>()](const Slice& slice) mutable {
+        if (factors.empty()) {  // only when the direction is not cached yet
+          factors = rescaling(in, options);
+        }
+        at::Tensor sum = at::zeros_like(slice.base);
+        for (size_t i = 0; i < in.num_experts(); ++i) {
+          sum.add_(dropped(in, slice, i, options.drop_rate), factors[slice.tensor_index][i]);
+        }
+        return sum;
+      });
   return one_model(in.map_elements(
       [&](const Slice& slice) { return at::add(slice.base, slice[direction], options.scale); }));
 }
