@@ -84,7 +84,7 @@ void ParamReader::param(const std::string& name, std::vector<double>& value, Ran
                         const std::string&) {
   if (std::string text; take(name, text)) {
     value.clear();
-    for (const auto& part : split(text, ':')) {
+    for (const auto& part : text.empty() ? std::vector<std::string>{} : split(text, ':')) {
       value.push_back(parse_double(part, where(name)));
     }
   }

@@ -41,7 +41,8 @@ struct Options {
 
 at::Tensor dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
   const uint64_t key = derive_key(in.seed(), "dare/" + in.tasks()[expert]);
-  const at::Tensor random = uniform(key, 0, slice.global_begin, slice.count).to(slice.base.device());
+  const at::Tensor random =
+      uniform(key, 0, slice.global_begin, slice.count).to(slice.experts[expert].device());
   return slice.task_vector(expert) * (random >= drop_rate);
 }
 
@@ -74,7 +75,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
         if (factors.empty()) {  // only when the direction is not cached yet
           factors = rescaling(in, options);
         }
-        at::Tensor sum = at::zeros_like(slice.base);
+        at::Tensor sum = at::zeros_like(slice.experts[0]);
         for (size_t i = 0; i < in.num_experts(); ++i) {
           sum.add_(dropped(in, slice, i, options.drop_rate), factors[slice.tensor_index][i]);
         }

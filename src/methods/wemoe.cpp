@@ -17,6 +17,7 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/stack.h>
 
 #include "core/philox.h"
 #include "core/text.h"
@@ -120,8 +121,15 @@ class RoutedModel final : public Predictor {
     for (int64_t layer = 0; layer < options_.layers; ++layer) {
       const bool last = layer + 1 == options_.layers;
       const int64_t outputs = last ? gates : width;
-      const at::Tensor random = normal(key, static_cast<uint64_t>(block * 2 + layer), 0, outputs * width);
-      routers_[router_name(block, layer, "weight")] = (random.view({outputs, width}) * 0.01).to(in.device());
+      const auto stream = static_cast<uint64_t>(block * 2 + layer);
+      std::vector<at::Tensor>
+          rows;  // a gate's row belongs to its task, so the order of the experts is no matter
+      for (size_t i = 0; last && i < experts_; ++i) {
+        rows.push_back(normal(derive_key(in.seed(), "wemoe/gate/" + in.tasks()[i]), stream, 0, width));
+      }
+      const at::Tensor random =
+          last ? at::stack(rows) : normal(key, stream, 0, width * width).view({width, width});
+      routers_[router_name(block, layer, "weight")] = (random * 0.01).to(in.device());
       routers_[router_name(block, layer, "bias")] = at::full({outputs}, last ? options_.scale : 0.0, options);
     }
     if (options_.layers == 0) {
