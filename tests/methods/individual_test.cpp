@@ -1,4 +1,3 @@
-// pretrained, individual and multitask: the rows that no fusion makes
 #include <ATen/core/Tensor.h>
 #include <gtest/gtest.h>
 
@@ -9,18 +8,6 @@
 
 namespace fusegrid {
 namespace {
-
-TEST(Pretrained, is_the_base) {
-  const TestZoo zoo = random_zoo(2);
-  EXPECT_EQ(digest(zoo.fuse("pretrained").weights), digest(zoo.base));
-}
-
-TEST(Multitask, is_the_zoos_multitask_model) {
-  TestZoo zoo = random_zoo(2);
-  EXPECT_EQ(digest(zoo.fuse("multitask").weights), digest(zoo.multitask));
-  zoo.multitask.clear();
-  EXPECT_THROW(zoo.fuse("multitask"), ConfigError);
-}
 
 TEST(Individual, answers_each_task_by_its_expert) {
   const TestZoo zoo = random_zoo(3);
