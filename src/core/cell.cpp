@@ -50,6 +50,10 @@ Cell Cell::parse(const std::string& name) {
   }
   cell.task = parts[4].substr(0, at);
   cell.shift = parts[4].substr(at + 1);
+  if (cell.name() != name) {
+    throw ConfigError("'" + name + "' is not the canonical name of a cell; did you mean '" + cell.name() +
+                      "'?");
+  }
   return cell;
 }
 

@@ -32,7 +32,7 @@ class ParamReader {
   void param(const std::string& name, int64_t& value, Range range, const std::string& doc);
   void param(const std::string& name, bool& value, const std::string& doc);
   void param(const std::string& name, std::string& value, const Choices& choices, const std::string& doc);
-  // A list of numbers, written 0.2:0.3:0.5; `value` empty means "not given".
+  // A list of numbers, written 0.2:0.3:0.5; empty, written as nothing, means "not given".
   void param(const std::string& name, std::vector<double>& value, Range range, const std::string& doc);
   void expect_all_read() const;
 

@@ -127,13 +127,16 @@ std::string coefficient_text(const FusionInput& in, const at::Tensor& lambdas) {
 FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& options,
                               Granularity granularity) {
   std::vector<MovingTensor> tensors = moving_tensors(in);
-  const int64_t columns = granularity == Granularity::kTask ? 1 : static_cast<int64_t>(tensors.size());
+  // where no expert moved, nothing can be learnt: one column, no steps
+  const bool per_tensor = granularity == Granularity::kTensor && !tensors.empty();
+  const int64_t columns = per_tensor ? static_cast<int64_t>(tensors.size()) : 1;
+  const int64_t steps = tensors.empty() ? 0 : options.steps;
   at::Tensor lambdas = at::full({static_cast<int64_t>(in.num_experts()), columns}, options.init,
                                 at::TensorOptions(in.device()).dtype(at::kFloat));
   Weights weights = in.base();
   TestStream stream(in, options.batch, "adamerging");
   Adam adam(lambdas, options.lr);
-  for (int64_t step = 0; step < options.steps; ++step) {
+  for (int64_t step = 0; step < steps; ++step) {
     {
       const at::NoGradGuard no_grad;
       merge_into(weights, in, tensors, lambdas, options, granularity);

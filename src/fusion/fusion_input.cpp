@@ -54,6 +54,16 @@ std::string models_key(const std::string& base_key, const std::vector<std::strin
   return sha256_hex(base_key + "|" + join(expert_keys, "|")).substr(0, 16);
 }
 
+std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_key) {
+  return "gram{examples=" + number_text(examples) + "}/" + task + "/" + expert_key;
+}
+
+std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& task,
+                       const std::string& expert_key) {
+  return "fisher{examples=" + number_text(examples) + ",batch=" + number_text(batch) + ",variant=" + variant +
+         "}/" + task + "/" + expert_key;
+}
+
 FusionInput::FusionInput(FusionContext context) : context_(std::move(context)) {
   FUSEGRID_ASSERT(context_.card != nullptr && context_.engine != nullptr && context_.cache != nullptr,
                   "incomplete fusion context");
@@ -192,8 +202,7 @@ Examples FusionInput::validation_examples(const std::string& task) const {
 
 std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples) const {
   require(Need::kTrainInputs, "Gram matrices");
-  const std::string key = "gram{examples=" + number_text(examples) + "}/" + context_.tasks.at(index) + "/" +
-                          context_.expert_keys.at(index);
+  const std::string key = gram_key(examples, context_.tasks.at(index), context_.expert_keys.at(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
     return gram_matrices(network(), expert(index), train_inputs(tasks()[index], examples), context_.tick);
   });
@@ -201,10 +210,11 @@ std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples)
 
 std::shared_ptr<const Weights> FusionInput::fisher(size_t index, int64_t examples, int64_t batch,
                                                    const std::string& variant) const {
+  require(Need::kTrainInputs,
+          "Fisher information");  // here: a value from the cache is no less of their making
   require(Need::kGradients, "Fisher information");
   const std::string& task = tasks().at(index);
-  const std::string key = "fisher{examples=" + number_text(examples) + ",batch=" + number_text(batch) +
-                          ",variant=" + variant + "}/" + task + "/" + context_.expert_keys.at(index);
+  const std::string key = fisher_key(examples, batch, variant, task, context_.expert_keys.at(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
     return fisher_diagonal(network(), expert(index), task, train_inputs(task, examples), batch, variant,
                            context_.tick);

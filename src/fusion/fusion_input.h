@@ -106,5 +106,9 @@ class FusionInput {
 
 // Identity of a set of models in the cache.
 std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys);
+// Keys of FusionInput::gram() and fisher() in the cache.
+std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_key);
+std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& task,
+                       const std::string& expert_key);
 
 }  // namespace fusegrid

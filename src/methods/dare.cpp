@@ -41,7 +41,8 @@ struct Options {
 
 at::Tensor dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
   const uint64_t key = derive_key(in.seed(), "dare/" + in.tasks()[expert]);
-  const at::Tensor random = uniform(key, 0, slice.global_begin, slice.count).to(slice.base.device());
+  const at::Tensor random =
+      uniform(key, 0, slice.global_begin, slice.count).to(slice.experts[expert].device());
   return slice.task_vector(expert) * (random >= drop_rate);
 }
 
@@ -67,19 +68,19 @@ std::vector<std::vector<double>> rescaling(const FusionInput& in, const Options&
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Field direction =
-      in.field("dare{drop_rate=" + number_text(options.drop_rate) + ",rescale=" + options.rescale +
-                   ",seed=" + number_text(static_cast<int64_t>(in.seed())) + "}",
-               [&, factors = std::vector<std::vector<double>>()](const Slice& slice) mutable {
-                 if (factors.empty()) {  // only when the direction is not cached yet
-                   factors = rescaling(in, options);
-                 }
-                 at::Tensor sum = at::zeros_like(slice.base);
-                 for (size_t i = 0; i < in.num_experts(); ++i) {
-                   sum.add_(dropped(in, slice, i, options.drop_rate), factors[slice.tensor_index][i]);
-                 }
-                 return sum;
-               });
+  const Field direction = in.field(
+      "dare{drop_rate=" + number_text(options.drop_rate) + ",rescale=" + options.rescale +
+          ",seed=" + number_text(static_cast<int64_t>(in.seed())) + ",tasks=" + join(in.tasks(), "+") + "}",
+      [&, factors = std::vector<std::vector<double>>()](const Slice& slice) mutable {
+        if (factors.empty()) {  // only when the direction is not cached yet
+          factors = rescaling(in, options);
+        }
+        at::Tensor sum = at::zeros_like(slice.experts[0]);
+        for (size_t i = 0; i < in.num_experts(); ++i) {
+          sum.add_(dropped(in, slice, i, options.drop_rate), factors[slice.tensor_index][i]);
+        }
+        return sum;
+      });
   return one_model(in.map_elements(
       [&](const Slice& slice) { return at::add(slice.base, slice[direction], options.scale); }));
 }

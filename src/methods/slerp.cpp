@@ -7,6 +7,7 @@
 // Differs: nothing (norms + 1e-8, as there).
 // Cost:    one pass over two experts, whole tensors.
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
@@ -38,8 +39,8 @@ at::Tensor slerp(const at::Tensor& a, const at::Tensor& b, const Options& option
   const double cosine = at::dot(flat_a, flat_b).item<double>() / (norm_a * norm_b);
   double weight_a = 1 - options.t;
   double weight_b = options.t;
-  if (std::abs(cosine) <= options.threshold) {
-    const double angle = std::acos(cosine);
+  const double angle = std::acos(std::clamp(cosine, -1.0, 1.0));
+  if (std::abs(cosine) <= options.threshold && std::sin(angle) > 0) {
     weight_a = std::sin((1 - options.t) * angle) / std::sin(angle);
     weight_b = std::sin(options.t * angle) / std::sin(angle);
   }

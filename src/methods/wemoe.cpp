@@ -13,22 +13,17 @@
 // Cost:    `steps` forward and backward passes of batch images per task; inference computes every MLP N + 1
 // times.
 
-#include <cmath>
-#include <numbers>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/log.h>
-#include <ATen/ops/relu.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/stack.h>
 
 #include "core/philox.h"
 #include "core/text.h"
 #include "fusion/adam.h"
 #include "fusion/adaptation.h"
+#include "fusion/routed_mlp.h"
 
 namespace fusegrid {
 namespace {
@@ -53,15 +48,7 @@ struct Options {
   }
 };
 
-// Standard normal numbers by Box and Muller from the uniform stream.
-at::Tensor normal(uint64_t key, uint64_t stream, at::IntArrayRef shape) {
-  const int64_t count = c10::multiply_integers(shape);
-  const at::Tensor first = 1.0 - uniform(key, 2 * stream, 0, count);  // in (0, 1]
-  const at::Tensor second = uniform(key, 2 * stream + 1, 0, count);
-  return ((first.log() * -2.0).sqrt() * (second * (2 * std::numbers::pi)).cos()).view(shape);
-}
-
-// Tensors of one block's router: "<block>/router<layer>.weight|bias".
+// Tensors of one block's router: "router<block>.<layer>.weight|bias".
 std::string router_name(int64_t block, int64_t layer, const char* part) {
   return "router" + std::to_string(block) + "." + std::to_string(layer) + "." + part;
 }
@@ -85,7 +72,9 @@ class RoutedModel final : public Predictor {
     for (int64_t block = 0; block < architecture.num_blocks(); ++block) {
       x = architecture.attention(merged_, block, x);
       const at::Tensor normed = architecture.mlp_input(merged_, block, x);
-      x = x + routed_mlp(architecture, block, normed);
+      const size_t index = static_cast<size_t>(block);
+      const at::Tensor gates = router_gates(router(block), normed, options_.batch_reduce);
+      x = x + routed_mlp(architecture, block, mlp_base_, mlp_taus_[index], gates, normed);
     }
     return architecture.pool(merged_, x);
   }
@@ -95,26 +84,29 @@ class RoutedModel final : public Predictor {
   }
   Weights weights() const override {
     Weights all = merged_;
-    for (const Weights* part : {&mlp_base_, &mlp_taus_, &routers_}) {
-      for (const auto& [name, tensor] : *part) {
-        all.insert_or_assign(name, tensor.detach());
+    all.insert(mlp_base_.begin(), mlp_base_.end());
+    for (const auto& block : mlp_taus_) {
+      for (size_t i = 0; i < block.size(); ++i) {
+        for (const auto& [name, tensor] : block[i]) {
+          all.emplace(name + "/tau" + std::to_string(i), tensor);
+        }
       }
+    }
+    for (const auto& [name, tensor] : routers_) {
+      all.emplace(name, tensor.detach());
     }
     return all;
   }
   Weights& routers() { return routers_; }
 
  private:
-  static std::string tau_name(const std::string& tensor, size_t expert) {
-    return tensor + "/tau" + std::to_string(expert);
-  }
-
   void add_mlps(const FusionInput& in, const std::string& prefix) {
+    std::vector<Weights>& taus = mlp_taus_.emplace_back(experts_);
     for (const auto& [name, tensor] : in.base()) {
       if (name.rfind(prefix, 0) == 0) {
         mlp_base_.emplace(name, tensor);
         for (size_t i = 0; i < experts_; ++i) {
-          mlp_taus_.emplace(tau_name(name, i), in.expert(i).at(name) - tensor);
+          taus[i].emplace(name, in.expert(i).at(name) - tensor);
         }
         merged_.erase(name);  // never read: the routed MLP stands in for it
       }
@@ -129,7 +121,14 @@ class RoutedModel final : public Predictor {
     for (int64_t layer = 0; layer < options_.layers; ++layer) {
       const bool last = layer + 1 == options_.layers;
       const int64_t outputs = last ? gates : width;
-      const at::Tensor random = normal(key, static_cast<uint64_t>(block * 2 + layer), {outputs, width});
+      const auto stream = static_cast<uint64_t>(block * 2 + layer);
+      std::vector<at::Tensor>
+          rows;  // a gate's row belongs to its task, so the order of the experts is no matter
+      for (size_t i = 0; last && i < experts_; ++i) {
+        rows.push_back(normal(derive_key(in.seed(), "wemoe/gate/" + in.tasks()[i]), stream, 0, width));
+      }
+      const at::Tensor random =
+          last ? at::stack(rows) : normal(key, stream, 0, width * width).view({width, width});
       routers_[router_name(block, layer, "weight")] = (random * 0.01).to(in.device());
       routers_[router_name(block, layer, "bias")] = at::full({outputs}, last ? options_.scale : 0.0, options);
     }
@@ -138,41 +137,23 @@ class RoutedModel final : public Predictor {
     }
   }
 
-  // normed [batch, tokens, width] -> gates [batch, experts]
-  at::Tensor gates(int64_t block, const at::Tensor& normed) const {
+  std::vector<RouterLayer> router(int64_t block) const {
     if (options_.layers == 0) {
-      return routers_.at(router_name(block, 0, "bias")).expand({normed.size(0), -1});
+      return {{{}, routers_.at(router_name(block, 0, "bias"))}};
     }
-    at::Tensor x = normed;
+    std::vector<RouterLayer> layers;
     for (int64_t layer = 0; layer < options_.layers; ++layer) {
-      x = at::linear(x, routers_.at(router_name(block, layer, "weight")),
-                     routers_.at(router_name(block, layer, "bias")));
-      x = layer + 1 < options_.layers ? at::relu(x) : x;
+      layers.push_back(
+          {routers_.at(router_name(block, layer, "weight")), routers_.at(router_name(block, layer, "bias"))});
     }
-    const at::Tensor per_image = x.mean(1);
-    return options_.batch_reduce ? per_image.mean(0, /*keepdim=*/true).expand_as(per_image) : per_image;
-  }
-
-  at::Tensor routed_mlp(const Architecture& architecture, int64_t block, const at::Tensor& normed) const {
-    const at::Tensor gate = gates(block, normed);
-    const LinearHook mixed = [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight,
-                                 const at::Tensor& bias) {
-      at::Tensor y = at::linear(x, weight, bias);
-      for (size_t i = 0; i < experts_; ++i) {
-        const at::Tensor of_expert = at::linear(x, mlp_taus_.at(tau_name(name + ".weight", i)),
-                                                mlp_taus_.at(tau_name(name + ".bias", i)));
-        y = y + of_expert * gate.select(1, static_cast<int64_t>(i)).view({-1, 1, 1});
-      }
-      return y;
-    };
-    return architecture.mlp(mlp_base_, block, normed, mixed);
+    return layers;
   }
 
   Options options_;
   size_t experts_;
-  Weights merged_;    // everything but the MLPs
-  Weights mlp_base_;  // the base's MLPs
-  Weights mlp_taus_;  // the experts' task vectors of them
+  Weights merged_;                              // everything but the MLPs
+  Weights mlp_base_;                            // the base's MLPs
+  std::vector<std::vector<Weights>> mlp_taus_;  // [block][expert]: the experts' task vectors of them
   Weights routers_;
 };
 

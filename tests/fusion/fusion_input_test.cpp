@@ -1,0 +1,162 @@
+#include "fusion/fusion_input.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros_like.h>
+#include <gtest/gtest.h>
+
+#include "core/errors.h"
+#include "support/golden.h"
+#include "support/test_zoo.h"
+
+namespace fusegrid {
+namespace {
+
+std::vector<float> sorted_magnitudes(const at::Tensor& values) {
+  std::vector<float> magnitudes;
+  for (int64_t i = 0; i < values.numel(); ++i) {
+    magnitudes.push_back(std::abs(values[i].item<float>()));
+  }
+  std::sort(magnitudes.begin(), magnitudes.end());
+  return magnitudes;
+}
+
+// Every k, with equal entries, zeros of both signs, the smallest and largest floats and denormal ones.
+TEST(KthMagnitude, equals_sorting_for_every_k) {
+  constexpr float kDenormal = std::numeric_limits<float>::denorm_min();
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  const at::Tensor a = at::tensor({0.0F, -0.0F, 1.0F, -1.0F, 1.0F, kDenormal, -3 * kDenormal, kLargest, -2.5F,
+                                   1e-30F, std::nextafter(1.0F, 2.0F), 0.5F});
+  const at::Tensor b =
+      at::tensor({1.0F, 2.0F, 3.0F, 4.0F, -5.0F, -6.0F, -7.0F, 8.0F, 8.0F, 8.0F, 1.5F, 0.0F});
+  TestZoo zoo = random_zoo(2);
+  zoo.base = {{"v", at::zeros_like(a.narrow(0, 0, 5))}, {"w", at::zeros_like(a.narrow(0, 5, 7))}};
+  zoo.experts[0] = {{"v", a.narrow(0, 0, 5).clone()}, {"w", a.narrow(0, 5, 7).clone()}};
+  zoo.experts[1] = {{"v", b.narrow(0, 0, 5).clone()}, {"w", b.narrow(0, 5, 7).clone()}};
+  zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) {
+    const auto of_a = sorted_magnitudes(a);
+    const auto of_b = sorted_magnitudes(b);
+    for (int64_t k = 1; k <= a.numel(); ++k) {
+      const auto index = static_cast<size_t>(k - 1);
+      EXPECT_EQ(in.kth_magnitude(k), (std::vector<float>{of_a[index], of_b[index]})) << k;
+    }
+  });
+}
+
+TEST(KthMagnitude, equals_sorting_on_a_whole_model) {
+  const TestZoo zoo = random_zoo(1);
+  std::vector<at::Tensor> parts;
+  for (const auto& [name, tensor] : zoo.base) {
+    if (tensor.is_floating_point()) {
+      parts.push_back((zoo.experts[0].at(name) - tensor).reshape({-1}));
+    }
+  }
+  std::vector<float> magnitudes;
+  for (const at::Tensor& part : parts) {
+    const auto of_part = sorted_magnitudes(part);
+    magnitudes.insert(magnitudes.end(), of_part.begin(), of_part.end());
+  }
+  std::sort(magnitudes.begin(), magnitudes.end());
+  zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) {
+    ASSERT_EQ(in.num_elements(), static_cast<int64_t>(magnitudes.size()));
+    for (int64_t k = 1; k <= in.num_elements(); k += 97) {
+      EXPECT_EQ(in.kth_magnitude(k)[0], magnitudes[static_cast<size_t>(k - 1)]) << k;
+    }
+  });
+}
+
+TEST(FusionInput, hands_out_only_what_the_card_declares) {
+  const TestZoo zoo = random_zoo(2);
+  zoo.with_needs({}, [](const FusionInput& in) {
+    EXPECT_THROW(in.base(), AccessError);
+    EXPECT_THROW(in.multitask(), AccessError);
+    EXPECT_THROW(in.task_vector_sum(), AccessError);
+    EXPECT_THROW(in.kth_magnitude(1), AccessError);
+    EXPECT_THROW(in.train_inputs("task0", 1), AccessError);
+    EXPECT_THROW(in.train_examples("task0", 1), AccessError);
+    EXPECT_THROW(in.test_inputs("task0"), AccessError);
+    EXPECT_THROW(in.validation_examples("task0"), AccessError);
+    EXPECT_THROW(in.gram(0, 1), AccessError);
+    EXPECT_THROW(in.fisher(0, 1, 1, "exact"), AccessError);
+    EXPECT_NO_THROW(in.expert(1));
+  });
+  EXPECT_TRUE(zoo.data.touched().empty());
+}
+
+// What another method left in the cache is no way around the card.
+TEST(FusionInput, hands_out_no_statistics_from_the_cache_that_the_card_does_not_declare) {
+  const TestZoo zoo = random_zoo(1);
+  zoo.with_needs({Need::kTrainInputs, Need::kGradients}, [](const FusionInput& in) {
+    in.gram(0, 4);
+    in.fisher(0, 4, 2, "exact");
+  });
+  zoo.with_needs({Need::kGradients}, [](const FusionInput& in) {
+    EXPECT_THROW(in.gram(0, 4), AccessError);
+    EXPECT_THROW(in.fisher(0, 4, 2, "exact"), AccessError);
+  });
+}
+
+TEST(FusionInput, hands_out_declared_data) {
+  const TestZoo zoo = random_zoo(2);
+  zoo.with_needs({Need::kTrainInputs, Need::kTrainLabels, Need::kTestInputs, Need::kValidationScores},
+                 [](const FusionInput& in) {
+                   EXPECT_EQ(in.train_inputs("task0", 5).size(0), 5);
+                   EXPECT_EQ(in.train_examples("task1", -1).labels.size(0), 24);
+                   EXPECT_EQ(in.test_inputs("task1").size(0), 20);
+                   EXPECT_EQ(in.validation_examples("task1").images.size(0), 12);
+                 });
+  EXPECT_EQ(zoo.data.touched(), (std::set<std::string>{"train", "test", "val"}));
+}
+
+TEST(FusionInput, reduces_all_tensors_to_the_same_bits_every_time) {
+  const TestZoo zoo = random_zoo(2);
+  zoo.with_needs({Need::kPretrained}, [](const FusionInput& in) {
+    const auto norm = [&] {
+      return in.reduce(1, [](const Slice& slice, double* out) {
+        out[0] = slice.task_vector(0).square().sum(at::kDouble).item<double>();
+      });
+    };
+    const auto once = norm();
+    EXPECT_GT(once[0], 0);
+    EXPECT_EQ(norm(), once);
+  });
+}
+
+// A grid of methods and parameters that share one cache: what belongs to the models is computed once.
+TEST(FusionInput, shares_statistics_between_the_cells_of_a_grid) {
+  const TestZoo zoo = random_zoo(3);
+  for (int cell = 0; cell < 4; ++cell) {
+    zoo.with_needs({Need::kPretrained, Need::kTrainInputs, Need::kGradients}, [&](const FusionInput& in) {
+      const Field sum = in.task_vector_sum();
+      in.map_elements([&](const Slice& slice) { return slice.base + slice[sum] * (0.1 * cell); });
+      for (size_t i = 0; i < 3; ++i) {
+        in.gram(i, 8);
+        in.fisher(i, 8, 4, "batch_squared");
+      }
+    });
+  }
+  const auto computed = zoo.cache->computed();
+  EXPECT_EQ(computed.size(), 1U + 3U + 3U);
+  for (const auto& [key, count] : computed) {
+    EXPECT_EQ(count, 1) << key;
+  }
+}
+
+TEST(FusionInput, statistics_of_a_subset_of_the_experts_are_shared_with_the_whole) {
+  const TestZoo zoo = random_zoo(3);
+  const auto all_grams = [](const FusionInput& in) {
+    for (size_t i = 0; i < in.num_experts(); ++i) {
+      in.gram(i, 8);
+    }
+  };
+  zoo.with_needs({Need::kTrainInputs}, all_grams);
+  zoo.first(2).with_needs({Need::kTrainInputs}, all_grams);
+  EXPECT_EQ(zoo.cache->computed().size(), 3U);
+}
+
+}  // namespace
+}  // namespace fusegrid

@@ -1,0 +1,31 @@
+#include <ATen/core/Tensor.h>
+#include <gtest/gtest.h>
+
+#include "core/errors.h"
+#include "fusion/fusion_input.h"
+#include "support/golden.h"
+#include "support/test_zoo.h"
+
+namespace fusegrid {
+namespace {
+
+TEST(Individual, answers_each_task_by_its_expert) {
+  const TestZoo zoo = random_zoo(3);
+  const Merged merged = zoo.fuse("individual");
+  for (size_t i = 0; i < 3; ++i) {
+    const at::Tensor answer = zoo.logits(merged, zoo.tasks[i]);
+    EXPECT_TRUE(answer.equal(zoo.logits_of(zoo.experts[i], zoo.tasks[i]))) << zoo.tasks[i];
+  }
+  EXPECT_DOUBLE_EQ(merged.stored_parameters, 3.0 * static_cast<double>(num_parameters(zoo.base)));
+}
+
+TEST(Individual, refuses_a_task_without_expert_and_a_caller_without_task) {
+  const TestZoo zoo = random_zoo(3);
+  const Merged merged = zoo.first(2).fuse("individual");
+  EXPECT_THROW(zoo.logits(merged, "task2"), ConfigError);
+  const at::Tensor pixels = zoo.network->pixels(zoo.data.examples("task0", "test", 2).images);
+  EXPECT_THROW(merged.model->predictor->logits(*zoo.network, pixels, "task0", std::nullopt), AccessError);
+}
+
+}  // namespace
+}  // namespace fusegrid

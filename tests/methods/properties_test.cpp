@@ -1,0 +1,232 @@
+// What holds for every registered method, whoever wrote it.
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/log_softmax.h>
+#include <gtest/gtest.h>
+
+#include "core/text.h"
+#include "fusion/fusion_input.h"
+#include "support/golden.h"
+#include "support/test_zoo.h"
+
+namespace fusegrid {
+namespace {
+
+// Few steps and examples, so that methods that train take milliseconds: parameters of these names are set
+// where a method has them.
+std::string quick(const std::string& method) {
+  const std::map<std::string, std::string> small{
+      {"steps", "3"}, {"batch", "4"}, {"examples", "8"}, {"lr", "0.01"}};
+  std::vector<std::string> parts;
+  for (const ParamInfo& parameter : method_registry().at(method).params()) {
+    if (const auto value = small.find(parameter.name); value != small.end()) {
+      parts.push_back(parameter.name + "=" + value->second);
+    }
+  }
+  return parts.empty() ? method : method + "{" + join(parts, ",") + "}";
+}
+
+class EveryMethod : public testing::TestWithParam<std::string> {
+ protected:
+  const MethodCard& card() const { return method_registry().at(GetParam()).card; }
+  size_t experts() const {
+    return static_cast<size_t>(std::clamp<int64_t>(3, card().min_experts, card().max_experts));
+  }
+  TestZoo zoo(double spread = 0.05) const { return random_zoo(experts(), spread); }
+  Merged fuse(const TestZoo& zoo) const { return zoo.fuse(quick(GetParam())); }
+};
+
+TEST_P(EveryMethod, is_registered_under_its_cards_name) {
+  EXPECT_EQ(card().name, GetParam());
+  EXPECT_FALSE(card().title.empty());
+  EXPECT_FALSE(card().paper.empty());
+  EXPECT_LE(card().min_experts, card().max_experts);
+}
+
+TEST_P(EveryMethod, keeps_names_shapes_and_dtypes) {
+  const TestZoo z = zoo();
+  const Merged merged = fuse(z);
+  ASSERT_FALSE(merged.weights.empty());
+  EXPECT_GT(merged.stored_parameters, 0);
+  if (card().yields != Yields::kOneModel) {
+    return;
+  }
+  ASSERT_EQ(merged.weights.size(), z.base.size());
+  for (const auto& [name, tensor] : z.base) {
+    const at::Tensor& own = merged.weights.at(name);
+    EXPECT_EQ(own.sizes().vec(), tensor.sizes().vec()) << name;
+    EXPECT_EQ(own.scalar_type(), tensor.scalar_type()) << name;
+    EXPECT_FALSE(own.requires_grad()) << name;
+    if (!tensor.is_floating_point()) {
+      EXPECT_TRUE(own.equal(tensor)) << name;
+    }
+  }
+  EXPECT_DOUBLE_EQ(merged.stored_parameters, static_cast<double>(num_parameters(z.base)));
+}
+
+TEST_P(EveryMethod, leaves_its_inputs_alone) {
+  const TestZoo z = zoo();
+  std::vector<std::string> before{digest(z.base), digest(z.multitask)};
+  std::vector<std::string> after;
+  for (size_t i = 0; i < z.experts.size(); ++i) {
+    before.push_back(z.expert_key(i));
+  }
+  const Merged merged = fuse(z);
+  z.logits(merged, z.tasks[0]);
+  after = {digest(z.base), digest(z.multitask)};
+  for (size_t i = 0; i < z.experts.size(); ++i) {
+    after.push_back(z.expert_key(i));
+  }
+  EXPECT_EQ(after, before);
+}
+
+TEST_P(EveryMethod, gives_the_same_bits_twice_with_and_without_a_warm_cache) {
+  TestZoo z = zoo();
+  const std::string once = digest(fuse(z).weights);
+  EXPECT_EQ(digest(fuse(z).weights), once);
+  z.cache = std::make_shared<StatisticsCache>(1 << 28, "", at::kCPU);
+  EXPECT_EQ(digest(fuse(z).weights), once);
+}
+
+TEST_P(EveryMethod, depends_on_the_seed_only_if_the_card_says_so) {
+  TestZoo z = zoo(0.3);
+  const std::string once = digest(fuse(z).weights);
+  z.seed = 77;
+  EXPECT_EQ(digest(fuse(z).weights) != once, card().random);
+}
+
+TEST_P(EveryMethod, does_not_mind_the_order_of_the_experts_where_the_card_says_so) {
+  const TestZoo z = zoo();
+  TestZoo reversed = z;
+  std::reverse(reversed.tasks.begin(), reversed.tasks.end());
+  std::reverse(reversed.experts.begin(), reversed.experts.end());
+  const std::string call = GetParam() == "slerp" ? "slerp{t=0.2}" : quick(GetParam());
+  // weighted methods: weights that tell the experts apart
+  const bool weighted = GetParam().starts_with("weighted_");
+  const std::string used = weighted ? GetParam() + "{weights=1:2:3}" : call;
+  const Merged first = z.fuse(used);
+  const Merged second = reversed.fuse(used);
+  double largest = 0;
+  for (const std::string& task : z.tasks) {
+    const at::Tensor apart = z.logits(first, task) - z.logits(second, task);
+    largest = std::max(largest, apart.abs().max().item<double>());
+  }
+  if (card().order_invariant) {
+    EXPECT_LE(largest, 1e-4);
+  } else {
+    EXPECT_GT(largest, 1e-4) << "the card could promise more";
+  }
+}
+
+TEST_P(EveryMethod, of_experts_equal_to_the_base_answers_as_the_base) {
+  TestZoo z = zoo();
+  z.multitask = z.base;
+  for (Weights& expert : z.experts) {
+    expert = z.base;
+  }
+  const Merged merged = fuse(z);
+  for (const std::string& task : z.tasks) {
+    // log-softmax: the logits of an ensemble of probabilities are known up to a constant
+    expect_close(at::log_softmax(z.logits(merged, task), 1), at::log_softmax(z.logits_of(z.base, task), 1),
+                 1e-5);
+  }
+}
+
+TEST_P(EveryMethod, gives_finite_weights_and_logits) {
+  for (const double spread : {0.0, 1e-30, 1.0}) {
+    const TestZoo z = zoo(spread);
+    const Merged merged = fuse(z);
+    for (const auto& [name, tensor] : merged.weights) {
+      EXPECT_TRUE(tensor.isfinite().all().item<bool>()) << name << " of spread " << spread;
+    }
+    EXPECT_TRUE(z.logits(merged, z.tasks[0]).isfinite().all().item<bool>()) << spread;
+  }
+}
+
+// The data that a method touches is the data that its card declares. (Without its declaration FusionInput
+// would have thrown: see the next test.)
+TEST_P(EveryMethod, touches_the_data_that_its_card_declares) {
+  const TestZoo z = zoo();
+  fuse(z);
+  std::set<std::string> declared;
+  const bool reference = card().family == Family::kReference;  // its needs are those of the zoo's training
+  if (card().needs.contains(Need::kTrainInputs) ||
+      (card().needs.contains(Need::kTrainLabels) && !reference)) {
+    declared.insert("train");
+  }
+  if (card().needs.contains(Need::kTestInputs)) {
+    declared.insert("test");
+  }
+  if (card().needs.contains(Need::kValidationScores)) {
+    declared.insert("val");
+  }
+  EXPECT_EQ(z.data.touched(), declared);
+}
+
+// Every declared need that can be denied is needed: without it the method fails.
+TEST_P(EveryMethod, fails_without_any_of_its_needs) {
+  const Method& method = method_registry().at(GetParam());
+  for (const Need need : card().needs) {
+    const bool deniable = need == Need::kPretrained || need == Need::kMultitask ||
+                          need == Need::kTrainInputs || need == Need::kTestInputs;
+    if (!deniable) {
+      continue;
+    }
+    MethodCard poorer = card();
+    poorer.needs.erase(need);
+    const TestZoo z = zoo();
+    z.with_input(poorer, [&](const FusionInput& in) {
+      EXPECT_THROW(method.fuse(in, parse_call(quick(GetParam())).second), AccessError) << to_string(need);
+    });
+  }
+}
+
+TEST_P(EveryMethod, asks_for_the_task_only_if_the_card_says_so) {
+  const TestZoo z = zoo();
+  const Merged merged = fuse(z);
+  const at::Tensor pixels = z.network->pixels(z.data.examples(z.tasks[0], "test", 2).images);
+  const auto anonymous = [&] {
+    merged.model->predictor->logits(*z.network, pixels, z.tasks[0], std::nullopt);
+  };
+  if (card().needs_task_identity) {
+    EXPECT_THROW(anonymous(), AccessError);
+  } else {
+    EXPECT_NO_THROW(anonymous());
+  }
+}
+
+TEST_P(EveryMethod, options_round_trip_through_their_canonical_text) {
+  const Method& method = method_registry().at(GetParam());
+  const auto text_of = [](const std::string& options) { return parse_call("m{" + options + "}").second; };
+  for (const ParamText& given : {ParamText{}, parse_call(quick(GetParam())).second}) {
+    const std::string canonical = method.canonical(given);
+    const ParamText written = text_of(canonical);
+    EXPECT_EQ(written.size(), method.params().size());
+    EXPECT_EQ(method.canonical(written), canonical);
+  }
+  for (const ParamInfo& parameter : method.params()) {
+    EXPECT_FALSE(parameter.doc.empty()) << parameter.name;
+    EXPECT_FALSE(parameter.accepts.empty()) << parameter.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, EveryMethod, testing::ValuesIn(method_registry().names()),
+                         [](const auto& method) { return method.param; });
+
+TEST(Registry, names_are_the_file_stems) {
+  std::set<std::string> stems;
+  for (const auto& entry : std::filesystem::directory_iterator(FUSEGRID_SOURCE_DIR "/src/methods")) {
+    if (entry.path().extension() == ".cpp") {
+      stems.insert(entry.path().stem().string());
+    }
+  }
+  const auto names = method_registry().names();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()), stems);
+}
+
+}  // namespace
+}  // namespace fusegrid

@@ -1,0 +1,46 @@
+#include <ATen/TensorOperators.h>
+#include <gtest/gtest.h>
+
+#include "support/golden.h"
+#include "support/test_zoo.h"
+
+namespace fusegrid {
+namespace {
+
+TEST(TaskArithmetic, equals_fusion_bench) {
+  expect_close(golden_zoo().fuse("task_arithmetic{scale=0.3}").weights,
+               read_golden("task_arithmetic__scale03").tensors, 3e-7);
+  expect_close(golden_zoo().first(1).fuse("task_arithmetic{scale=-0.5}").weights,
+               read_golden("task_arithmetic__negation").tensors, 3e-7);
+}
+
+TEST(TaskArithmetic, of_scale_zero_is_the_base) {
+  const TestZoo zoo = random_zoo(3);
+  EXPECT_EQ(digest(zoo.fuse("task_arithmetic{scale=0}").weights), digest(zoo.base));
+}
+
+TEST(TaskArithmetic, of_one_expert_with_scale_one_is_that_expert) {
+  const TestZoo zoo = random_zoo(1);
+  expect_close(zoo.fuse("task_arithmetic{scale=1}").weights, zoo.experts[0], 1.2e-7);
+}
+
+TEST(TaskArithmetic, of_scale_one_nth_is_the_average) {
+  const TestZoo zoo = random_zoo(4);
+  expect_close(zoo.fuse("task_arithmetic{scale=0.25}").weights, zoo.fuse("simple_average").weights, 3e-7);
+}
+
+TEST(TaskArithmetic, unlearns_what_it_learnt) {
+  TestZoo zoo = random_zoo(1);
+  const Weights base = zoo.base;
+  zoo.base = zoo.fuse("task_arithmetic{scale=1}").weights;
+  zoo.experts[0] = perturbed(zoo.experts[0], 0, 1);
+  for (auto& [name, tensor] : zoo.experts[0]) {
+    if (tensor.is_floating_point()) {
+      tensor = zoo.base.at(name) + (tensor - base.at(name));  // the same task vector on the new base
+    }
+  }
+  expect_close(zoo.fuse("task_arithmetic{scale=-1}").weights, base, 5e-7);
+}
+
+}  // namespace
+}  // namespace fusegrid

@@ -1,0 +1,148 @@
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/log_softmax.h>
+#include <gtest/gtest.h>
+
+#include "fusion/fusion_input.h"
+#include "fusion/routed_mlp.h"
+#include "support/golden.h"
+#include "support/test_zoo.h"
+
+namespace fusegrid {
+namespace {
+
+const std::string kMlp = "vision_model.encoder.layers.0.mlp.";
+
+Weights mlp_of(const Weights& model) {
+  Weights mlp;
+  for (const auto& [name, tensor] : model) {
+    if (name.starts_with(kMlp)) {
+      mlp.emplace(name, tensor.to(at::kDouble));
+    }
+  }
+  return mlp;
+}
+
+// Layers of the original's router, as leaves: {weight, bias} in order; layers=0 keeps its gates in "weight".
+std::vector<RouterLayer> router_of(const Golden& golden, int layers) {
+  const Weights router = golden.under("router");
+  const auto leaf = [&](const std::string& name) { return router.at(name).clone().requires_grad_(true); };
+  switch (layers) {
+    case 0:
+      return {{{}, leaf("weight")}};
+    case 1:
+      return {{leaf("fc.weight"), leaf("fc.bias")}};
+    default:
+      return {{leaf("fc1.weight"), leaf("fc1.bias")}, {leaf("fc2.weight"), leaf("fc2.bias")}};
+  }
+}
+
+class RoutedMlp : public testing::TestWithParam<std::string> {};
+
+// In float64 on the golden zoo's MLP: outputs and the routers' gradients.
+TEST_P(RoutedMlp, equals_fusion_bench) {
+  const Golden golden = read_golden("wemoe__" + GetParam());
+  const TestZoo zoo = golden_zoo();
+  const int layers = GetParam()[6] - '0';
+  const bool batch_reduce = GetParam().ends_with("batch");
+  const Weights base = mlp_of(zoo.base);
+  std::vector<Weights> taus;
+  for (const Weights& expert : zoo.experts) {
+    taus.push_back(mlp_of(expert));
+    for (auto& [name, tensor] : taus.back()) {
+      tensor = tensor - base.at(name);
+    }
+  }
+  const at::Tensor hidden = golden.tensors.at("hidden_states");
+  const auto router = router_of(golden, layers);
+
+  const at::AutoGradMode with_gradients(true);
+  const at::Tensor gates = router_gates(router, hidden, batch_reduce);
+  const at::Tensor output = routed_mlp(*zoo.network->architecture, 0, base, taus, gates, hidden);
+  (output * golden.tensors.at("probe")).sum().backward();
+
+  expect_close(output.detach(), golden.tensors.at("output"), 1e-13);
+  const Weights gradients = golden.under("router_gradient");
+  if (layers == 0) {
+    expect_close(router[0].bias.grad(), gradients.at("weight"), 1e-13);
+    return;
+  }
+  for (int layer = 0; layer < layers; ++layer) {
+    const std::string name = layers == 1 ? "fc" : "fc" + std::to_string(layer + 1);
+    const RouterLayer& tensors = router[static_cast<size_t>(layer)];
+    expect_close(tensors.weight.grad(), gradients.at(name + ".weight"), 1e-13);
+    expect_close(tensors.bias.grad(), gradients.at(name + ".bias"), 1e-13);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Wemoe, RoutedMlp,
+                         testing::Values("router0_batch", "router1_batch", "router1_sample", "router2_batch",
+                                         "router2_sample"));
+
+TEST(RouterGates, reduced_over_the_batch_are_the_mean_of_the_images_gates) {
+  const Golden golden = read_golden("wemoe__router2_sample");
+  const auto router = router_of(golden, 2);
+  const at::Tensor hidden = golden.tensors.at("hidden_states");
+  const at::Tensor single = router_gates(router, hidden, false).detach();
+  expect_close(single, golden.tensors.at("coefficients"), 1e-13);
+  expect_close(router_gates(router, hidden, true).detach(), single.mean(0, true).expand_as(single), 1e-14);
+}
+
+TEST(Wemoe, with_constant_gates_and_no_steps_is_task_arithmetic) {
+  const TestZoo zoo = random_zoo(3);
+  const Merged merged = zoo.fuse("wemoe{layers=0,steps=0,scale=0.3}");
+  const Weights arithmetic = zoo.fuse("task_arithmetic{scale=0.3}").weights;
+  for (const std::string& task : zoo.tasks) {
+    expect_close(zoo.logits(merged, task), zoo.logits_of(arithmetic, task), 2e-5);
+  }
+}
+
+// With weights of 0.01 in the routers the gates start near `scale`, and the routed model near task
+// arithmetic.
+TEST(Wemoe, without_steps_starts_near_task_arithmetic) {
+  const TestZoo zoo = random_zoo(2, 0.02);
+  const Weights arithmetic = zoo.fuse("task_arithmetic{scale=0.3}").weights;
+  for (const std::string layers : {"1", "2"}) {
+    const Merged merged = zoo.fuse("wemoe{steps=0,scale=0.3,layers=" + layers + "}");
+    expect_close(zoo.logits(merged, "task0"), zoo.logits_of(arithmetic, "task0"), 0.05);
+  }
+}
+
+TEST(Wemoe, answers_an_image_alike_in_any_batch_unless_it_reduces_over_it) {
+  const TestZoo zoo = random_zoo(2, 0.3);
+  const Merged single = zoo.fuse("wemoe{steps=2,batch=4,lr=0.1}");
+  expect_close(zoo.logits(single, "task0", 3), zoo.logits(single, "task0"), 2e-5);
+  const Merged reduced = zoo.fuse("wemoe{steps=2,batch=4,lr=0.1,batch_reduce=true}");
+  const at::Tensor apart = zoo.logits(reduced, "task0", 3) - zoo.logits(reduced, "task0");
+  EXPECT_GT(apart.abs().max().item<double>(), 1e-4);
+}
+
+TEST(Wemoe, training_lowers_the_entropy) {
+  const TestZoo zoo = random_zoo(2, 0.3);
+  const auto entropy = [&](const Merged& merged) {
+    double sum = 0;
+    for (const std::string& task : zoo.tasks) {
+      const at::Tensor log_p = at::log_softmax(zoo.logits(merged, task), 1);
+      sum -= (log_p.exp() * log_p).sum(1).mean().item<double>();
+    }
+    return sum;
+  };
+  const double before = entropy(zoo.fuse("wemoe{steps=0}"));
+  EXPECT_LT(entropy(zoo.fuse("wemoe{steps=20,batch=20,lr=0.01}")), before - 0.001);
+}
+
+TEST(Wemoe, holds_and_stores_base_task_vectors_and_routers_once) {
+  const TestZoo zoo = random_zoo(2);
+  const Merged merged = zoo.fuse("wemoe{steps=0,layers=1}");
+  int64_t mlps = 0;
+  for (const auto& [name, tensor] : zoo.base) {
+    mlps += name.find(".mlp.") == std::string::npos ? 0 : tensor.numel();
+  }
+  const int64_t routers = 2 * (2 * 8 + 2);
+  EXPECT_DOUBLE_EQ(merged.stored_parameters,
+                   static_cast<double>(num_parameters(zoo.base) + 2 * mlps + routers));
+  EXPECT_FALSE(merged.weights.at("router0.0.weight").requires_grad());
+}
+
+}  // namespace
+}  // namespace fusegrid

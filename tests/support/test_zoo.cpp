@@ -1,0 +1,169 @@
+#include "support/test_zoo.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
+
+#include "core/philox.h"
+#include "fusion/fusion_input.h"
+#include "fusion/memory_engine.h"
+#include "support/golden.h"
+
+namespace fusegrid {
+namespace {
+
+nlohmann::json tiny_config(int64_t blocks) {
+  return {{"model_type", "clip_vision_model"},
+          {"hidden_size", 8},
+          {"intermediate_size", 16},
+          {"num_hidden_layers", blocks},
+          {"num_attention_heads", 2},
+          {"image_size", 8},
+          {"patch_size", 4},
+          {"hidden_act", "quick_gelu"}};
+}
+
+at::Tensor random_rows(uint64_t key, int64_t rows, int64_t columns) {
+  const at::Tensor values = normal(key, 0, 0, rows * columns).view({rows, columns});
+  return values / values.norm(2, {1}, true);
+}
+
+Examples noise(uint64_t key, int64_t count, int64_t classes) {
+  const at::Tensor pixels = (uniform(key, 0, 0, count * 3 * 64) * 255).to(at::kByte);
+  return {pixels.view({count, 3, 8, 8}), at::arange(count, at::kLong).remainder(classes)};
+}
+
+void add_task(TestZoo& zoo, const std::string& task, uint64_t key, int64_t classes) {
+  zoo.tasks.push_back(task);
+  zoo.network->heads[task] = {random_rows(key, classes, 8), 10.0};
+  zoo.data.set(task, "train", noise(key + 1, 24, classes));
+  zoo.data.set(task, "val", noise(key + 2, 12, classes));
+  zoo.data.set(task, "test", noise(key + 3, 20, classes));
+}
+
+}  // namespace
+
+void SyntheticData::set(const std::string& task, const std::string& split, Examples examples) {
+  examples_[task + "/" + split] = std::move(examples);
+}
+
+Examples SyntheticData::examples(const std::string& task, const std::string& split, int64_t count) const {
+  touched_.insert(split);
+  const Examples& all = examples_.at(task + "/" + split);
+  const int64_t size = count < 0 ? all.images.size(0) : std::min(count, all.images.size(0));
+  return {all.images.narrow(0, 0, size), all.labels.narrow(0, 0, size)};
+}
+
+void TestZoo::with_input(const MethodCard& card, const std::function<void(const FusionInput&)>& visit) const {
+  static const Weights kNoBase;
+  const bool with_base = card.needs.contains(Need::kPretrained);
+  FusionContext context;
+  context.card = &card;
+  context.network = network.get();
+  context.data = &data;
+  context.cache = cache.get();
+  context.tasks = tasks;
+  context.seed = seed;
+  for (size_t i = 0; i < experts.size(); ++i) {
+    context.experts.push_back(&experts[i]);
+    context.expert_keys.push_back(expert_key(i));
+  }
+  context.base = with_base ? &base : &kNoBase;
+  context.base_key = with_base ? digest(base) : "";
+  context.multitask = multitask.empty() ? nullptr : &multitask;
+  MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
+                      *cache, context.tick);
+  context.engine = &engine;
+  visit(FusionInput(context));
+}
+
+void TestZoo::with_needs(const std::set<Need>& needs,
+                         const std::function<void(const FusionInput&)>& visit) const {
+  MethodCard card;
+  card.name = "a_test";
+  card.needs = needs;
+  with_input(card, visit);
+}
+
+Merged TestZoo::fuse(const std::string& call) const {
+  const auto [name, parameters] = parse_call(call);
+  const Method& method = method_registry().at(name);
+  method.check(parameters, method.card, static_cast<int64_t>(experts.size()));
+  Merged merged;
+  with_input(method.card, [&, &parameters = parameters](const FusionInput& in) {
+    merged.model = std::make_shared<const FusedModel>(method.fuse(in, parameters));
+  });
+  merged.weights = merged.model->predictor->weights();
+  merged.facts = merged.model->facts;
+  merged.stored_parameters = merged.model->stored_parameters;
+  return merged;
+}
+
+at::Tensor TestZoo::logits(const Merged& merged, const std::string& task, int64_t batch) const {
+  const at::Tensor images = data.examples(task, "test", -1).images;
+  std::vector<at::Tensor> parts;
+  for (int64_t begin = 0; begin < images.size(0); begin += batch) {
+    const int64_t size = std::min(batch, images.size(0) - begin);
+    parts.push_back(merged.model->predictor->logits(*network, network->pixels(images.narrow(0, begin, size)),
+                                                    task, task));
+  }
+  return at::cat(parts);
+}
+
+at::Tensor TestZoo::logits_of(const Weights& weights, const std::string& task) const {
+  const at::Tensor pixels = network->pixels(data.examples(task, "test", -1).images);
+  return network->logits(network->architecture->features(weights, pixels), task);
+}
+
+TestZoo TestZoo::first(size_t count) const {
+  TestZoo part = *this;
+  part.tasks.resize(count);
+  part.experts.resize(count);
+  return part;
+}
+
+Weights perturbed(const Weights& weights, double spread, uint64_t key) {
+  Weights moved;
+  uint64_t stream = 0;
+  for (const auto& [name, tensor] : weights) {
+    moved[name] = tensor.is_floating_point()
+                      ? tensor + normal(key, stream++, 0, tensor.numel()).view(tensor.sizes()) * spread
+                      : tensor.clone();
+  }
+  return moved;
+}
+
+TestZoo random_zoo(size_t experts, double spread) {
+  TestZoo zoo;
+  zoo.network = std::make_shared<Network>();
+  zoo.network->architecture = make_architecture(tiny_config(2));
+  for (const TensorInfo& info : zoo.network->architecture->parameters()) {
+    const bool scale = info.name.find("norm") != std::string::npos && info.name.ends_with("weight");
+    zoo.base[info.name] = at::zeros(info.shape, at::kFloat) + (scale ? 1.0 : 0.0);
+  }
+  zoo.base["vision_model.embeddings.position_ids"] = at::arange(5, at::kLong).view({1, 5});
+  zoo.base = perturbed(zoo.base, 0.2, 1);
+  zoo.multitask = perturbed(zoo.base, spread, 2);
+  for (size_t i = 0; i < experts; ++i) {
+    const auto key = static_cast<uint64_t>(100 + 10 * i);
+    add_task(zoo, "task" + std::to_string(i), key, 3 + static_cast<int64_t>(i % 3));
+    zoo.experts.push_back(perturbed(zoo.base, spread, key));
+  }
+  return zoo;
+}
+
+TestZoo golden_zoo() {
+  const Golden inputs = read_golden("inputs");
+  TestZoo zoo;
+  zoo.network = std::make_shared<Network>();
+  zoo.network->architecture = make_architecture(tiny_config(1));
+  zoo.base = as_float(inputs.under("base"));
+  for (int i = 0; i < 4; ++i) {
+    zoo.tasks.push_back("expert" + std::to_string(i));
+    zoo.experts.push_back(as_float(inputs.under(zoo.tasks.back())));
+  }
+  return zoo;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,79 @@
+// A zoo small enough to be merged in milliseconds, and the way the worker merges it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/weights.h"
+#include "fusion/data_source.h"
+#include "fusion/statistics_cache.h"
+
+namespace fusegrid {
+
+class FusionInput;
+struct FusedModel;
+struct MethodCard;
+struct Network;
+enum class Need;
+
+// Examples in memory; remembers which splits were asked for.
+class SyntheticData final : public DataSource {
+ public:
+  void set(const std::string& task, const std::string& split, Examples examples);
+  Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
+  std::set<std::string> touched() const { return touched_; }
+
+ private:
+  std::map<std::string, Examples> examples_;
+  mutable std::set<std::string> touched_;
+};
+
+// What a method returned, in parts that tests compare.
+struct Merged {
+  std::shared_ptr<const FusedModel> model;
+  Weights weights;  // all that the predictor holds
+  std::map<std::string, std::string> facts;
+  double stored_parameters = 0;
+};
+
+struct TestZoo {
+  std::shared_ptr<Network> network;
+  std::vector<std::string> tasks;
+  Weights base;
+  std::vector<Weights> experts;  // in the order of `tasks`
+  Weights multitask;
+  SyntheticData data;
+  std::shared_ptr<StatisticsCache> cache = std::make_shared<StatisticsCache>(1 << 28, "", at::kCPU);
+  uint64_t seed = 0;
+
+  // Calls a registered method as the worker does: fuse("ties{density=0.2}"). A method whose card does not
+  // declare the base does not get it.
+  Merged fuse(const std::string& call) const;
+  // Runs `visit` with the input that a method of this card would get.
+  void with_input(const MethodCard& card, const std::function<void(const FusionInput&)>& visit) const;
+  void with_needs(const std::set<Need>& needs, const std::function<void(const FusionInput&)>& visit) const;
+  // Logits of `task`'s test images. `batch`: images per forward pass.
+  at::Tensor logits(const Merged& merged, const std::string& task, int64_t batch = 1 << 20) const;
+  // The same of one model.
+  at::Tensor logits_of(const Weights& weights, const std::string& task) const;
+  std::string expert_key(size_t index) const { return digest(experts[index]); }
+  // Keeps the first `count` experts.
+  TestZoo first(size_t count) const;
+};
+
+// A CLIP tower of width 8 with two blocks, random experts around a random base (standard deviation of the
+// task vectors: `spread`), 3 to 5 classes per task, images of noise, and an integer tensor as published
+// checkpoints have.
+TestZoo random_zoo(size_t experts, double spread = 0.05);
+// tests/golden/methods/inputs.safetensors: base and experts expert0 to expert3, exact in float32. No data.
+TestZoo golden_zoo();
+
+// Random tensors of the same shapes, standard deviation `spread`, added to the floating tensors.
+Weights perturbed(const Weights& weights, double spread, uint64_t key);
+
+}  // namespace fusegrid
