@@ -42,7 +42,7 @@ std::string to_string(Need need) {
     case Need::kGradients:
       return "gradients";
     case Need::kTestInputs:
-      return "test inputs";
+      return "test inputs (unlabelled)";
     case Need::kValidationScores:
       return "validation scores";
   }

@@ -87,9 +87,7 @@ std::string group_title(RowGroup group) {
 std::string data_used(const MethodCard& card) {
   std::vector<std::string> parts;
   for (const Need need : card.needs) {
-    if (need == Need::kTestInputs) {
-      parts.push_back("test inputs (unlabelled)");
-    } else if (need != Need::kPretrained && need != Need::kMultitask) {
+    if (need != Need::kPretrained && need != Need::kMultitask) {
       parts.push_back(to_string(need));
     }
   }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <set>
 
+#include <ATen/ops/linear.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
@@ -82,7 +83,7 @@ TEST_P(Golden, FeaturesAndProjectionAgree) {
   }
 }
 
-TEST_P(Golden, TapsSeeTheInputOfEachLinearLayerOnce) {
+TEST_P(Golden, HooksSeeTheInputOfEachLinearLayerOnce) {
   const HfFolder folder(kGolden / GetParam());
   const SafetensorsFile expected(kGolden / GetParam() / "expected.safetensors");
   const auto architecture = make_architecture(folder.config());
@@ -94,12 +95,14 @@ TEST_P(Golden, TapsSeeTheInputOfEachLinearLayerOnce) {
   }
 
   architecture->features(weights, expected.read("pixel_values"),
-                         [&](const std::string& name, const at::Tensor& x) {
+                         [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight,
+                             const at::Tensor& bias) {
                            seen.push_back(name);
                            EXPECT_EQ(x.size(-1), weights.at(name + ".weight").size(1)) << name;
                            if (expected.contains("tap/" + name)) {
                              EXPECT_LE(max_error(x, expected.read("tap/" + name)), 1e-5) << name;
                            }
+                           return at::linear(x, weight, bias);
                          });
 
   EXPECT_EQ(seen, layers);
