@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
+#include <nlohmann/json.hpp>
 
 #include "core/philox.h"
 #include "fusion/fusion_input.h"

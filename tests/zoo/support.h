@@ -7,6 +7,7 @@
 #include <fstream>
 #include <string>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -83,7 +84,7 @@ inline void write_bytes(const fs::path& path, const std::string& bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::ssize(bytes));
 }
 
-inline void write_labelled(hdf5::Group group, const at::Tensor& stored, const at::Tensor& classes) {
+inline void write_labelled(hdf5::Group& group, const at::Tensor& stored, const at::Tensor& classes) {
   group.create_array<uint8_t>("images", elements<uint8_t>(stored), stored.sizes().vec());
   group.create_array("labels", elements<uint16_t>(classes));
 }
