@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""usage: tools/lint.py format|headers|tidy [--build FOLDER] [--limit N]
+"""usage: tools/lint.py format|headers|tidy [--build FOLDER] [FOLDER...]
 
 format   clang-format 14 would change nothing in any tracked .h or .cpp
 headers  every header of src/ compiles alone
@@ -7,8 +7,7 @@ tidy     clang-tidy 14 with .clang-tidy finds nothing in the sources of src/
 
 A verdict "clean" is remembered in the cache folder under a digest of the tool, its options, the file and the headers of
 ours that it includes, directly or not; so only what a change touches is looked at again. clang-tidy takes about 20 s of
-one core for a file that includes ATen: --limit N bounds a run to the first N files without a verdict, those that the
-last commits changed first, then by name; the rest is named, and is looked at in later runs or by one without --limit.
+one core for a file that includes ATen: FOLDERs bound a run of it to the sources below them (default: src).
 """
 
 import argparse
@@ -58,15 +57,6 @@ def tracked(*patterns):
     return sorted({name for name in names if (ROOT / name).is_file()})
 
 
-def recently_changed():
-    """What differs from the branch's start, or, on the main branch, what the last commit changed."""
-    for base in (*git("merge-base", "HEAD", "origin/HEAD"), *git("rev-parse", "--verify", "HEAD~1")):
-        changed = git("diff", "--name-only", base)
-        if changed:
-            return set(changed)
-    return set()
-
-
 def own_files(name, seen):
     """The file and every header of src/ and tests/ it includes, directly or not."""
     if name in seen:
@@ -112,13 +102,11 @@ def options_of_header(name, options):
     return options[min(options)]
 
 
-def check(jobs, limit):
+def check(jobs):
     """Runs {name: (key, command)} in parallel, skipping remembered verdicts. Returns whether all are clean."""
-    cache, changed = cache_folder(), recently_changed()
-    new = sorted((name for name, (key, _) in jobs.items() if not (cache / key).exists()),
-                 key=lambda name: (name not in changed, name))
-    todo, left = (new[:limit], new[limit:]) if limit else (new, [])
-    print(f"{len(jobs)} files: {len(jobs) - len(new)} known to be clean, {len(todo)} to check", flush=True)
+    cache = cache_folder()
+    todo = sorted(name for name, (key, _) in jobs.items() if not (cache / key).exists())
+    print(f"{len(jobs)} files: {len(jobs) - len(todo)} known to be clean, {len(todo)} to check", flush=True)
 
     def run(name):
         key, command = jobs[name]
@@ -130,10 +118,7 @@ def check(jobs, limit):
         return False
 
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        clean = list(pool.map(run, todo))
-    if left:
-        print(f"not checked in this run (--limit {limit}): {' '.join(left)}")
-    return all(clean)
+        return all(list(pool.map(run, todo)))
 
 
 def lint_format(_):
@@ -148,7 +133,7 @@ def lint_headers(arguments):
         command = ["c++", *options_of_header(name, options), "-fsyntax-only", "-include", name,
                    "-x", "c++", "/dev/null"]
         jobs[name] = (digest(name, version, *command), command)
-    return check(jobs, arguments.limit)
+    return check(jobs)
 
 
 def lint_tidy(arguments):
@@ -156,20 +141,20 @@ def lint_tidy(arguments):
     tidy = tool("clang-tidy")
     config = (ROOT / ".clang-tidy").read_text()
     jobs = {}
-    for name in tracked("src/*.cpp"):
+    for name in tracked(*(f"{folder}/*.cpp" for folder in arguments.folders)):
         if name not in options:
             sys.exit(f"{name} is not part of the build in {arguments.build}: build it, then lint.")
         # the options, not the database: GCC's precompiled header means nothing to clang
         usable = [option for option in options[name] if option != "-fpch-preprocess"]
         jobs[name] = (digest(name, tidy, config, *usable), [tidy, "--quiet", name, "--", *usable])
-    return check(jobs, arguments.limit)
+    return check(jobs)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("check", choices=["format", "headers", "tidy"])
     parser.add_argument("--build", default="build/ci", help="folder with compile_commands.json (default: build/ci)")
-    parser.add_argument("--limit", type=int, default=0, help="check at most this many files (default: all)")
+    parser.add_argument("folders", nargs="*", default=["src"], help="tidy: look below these folders (default: src)")
     arguments = parser.parse_args()
     clean = {"format": lint_format, "headers": lint_headers, "tidy": lint_tidy}[arguments.check](arguments)
     return 0 if clean else 1

@@ -49,9 +49,9 @@ struct ZooItem {
   static ZooItem parse(const std::string& name);
 };
 
-// Puts the bases that come with the program (data_folder()/zoo/embedded-<scale>/seed-<seed>) into the zoo where
-// it has none and the plan's overrides concern experts and the multi-task model only. Returns the seeds whose
-// base is still missing.
+// Puts the bases that come with the program (data_folder()/zoo/embedded-<scale>/seed-<seed>) into the zoo
+// where it has none and the plan's overrides concern experts and the multi-task model only. Returns the seeds
+// whose base is still missing.
 std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 // The items of a campaign, and an estimate of their seconds on one CPU core.
 std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);

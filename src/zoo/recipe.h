@@ -12,10 +12,10 @@
 
 namespace fusegrid {
 
-// How the models of an embedded zoo are made: recipe "K4", found by experiment (docs/architecture.md). One base per
-// seed is pretrained on a pool of other images plus a few labelled examples of each task ("shots": the
-// incidental exposure of CLIP); its class table gives the frozen heads; experts train the weight matrices of
-// the blocks only.
+// How the models of an embedded zoo are made: recipe "K4", found by experiment (docs/architecture.md). One
+// base per seed is pretrained on a pool of other images plus a few labelled examples of each task ("shots":
+// the incidental exposure of CLIP); its class table gives the frozen heads; experts train the weight matrices
+// of the blocks only.
 struct Recipe {
   std::string scale;
 

@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the tests that run the whole program: a tiny zoo and a small grid. Sourced with PROGRAM and WORK set.
 
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1

@@ -47,11 +47,11 @@ for launch in $(seq 1 40); do
   fi
   status=0
   wait $job || status=$?
-  if [ $status -eq 0 ]; then
+  if [ "$status" -eq 0 ]; then
     break
   fi
 done
-[ $status -eq 0 ] || fail "not through after $launch launches: status $status ($(tail -n 5 "$WORK/chaos.log"))"
+[ "$status" -eq 0 ] || fail "not through after $launch launches: status $status ($(tail -n 5 "$WORK/chaos.log"))"
 digest=$(metrics_digest "$WORK/chaos")
 echo "killed: ${killed[executor]} executors, ${killed[rank]} ranks, ${killed[job]} jobs in $launch launches; /metrics $digest"
 [ "$digest" = "$expected" ] || fail "metrics differ from the undisturbed run: $expected"

@@ -5,9 +5,9 @@
 #include <filesystem>
 #include <set>
 
-#include <ATen/ops/linear.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/linear.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -94,16 +94,16 @@ TEST_P(Golden, HooksSeeTheInputOfEachLinearLayerOnce) {
     layers.push_back(layer.name);
   }
 
-  architecture->features(weights, expected.read("pixel_values"),
-                         [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight,
-                             const at::Tensor& bias) {
-                           seen.push_back(name);
-                           EXPECT_EQ(x.size(-1), weights.at(name + ".weight").size(1)) << name;
-                           if (expected.contains("tap/" + name)) {
-                             EXPECT_LE(max_error(x, expected.read("tap/" + name)), 1e-5) << name;
-                           }
-                           return at::linear(x, weight, bias);
-                         });
+  architecture->features(
+      weights, expected.read("pixel_values"),
+      [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+        seen.push_back(name);
+        EXPECT_EQ(x.size(-1), weights.at(name + ".weight").size(1)) << name;
+        if (expected.contains("tap/" + name)) {
+          EXPECT_LE(max_error(x, expected.read("tap/" + name)), 1e-5) << name;
+        }
+        return at::linear(x, weight, bias);
+      });
 
   EXPECT_EQ(seen, layers);
 }

@@ -111,10 +111,10 @@ TEST_F(Build, BasesThatComeWithTheProgramArePlaced) {
   make_item(plan_, item(ZooItem::Kind::kBase), at::kCPU);
   const fs::path data = world_.path() / "data";
   fs::create_directories(data / "zoo");
-  fs::rename(plan_.folder, data / "zoo" / plan_.name());
+  fs::rename(plan_.folder, data / "zoo" / ("embedded-" + plan_.scale));
   ::setenv("FUSEGRID_DATA", data.c_str(), 1);
   ZooPlan plain = plan_;
-  plain.overrides = nlohmann::json::object();
+  plain.overrides = {{"expert_steps", 5}};  // says nothing about bases
 
   EXPECT_EQ(place_bases(plan_, {0}), (std::vector<int64_t>{0}));  // another recipe: has to be trained
   EXPECT_EQ(place_bases(plain, {0, 1}), (std::vector<int64_t>{1}));
