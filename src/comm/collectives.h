@@ -19,7 +19,7 @@ class Collectives {
   virtual ~Collectives() = default;
   virtual int rank() const = 0;
   virtual int size() const = 0;
-  virtual std::string name() const = 0;  // "local", "threads", "mpi", "nccl"
+  virtual std::string name() const = 0;  // "local", "threads", "mpi", "nccl", "channel"
 
   virtual void barrier() = 0;
   // values[i] becomes the sum over ranks; exact.
@@ -43,6 +43,7 @@ std::unique_ptr<Collectives> mpi_collectives(int first_rank);
 // NCCL on CUDA device `device` (index). `id` is the group's unique id: made by rank 0 with nccl_unique_id()
 // and handed to the others. Throws DeviceError where the program was built without NCCL, and on any NCCL
 // error or deadline.
+bool built_with_nccl();
 std::string nccl_unique_id();
 std::unique_ptr<Collectives> nccl_collectives(const std::string& id, int rank, int size, int device);
 

@@ -277,6 +277,10 @@ class NcclCollectives : public Collectives {
 
 }  // namespace
 
+bool built_with_nccl() {
+  return true;
+}
+
 std::string nccl_unique_id() {
   ncclUniqueId id;
   const ncclResult_t result = ncclGetUniqueId(&id);
@@ -302,6 +306,10 @@ namespace {
       "-DFUSEGRID_NCCL=on where the CUDA toolkit and NCCL are installed");
 }
 }  // namespace
+
+bool built_with_nccl() {
+  return false;
+}
 
 std::string nccl_unique_id() {
   without_nccl();

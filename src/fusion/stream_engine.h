@@ -22,6 +22,7 @@ struct StreamOptions {
   int threads = 1;  // that read, and as many that write; 0: no other threads (CPU)
   at::Device device = at::kCPU;
   std::function<void(double share)> progress = [](double) {};  // of a pass; called by the driving thread
+  std::function<void()> tick = [] {};                          // after every slice; likewise
 };
 
 // How a rank divides its memory: the same rule for the plan and for the run.

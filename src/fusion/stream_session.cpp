@@ -290,6 +290,7 @@ void StreamSession::show(const Slice& slice, const std::vector<StreamRequest*>& 
     throw;
   }
   inside_pass = false;
+  options_.tick();
 }
 
 // A field is evaluated where it is used, and once for all configurations that use it. It sees the same blocks as in

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <set>
 
 #include <sys/statvfs.h>
@@ -6,6 +5,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/method.h"
+#include "fusion/sharding.h"
 #include "fusion/stream_engine.h"
 #include "merge/merge.h"
 #include "merge/rehearsal.h"
@@ -14,18 +14,13 @@ namespace fusegrid {
 namespace fs = std::filesystem;
 namespace {
 
-bool is_mergeable(const MethodCard& card) {
-  return card.grain != Grain::kWholeModel && std::all_of(card.needs.begin(), card.needs.end(),
-                                                         [](Need need) { return need == Need::kPretrained; });
-}
-
 void check_mergeable(const MethodCard& card) {
-  if (is_mergeable(card)) {
+  if (can_be_sharded(card)) {
     return;
   }
   std::vector<std::string> can;
   for (const std::string& name : method_registry().names()) {
-    if (is_mergeable(method_registry().at(name).card)) {
+    if (can_be_sharded(method_registry().at(name).card)) {
       can.push_back(name);
     }
   }

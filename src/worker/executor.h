@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "comm/team_channel.h"
 #include "core/registry.h"
 #include "core/result.h"
 
@@ -30,6 +31,9 @@ class Executor {
   virtual ~Executor() = default;
   // Everything but `attempts` and `worker` is filled in.
   virtual Result run(const std::string& item, Progress& progress) = 0;
+  // The costly first step that `item` shares with others (its merge), as one member of a team: every member is called
+  // with the same item, and keeps what run() of these items then needs.
+  virtual void prepare(const std::string& item, TeamChannel& team, Progress& progress);
 };
 
 struct ExecutorContext {

@@ -1,7 +1,8 @@
 // Executor of kind "grid": an item is a cell. Settings (coordinator/grid.h makes them):
-//   {"zoos": {"<name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n}
+//   {"zoos": {"<name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n}
 //
-// The last merge stays: the cells of one merge, which the coordinator hands out together, fuse once.
+// The last merge stays: the cells of one merge, which the coordinator hands out together, fuse once. With shards > 1,
+// what can be sharded is merged from files, in teams or alone, and everything else in memory.
 
 #include <chrono>
 #include <cmath>
@@ -11,10 +12,12 @@
 #include "core/text.h"
 #include "fusion/fusion_input.h"
 #include "fusion/memory_engine.h"
+#include "fusion/sharding.h"
 #include "models/evaluation.h"
 #include "tasks/shift.h"
 #include "worker/executor.h"
 #include "worker/pack_data.h"
+#include "worker/streamed_merger.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
@@ -33,7 +36,9 @@ struct OpenZoo {
   Zoo zoo;
   std::unique_ptr<PackData> data;
   int64_t seed = -1;  // of the replicate's description
-  LoadedReplicate models;
+  Network network;
+  bool loaded = false;     // the rest is there
+  LoadedReplicate models;  // in memory
   std::string base_key;
   std::map<std::string, std::string> expert_keys;
 };
@@ -44,23 +49,44 @@ class GridExecutor final : public Executor {
       : settings_(context.settings),
         device_(context.device),
         cache_(settings_.value("memory_limit_bytes", kCacheBytes),
-               settings_.value("statistics", std::string()), device_) {}
+               settings_.value("statistics", std::string()), device_),
+        merger_(device_, settings_.value("memory_limit_bytes", int64_t{0})) {}
 
   Result run(const std::string& item, Progress& progress) override {
     const Cell cell = Cell::parse(item);
     Result result;
     result.name = item;
-    OpenZoo& zoo = open(cell, result);
+    OpenZoo& zoo = open(cell);
     if (cell.merge_name() != merge_name_) {
-      fuse(cell, zoo, progress, result);
+      if (is_streamed(cell)) {
+        fuse_streamed(cell, zoo, *local_collectives(), progress);
+      } else {
+        load_models(cell, zoo);
+        fuse(cell, zoo, progress);
+      }
     }
+    result.timings = std::exchange(timings_, {});
     result.facts = merge_facts_;
     evaluate(cell, zoo, progress, result);
     return result;
   }
 
+  void prepare(const std::string& item, TeamChannel& team, Progress& progress) override {
+    const Cell cell = Cell::parse(item);
+    FUSEGRID_ASSERT(is_streamed(cell), item);
+    fuse_streamed(cell, open(cell), *team_collectives(team, device_), progress);
+    if (team.rank() > 0) {
+      timings_.clear();  // a merge is timed once, in the cell that opens it
+    }
+  }
+
  private:
-  OpenZoo& open(const Cell& cell, Result& result) {
+  bool is_streamed(const Cell& cell) const {
+    return settings_.value("shards", int64_t{1}) > 1 &&
+           can_be_sharded(method_registry().at(cell.method).card);
+  }
+
+  OpenZoo& open(const Cell& cell) {
     auto it = zoos_.find(cell.zoo);
     if (it == zoos_.end()) {
       OpenZoo fresh;
@@ -71,28 +97,48 @@ class GridExecutor final : public Executor {
     OpenZoo& zoo = it->second;
     const Replicate& replicate = zoo.zoo.replicate(cell.seed);
     if (zoo.seed != replicate.seed) {
-      const auto start = std::chrono::steady_clock::now();
       zoo.seed = -1;  // nothing half-loaded stays if loading throws
-      zoo.models =
-          load_replicate(zoo.zoo, replicate, zoo.zoo.tasks, replicate.multitask.has_value(), device_);
-      zoo.base_key = digest(zoo.models.base);
-      zoo.expert_keys.clear();
-      // Gram matrices and Fisher diagonals also depend on the images and the heads.
-      const std::string data = zoo.data->sha256() + "/" + sha256_of_file(replicate.heads);
-      for (const auto& [task, weights] : zoo.models.experts) {
-        zoo.expert_keys[task] = digest(weights) + "/" + data;
-      }
+      zoo.loaded = false;
+      zoo.models = {};
+      zoo.network = load_network(replicate.base, replicate.heads, zoo.zoo.tasks, device_);
       zoo.seed = replicate.seed;
-      result.timings["load"] = seconds_since(start);
     }
     return zoo;
   }
 
-  void fuse(const Cell& cell, OpenZoo& zoo, Progress& progress, Result& result) {
+  void load_models(const Cell& cell, OpenZoo& zoo) {
+    if (zoo.loaded) {
+      return;
+    }
+    const auto start = std::chrono::steady_clock::now();
+    const Replicate& replicate = zoo.zoo.replicate(cell.seed);
+    zoo.models =
+        load_replicate(zoo.zoo, replicate, zoo.zoo.tasks, replicate.multitask.has_value(), device_);
+    zoo.base_key = digest(zoo.models.base);
+    zoo.expert_keys.clear();
+    // Gram matrices and Fisher diagonals also depend on the images and the heads.
+    const std::string data = zoo.data->sha256() + "/" + sha256_of_file(replicate.heads);
+    for (const auto& [task, weights] : zoo.models.experts) {
+      zoo.expert_keys[task] = digest(weights) + "/" + data;
+    }
+    zoo.loaded = true;
+    timings_["load"] = seconds_since(start);
+  }
+
+  void fuse_streamed(const Cell& cell, const OpenZoo& zoo, Collectives& group, Progress& progress) {
+    merge_name_.clear();  // a merge that throws leaves nothing behind
+    timings_.clear();
+    const auto start = std::chrono::steady_clock::now();
+    merged_ = merger_.merge(cell, zoo.zoo, zoo.network, group, [&progress] { progress.tick(); });
+    timings_["fuse"] = seconds_since(start);
+    keep_merge(cell);
+  }
+
+  void fuse(const Cell& cell, OpenZoo& zoo, Progress& progress) {
     const Method& method = method_registry().at(cell.method);
     FusionContext context;
     context.card = &method.card;
-    context.network = &zoo.models.network;
+    context.network = &zoo.network;
     context.data = zoo.data.get();
     context.cache = &cache_;
     context.tasks = zoo.zoo.experts(cell.experts);
@@ -114,7 +160,11 @@ class GridExecutor final : public Executor {
     merge_name_.clear();  // a merge that throws leaves nothing behind
     const auto start = std::chrono::steady_clock::now();
     merged_ = method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
-    result.timings["fuse"] = seconds_since(start);
+    timings_["fuse"] = seconds_since(start);
+    keep_merge(cell);
+  }
+
+  void keep_merge(const Cell& cell) {
     merge_name_ = cell.merge_name();
     merge_facts_ = merged_.facts;
     merge_facts_["stored_parameters"] = number_text(merged_.stored_parameters);
@@ -123,7 +173,7 @@ class GridExecutor final : public Executor {
 
   void evaluate(const Cell& cell, const OpenZoo& zoo, Progress& progress, Result& result) {
     const auto start = std::chrono::steady_clock::now();
-    const Network& network = zoo.models.network;
+    const Network& network = zoo.network;
     const bool gets_task = method_registry().at(cell.method).card.needs_task_identity;
     const std::optional<std::string> task = gets_task ? std::optional(cell.task) : std::nullopt;
     for (const std::string split : {"val", "test"}) {
@@ -168,10 +218,12 @@ class GridExecutor final : public Executor {
   nlohmann::json settings_;
   at::Device device_;
   StatisticsCache cache_;
+  StreamedMerger merger_;
   std::map<std::string, OpenZoo> zoos_;
   std::string merge_name_;
   FusedModel merged_;
   std::map<std::string, std::string> merge_facts_;
+  std::map<std::string, double> timings_;  // of the merge, until a cell takes them
 };
 
 const bool registered = [] {

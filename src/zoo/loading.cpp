@@ -7,6 +7,7 @@
 #include "checkpoint/checks.h"
 #include "checkpoint/hf_folder.h"
 #include "checkpoint/safetensors.h"
+#include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "store/task_pack.h"
@@ -109,13 +110,9 @@ double read_logit_scale(const SafetensorsFile& file) {
   return value;
 }
 
-void check_digest(const Replicate& replicate, const std::string& model, const Weights& weights) {
+void check_digest(const Replicate& replicate, const std::string& model, const std::string& seen) {
   const auto recorded = replicate.digests.find(model);
-  if (recorded == replicate.digests.end()) {
-    return;
-  }
-  const std::string seen = digest(weights);
-  if (seen != recorded->second) {
+  if (recorded != replicate.digests.end() && seen != recorded->second) {
     throw DataError("model '" + model + "' of seed " + std::to_string(replicate.seed) +
                     " is not the one that zoo.json recorded (SHA-256 " + recorded->second + ", now " + seen +
                     "); build the zoo again, or import it anew if the change is wanted");
@@ -125,7 +122,9 @@ void check_digest(const Replicate& replicate, const std::string& model, const We
 Weights load_checked(const Network& network, const Replicate& replicate, const std::string& model,
                      const fs::path& folder, at::Device device) {
   const Weights weights = read_weights(*network.architecture, open_folder(folder));
-  check_digest(replicate, model, weights);
+  if (replicate.digests.contains(model)) {
+    check_digest(replicate, model, digest(weights));
+  }
   return to_device(weights, device);
 }
 
@@ -163,6 +162,18 @@ void check_pack(const Zoo& zoo, const Network& network) {
 
 Weights load_weights(const Architecture& architecture, const fs::path& folder, at::Device device) {
   return to_device(read_weights(architecture, open_folder(folder)), device);
+}
+
+void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
+                 const fs::path& path) {
+  const HfFolder folder = open_folder(path);
+  Sha256 hash;
+  for (const TensorInfo& info : architecture.parameters()) {
+    const at::Tensor values = read_float(folder, info);
+    check_finite({{info.name, values}}, path.string());
+    add_to_digest(hash, info.name, values);
+  }
+  check_digest(replicate, model, hash.hex());
 }
 
 Network load_network(const fs::path& base, const fs::path& heads, const std::vector<std::string>& tasks,

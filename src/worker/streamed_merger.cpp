@@ -1,0 +1,112 @@
+#include "worker/streamed_merger.h"
+
+#include <limits>
+#include <memory>
+#include <numeric>
+
+#include "checkpoint/hf_folder.h"
+#include "comm/agreement.h"
+#include "core/errors.h"
+#include "fusion/fusion_input.h"
+#include "fusion/gathering_sink.h"
+#include "fusion/stream_engine.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int kDeviceThreads = 4;  // that read for a GPU; an executor's own thread reads for a CPU
+
+// A method on one rank of a stream; what it returns has weights without data.
+FusedModel fuse(const Cell& cell, const std::vector<std::string>& tasks, Engine& engine,
+                const std::function<void()>& tick) {
+  const Method& method = method_registry().at(cell.method);
+  StatisticsCache cache(0, "", engine.device());  // of its own: ranks must make the same passes
+  FusionContext context;
+  context.card = &method.card;
+  context.engine = &engine;
+  context.cache = &cache;
+  context.tasks = tasks;
+  context.expert_keys = tasks;
+  context.seed = static_cast<uint64_t>(cell.seed);
+  context.tick = tick;
+  return method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
+}
+
+}  // namespace
+
+struct StreamedMerger::Source {
+  std::string model;  // its key in Replicate::digests
+  std::filesystem::path path;
+  std::unique_ptr<HfFolder> folder;
+};
+
+FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
+                                 const std::function<void()>& tick) {
+  const std::vector<std::string> tasks = zoo.experts(cell.experts);
+  const bool with_base = method_registry().at(cell.method).card.needs.contains(Need::kPretrained);
+  const bool per_task = method_registry().at(cell.method).card.yields == Yields::kModelPerTask;
+  const std::vector<Source> sources = open(zoo.replicate(cell.seed), tasks, with_base, network, group, tick);
+  StreamModels models;
+  models.tensors = network.architecture->parameters();
+  models.base = with_base ? sources.front().folder.get() : nullptr;
+  for (size_t i = with_base ? 1 : 0; i < sources.size(); ++i) {
+    models.experts.push_back(sources[i].folder.get());
+  }
+  std::vector<size_t> all(models.tensors.size());
+  std::iota(all.begin(), all.end(), size_t{0});
+  const StreamLayout layout(models.tensors, {all}, group.size(), slice_elements(device_));
+  GatheringSink sink(models.tensors, per_task ? tasks.size() : 1, group, device_);
+  StreamOptions options;
+  options.memory_limit_bytes =
+      memory_limit_bytes_ > 0 ? memory_limit_bytes_ : std::numeric_limits<int64_t>::max();
+  options.threads = device_.is_cpu() ? 0 : kDeviceThreads;
+  options.device = device_;
+  options.tick = tick;
+
+  FusedModel without_data;
+  const auto run = [&](Engine& engine) { without_data = fuse(cell, tasks, engine, tick); };
+  StreamSession(models, layout, group, sink, options)
+      .run({{.with_base = with_base, .outputs = per_task ? tasks.size() : 1, .fuse = run}});
+  std::map<std::string, Weights> by_task;
+  for (size_t i = 0; per_task && i < tasks.size(); ++i) {
+    by_task.emplace(tasks[i], sink.take(i));
+  }
+  const double stored = without_data.stored_parameters;
+  FusedModel fused = per_task ? model_per_task(std::move(by_task), stored) : one_model(sink.take(0));
+  fused.stored_parameters = stored;
+  fused.facts = std::move(without_data.facts);
+  return fused;
+}
+
+std::vector<StreamedMerger::Source> StreamedMerger::open(const Replicate& replicate,
+                                                         const std::vector<std::string>& tasks,
+                                                         bool with_base, const Network& network,
+                                                         Collectives& group,
+                                                         const std::function<void()>& tick) {
+  std::vector<Source> sources;
+  std::exception_ptr error;
+  try {
+    if (with_base) {
+      sources.push_back({"base", replicate.base, nullptr});
+    }
+    for (const std::string& task : tasks) {
+      sources.push_back({"expert/" + task, replicate.experts.at(task), nullptr});
+    }
+    for (size_t i = 0; i < sources.size(); ++i) {
+      Source& source = sources[i];
+      source.folder = std::make_unique<HfFolder>(source.path, HfFolderOptions{.allow_symlinks = true});
+      const bool is_mine = i % static_cast<size_t>(group.size()) == static_cast<size_t>(group.rank());
+      if (is_mine && !checked_.contains(source.path.string())) {
+        check_model(*network.architecture, replicate, source.model, source.path);
+        checked_.insert(source.path.string());
+      }
+      tick();
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  agree(group, error);
+  return sources;
+}
+
+}  // namespace fusegrid
