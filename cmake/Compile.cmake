@@ -45,20 +45,28 @@ foreach(dependency c10 torch_cpu)
   endif()
 endforeach()
 
-# One precompiled header for all our code: ATen's headers and the JSON library are most of a file's compile time (7 s of 8
-# without it). ccache identifies it by the .sum file instead of its bytes, in which GCC writes absolute paths.
-add_library(fusegrid_precompiled STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
-target_link_libraries(fusegrid_precompiled PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json)
-set(FUSEGRID_PRECOMPILED <filesystem> <functional> <map> <memory> <optional> <string> <vector>
-  <ATen/core/Tensor.h> <ATen/TensorOperators.h> <ATen/ops/empty.h> <nlohmann/json.hpp>)
-target_precompile_headers(fusegrid_precompiled PRIVATE ${FUSEGRID_PRECOMPILED})
+# ATen's headers and the JSON library are most of a file's compile time (7 s of 8 without precompiling them).
+# fusegrid_add_precompiled(<target> <headers...>): a precompiled header for targets of the same compile options. ccache
+# identifies it by the .sum file instead of its bytes, in which GCC writes absolute paths.
+function(fusegrid_add_precompiled target)
+  target_precompile_headers(${target} PRIVATE ${ARGN})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    get_target_property(shared fusegrid_options INTERFACE_COMPILE_OPTIONS)
+    get_target_property(own ${target} COMPILE_OPTIONS)
+    string(SHA256 identity "${ARGN};${shared};${own};${FUSEGRID_TORCH_DIR};${CMAKE_CXX_COMPILER_VERSION};\
+${CMAKE_CXX_FLAGS};${CMAKE_BUILD_TYPE};${CMAKE_CXX_FLAGS_RELEASE}")
+    file(WRITE ${PROJECT_BINARY_DIR}/CMakeFiles/${target}.dir/cmake_pch.hxx.gch.sum ${identity})
+  endif()
+endfunction()
+
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
   target_compile_options(fusegrid_options INTERFACE -fpch-preprocess)  # lets ccache see what the header stands for
-  get_target_property(identity fusegrid_options INTERFACE_COMPILE_OPTIONS)
-  string(SHA256 identity "${FUSEGRID_PRECOMPILED};${identity};${FUSEGRID_TORCH_DIR};${CMAKE_CXX_COMPILER_VERSION};\
-${CMAKE_CXX_FLAGS};${CMAKE_BUILD_TYPE};${CMAKE_CXX_FLAGS_RELEASE}")
-  file(WRITE ${PROJECT_BINARY_DIR}/CMakeFiles/fusegrid_precompiled.dir/cmake_pch.hxx.gch.sum ${identity})
 endif()
+set(FUSEGRID_PRECOMPILED_HEADERS <filesystem> <functional> <map> <memory> <optional> <string> <vector>
+  <ATen/core/Tensor.h> <ATen/TensorOperators.h> <ATen/ops/empty.h> <nlohmann/json.hpp>)
+add_library(fusegrid_precompiled STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
+target_link_libraries(fusegrid_precompiled PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json)
+fusegrid_add_precompiled(fusegrid_precompiled ${FUSEGRID_PRECOMPILED_HEADERS})
 
 # fusegrid_precompile(<target>): compiles the target with the precompiled header.
 function(fusegrid_precompile target)

@@ -1,3 +1,12 @@
+# Tests are compiled once and run for seconds: the time goes into the compiler, so it optimises less, and GoogleTest is
+# precompiled with the rest. Half the compile time of a test.
+set(FUSEGRID_TEST_OPTIMISATION -O1)
+add_library(fusegrid_precompiled_tests STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
+target_compile_options(fusegrid_precompiled_tests PRIVATE ${FUSEGRID_TEST_OPTIMISATION})
+target_link_libraries(fusegrid_precompiled_tests PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json
+  GTest::gtest GTest::gmock)
+fusegrid_add_precompiled(fusegrid_precompiled_tests ${FUSEGRID_PRECOMPILED_HEADERS} <gtest/gtest.h> <gmock/gmock.h>)
+
 # fusegrid_add_test(<folder> [LIBRARIES <targets...>] [SHARDS <n>] [TIMEOUT <seconds>] [LABELS <labels...>])
 # builds tests/<folder>/*_test.cpp into one GoogleTest program and registers it with CTest, in SHARDS parts that run side by
 # side. Not case by case: each process loads LibTorch first, which takes longer than most cases. It is the one line of
@@ -8,7 +17,8 @@ function(fusegrid_add_test folder)
   string(REPLACE "/" "_" name ${folder})
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE fusegrid_options GTest::gtest GTest::gmock GTest::gtest_main ${ARG_LIBRARIES})
-  fusegrid_precompile(${name}_test)
+  target_compile_options(${name}_test PRIVATE ${FUSEGRID_TEST_OPTIMISATION})
+  target_precompile_headers(${name}_test REUSE_FROM fusegrid_precompiled_tests)
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
   target_compile_definitions(${name}_test PRIVATE
     FUSEGRID_SOURCE_DIR="${PROJECT_SOURCE_DIR}" FUSEGRID_BINARY_DIR="${PROJECT_BINARY_DIR}")
