@@ -1,5 +1,7 @@
 // fusegrid run: runs the cells of a job that have no results yet.
 
+#include <set>
+
 #include <boost/program_options/value_semantic.hpp>
 
 #include "cli/commands.h"
@@ -8,7 +10,9 @@
 #include "cli/print.h"
 #include "cli/provenance.h"
 #include "coordinator/campaign.h"
+#include "coordinator/grid.h"
 #include "core/text.h"
+#include "fusion/sharding.h"
 #include "report/leaderboard.h"
 #include "store/result_store.h"
 
@@ -76,12 +80,27 @@ CampaignOptions campaign_options(const Options& options, const Plan& plan,
   return campaign;
 }
 
+// Methods of the job whose merges one executor makes whatever `shards` is.
+std::set<std::string> unsharded_methods(const JobSpec& job) {
+  std::set<std::string> names;
+  for (const auto& grid : job.methods) {
+    if (!can_be_sharded(method_registry().at(grid.method).card)) {
+      names.insert(grid.method);
+    }
+  }
+  return names;
+}
+
 RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& campaign) {
   nlohmann::json provenance = launch_provenance(in.argv, *in.transport);
   provenance["job"] = plan.job.file.string();
   provenance["cells"] = plan.cells.size();
   provenance["device"] = campaign.device;
   provenance["threads"] = campaign.threads;
+  provenance["shards"] = plan.job.shards;
+  if (plan.job.shards > 1) {
+    provenance["merged_on_one_executor"] = unsharded_methods(plan.job);
+  }
   provenance["inline"] = campaign.inline_executor;
   for (const auto& [text, zoo] : plan.zoos) {
     auto& entry = provenance["zoos"][zoo.name];
@@ -110,20 +129,41 @@ std::vector<Cell> cells_to_run(const std::vector<Cell>& cells, const std::map<st
   return left;
 }
 
-void print_totals(std::ostream& out, const JobTotals& totals, int workers) {
-  Table table({"method", "merges", "cells", "recorded", "estimated"});
-  const auto add = [&](const std::string& name, const MethodTotals& row) {
-    table.add({name, number_text(row.merges), number_text(row.cells), number_text(row.recorded),
-               duration_text(row.cost_s)});
+void print_totals(std::ostream& out, const JobTotals& totals, int workers, int64_t shards) {
+  std::vector<std::string> header{"method", "merges", "cells", "recorded", "estimated"};
+  if (shards > 1) {
+    header.emplace_back("shards");
+  }
+  Table table(header);
+  const auto add = [&](const std::string& name, const MethodTotals& row, const std::string& row_shards) {
+    std::vector<std::string> texts{name, number_text(row.merges), number_text(row.cells),
+                                   number_text(row.recorded), duration_text(row.cost_s)};
+    if (shards > 1) {
+      texts.push_back(row_shards);
+    }
+    table.add(texts);
   };
   for (const auto& [method, row] : totals.methods) {
-    add(method, row);
+    add(method, row, number_text(row.shards));
   }
-  add("all", totals.all);
+  add("all", totals.all, "");
   out << table.text() << "\nestimated time     " << duration_text(totals.all.cost_s / workers) << " on "
       << count_text(workers, "worker") << "\nmemory per worker  " << bytes_text(totals.worker_memory_bytes)
       << "\nto read            " << bytes_text(totals.read_bytes)
       << " (models and task packs, once per worker)\n";
+  if (shards > 1) {
+    out << "shards             " << shards << ": so many workers make a merge together, and read its models in every pass; "
+        << "a method with 1 needs data or whole models, and one worker merges it\n";
+    if (shards > workers) {
+      out << "                   there " << (workers == 1 ? "is " : "are ") << count_text(workers, "worker") << ": start it with mpirun -n "
+          << shards + 1 << " or more\n";
+    }
+  }
+}
+
+// A rank that is alone works itself.
+int workers(const Invocation& in) {
+  return std::max(1, in.transport->size() - 1);
 }
 
 ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
@@ -131,7 +171,7 @@ ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const
   auto recorded = recorded_results(results);
   CostModel model;
   learn(model, recorded);
-  const Estimator estimator(plan.sizes, model);
+  const Estimator estimator(plan.sizes, model, plan.job.shards);
   const auto left = cells_to_run(cells, recorded, options.has("retry-failed"));
   for (const auto& cell : left) {
     recorded.erase(cell.name());
@@ -143,7 +183,7 @@ ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const
     in.out << "\n";
   }
   print_totals(in.out, totals(cells, recorded, plan.zoos, plan.sizes, estimator),
-               std::max(1, in.transport->size() - 1));
+               workers(in), plan.job.shards);
   in.out << "dry run: " << count_text(static_cast<int64_t>(left.size()), "cell") << " to run into "
          << results.string() << ", nothing was started\n";
   return ExitCode::kOk;
@@ -167,6 +207,7 @@ int64_t print_failures(std::ostream& err, const std::vector<Cell>& cells,
 
 ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
                    const std::filesystem::path& results) {
+  check_workers(plan.job, workers(in));
   const CampaignOptions campaign = campaign_options(options, plan, results);
   auto store = ResultStore::open(results, run_info(in, plan, campaign));
   std::filesystem::create_directories(results / "logs");
@@ -177,7 +218,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   }
   CostModel model;
   learn(model, store->results());
-  const Estimator estimator(plan.sizes, model);
+  const Estimator estimator(plan.sizes, model, plan.job.shards);
   std::vector<Item> items;
   for (const auto& cell : cells_to_run(cells, store->results(), options.has("retry-failed"))) {
     items.push_back(estimator.item(cell));

@@ -123,6 +123,11 @@ class ChannelCollectives : public Collectives {
 
 }  // namespace
 
+void throw_team_silent(int member) {
+  throw IoError("member " + std::to_string(member) + " of the team has sent nothing for " +
+                std::to_string(kTeamDeadline.count()) + " s");
+}
+
 std::unique_ptr<Collectives> channel_collectives(TeamChannel& channel) {
   return std::make_unique<ChannelCollectives>(channel);
 }

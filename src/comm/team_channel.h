@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,12 @@ class TeamChannel {
   // The next message of that member. Throws IoError where the team is broken or nothing comes for too long.
   virtual std::string receive(int member) = 0;
 };
+
+// Whoever waits in receive() makes progress as its supervisor understands it: the others have supervisors of their
+// own. So it tells that it waits once a tick, and gives up at the deadline.
+constexpr std::chrono::milliseconds kTeamTick{100};
+constexpr std::chrono::seconds kTeamDeadline{600};
+[[noreturn]] void throw_team_silent(int member);  // IoError
 
 // Collectives of CPU tensors over messages. Every member makes one; `channel` must outlive it. Sums are added in the
 // order of the members.

@@ -19,6 +19,7 @@ struct Item {
   std::string group;  // items of one group share a costly first step (their merge) on the worker that has it
   double cost_s = 0;  // estimated seconds of the item itself
   double group_cost_s = 0;  // estimated seconds of the shared first step
+  int shards = 1;           // workers that make the first step together; the same for all items of a group
 };
 
 struct CampaignOptions {

@@ -18,11 +18,17 @@ using std::chrono::seconds;
 
 constexpr milliseconds kFlushEvery{50};
 constexpr milliseconds kLongestWait{50};  // of the event loop: bounds how late a stop signal is seen
-constexpr seconds kGreetLimit{10};
-constexpr seconds kByeLimit{3};
-constexpr milliseconds kByeRepeat{100};
 constexpr int kPublishShare = 10;  // publishing takes at most about 1/10 of the time
 constexpr int kMostMessagesPerRound = 1000;
+
+// ", in the team of ranks 1, 2, 3"
+std::string team_text(const Team& team) {
+  std::vector<std::string> ranks;
+  for (const int rank : team.ranks) {
+    ranks.push_back(std::to_string(rank));
+  }
+  return ranks.empty() ? "" : ", in the team of ranks " + join(ranks, ", ");
+}
 
 }  // namespace
 
@@ -42,6 +48,7 @@ Dispatcher::Dispatcher(Transport& transport, ResultStore& store, const std::vect
   for (int rank = 1; rank < transport.size(); ++rank) {
     peers_[rank] = {};
   }
+  count_workers();
 }
 
 CampaignReport Dispatcher::run() {
@@ -61,21 +68,6 @@ CampaignReport Dispatcher::run() {
   report_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
   progress_.finish(counts(), Clock::now());
   return std::move(report_);
-}
-
-// Waits until every worker has told its device: a user's mistake must show before work begins.
-void Dispatcher::greet() {
-  for (const auto& [rank, peer] : peers_) {
-    send(rank, Begin{worker_settings()});
-  }
-  const Time deadline = start_ + std::min<Clock::duration>(kGreetLimit, options_.silence_limit);
-  const auto all_here = [this] {
-    return std::all_of(peers_.begin(), peers_.end(), [](const auto& peer) { return peer.second.hello; });
-  };
-  while (!all_here() && Clock::now() < deadline && !stop_.seen()) {
-    take_messages(kLongestWait);
-    ping(Clock::now());
-  }
 }
 
 void Dispatcher::hand_out_everything() {
@@ -121,21 +113,6 @@ void Dispatcher::take(int rank, const ToCoordinator& message) {
   }
 }
 
-void Dispatcher::on(int rank, const Hello& hello) {
-  if (!hello.error.empty()) {
-    throw DeviceError(hello.error);
-  }
-  Peer& peer = peers_.at(rank);
-  if (!peer.hello) {
-    peer.hello = hello;
-    scheduler_.add_worker(rank);
-    idle_changed_ = true;
-    if (!hello.warning.empty()) {
-      progress_.say("rank " + std::to_string(rank) + ": " + hello.warning);
-    }
-  }
-}
-
 void Dispatcher::on(int rank, const Done& done) {
   Peer& peer = peers_.at(rank);
   if (peer.flight && peer.flight->token == done.token) {
@@ -149,30 +126,25 @@ void Dispatcher::on(int rank, const Done& done) {
   }  // otherwise a repetition
 }
 
-void Dispatcher::on(int rank, const Pong& pong) {
-  Peer& peer = peers_.at(rank);
-  if (peer.orphan && pong.seen < peer.orphan->token) {
-    peer.orphan.reset();  // it never got that item
-  }
-  if (peer.flight && pong.seen < peer.flight->token &&
-      Clock::now() - peer.flight->sent > options_.ping_every) {
-    send_run(rank);  // the assignment got lost
-  }
-}
-
-void Dispatcher::on(int rank, const Bye&) {
-  peers_.at(rank).bye = true;
-}
-
 void Dispatcher::take_outcome(int rank, const Flight& flight, const Done& done, bool late) {
   idle_changed_ = true;
-  if (done.ok) {
-    const bool first = late ? scheduler_.completed_late(flight.item) : scheduler_.succeeded(rank);
-    if (first) {
-      record(done.result, rank, flight.attempt);
+  const bool counts = !late && !flight.cancelled;  // otherwise its failure was counted before
+  if (!late && flight.cancelled) {
+    scheduler_.released(rank);
+  }
+  if (done.ok && flight.helps) {
+    if (counts) {
+      scheduler_.helped(rank);
     }
-  } else if (!late) {  // a late failure was counted when the worker was given up
-    take_failure(rank, flight, done.failure, scheduler_.failed(rank, done.failure.worker_suspect()));
+  } else if (done.ok) {
+    const bool first = counts ? scheduler_.succeeded(rank) : scheduler_.completed_late(flight.item);
+    if (first) {
+      record(done.result, rank, flight);
+    }
+  } else if (counts) {
+    const auto verdict = scheduler_.failed(rank, done.failure.worker_suspect());
+    cancel_team(flight.item);
+    take_failure(rank, flight, done.failure, verdict);
   }
 }
 
@@ -183,7 +155,8 @@ void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& fai
   }
   const std::string& name = scheduler_.items()[flight.item].name;
   const std::string what = name + ": " + failure.message + " (attempt " + std::to_string(flight.attempt) +
-                           " of " + std::to_string(options_.max_attempts) + ", " + worker_text(rank) + ")";
+                           " of " + std::to_string(options_.max_attempts) + ", " + worker_text(rank) +
+                           team_text(flight.team) + ")";
   if (verdict == Scheduler::Verdict::kRetry) {
     progress_.say("attempt failed, will be repeated: " + what);
   } else {
@@ -195,16 +168,16 @@ void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& fai
     result.status = Status::kFailed;
     result.reason = failure.message;
     result.log_tail = failure.log_tail;
-    record(std::move(result), rank, flight.attempt);
+    record(std::move(result), rank, flight);
   }
   if (scheduler_.quarantined(rank)) {
     progress_.say("items keep crashing on " + worker_text(rank) + ": it gets no more work while others can");
   }
 }
 
-void Dispatcher::record(Result result, int rank, int attempts) {
-  result.attempts = attempts;
-  result.worker = worker_text(rank);
+void Dispatcher::record(Result result, int rank, const Flight& flight) {
+  result.attempts = flight.attempt;
+  result.worker = worker_text(rank) + team_text(flight.team);
   store_.record(result);
   dirty_since_ = dirty_since_.value_or(Clock::now());
   published_all_ = false;
@@ -230,60 +203,16 @@ void Dispatcher::assign() {
       return;
     }
     if (const auto next = scheduler_.next(rank)) {
-      peer.flight = Flight{++peer.last_token, next->item, next->attempt, {}};
-      send_run(rank);
+      Team team;
+      if (!next->helpers.empty()) {
+        team = {++last_team_, {rank}};
+        team.ranks.insert(team.ranks.end(), next->helpers.begin(), next->helpers.end());
+      }
+      start(rank, *next, team, false);
+      for (const int helper : next->helpers) {
+        start(helper, *next, team, true);
+      }
     }
-  }
-}
-
-void Dispatcher::send_run(int rank) {
-  Peer& peer = peers_.at(rank);
-  peer.flight->sent = Clock::now();
-  send(rank, Assign{peer.flight->token, scheduler_.items()[peer.flight->item].name, peer.flight->attempt,
-                    peer.recorded});
-}
-
-// It speaks again and is known to run nothing of ours.
-void Dispatcher::revive(int rank) {
-  peers_.at(rank).lost = false;
-  scheduler_.add_worker(rank);
-  idle_changed_ = true;
-  progress_.say(worker_text(rank) + " answers again");
-}
-
-void Dispatcher::give_up_silent_workers(Time now) {
-  for (auto& [rank, peer] : peers_) {
-    if (peer.lost || !peer.asked || now - *peer.asked <= options_.silence_limit) {
-      continue;
-    }
-    peer.lost = true;
-    idle_changed_ = true;
-    const std::string reason =
-        "no answer for " + number_text(static_cast<double>(options_.silence_limit.count()) / 1000) + " s";
-    progress_.say("rank " + std::to_string(rank) + ": " + reason + "; it is given up");
-    if (!peer.hello) {
-      continue;  // the scheduler does not know it yet
-    }
-    const auto verdict = scheduler_.lost(rank);
-    if (peer.flight) {
-      peer.orphan = std::exchange(peer.flight, std::nullopt);
-      take_failure(rank, *peer.orphan, {"lost", "the worker gave " + reason, ""}, *verdict);
-    }
-  }
-}
-
-void Dispatcher::ping(Time now) {
-  if (now - last_ping_ < options_.ping_every) {
-    return;
-  }
-  last_ping_ = now;
-  for (auto& [rank, peer] : peers_) {
-    if (!peer.hello) {
-      send(rank, Begin{worker_settings()});
-    } else {
-      send(rank, Ping{peer.recorded});
-    }
-    peer.asked = peer.asked.value_or(now);
   }
 }
 
@@ -332,59 +261,6 @@ bool Dispatcher::over(Time now) const {
          (stopping_ && (scheduler_.running() == 0 || (stop_deadline_ && now >= *stop_deadline_)));
 }
 
-// Repeats itself, as any message may get lost. Throws nothing: it runs while an error is on its way.
-void Dispatcher::end_campaign_of_workers() noexcept {
-  const Time deadline = Clock::now() + kByeLimit;
-  const auto waiting = [this](const auto& peer) { return !peer.second.bye && !peer.second.lost; };
-  Time next_repeat = Clock::now();
-  while (std::any_of(peers_.begin(), peers_.end(), waiting) && Clock::now() < deadline) {
-    if (Clock::now() >= next_repeat) {
-      for (const auto& [rank, peer] : peers_) {
-        if (!peer.bye) {
-          send(rank, Stop{epoch_});
-        }
-      }
-      next_repeat = Clock::now() + kByeRepeat;
-    }
-    if (const auto message = transport_.receive(kByeRepeat)) {
-      take_bye(*message);
-    }
-  }
-}
-
-void Dispatcher::take_bye(const Message& message) noexcept {
-  try {
-    const ToCoordinator decoded = decode_to_coordinator(message.bytes);
-    const auto* bye = std::get_if<Bye>(&decoded);
-    peers_.at(message.peer).bye |= bye != nullptr && bye->epoch == epoch_;
-  } catch (const std::exception& error) {
-    std::cerr << "fusegrid: rank " << message.peer << ": " << error.what() << "\n";
-  }
-}
-
-void Dispatcher::print_table() {
-  if (options_.quiet) {
-    return;
-  }
-  for (const auto& [rank, peer] : peers_) {
-    progress_.say(peer.hello ? worker_text(rank) : "rank " + std::to_string(rank) + " has not answered yet");
-  }
-}
-
-WorkerSettings Dispatcher::worker_settings() const {
-  return {epoch_,
-          options_.executor_kind,
-          options_.executor_settings,
-          options_.device,
-          options_.threads,
-          options_.inline_executor,
-          options_.stall_timeout.count(),
-          options_.silence_limit.count(),
-          options_.memory_limit_bytes,
-          options_.core_dumps,
-          options_.log_folder.string()};
-}
-
 CampaignCounts Dispatcher::counts() const {
   return {report_.valid + report_.invalid,
           report_.failed,
@@ -392,15 +268,6 @@ CampaignCounts Dispatcher::counts() const {
           static_cast<int64_t>(scheduler_.items_left()),
           scheduler_.cost_left(),
           cost_at_start_};
-}
-
-std::string Dispatcher::worker_text(int rank) const {
-  const auto& hello = peers_.at(rank).hello;
-  return "rank " + std::to_string(rank) + (hello ? " on " + hello->host + ", " + hello->device : "");
-}
-
-void Dispatcher::send(int rank, const ToWorker& message) {
-  transport_.send(rank, encode(message));
 }
 
 }  // namespace fusegrid

@@ -32,7 +32,10 @@ class Dispatcher {
     int64_t token = 0;
     size_t item = 0;
     int attempt = 1;
-    Time sent;
+    Team team = {};          // that makes the first step of the item
+    bool cancelled = false;  // another member has failed: the outcome is not counted
+    Time sent = {};
+    bool helps = false;      // in the team, but does not go on with the item
   };
   struct Peer {
     std::optional<Hello> hello;
@@ -56,9 +59,12 @@ class Dispatcher {
   void on(int rank, const Bye& bye);
   void take_outcome(int rank, const Flight& flight, const Done& done, bool late);
   void take_failure(int rank, const Flight& flight, const Failure& failure, Scheduler::Verdict verdict);
-  void record(Result result, int rank, int attempts);
+  void record(Result result, int rank, const Flight& flight);
   void assign();
+  void start(int rank, const Scheduler::Assignment& what, const Team& team, bool helps);
   void send_run(int rank);
+  void cancel_team(size_t item);
+  void count_workers();
   void revive(int rank);
   void give_up_silent_workers(Time now);
   void ping(Time now);
@@ -88,6 +94,7 @@ class Dispatcher {
   std::optional<Time> dirty_since_;  // oldest record that is not flushed
   std::chrono::nanoseconds publish_took_{0};
   bool published_all_ = true;
+  int64_t last_team_ = 0;
   bool idle_changed_ = true;  // somebody might get an item now who got none before
   bool stopping_ = false;
   std::optional<Time> stop_deadline_;

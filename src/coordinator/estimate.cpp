@@ -7,6 +7,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/method.h"
+#include "fusion/sharding.h"
 
 namespace fusegrid {
 namespace {
@@ -119,6 +120,10 @@ int64_t Estimator::num_experts(const Cell& cell) const {
   return number ? parse_int(cell.experts, "experts") : static_cast<int64_t>(split(cell.experts, '+').size());
 }
 
+int64_t Estimator::shards(const Cell& cell) const {
+  return can_be_sharded(method_registry().at(cell.method).card) ? shards_ : 1;
+}
+
 double Estimator::fuse_s(const Cell& cell) const {
   const auto& card = method_registry().at(cell.method).card;
   const double prior =
@@ -139,7 +144,10 @@ int64_t Estimator::memory_bytes(const Cell& cell) const {
   const auto& card = method_registry().at(cell.method).card;
   const auto& size = sizes_.at(cell.zoo);
   const auto experts = static_cast<double>(num_experts(cell));
-  const double models = 1 + experts + models_kept(card, experts);
+  // a team reads base and experts from their files, and keeps the results alone
+  const bool streamed = shards(cell) > 1;
+  const double models =
+      streamed ? (card.yields == Yields::kModelPerTask ? experts : 1) : 1 + experts + models_kept(card, experts);
   return kProgramBytes + static_cast<int64_t>(models * static_cast<double>(size.model_bytes));
 }
 
@@ -147,7 +155,8 @@ Item Estimator::item(const Cell& cell) const {
   return {.name = cell.name(),
           .group = cell.merge_name(),
           .cost_s = evaluate_s(cell),
-          .group_cost_s = fuse_s(cell)};
+          .group_cost_s = fuse_s(cell),
+          .shards = static_cast<int>(shards(cell))};
 }
 
 JobTotals totals(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded,
@@ -186,6 +195,7 @@ JobTotals totals(const std::vector<Cell>& cells, const std::map<std::string, Res
       sum->recorded += one.recorded;
       sum->cost_s += one.cost_s;
     }
+    totals.methods[cell.method].shards = estimator.shards(cell);
   }
   for (const auto& [zoo, folders] : read) {
     totals.read_bytes +=

@@ -32,9 +32,12 @@ void learn(CostModel& model, const std::map<std::string, Result>& results);
 // Seconds, memory and reads of single cells of one job.
 class Estimator {
  public:
-  // by zoo name
-  Estimator(std::map<std::string, ZooSize> sizes, CostModel model)
-      : sizes_(std::move(sizes)), model_(std::move(model)) {}
+  // sizes: by zoo name. shards: of the job.
+  Estimator(std::map<std::string, ZooSize> sizes, CostModel model, int64_t shards = 1)
+      : sizes_(std::move(sizes)), model_(std::move(model)), shards_(shards) {}
+
+  // Workers that make the cell's merge together.
+  int64_t shards(const Cell& cell) const;
 
   double fuse_s(const Cell& cell) const;
   double evaluate_s(const Cell& cell) const;
@@ -49,6 +52,7 @@ class Estimator {
 
   std::map<std::string, ZooSize> sizes_;
   CostModel model_;
+  int64_t shards_;
 };
 
 // Totals of a job, for --dry-run.
@@ -56,6 +60,7 @@ struct MethodTotals {
   int64_t merges = 0;
   int64_t cells = 0;
   int64_t recorded = 0;  // of the cells
+  int64_t shards = 1;    // workers at each merge
   double cost_s = 0;     // of those not recorded
 };
 struct JobTotals {

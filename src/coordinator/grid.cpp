@@ -259,6 +259,15 @@ std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::strin
   return kept;
 }
 
+void check_workers(const JobSpec& job, int workers) {
+  if (job.shards > workers) {
+    throw ConfigError(job.where(job.shards_line) + "'shards' must be at most the number of workers, but it is " +
+                      number_text(job.shards) + " and there " + (workers == 1 ? "is 1" : "are " + number_text(int64_t{workers})) +
+                      "; start the job with 'mpirun -n " + number_text(job.shards + 1) +
+                      "' or more (rank 0 coordinates), or lower 'shards'");
+  }
+}
+
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
                              int64_t memory_limit_bytes) {
   auto folders = nlohmann::json::object();
@@ -268,7 +277,8 @@ nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std:
   return {{"zoos", folders},
           {"batch", job.batch},
           {"statistics", std::filesystem::absolute(statistics).string()},
-          {"memory_limit_bytes", memory_limit_bytes}};
+          {"memory_limit_bytes", memory_limit_bytes},
+          {"shards", job.shards}};
 }
 
 }  // namespace fusegrid

@@ -40,8 +40,11 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
 // Those whose name the ECMAScript regular expression finds; UsageError where it is not one.
 std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex);
 
+// ConfigError where the job wants teams of more workers than there are.
+void check_workers(const JobSpec& job, int workers);
+
 // Settings of the executor kind "grid":
-//   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n}
+//   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n}
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
                              int64_t memory_limit_bytes);
 

@@ -219,6 +219,9 @@ void JobParser::read_setting(const std::string& key, const std::string& value) {
     job_.max_attempts = whole(key, value, 1, 100);
   } else if (key == "stall_timeout_s") {
     job_.stall_timeout_s = whole(key, value, 1, 86400);
+  } else if (key == "shards") {
+    job_.shards = whole(key, value, 1, 1024);
+    job_.shards_line = line_;
   } else if (key == "threads") {
     job_.threads = whole(key, value, 1, 1024);
   } else if (key == "memory_limit_gb") {
@@ -326,6 +329,8 @@ const std::vector<JobKey>& job_keys() {
       {"max_attempts", "[1, 100]", "2", "attempts of a cell whose attempt crashed, hung or threw"},
       {"stall_timeout_s", "[1, 86400]", "120", "seconds without progress until an executor is killed"},
       {"memory_limit_gb", "above 0", "none", "address space of an executor in GiB"},
+      {"shards", "[1, 1024]", "1",
+       "executors that make each merge together (a team); the numbers are the same for any"},
       {"threads", "[1, 1024]", "1", "CPU threads of an executor (bits may depend on it)"},
       {"device", "auto, cpu, cuda", "auto", "where executors compute"},
   };

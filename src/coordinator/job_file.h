@@ -58,6 +58,8 @@ struct JobSpec {
   std::optional<double> memory_limit_gb;  // of an executor's address space, 2^30 bytes
   std::optional<int64_t> threads;         // of an executor
   std::optional<std::string> device;      // auto | cpu | cuda
+  int64_t shards = 1;                     // executors that make a merge together
+  int shards_line = 0;
 
   // "jobs/quickstart.cfg:12: "
   std::string where(int line) const;

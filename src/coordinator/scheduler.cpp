@@ -22,6 +22,8 @@ Scheduler::Scheduler(std::vector<Item> items, int max_attempts, int quarantine_a
     Group& group = groups_[index.at(items_[i].group)];
     states_[i].group = index.at(items_[i].group);
     group.first_step = std::max(group.first_step, items_[i].group_cost_s);
+    group.shards = std::max(group.shards, items_[i].shards);
+    most_shards_ = std::max(most_shards_, group.shards);
   }
   for (size_t i = 0; i < items_.size(); ++i) {
     make_pending(i);
@@ -36,25 +38,46 @@ void Scheduler::add_worker(int worker) {
 
 std::optional<Scheduler::Assignment> Scheduler::next(int worker) {
   Worker& entry = workers_.at(worker);
-  FUSEGRID_ASSERT(entry.here && !entry.item, "worker " + std::to_string(worker) + " is not idle");
+  FUSEGRID_ASSERT(is_idle(entry), "worker " + std::to_string(worker) + " is not idle");
   if (pending_ == 0 || !able(worker)) {
     leave(worker);
     return std::nullopt;
   }
   if (entry.group) {
     if (const auto item = takeable(worker, groups_[*entry.group])) {
-      return assign(worker, *entry.group, *item);
+      return assign(worker, *entry.group, *item, {});
     }
     leave(worker);
   }
-  auto group = best_unattended(worker);
-  if (!group) {
-    group = best_to_join(worker);
+  for (const auto& [alone, cost, group] : unattended_) {
+    if (const auto item = takeable(worker, groups_[group])) {
+      auto helpers = helpers_for(worker, *item);
+      return helpers ? std::optional(assign(worker, group, *item, std::move(*helpers))) : std::nullopt;
+    }
   }
-  if (!group) {
+  if (const auto group = best_to_join(worker)) {
+    return assign(worker, *group, *takeable(worker, groups_[*group]), {});
+  }
+  return std::nullopt;
+}
+
+// Idle workers without work at their own group; those first on which the item has not failed.
+std::optional<std::vector<int>> Scheduler::helpers_for(int worker, size_t item) const {
+  const auto needed = static_cast<size_t>(team_size(groups_[states_[item].group])) - 1;
+  std::vector<int> helpers;
+  for (const auto& [other, entry] : workers_) {
+    if (needed > 0 && other != worker && is_idle(entry) && able(other) && may_take(other, item) &&
+        !(entry.group && takeable(other, groups_[*entry.group]))) {
+      helpers.push_back(other);
+    }
+  }
+  if (helpers.size() < needed) {
     return std::nullopt;
   }
-  return assign(worker, *group, *takeable(worker, groups_[*group]));
+  std::stable_partition(helpers.begin(), helpers.end(),
+                        [&](int other) { return !states_[item].failed_on.contains(other); });
+  helpers.resize(needed);
+  return helpers;
 }
 
 bool Scheduler::succeeded(int worker) {
@@ -70,27 +93,54 @@ bool Scheduler::succeeded(int worker) {
   return true;
 }
 
+void Scheduler::helped(int worker) {
+  Worker& entry = workers_.at(worker);
+  FUSEGRID_ASSERT(entry.item && entry.helps, "worker " + std::to_string(worker) + " helps nobody");
+  entry.item.reset();
+  entry.helps = false;
+  entry.suspicions.clear();
+}
+
 Scheduler::Verdict Scheduler::failed(int worker, bool suspect) {
   Worker& entry = workers_.at(worker);
   FUSEGRID_ASSERT(entry.item.has_value(), "worker " + std::to_string(worker) + " runs nothing");
   const size_t item = *entry.item;
-  entry.item.reset();
+  end_team(item, worker);
   const Verdict verdict = fail_item(item, worker, suspect);
-  if (!able(worker)) {
+  if (!able(worker) || groups_[states_[item].group].shards > 1) {  // what its team made may be lost
     leave(worker);
   }
   return verdict;
 }
 
+void Scheduler::released(int worker) {
+  workers_.at(worker).ending = false;
+}
+
+// Takes the item from all who have it.
+void Scheduler::end_team(size_t item, int failed) {
+  for (auto& [worker, entry] : workers_) {
+    if (entry.item == item) {
+      entry.item.reset();
+      entry.helps = false;
+      if (worker != failed) {
+        entry.ending = true;
+        leave(worker);
+      }
+    }
+  }
+}
+
 std::optional<Scheduler::Verdict> Scheduler::lost(int worker) {
   Worker& entry = workers_.at(worker);
   entry.here = false;
+  entry.ending = false;
   leave(worker);
   if (!entry.item) {
     return std::nullopt;
   }
   const size_t item = *entry.item;
-  entry.item.reset();
+  end_team(item, worker);
   return fail_item(item, worker, false);  // being lost takes it out already
 }
 
@@ -107,7 +157,7 @@ bool Scheduler::completed_late(size_t item) {
 
 int Scheduler::running() const {
   return static_cast<int>(std::count_if(workers_.begin(), workers_.end(),
-                                        [](const auto& entry) { return entry.second.item.has_value(); }));
+                                        [](const auto& entry) { return entry.second.item && !entry.second.helps; }));
 }
 
 double Scheduler::cost_left() const {
@@ -130,26 +180,27 @@ std::optional<size_t> Scheduler::item_of(int worker) const {
   return found == workers_.end() ? std::nullopt : found->second.item;
 }
 
-// Here, and not in quarantine unless all others are.
+// Here, and not in quarantine unless too many others are.
 bool Scheduler::able(int worker) const {
   const Worker& entry = workers_.at(worker);
   if (!entry.here) {
     return false;
   }
-  return !quarantined(worker) || std::all_of(workers_.begin(), workers_.end(), [&](const auto& other) {
-    return other.first == worker || !other.second.here || quarantined(other.first);
-  });
+  return !quarantined(worker) ||
+         std::count_if(workers_.begin(), workers_.end(), [&](const auto& other) {
+           return other.second.here && !quarantined(other.first);
+         }) < std::min(most_shards_, workers_at_most_);
 }
 
-// A worker gets an item that has failed on it only where no other worker could take it.
+// A worker gets an item that has failed on it only where too few others could take it.
 bool Scheduler::may_take(int worker, size_t item) const {
   const auto& failed_on = states_[item].failed_on;
   if (!failed_on.contains(worker)) {
     return true;
   }
-  return std::none_of(workers_.begin(), workers_.end(), [&](const auto& other) {
-    return !failed_on.contains(other.first) && able(other.first);
-  });
+  return std::count_if(workers_.begin(), workers_.end(), [&](const auto& other) {
+           return !failed_on.contains(other.first) && able(other.first);
+         }) < team_size(groups_[states_[item].group]);
 }
 
 std::optional<size_t> Scheduler::takeable(int worker, const Group& group) const {
@@ -161,19 +212,10 @@ std::optional<size_t> Scheduler::takeable(int worker, const Group& group) const 
   return std::nullopt;
 }
 
-std::optional<size_t> Scheduler::best_unattended(int worker) const {
-  for (const auto& [cost, group] : unattended_) {
-    if (takeable(worker, groups_[group])) {
-      return group;
-    }
-  }
-  return std::nullopt;
-}
-
 std::optional<size_t> Scheduler::best_to_join(int worker) const {
   std::optional<size_t> best;
   for (const auto& [other, entry] : workers_) {
-    if (!entry.group || (best && groups_[*best].cost_left >= groups_[*entry.group].cost_left)) {
+    if (!entry.group || groups_[*entry.group].shards > 1 || (best && groups_[*best].cost_left >= groups_[*entry.group].cost_left)) {
       continue;
     }
     const auto item = takeable(worker, groups_[*entry.group]);
@@ -199,16 +241,22 @@ bool Scheduler::joining_pays(const Group& group, size_t item) const {
   return group.first_step + items_[item].cost_s <= theirs / static_cast<double>(group.workers.size());
 }
 
-Scheduler::Assignment Scheduler::assign(int worker, size_t group, size_t item) {
+Scheduler::Assignment Scheduler::assign(int worker, size_t group, size_t item, std::vector<int> helpers) {
   join(worker, group);
   take_from_pending(item);
   states_[item].state = State::kRunning;
   workers_.at(worker).item = item;
-  return {item, ++states_[item].attempts};
+  for (const int helper : helpers) {
+    leave(helper);
+    join(helper, group);
+    workers_.at(helper).item = item;
+    workers_.at(helper).helps = true;
+  }
+  return {item, ++states_[item].attempts, std::move(helpers)};
 }
 
 void Scheduler::join(int worker, size_t group) {
-  unattended_.erase({-unopened_cost(groups_[group]), group});
+  unattended_.erase(rank(group));
   groups_[group].workers.insert(worker);
   workers_.at(worker).group = group;
 }
@@ -221,20 +269,21 @@ void Scheduler::leave(int worker) {
   Group& group = groups_[*entry.group];
   group.workers.erase(worker);
   if (group.workers.empty() && !group.pending.empty()) {
-    unattended_.insert({-unopened_cost(group), *entry.group});
+    unattended_.insert(rank(*entry.group));
   }
   entry.group.reset();
 }
 
-// What a worker that opens the group has before it.
-double Scheduler::unopened_cost(const Group& group) const {
-  return group.first_step + group.cost_left;
+// By what a worker that opens the group has before it.
+Scheduler::Rank Scheduler::rank(size_t group) const {
+  const Group& entry = groups_[group];
+  return {entry.shards == 1, -(entry.first_step + entry.cost_left), group};
 }
 
 void Scheduler::make_pending(size_t item) {
   const size_t index = states_[item].group;
   Group& group = groups_[index];
-  unattended_.erase({-unopened_cost(group), index});
+  unattended_.erase(rank(index));
   const auto cheaper = [this](size_t a, size_t b) {
     return items_[a].cost_s != items_[b].cost_s ? items_[a].cost_s < items_[b].cost_s
                                                 : items_[a].name > items_[b].name;
@@ -244,21 +293,21 @@ void Scheduler::make_pending(size_t item) {
   states_[item].state = State::kPending;
   ++pending_;
   if (group.workers.empty()) {
-    unattended_.insert({-unopened_cost(group), index});
+    unattended_.insert(rank(index));
   }
 }
 
 void Scheduler::take_from_pending(size_t item) {
   const size_t index = states_[item].group;
   Group& group = groups_[index];
-  const bool was_unattended = unattended_.erase({-unopened_cost(group), index}) > 0;
+  const bool was_unattended = unattended_.erase(rank(index)) > 0;
   const auto found = std::find(group.pending.rbegin(), group.pending.rend(), item);  // most often the last
   group.pending.erase(std::prev(found.base()));
   // Nothing pending is exactly 0, whatever the sums before were rounded to.
   group.cost_left = group.pending.empty() ? 0 : group.cost_left - items_[item].cost_s;
   --pending_;
   if (was_unattended && !group.pending.empty()) {
-    unattended_.insert({-unopened_cost(group), index});
+    unattended_.insert(rank(index));
   }
 }
 

@@ -49,10 +49,11 @@ class ChildExecutor : public ExecutorHandle {
     }
   }
 
-  void start(const std::string& item) override {
+  void start(const ExecutorRun& run) override {
     FUSEGRID_ASSERT(!busy_, "an item is running");
     busy_ = true;
     early_failure_.reset();
+    team_ = run.team;
     if (child_) {
       child_->socket().pump();
       if (child_->socket().closed()) {
@@ -60,7 +61,7 @@ class ChildExecutor : public ExecutorHandle {
       }
     }
     log_.pump();
-    log_.start_item(item);
+    log_.start_item(run.item);
     last_progress_ = steady_clock::now();
     try {
       if (!child_) {
@@ -69,9 +70,22 @@ class ChildExecutor : public ExecutorHandle {
         progress_ = 0;
         child_->socket().send(encode(ToExecutor(options_.start)));
       }
-      child_->socket().send(encode(ToExecutor(ExecutorRun{item})));
+      child_->socket().send(encode(ToExecutor(run)));
     } catch (const IoError& error) {
       early_failure_ = Failure{"exit", error.what(), ""};
+    }
+  }
+
+  void deliver(int member, std::string bytes) override {
+    if (child_ && !early_failure_) {
+      child_->socket().send(encode(ToExecutor(ExecutorRelay{team_, member, std::move(bytes)})));
+    }
+  }
+
+  void cancel() override {
+    if (!early_failure_) {
+      child_->reap(0);
+      early_failure_ = Failure{"cancelled", "another member of its team has failed", ""};
     }
   }
 
@@ -123,6 +137,10 @@ class ChildExecutor : public ExecutorHandle {
       answered_ = true;
       return std::nullopt;
     }
+    if (auto* relay = std::get_if<ExecutorRelay>(&message)) {
+      options_.relay(relay->member, std::move(relay->bytes));
+      return std::nullopt;
+    }
     if (auto* result = std::get_if<ExecutorResult>(&message)) {
       return Outcome(std::move(result->result));
     }
@@ -154,6 +172,7 @@ class ChildExecutor : public ExecutorHandle {
   bool busy_ = false;
   bool answered_ = false;  // the process has come as far as to its first message
   uint64_t progress_ = 0;
+  int64_t team_ = 0;
   steady_clock::time_point last_progress_;
 };
 

@@ -7,11 +7,12 @@
 
 #include <nlohmann/json.hpp>
 
-#include "comm/team_channel.h"
 #include "core/registry.h"
 #include "core/result.h"
 
 namespace fusegrid {
+
+class TeamChannel;
 
 // Tells the supervisor that the executor is alive: it kills an executor whose counter stands still for too
 // long (not one that is merely slow). Cheap; call it for every batch, tensor or training step.

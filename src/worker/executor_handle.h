@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <optional>
 
@@ -14,9 +15,13 @@ namespace fusegrid {
 class ExecutorHandle {
  public:
   virtual ~ExecutorHandle() = default;
-  virtual void start(const std::string& item) = 0;
+  virtual void start(const ExecutorRun& run) = 0;
   // Waits at most `timeout` for the end of the running item.
   virtual std::optional<Outcome> wait(std::chrono::microseconds timeout) = 0;
+  // The next message of another member of the running item's team.
+  virtual void deliver(int member, std::string bytes) = 0;
+  // Ends the running item: a process at once, a thread where it next waits for its team. wait() gives the outcome.
+  virtual void cancel() = 0;
 };
 
 struct HandleOptions {
@@ -24,6 +29,8 @@ struct HandleOptions {
   std::chrono::milliseconds stall_timeout{120'000};
   ChildOptions child;
   std::filesystem::path log_file;  // may be empty
+  // Takes what the executor sends to another member of its team; called by wait().
+  std::function<void(int member, std::string bytes)> relay = [](int, const std::string&) {};
 };
 
 // The executor as a child process, started with the first item and again after it died. It is killed when it

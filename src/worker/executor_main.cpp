@@ -1,12 +1,15 @@
 #include <condition_variable>
 #include <cstdio>
+#include <deque>
 #include <iostream>
+#include <map>
 #include <mutex>
 #include <thread>
 
 #include <poll.h>
 #include <signal.h>
 
+#include "comm/team_channel.h"
 #include "core/errors.h"
 #include "worker/frame_socket.h"
 #include "worker/item_runner.h"
@@ -14,13 +17,17 @@
 namespace fusegrid {
 namespace {
 
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
 // The socket as the executor's two threads use it.
 class Connection {
  public:
   explicit Connection(int fd) : socket_(fd) {}
 
-  // Waits for the next frame; nullopt when the supervisor has gone.
-  std::optional<std::string> receive() {
+  // Waits for the next frame; nullopt when the supervisor has gone, or after the timeout where there is one.
+  std::optional<std::string> receive(std::optional<milliseconds> timeout = std::nullopt) {
+    const auto deadline = steady_clock::now() + timeout.value_or(milliseconds(0));
     while (true) {
       {
         const std::lock_guard lock(mutex_);
@@ -32,23 +39,32 @@ class Connection {
           return std::nullopt;
         }
       }
-      wait(POLLIN);
+      const auto left = std::chrono::ceil<milliseconds>(deadline - steady_clock::now());
+      if (timeout && left <= milliseconds(0)) {
+        return std::nullopt;
+      }
+      wait(POLLIN, timeout ? static_cast<int>(left.count()) : -1);
     }
+  }
+
+  bool closed() {
+    const std::lock_guard lock(mutex_);
+    return socket_.closed();
   }
 
   void send(const FromExecutor& message) {
     const std::lock_guard lock(mutex_);
     socket_.send(encode(message));
     while (socket_.wants_to_write()) {
-      wait(POLLOUT);
+      wait(POLLOUT, -1);
       socket_.pump();
     }
   }
 
  private:
-  void wait(short events) {
+  void wait(short events, int timeout_ms) {
     pollfd entry{socket_.fd(), events, 0};
-    poll(&entry, 1, -1);
+    poll(&entry, 1, timeout_ms);
   }
 
   std::mutex mutex_;
@@ -87,6 +103,64 @@ class Heart {
   std::thread thread_;
 };
 
+// The team of one run, by way of the supervisor.
+class RelayedChannel final : public TeamChannel {
+ public:
+  RelayedChannel(Connection& connection, const ExecutorRun& run, Progress& progress)
+      : connection_(connection), run_(run), progress_(progress) {}
+
+  int rank() const override { return run_.member; }
+  int size() const override { return run_.members; }
+
+  void send(int member, std::string bytes) override {
+    connection_.send(ExecutorRelay{run_.team, member, std::move(bytes)});
+  }
+
+  std::string receive(int member) override {
+    const auto deadline = steady_clock::now() + kTeamDeadline;
+    auto& inbox = inboxes_[member];
+    while (inbox.empty()) {
+      if (steady_clock::now() > deadline) {
+        throw_team_silent(member);
+      }
+      take(connection_.receive(kTeamTick));
+      progress_.tick();
+    }
+    std::string bytes = std::move(inbox.front());
+    inbox.pop_front();
+    return bytes;
+  }
+
+ private:
+  void take(const std::optional<std::string>& frame) {
+    if (!frame) {
+      if (connection_.closed()) {
+        throw IoError("the supervisor has gone");
+      }
+      return;
+    }
+    ToExecutor message = decode_to_executor(*frame);
+    auto* relay = std::get_if<ExecutorRelay>(&message);
+    FUSEGRID_ASSERT(relay != nullptr, "an order came while an item runs");
+    if (relay->team == run_.team) {
+      inboxes_[relay->member].push_back(std::move(relay->bytes));
+    }
+  }
+
+  Connection& connection_;
+  const ExecutorRun& run_;
+  Progress& progress_;
+  std::map<int, std::deque<std::string>> inboxes_;
+};
+
+Outcome run_item(Connection& connection, ItemRunner& runner, const ExecutorRun& run) {
+  if (run.members == 1) {
+    return runner.run(run, nullptr);
+  }
+  RelayedChannel team(connection, run, runner.progress());
+  return runner.run(run, &team);
+}
+
 void serve(Connection& connection) {
   std::unique_ptr<ItemRunner> runner;
   std::unique_ptr<Heart> heart;
@@ -99,8 +173,11 @@ void serve(Connection& connection) {
       connection.send(ExecutorProgress{0});  // from now on, standing still is a fault
       continue;
     }
+    if (std::holds_alternative<ExecutorRelay>(message)) {
+      continue;  // of a run that has failed
+    }
     FUSEGRID_ASSERT(runner != nullptr, "an item came before the settings");
-    Outcome outcome = runner->run(std::get<ExecutorRun>(message).item);
+    Outcome outcome = run_item(connection, *runner, std::get<ExecutorRun>(message));
     std::cout.flush();
     std::fflush(nullptr);  // what was printed belongs to this item's log
     if (auto* result = std::get_if<Result>(&outcome)) {

@@ -76,15 +76,24 @@ void FrameSocket::shutdown() {
 
 void FrameSocket::write_out() {
   while (!out_.empty() && !closed_) {
-    const ssize_t written = ::send(fd_, out_.data(), out_.size(), MSG_NOSIGNAL);
+    const ssize_t written = ::send(fd_, out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
     if (written > 0) {
-      out_.erase(0, static_cast<size_t>(written));
+      forget_sent(static_cast<size_t>(written));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
     } else if (errno != EINTR) {
-      out_.clear();  // nobody reads any more; what the other side has sent before can still be read
+      forget_sent(out_.size() - sent_);  // nobody reads any more; what the other side has sent before can still be read
       return;
     }
+  }
+}
+
+// Moves the rest to the front only now and then: much may be queued.
+void FrameSocket::forget_sent(size_t bytes) {
+  sent_ += bytes;
+  if (2 * sent_ >= out_.size()) {
+    out_.erase(0, sent_);
+    sent_ = 0;
   }
 }
 

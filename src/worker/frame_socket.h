@@ -28,10 +28,12 @@ class FrameSocket {
 
  private:
   void write_out();
+  void forget_sent(size_t bytes);
   void read_in();
 
   int fd_;
   std::string out_, in_;
+  size_t sent_ = 0;  // bytes at the front of out_
   bool closed_ = false;
 };
 

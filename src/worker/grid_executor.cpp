@@ -6,7 +6,9 @@
 
 #include <chrono>
 #include <cmath>
+#include <utility>
 
+#include "comm/team_channel.h"
 #include "core/cell.h"
 #include "core/digest.h"
 #include "core/text.h"

@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <c10/util/Exception.h>
 
+#include "comm/team_channel.h"
 #include "worker/device.h"
 
 namespace fusegrid {
@@ -30,10 +31,10 @@ bool speaks_of_memory(const std::string& message) {
 
 }  // namespace
 
-Outcome ItemRunner::run(const std::string& item) {
+Outcome ItemRunner::run(const ExecutorRun& run, TeamChannel* team) {
   Outcome outcome;
   try {
-    outcome = run_unguarded(item);
+    outcome = run_unguarded(run.item, team);
   } catch (const c10::OutOfMemoryError& error) {
     outcome = failure("memory", std::string("out of memory: ") + error.what_without_backtrace());
   } catch (const c10::Error& error) {
@@ -54,7 +55,7 @@ Outcome ItemRunner::run(const std::string& item) {
   return outcome;
 }
 
-Result ItemRunner::run_unguarded(const std::string& item) {
+Result ItemRunner::run_unguarded(const std::string& item, TeamChannel* team) {
   if (!executor_) {
     at::set_num_threads(start_.threads);
     if (start_.device.starts_with("cuda")) {
@@ -64,6 +65,14 @@ Result ItemRunner::run_unguarded(const std::string& item) {
         executor_registry().at(start_.kind)({start_.settings, start_.device, start_.threads, &progress_});
   }
   progress_.tick();
+  if (team != nullptr) {
+    executor_->prepare(item, *team, progress_);
+    if (team->rank() > 0) {
+      Result helped;
+      helped.name = item;
+      return helped;
+    }
+  }
   Result result = executor_->run(item, progress_);
   if (result.name != item) {
     throw std::logic_error("executor '" + start_.kind + "' was asked for " + item +

@@ -17,11 +17,12 @@ using Outcome = std::variant<Result, Failure>;
 class ItemRunner {
  public:
   explicit ItemRunner(ExecutorStart start) : start_(std::move(start)) {}
-  Outcome run(const std::string& item);
-  const Progress& progress() const { return progress_; }
+  // team: where the run has one. Of its members, number 0 returns the result of the item, the others an empty one.
+  Outcome run(const ExecutorRun& run, TeamChannel* team);
+  Progress& progress() { return progress_; }
 
  private:
-  Result run_unguarded(const std::string& item);
+  Result run_unguarded(const std::string& item, TeamChannel* team);
 
   ExecutorStart start_;
   Progress progress_;

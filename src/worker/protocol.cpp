@@ -10,9 +10,11 @@ using nlohmann::json;
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failure, kind, message, log_tail)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerSettings, epoch, executor_kind, executor_settings, device, threads,
                                    inline_executor, stall_timeout_ms, silence_limit_ms, memory_limit_bytes,
-                                   core_dumps, log_folder)
+                                   core_dumps, log_folder, teams)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Begin, settings)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Assign, token, item, attempt, recorded)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Team, id, ranks)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Assign, token, item, attempt, recorded, team)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Cancel, token)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Ping, recorded)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Stop, epoch)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Hello, epoch, host, device, error, warning)
@@ -20,10 +22,32 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Done, epoch, token, item, ok, result, failure
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Pong, epoch, seen)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Bye, epoch)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutorStart, kind, settings, device, threads, progress_ms)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutorRun, item)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutorRun, item, team, member, members)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutorProgress, count)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutorResult, result)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(ExecutorFailure, failure)
+
+// By hand: a team's messages are bytes, not text.
+static json binary(const std::string& bytes) {
+  return json::binary(std::vector<uint8_t>(bytes.begin(), bytes.end()));
+}
+static std::string bytes_of(const json& value) {
+  const auto& bytes = value.get_binary();
+  return {bytes.begin(), bytes.end()};
+}
+static void to_json(json& fields, const Relay& relay) {
+  fields = json::array({relay.epoch, relay.team, relay.member, relay.number, binary(relay.bytes)});
+}
+static void from_json(const json& fields, Relay& relay) {
+  relay = {fields.at(0).get<int64_t>(), fields.at(1).get<int64_t>(), fields.at(2).get<int>(),
+           fields.at(3).get<int64_t>(), bytes_of(fields.at(4))};
+}
+static void to_json(json& fields, const ExecutorRelay& relay) {
+  fields = json::array({relay.team, relay.member, binary(relay.bytes)});
+}
+static void from_json(const json& fields, ExecutorRelay& relay) {
+  relay = {fields.at(0).get<int64_t>(), fields.at(1).get<int>(), bytes_of(fields.at(2))};
+}
 
 namespace {
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 #include <variant>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -12,7 +13,7 @@ namespace fusegrid {
 
 // Why an attempt of an item left no result.
 struct Failure {
-  // "signal", "exit", "exception", "memory", "stall", "protocol", "lost" (the worker went silent)
+  // "signal", "exit", "exception", "memory", "stall", "protocol", "lost" (the worker went silent), "cancelled"
   std::string kind;
   std::string message;   // one line for people: "signal 11 (SIGSEGV)", "exit code 3", ...
   std::string log_tail;  // end of what the executor printed during the item
@@ -34,6 +35,13 @@ struct WorkerSettings {
   int64_t memory_limit_bytes = 0;
   bool core_dumps = false;
   std::string log_folder;
+  bool teams = false;  // items may be shared by several workers
+};
+
+// The workers that make the costly first step of an item together.
+struct Team {
+  int64_t id = 0;          // counts the teams of a campaign; 0: none, the worker is alone
+  std::vector<int> ranks;  // of the members, by number; number 0 goes on with the item, the others are then done
 };
 
 // Coordinator -> worker. Any message may be lost, late or doubled without harm: tokens number the assignments
@@ -46,6 +54,11 @@ struct Assign {
   std::string item;
   int64_t attempt = 1;
   int64_t recorded = 0;  // every outcome of this worker up to this token is on disk
+  Team team;
+};
+// Another member of the team has failed: end the attempt. Its outcome is a failure, or the result that was there first.
+struct Cancel {
+  int64_t token = 0;
 };
 struct Ping {
   int64_t recorded = 0;
@@ -53,7 +66,15 @@ struct Ping {
 struct Stop {
   int64_t epoch = 0;
 };
-using ToWorker = std::variant<Begin, Assign, Ping, Stop>;
+// Worker -> worker: what an executor sends to another member of its team.
+struct Relay {
+  int64_t epoch = 0;
+  int64_t team = 0;
+  int member = 0;      // the sender
+  int64_t number = 0;  // counts the messages from this sender to this receiver
+  std::string bytes;
+};
+using ToWorker = std::variant<Begin, Assign, Ping, Stop, Cancel, Relay>;
 
 // Worker -> coordinator.
 struct Hello {
@@ -90,8 +111,17 @@ struct ExecutorStart {
 };
 struct ExecutorRun {
   std::string item;
+  int64_t team = 0;  // 0: alone
+  int member = 0;
+  int members = 1;
 };
-using ToExecutor = std::variant<ExecutorStart, ExecutorRun>;
+// A message of the team: `member` is the sender where it comes to an executor, the receiver where it leaves one.
+struct ExecutorRelay {
+  int64_t team = 0;
+  int member = 0;
+  std::string bytes;
+};
+using ToExecutor = std::variant<ExecutorStart, ExecutorRun, ExecutorRelay>;
 
 // Executor process -> supervisor.
 struct ExecutorProgress {
@@ -103,7 +133,7 @@ struct ExecutorResult {
 struct ExecutorFailure {
   Failure failure;
 };
-using FromExecutor = std::variant<ExecutorProgress, ExecutorResult, ExecutorFailure>;
+using FromExecutor = std::variant<ExecutorProgress, ExecutorResult, ExecutorFailure, ExecutorRelay>;
 
 // CBOR: [index of the variant's alternative, its fields]. Decoding throws DataError on anything else.
 std::string encode(const ToWorker& message);

@@ -4,10 +4,12 @@
 #include <cstdlib>
 #include <deque>
 #include <iostream>
+#include <map>
 
 #include <sched.h>
 #include <signal.h>
 
+#include "comm/collectives.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "worker/device.h"
@@ -22,6 +24,7 @@ using std::chrono::steady_clock;
 
 constexpr microseconds kShortestWait{20};
 constexpr microseconds kLongestWait{1000};  // how late a message may be seen while an item runs
+constexpr microseconds kTeamWait{100};      // the same where others wait for what is relayed
 constexpr microseconds kIdleWait{50'000};
 constexpr int64_t kNoCampaign = -1;
 
@@ -68,7 +71,9 @@ std::string binding_warning(int threads) {
 
 class Supervisor {
  public:
-  Supervisor(Transport& transport, const WorkerOptions& options) : transport_(transport), options_(options) {}
+  Supervisor(Transport& transport, const WorkerOptions& options) : transport_(transport), options_(options) {
+    handle_.relay = [this](int member, std::string bytes) { relay(member, std::move(bytes)); };
+  }
 
   void run() {
     microseconds wait = kShortestWait;
@@ -83,7 +88,7 @@ class Supervisor {
         if (auto outcome = executor_->wait(wait)) {
           report(std::move(*outcome));
         }
-        wait = std::min(2 * wait, kLongestWait);
+        wait = std::min(2 * wait, team_.id > 0 ? kTeamWait : kLongestWait);
       }
       check_silence();
     }
@@ -96,8 +101,14 @@ class Supervisor {
     int pings = 0;
   };
 
-  void take(const ToWorker& message) {
-    std::visit([this](const auto& m) { on(m); }, message);
+  // What one member of the team has sent, in order and each once whatever the transport does.
+  struct Inbox {
+    int64_t next = 0;
+    std::map<int64_t, std::string> held;
+  };
+
+  void take(ToWorker message) {
+    std::visit([this](auto& m) { on(m); }, message);
   }
 
   void on(const Begin& begin) {
@@ -119,8 +130,58 @@ class Supervisor {
     if (!executor_) {
       executor_ = settings_.inline_executor ? inline_executor(handle_) : child_executor(handle_);
     }
-    executor_->start(run.item);
+    join_team(run.team);
+    executor_->start({item_, team_.id, member_, std::max(1, static_cast<int>(team_.ranks.size()))});
     running_ = true;
+    for (Relay& early : std::exchange(early_, {})) {
+      on(early);
+    }
+  }
+
+  void join_team(const Team& team) {
+    team_ = team;
+    const auto& ranks = team_.ranks;
+    member_ = static_cast<int>(std::find(ranks.begin(), ranks.end(), transport_.rank()) - ranks.begin());
+    newest_team_ = std::max(newest_team_, team_.id);
+    inboxes_.clear();
+    sent_.clear();
+  }
+
+  void on(Relay& relay) {
+    if (relay.epoch != settings_.epoch) {
+      return;
+    }
+    if (relay.team > newest_team_) {  // its sender had its assignment sooner
+      early_.push_back(std::move(relay));
+    } else if (running_ && relay.team == team_.id) {
+      Inbox& inbox = inboxes_[relay.member];
+      if (relay.number >= inbox.next) {
+        inbox.held.emplace(relay.number, std::move(relay.bytes));
+      }
+      for (auto next = inbox.held.begin(); next != inbox.held.end() && next->first == inbox.next;
+           next = inbox.held.erase(next)) {
+        executor_->deliver(relay.member, std::move(next->second));
+        ++inbox.next;
+      }
+    }
+  }
+
+  void relay(int member, std::string bytes) {
+    if (member < 0 || member >= static_cast<int>(team_.ranks.size())) {
+      throw DataError("a message to member " + std::to_string(member) + " of a team of " +
+                      std::to_string(team_.ranks.size()));
+    }
+    const Relay message{settings_.epoch, team_.id, member_, sent_[member]++, std::move(bytes)};
+    transport_.send(team_.ranks[member], encode(ToWorker(message)));
+  }
+
+  void on(const Cancel& cancel) {
+    if (cancel.token == seen_ && running_) {
+      executor_->cancel();
+    } else if (cancel.token > seen_ && settings_.epoch != kNoCampaign) {  // its assignment got lost
+      seen_ = cancel.token;
+      report(Failure{"cancelled", "the assignment never came", ""});
+    }
   }
 
   void on(const Ping& ping) {
@@ -151,6 +212,9 @@ class Supervisor {
     executor_.reset();
     running_ = false;
     seen_ = 0;
+    team_ = {};
+    newest_team_ = 0;
+    early_.clear();
     unrecorded_.clear();
     settings_ = {};
     settings_.epoch = kNoCampaign;
@@ -164,6 +228,11 @@ class Supervisor {
                              transport_.local_workers(), HostDevices::here());
     } catch (const Error& error) {
       hello_.error = "rank " + std::to_string(transport_.rank()) + " on " + hello_.host + ": " + error.what();
+      return;
+    }
+    if (settings_.teams && choice.device != "cpu" && !built_with_nccl()) {
+      hello_.error = "'shards' above 1 needs NCCL on GPUs, but this program was built without it; configure "
+                     "it with -DFUSEGRID_NCCL=on, or set shards = 1";
       return;
     }
     hello_.device = choice.description;
@@ -231,6 +300,12 @@ class Supervisor {
   bool running_ = false, leaving_ = false;
   int64_t seen_ = 0;  // newest token
   std::string item_;
+  Team team_;  // of the newest item; id 0: it had none
+  int member_ = 0;
+  int64_t newest_team_ = 0;
+  std::map<int, Inbox> inboxes_;  // by member
+  std::map<int, int64_t> sent_;   // messages, by member
+  std::vector<Relay> early_;      // of teams to come
   std::deque<Unrecorded> unrecorded_;
   steady_clock::time_point last_heard_ = steady_clock::now();
 };

@@ -39,6 +39,16 @@ std::vector<Item> items(const std::string& deed, int count, const std::string& g
   return all;
 }
 
+// `groups` groups of four items that teams open.
+std::vector<Item> shared_items(const std::string& deed, int groups, int shards) {
+  std::vector<Item> all;
+  for (int i = 0; i < 4 * groups; ++i) {
+    const std::string group = deed + "-" + std::to_string(i / 4);
+    all.push_back({group + "-" + std::to_string(i), group, 1, 1, shards});
+  }
+  return all;
+}
+
 // Worker ranks as threads; `faults` are those of each worker's sending and of the coordinator's.
 class Cluster {
  public:
@@ -149,6 +159,87 @@ TEST(Campaign, SurvivesExecutorsThatCrash) {
   EXPECT_EQ(report.failed, 3);
   EXPECT_EQ(store.results().at("segfault-1").reason, "signal 11 (SIGSEGV)");
   EXPECT_THAT(store.results().at("hang-1").reason, HasSubstr("no progress"));
+  expect_each_recorded_once(store, all);
+}
+
+TEST(Campaign, OpensGroupsByTeams) {
+  FakeStore store;
+  Cluster cluster(5);
+  auto all = shared_items("ok", 12, 3);
+  const auto alone = items("short", 10);
+  all.insert(all.end(), alone.begin(), alone.end());
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, options());
+
+  EXPECT_EQ(report.valid, 58);
+  expect_each_recorded_once(store, all);
+  const auto in_team = [](const auto& entry) {
+    return entry.second.worker.find(", in the team of ranks ") != std::string::npos &&
+           entry.second.facts.at("team") == "3";
+  };
+  const auto& results = store.results();
+  EXPECT_EQ(std::count_if(results.begin(), results.end(), in_team), 12);
+}
+
+TEST(Campaign, TeamsAreNoLargerThanTheCluster) {
+  FakeStore store;
+  Cluster cluster(2);
+
+  EXPECT_EQ(run_campaign(cluster.coordinator(), store, shared_items("ok", 3, 7), options()).valid, 12);
+}
+
+TEST(Campaign, CrashOfAMemberCostsTheAttemptOnly) {
+  FakeStore store;
+  Cluster cluster(4);
+  auto all = shared_items("ok", 6, 3);
+  all.push_back({"teamdie-1", "a", 9, 9, 3});
+  all.push_back({"teamthrow-1", "b", 8, 8, 2});
+  CampaignOptions with_children = options();
+  with_children.inline_executor = false;
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, with_children);
+
+  EXPECT_EQ(report.valid, 24);
+  EXPECT_EQ(report.failed, 2);
+  EXPECT_EQ(report.exit_code(), ExitCode::kCellsFailed);
+  EXPECT_THAT(report.failures,
+              testing::UnorderedElementsAre(
+                  testing::AllOf(HasSubstr("signal 9"), HasSubstr("attempt 2 of 2"), HasSubstr("in the team of")),
+                  HasSubstr("member 1 does not like it")));
+  expect_each_recorded_once(store, all);
+}
+
+TEST(Campaign, InlineTeamsEndWithTheirMembers) {
+  FakeStore store;
+  Cluster cluster(3);
+  auto all = shared_items("ok", 3, 3);
+  all.push_back({"teamthrow-1", "b", 8, 8, 3});
+
+  const auto report = run_campaign(cluster.coordinator(), store, all, options());
+
+  EXPECT_EQ(report.valid, 12);
+  EXPECT_EQ(report.failed, 1);
+  expect_each_recorded_once(store, all);
+}
+
+TEST(Campaign, TeamsDoNotMindRepeatedAndLateMessages) {
+  FakeStore store;
+  const Faults faults{0, 0.1, 0.2, milliseconds(5), -1};
+  Cluster cluster(3, {{0, faults}, {1, faults}, {2, faults}, {3, faults}});
+  const auto all = shared_items("ok", 8, 2);
+
+  EXPECT_EQ(run_campaign(cluster.coordinator(), store, all, options()).valid, 32);
+  expect_each_recorded_once(store, all);
+}
+
+TEST(Campaign, TeamsOutliveAMember) {
+  FakeStore store;
+  Cluster cluster(3, {{2, Faults{0, 0, 0, milliseconds(1), 12}}});
+  const auto all = shared_items("short", 8, 3);
+  CampaignOptions impatient = options();
+  impatient.silence_limit = milliseconds(300);
+
+  EXPECT_EQ(run_campaign(cluster.coordinator(), store, all, impatient).valid, 32);
   expect_each_recorded_once(store, all);
 }
 

@@ -190,6 +190,32 @@ TEST_F(Grid, items_of_one_merge_share_a_group) {
   EXPECT_NEAR(b.cost_s, 2 * a.cost_s, 1e-12);
 }
 
+TEST_F(Grid, merges_of_weights_alone_are_shared) {
+  const std::map<std::string, ZooSize> sizes = {
+      {"toy", {.model_bytes = int64_t{1} << 40, .contents = {{"a", {{"test", 10}}}}, .pack_bytes = 1}}};
+  const Estimator alone(sizes, {});
+  const Estimator shared(sizes, {}, 3);
+  const auto averages = cells("experts = 3\ntask = a\n[fake_average]\n");
+  const auto trained = cells("experts = 3\ntask = a\n[fake_train]\n");
+
+  EXPECT_EQ(alone.item(averages[0]).shards, 1);
+  EXPECT_EQ(shared.item(averages[0]).shards, 3);
+  EXPECT_EQ(shared.item(trained[0]).shards, 1);  // needs data
+  EXPECT_EQ(shared.item(averages[0]).name, alone.item(averages[0]).name);
+  EXPECT_LT(shared.memory_bytes(averages[0]), int64_t{2} << 40);  // the merged model, not base and experts
+  EXPECT_EQ(shared.memory_bytes(trained[0]), alone.memory_bytes(trained[0]));
+}
+
+TEST_F(Grid, teams_need_enough_workers) {
+  const JobSpec job = parse_job("zoo = toy\nshards = 3\n[fake_average]\n", "job.cfg");
+  check_workers(job, 3);
+  EXPECT_THAT([&] { check_workers(job, 2); },
+              testing::ThrowsMessage<ConfigError>(
+                  AllOf(StartsWith("job.cfg:2: 'shards' must be at most the number of workers, but it is 3"),
+                        HasSubstr("there are 2"), HasSubstr("mpirun -n 4"))));
+  EXPECT_EQ(grid_settings(job, {{"toy", three_tasks()}}, "statistics", 0)["shards"], 3);
+}
+
 TEST_F(Grid, estimates_follow_recorded_timings) {
   const auto grid = cells("experts = 2\n[fake_average]\n");
   Result result;

@@ -51,7 +51,7 @@ TEST_F(JobFile, reads_every_key) {
       "# the question\n"
       "zoo = a b   # two\n"
       "experts = all 3\nexperts = m+f\nseed = 0..2 7\ntask = m f\nshift = clean\nbatch = 64\n"
-      "max_attempts = 3\nstall_timeout_s = 60\nmemory_limit_gb = 1.5\nthreads = 2\ndevice = cpu\n"
+      "max_attempts = 3\nstall_timeout_s = 60\nmemory_limit_gb = 1.5\nthreads = 2\nshards = 3\ndevice = cpu\n"
       "[fake_trim]\nscale = 0.1 0.2\nscale = 0.3\nmerge = mean\n");
   EXPECT_THAT(texts(job.zoos), ElementsAre("a", "b"));
   EXPECT_THAT(texts(job.experts), ElementsAre("all", "3", "m+f"));
@@ -63,6 +63,7 @@ TEST_F(JobFile, reads_every_key) {
   EXPECT_EQ(job.stall_timeout_s, 60);
   EXPECT_EQ(job.memory_limit_gb, 1.5);
   EXPECT_EQ(job.threads, 2);
+  EXPECT_EQ(job.shards, 3);
   EXPECT_EQ(job.device, "cpu");
   ASSERT_EQ(job.methods.size(), 1U);
   EXPECT_EQ(job.methods[0].combinations().size(), 3U);
@@ -75,6 +76,7 @@ TEST_F(JobFile, has_defaults) {
   EXPECT_TRUE(job.tasks.empty());
   EXPECT_THAT(texts(job.shifts), ElementsAre("clean"));
   EXPECT_EQ(job.batch, 256);
+  EXPECT_EQ(job.shards, 1);
   EXPECT_FALSE(job.device.has_value());
 }
 
@@ -129,6 +131,7 @@ TEST_F(JobFile, values_must_be_readable_and_in_range) {
   EXPECT_THAT(error_of_top("max_attempts = 0"), HasSubstr("'max_attempts' must lie in [1, 100]"));
   EXPECT_THAT(error_of_top("stall_timeout_s = 1.5"), HasSubstr("must be a whole number, but it is '1.5'"));
   EXPECT_THAT(error_of_top("memory_limit_gb = 0"), HasSubstr("'memory_limit_gb' must be above 0"));
+  EXPECT_THAT(error_of_top("shards = 0"), HasSubstr("'shards' must lie in [1, 1024], but it is 0"));
   EXPECT_THAT(error_of_top("threads = -1"), HasSubstr("'threads' must lie in [1, 1024], but it is -1"));
   EXPECT_THAT(error_of_top("device = tpu"), HasSubstr("one of auto, cpu, cuda, but it is 'tpu'"));
   EXPECT_THAT(error_of_top("seed = 2..0"),

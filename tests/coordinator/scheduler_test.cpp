@@ -168,12 +168,115 @@ TEST(Scheduler, TakesTheFirstOfTwoOutcomes) {
   EXPECT_TRUE(scheduler.all_ended());
 }
 
+std::vector<int> team_of(Scheduler& scheduler, int worker) {
+  const auto next = scheduler.next(worker);
+  std::vector<int> team;
+  if (next) {
+    team.push_back(worker);
+    team.insert(team.end(), next->helpers.begin(), next->helpers.end());
+  }
+  return team;
+}
+
+// Two groups of `shards`, and one that needs no team, however costly.
+Scheduler with_teams(int shards, int workers) {
+  Scheduler scheduler({{"a1", "a", 1, 9, shards}, {"a2", "a", 1, 9, shards}, {"b1", "b", 1, 5, shards},
+                       {"c1", "c", 99, 99}},
+                      2);
+  for (int worker = 1; worker <= workers; ++worker) {
+    scheduler.add_worker(worker);
+  }
+  return scheduler;
+}
+
+TEST(Scheduler, OpensAGroupByATeam) {
+  Scheduler scheduler = with_teams(3, 4);
+
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 2, 3}));
+
+  EXPECT_EQ(scheduler.running(), 1);
+  scheduler.helped(2);
+  EXPECT_EQ(next_name(scheduler, 2), "a2");  // alone: it has what the team made
+  EXPECT_EQ(scheduler.running(), 2);
+}
+
+TEST(Scheduler, KeepsIdleWorkersForTheNextTeam) {
+  Scheduler scheduler = with_teams(3, 4);
+  ASSERT_TRUE(scheduler.next(1));
+
+  EXPECT_EQ(next_name(scheduler, 4), "none");  // not c1, which would take it for long
+  scheduler.helped(2);
+  scheduler.helped(3);
+  ASSERT_TRUE(scheduler.next(2));  // a2
+  EXPECT_EQ(next_name(scheduler, 3), "none");
+  scheduler.succeeded(1);
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 3, 4}));
+  scheduler.succeeded(2);
+  EXPECT_EQ(next_name(scheduler, 2), "c1");
+}
+
+TEST(Scheduler, TakesNobodyWhoHasWorkOfItsOwnIntoATeam) {
+  Scheduler scheduler({{"a1", "a", 1, 9, 2}, {"a2", "a", 1, 9, 2}, {"b1", "b", 1, 5, 2}}, 2);
+  for (int worker = 1; worker <= 3; ++worker) {
+    scheduler.add_worker(worker);
+  }
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 2}));
+  scheduler.helped(2);
+
+  EXPECT_EQ(next_name(scheduler, 3), "none");  // 2 is idle, but a2 is its own
+
+  EXPECT_EQ(next_name(scheduler, 2), "a2");
+}
+
+TEST(Scheduler, AnItemFailsWithAnyMemberOfItsTeam) {
+  Scheduler scheduler = with_teams(2, 4);
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 2}));
+
+  EXPECT_EQ(scheduler.failed(2, true), Verdict::kRetry);
+
+  EXPECT_EQ(scheduler.item_of(1), std::nullopt);
+  EXPECT_EQ(team_of(scheduler, 3), (std::vector<int>{3, 4}));  // 1 has yet to stop, on 2 it failed
+  scheduler.released(1);
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 2}));  // b1
+  EXPECT_EQ(scheduler.lost(4), Verdict::kGivenUp);
+  EXPECT_EQ(scheduler.failed(1, false), Verdict::kRetry);
+}
+
+TEST(Scheduler, TeamsShrinkWithTheirCluster) {
+  Scheduler scheduler = with_teams(3, 3);
+  scheduler.lost(2);
+
+  EXPECT_EQ(next_name(scheduler, 1), "none");  // 2 may come back
+  scheduler.limit_teams(2);
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 3}));
+}
+
+TEST(Scheduler, QuarantineLeavesEnoughForATeam) {
+  std::vector<Item> items = one_group(9, 1, 1);
+  for (Item& item : items) {
+    item.group = item.name;
+    item.shards = 2;
+  }
+  Scheduler scheduler(items, 2);
+  scheduler.add_worker(1);
+  scheduler.add_worker(2);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 2}));
+    scheduler.failed(2, true);
+    scheduler.released(1);
+  }
+
+  EXPECT_TRUE(scheduler.quarantined(2));
+  EXPECT_EQ(team_of(scheduler, 1), (std::vector<int>{1, 2}));
+}
+
 // A simulated campaign with random crashes, losses and returns; checks the promises on every step.
 class RandomCampaign {
  public:
   explicit RandomCampaign(uint64_t seed)
       : random_(seed),
         workers_(below(9) + 1),
+        most_shards_(below(2) == 0 ? 1 : below(5) + 1),
         max_attempts_(below(3) + 1),
         scheduler_(items(), max_attempts_) {
     ends_.resize(scheduler_.items().size());
@@ -206,46 +309,65 @@ class RandomCampaign {
     for (int g = 0; g < groups; ++g) {
       const double first_step = below(50);
       const int size = below(8) + 1;
+      const int shards = below(most_shards_) + 1;
       for (int i = 0; i < size; ++i) {
         all.push_back({"g" + std::to_string(g) + "/" + std::to_string(i), "g" + std::to_string(g),
-                       static_cast<double>(below(20)), first_step});
+                       static_cast<double>(below(20)), first_step, shards});
       }
     }
     std::shuffle(all.begin(), all.end(), random_);
     return all;
   }
 
+  struct Run {
+    size_t item = 0;
+    bool helps = false, cancelled = false;
+  };
+
   void hand_out() {
+    scheduler_.limit_teams(static_cast<int>(here_.size()));
     for (const int worker : here_) {
       if (running_.contains(worker)) {
         continue;
       }
       if (const auto next = scheduler_.next(worker)) {
-        for (const auto& [other, item] : running_) {
-          ASSERT_NE(item, next->item) << "two workers at one item";
+        for (const auto& [other, run] : running_) {
+          ASSERT_TRUE(run.item != next->item || run.cancelled) << "two workers at one item";
         }
         ASSERT_LE(next->attempt, max_attempts_);
         ASSERT_EQ(ends_[next->item], 0);
-        running_[worker] = next->item;
+        running_[worker] = {next->item};
+        for (const int helper : next->helpers) {
+          ASSERT_TRUE(here_.contains(helper) && !running_.contains(helper)) << "a helper is not idle";
+          running_[helper] = {next->item, true};
+        }
       }
     }
   }
 
   void end_one() {
     auto chosen = std::next(running_.begin(), below(static_cast<int>(running_.size())));
-    const auto [worker, item] = *chosen;
+    const int worker = chosen->first;
+    const Run run = chosen->second;
     running_.erase(chosen);
     const int fate = below(10);
     std::optional<Verdict> verdict;
-    if (fate < 6) {
-      ends_[item] += scheduler_.succeeded(worker);
-    } else if (fate < 9 || here_.size() == 1) {
-      verdict = scheduler_.failed(worker, below(2) == 0);
-    } else {
+    if (fate == 9 && here_.size() > 1) {
       verdict = scheduler_.lost(worker);
       here_.erase(worker);
+    } else if (run.cancelled) {
+      scheduler_.released(worker);
+    } else if (fate < 6 && run.helps) {
+      scheduler_.helped(worker);
+    } else if (fate < 6) {
+      ends_[run.item] += scheduler_.succeeded(worker);
+    } else {
+      verdict = scheduler_.failed(worker, below(2) == 0);
     }
-    ends_[item] += verdict == Verdict::kGivenUp;
+    ends_[run.item] += verdict == Verdict::kGivenUp;
+    for (auto& [other, theirs] : running_) {
+      theirs.cancelled |= verdict && theirs.item == run.item;
+    }
   }
 
   void maybe_return() {
@@ -256,10 +378,10 @@ class RandomCampaign {
   }
 
   std::mt19937_64 random_;
-  int workers_, max_attempts_;
+  int workers_, most_shards_, max_attempts_;
   Scheduler scheduler_;
   std::vector<int> ends_;
-  std::map<int, size_t> running_;
+  std::map<int, Run> running_;
   std::set<int> here_;
 };
 

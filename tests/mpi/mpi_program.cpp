@@ -56,19 +56,21 @@ int test_nccl(Transport& transport) {
 
 CampaignOptions options_of(const std::string& mode) {
   CampaignOptions options;
-  options.executor_kind = mode == "crashing" ? "faulty" : "null";
+  options.executor_kind = mode == "crashing" || mode == "teams" ? "faulty" : "null";
   options.device = mode == "refused" || mode == "gpu" ? "cuda" : "cpu";
   options.inline_executor = mode == "inline";
-  options.max_attempts = mode == "crashing" ? 50 : 2;
+  options.max_attempts = mode == "crashing" || mode == "teams" ? 50 : 2;
   return options;
 }
 
-// "crashing": every tenth run of an item kills its executor.
+// "crashing": every tenth run of an item kills its executor. "teams": in teams of 3, every tenth member kills itself.
 int coordinate(Transport& transport, const std::string& mode) {
-  const int count = mode == "crashing" ? 60 : 300;
+  const int count = mode == "crashing" || mode == "teams" ? 60 : 300;
+  const std::string deed = mode == "teams" ? "teamroulette-" : "roulette-";
   std::vector<Item> items;
   for (int i = 0; i < count; ++i) {
-    items.push_back({"roulette-" + std::to_string(i), "group" + std::to_string(i / 10), 1.0, 1.0});
+    items.push_back(
+        {deed + std::to_string(i), "group" + std::to_string(i / 10), 1.0, 1.0, mode == "teams" ? 3 : 1});
   }
   FakeStore store;
   const CampaignReport report = run_campaign(transport, store, items, options_of(mode));
@@ -108,7 +110,7 @@ int main(int argc, char** argv) {
   }
   if (!fusegrid::launched_by_mpi()) {
     std::cerr << "start it by mpirun: mpi_program collectives | nccl | campaign "
-                 "inline|child|crashing|refused|gpu\n";
+                 "inline|child|crashing|teams|refused|gpu\n";
     return 1;
   }
   const auto transport = fusegrid::mpi_transport(&argc, &argv);

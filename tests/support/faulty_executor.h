@@ -15,11 +15,13 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "comm/team_channel.h"
 #include "worker/executor.h"
 
 namespace fusegrid {
 
-// Executor kind "faulty": does to itself what the item's name up to the first '-' says.
+// Executor kind "faulty": does to itself what the item's name up to the first '-' says. In a team: "teamdie", "teamthrow"
+// (member 1), "teamroulette" (any member).
 class FaultyExecutor : public Executor {
  public:
   Result run(const std::string& item, Progress& progress) override {
@@ -27,8 +29,28 @@ class FaultyExecutor : public Executor {
     Result result;
     result.name = item;
     result.facts["pid"] = std::to_string(getpid());
+    result.facts["team"] = std::to_string(team_);
     result.metrics = {{"accuracy", "test", 0.5, 10}};
     return result;
+  }
+
+  void prepare(const std::string& item, TeamChannel& team, Progress& progress) override {
+    const std::string deed = item.substr(0, item.find('-'));
+    const auto group = team_collectives(team, at::kCPU);
+    group->barrier();
+    if (deed == "teamdie" && team.rank() == 1) {
+      kill(getpid(), SIGKILL);
+    } else if (deed == "teamthrow" && team.rank() == 1) {
+      throw std::runtime_error("member 1 does not like it");
+    } else if (deed == "teamroulette") {
+      misbehave("roulette", progress);
+    }
+    int64_t sum = team.rank() + 1;
+    group->all_reduce_sum(std::span<int64_t>(&sum, 1));
+    if (sum != team.size() * (team.size() + 1) / 2) {
+      throw std::runtime_error("the team cannot add");
+    }
+    team_ = team.size();
   }
 
  private:
@@ -88,6 +110,8 @@ class FaultyExecutor : public Executor {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
     }
   }
+
+  int team_ = 0;  // members of the last one
 };
 
 inline const bool faulty_executor_registered = [] {

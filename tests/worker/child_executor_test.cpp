@@ -23,7 +23,7 @@ HandleOptions options(milliseconds stall = milliseconds(20'000)) {
 }
 
 Outcome run(ExecutorHandle& executor, const std::string& item) {
-  executor.start(item);
+  executor.start({item});
   const auto deadline = steady_clock::now() + std::chrono::seconds(30);
   while (steady_clock::now() < deadline) {
     if (auto outcome = executor.wait(milliseconds(1))) {
@@ -150,7 +150,7 @@ TEST(ChildExecutor, LeavesNoProcessBehind) {
   {
     const auto executor = child_executor(options());
     pid = pid_of(*executor);
-    executor->start("hang");
+    executor->start({"hang"});
     executor->wait(milliseconds(50));
   }
 
@@ -166,6 +166,28 @@ TEST(ChildExecutor, FailsTheItemWhereItsProgramIsMissing) {
 
   EXPECT_EQ(failure.kind, "exit");
   EXPECT_THAT(failure.log_tail, HasSubstr("cannot be started"));
+}
+
+TEST(ChildExecutor, EndsAtOnceWhereItsTeamFails) {
+  std::vector<int> receivers;
+  HandleOptions with_relay = options();
+  with_relay.relay = [&](int member, const std::string&) { receivers.push_back(member); };
+  const auto executor = child_executor(with_relay);
+  const std::string before = pid_of(*executor);
+  executor->start({"ok-1", 1, 1, 2});  // member 1 of 2: tells member 0 that it is there, and waits for it
+  while (receivers.empty()) {
+    ASSERT_FALSE(executor->wait(milliseconds(10)));
+  }
+
+  executor->cancel();
+
+  const auto outcome = executor->wait(milliseconds(0));
+  ASSERT_TRUE(outcome);
+  EXPECT_EQ(std::get<Failure>(*outcome).kind, "cancelled");
+  EXPECT_EQ(receivers, std::vector<int>{0});
+  const std::string after = pid_of(*executor);
+  EXPECT_NE(after, "");
+  EXPECT_NE(after, before);
 }
 
 TEST(ChildExecutor, FailsTheItemOfAnUnknownKind) {

@@ -21,7 +21,7 @@ Result full_result() {
 
 TEST(Protocol, CarriesSettings) {
   const WorkerSettings sent{
-      7, "grid", {{"zoo", "a"}, {"scale", 0.3}}, "cuda", 4, true, 1000, 2000, 1 << 30, true, "logs"};
+      7, "grid", {{"zoo", "a"}, {"scale", 0.3}}, "cuda", 4, true, 1000, 2000, 1 << 30, true, "logs", true};
 
   const ToWorker read = decode_to_worker(encode(ToWorker(Begin{sent})));
 
@@ -37,6 +37,7 @@ TEST(Protocol, CarriesSettings) {
   EXPECT_EQ(got.memory_limit_bytes, 1 << 30);
   EXPECT_TRUE(got.core_dumps);
   EXPECT_EQ(got.log_folder, "logs");
+  EXPECT_TRUE(got.teams);
 }
 
 TEST(Protocol, CarriesResultsWithoutLoss) {
@@ -50,9 +51,35 @@ TEST(Protocol, CarriesResultsWithoutLoss) {
   EXPECT_EQ(read.token, 12);
 }
 
+TEST(Protocol, CarriesTeamsAndTheirBytes) {
+  const std::string bytes("\0\xff\x80 any", 7);
+
+  const auto run = std::get<Assign>(decode_to_worker(encode(ToWorker(Assign{1, "x", 1, 0, {5, {3, 1, 2}}}))));
+  const auto relay = std::get<Relay>(decode_to_worker(encode(ToWorker(Relay{1, 2, 3, 4, bytes}))));
+  const auto in = std::get<ExecutorRelay>(decode_to_executor(encode(ToExecutor(ExecutorRelay{2, 3, bytes}))));
+  const auto out = std::get<ExecutorRelay>(decode_from_executor(encode(FromExecutor(ExecutorRelay{2, 3, ""}))));
+  const auto start = std::get<ExecutorRun>(decode_to_executor(encode(ToExecutor(ExecutorRun{"x", 5, 1, 3}))));
+
+  EXPECT_EQ(run.team.id, 5);
+  EXPECT_EQ(run.team.ranks, (std::vector<int>{3, 1, 2}));
+  EXPECT_EQ(relay.epoch, 1);
+  EXPECT_EQ(relay.team, 2);
+  EXPECT_EQ(relay.member, 3);
+  EXPECT_EQ(relay.number, 4);
+  EXPECT_EQ(relay.bytes, bytes);
+  EXPECT_EQ(in.team, 2);
+  EXPECT_EQ(in.member, 3);
+  EXPECT_EQ(in.bytes, bytes);
+  EXPECT_EQ(out.bytes, "");
+  EXPECT_EQ(start.team, 5);
+  EXPECT_EQ(start.member, 1);
+  EXPECT_EQ(start.members, 3);
+}
+
 TEST(Protocol, TellsAllTypesApart) {
   EXPECT_EQ(std::get<Assign>(decode_to_worker(encode(ToWorker(Assign{4, "item", 2, 3})))).item, "item");
   EXPECT_EQ(std::get<Ping>(decode_to_worker(encode(ToWorker(Ping{9})))).recorded, 9);
+  EXPECT_EQ(std::get<Cancel>(decode_to_worker(encode(ToWorker(Cancel{7})))).token, 7);
   EXPECT_EQ(std::get<Stop>(decode_to_worker(encode(ToWorker(Stop{5})))).epoch, 5);
   EXPECT_EQ(std::get<Hello>(decode_to_coordinator(encode(ToCoordinator(Hello{1, "h", "d", "e", "w"})))).error,
             "e");
