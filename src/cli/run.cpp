@@ -152,11 +152,12 @@ void print_totals(std::ostream& out, const JobTotals& totals, int workers, int64
       << "\nto read            " << bytes_text(totals.read_bytes)
       << " (models and task packs, once per worker)\n";
   if (shards > 1) {
-    out << "shards             " << shards << ": so many workers make a merge together, and read its models in every pass; "
+    out << "shards             " << shards
+        << ": so many workers make a merge together, and read its models in every pass; "
         << "a method with 1 needs data or whole models, and one worker merges it\n";
     if (shards > workers) {
-      out << "                   there " << (workers == 1 ? "is " : "are ") << count_text(workers, "worker") << ": start it with mpirun -n "
-          << shards + 1 << " or more\n";
+      out << "                   there " << (workers == 1 ? "is " : "are ") << count_text(workers, "worker")
+          << ": start it with mpirun -n " << shards + 1 << " or more\n";
     }
   }
 }
@@ -182,8 +183,8 @@ ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const
     }
     in.out << "\n";
   }
-  print_totals(in.out, totals(cells, recorded, plan.zoos, plan.sizes, estimator),
-               workers(in), plan.job.shards);
+  print_totals(in.out, totals(cells, recorded, plan.zoos, plan.sizes, estimator), workers(in),
+               plan.job.shards);
   in.out << "dry run: " << count_text(static_cast<int64_t>(left.size()), "cell") << " to run into "
          << results.string() << ", nothing was started\n";
   return ExitCode::kOk;

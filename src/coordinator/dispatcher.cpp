@@ -18,7 +18,7 @@ using std::chrono::seconds;
 
 constexpr milliseconds kFlushEvery{50};
 constexpr milliseconds kLongestWait{50};  // of the event loop: bounds how late a stop signal is seen
-constexpr int kPublishShare = 10;  // publishing takes at most about 1/10 of the time
+constexpr int kPublishShare = 10;         // publishing takes at most about 1/10 of the time
 constexpr int kMostMessagesPerRound = 1000;
 
 // ", in the team of ranks 1, 2, 3"

@@ -35,7 +35,7 @@ class Dispatcher {
     Team team = {};          // that makes the first step of the item
     bool cancelled = false;  // another member has failed: the outcome is not counted
     Time sent = {};
-    bool helps = false;      // in the team, but does not go on with the item
+    bool helps = false;  // in the team, but does not go on with the item
   };
   struct Peer {
     std::optional<Hello> hello;

@@ -67,11 +67,8 @@ void Dispatcher::on(int rank, const Bye&) {
 
 void Dispatcher::start(int rank, const Scheduler::Assignment& what, const Team& team, bool helps) {
   Peer& peer = peers_.at(rank);
-  peer.flight = Flight{.token = ++peer.last_token,
-                       .item = what.item,
-                       .attempt = what.attempt,
-                       .team = team,
-                       .helps = helps};
+  peer.flight = Flight{
+      .token = ++peer.last_token, .item = what.item, .attempt = what.attempt, .team = team, .helps = helps};
   send_run(rank);
 }
 
@@ -87,8 +84,8 @@ void Dispatcher::cancel_team(size_t item) {
 
 // What teams can be made of.
 void Dispatcher::count_workers() {
-  scheduler_.limit_teams(static_cast<int>(std::count_if(
-      peers_.begin(), peers_.end(), [](const auto& peer) { return !peer.second.lost; })));
+  scheduler_.limit_teams(static_cast<int>(
+      std::count_if(peers_.begin(), peers_.end(), [](const auto& peer) { return !peer.second.lost; })));
 }
 
 void Dispatcher::send_run(int rank) {

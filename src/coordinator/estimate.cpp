@@ -146,8 +146,8 @@ int64_t Estimator::memory_bytes(const Cell& cell) const {
   const auto experts = static_cast<double>(num_experts(cell));
   // a team reads base and experts from their files, and keeps the results alone
   const bool streamed = shards(cell) > 1;
-  const double models =
-      streamed ? (card.yields == Yields::kModelPerTask ? experts : 1) : 1 + experts + models_kept(card, experts);
+  const double models = streamed ? (card.yields == Yields::kModelPerTask ? experts : 1)
+                                 : 1 + experts + models_kept(card, experts);
   return kProgramBytes + static_cast<int64_t>(models * static_cast<double>(size.model_bytes));
 }
 

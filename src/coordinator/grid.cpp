@@ -261,8 +261,9 @@ std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::strin
 
 void check_workers(const JobSpec& job, int workers) {
   if (job.shards > workers) {
-    throw ConfigError(job.where(job.shards_line) + "'shards' must be at most the number of workers, but it is " +
-                      number_text(job.shards) + " and there " + (workers == 1 ? "is 1" : "are " + number_text(int64_t{workers})) +
+    throw ConfigError(job.where(job.shards_line) +
+                      "'shards' must be at most the number of workers, but it is " + number_text(job.shards) +
+                      " and there " + (workers == 1 ? "is 1" : "are " + number_text(int64_t{workers})) +
                       "; start the job with 'mpirun -n " + number_text(job.shards + 1) +
                       "' or more (rank 0 coordinates), or lower 'shards'");
   }

@@ -156,8 +156,9 @@ bool Scheduler::completed_late(size_t item) {
 }
 
 int Scheduler::running() const {
-  return static_cast<int>(std::count_if(workers_.begin(), workers_.end(),
-                                        [](const auto& entry) { return entry.second.item && !entry.second.helps; }));
+  return static_cast<int>(std::count_if(workers_.begin(), workers_.end(), [](const auto& entry) {
+    return entry.second.item && !entry.second.helps;
+  }));
 }
 
 double Scheduler::cost_left() const {
@@ -186,10 +187,9 @@ bool Scheduler::able(int worker) const {
   if (!entry.here) {
     return false;
   }
-  return !quarantined(worker) ||
-         std::count_if(workers_.begin(), workers_.end(), [&](const auto& other) {
-           return other.second.here && !quarantined(other.first);
-         }) < std::min(most_shards_, workers_at_most_);
+  return !quarantined(worker) || std::count_if(workers_.begin(), workers_.end(), [&](const auto& other) {
+                                   return other.second.here && !quarantined(other.first);
+                                 }) < std::min(most_shards_, workers_at_most_);
 }
 
 // A worker gets an item that has failed on it only where too few others could take it.
@@ -215,7 +215,8 @@ std::optional<size_t> Scheduler::takeable(int worker, const Group& group) const 
 std::optional<size_t> Scheduler::best_to_join(int worker) const {
   std::optional<size_t> best;
   for (const auto& [other, entry] : workers_) {
-    if (!entry.group || groups_[*entry.group].shards > 1 || (best && groups_[*best].cost_left >= groups_[*entry.group].cost_left)) {
+    if (!entry.group || groups_[*entry.group].shards > 1 ||
+        (best && groups_[*best].cost_left >= groups_[*entry.group].cost_left)) {
       continue;
     }
     const auto item = takeable(worker, groups_[*entry.group]);

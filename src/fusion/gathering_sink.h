@@ -13,7 +13,8 @@ class GatheringSink final : public StreamSink {
  public:
   // tensors: of every output, in float32. device: of the group (collectives take tensors there). Everything is used, not
   // owned.
-  GatheringSink(const std::vector<TensorInfo>& tensors, size_t outputs, Collectives& group, at::Device device);
+  GatheringSink(const std::vector<TensorInfo>& tensors, size_t outputs, Collectives& group,
+                at::Device device);
 
   bool is_finished(size_t, size_t) const override { return false; }
   void write(size_t output, size_t stage, const StreamRange& range, const void* data) override;

@@ -82,7 +82,8 @@ void FrameSocket::write_out() {
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       return;
     } else if (errno != EINTR) {
-      forget_sent(out_.size() - sent_);  // nobody reads any more; what the other side has sent before can still be read
+      forget_sent(out_.size() -
+                  sent_);  // nobody reads any more; what the other side has sent before can still be read
       return;
     }
   }

@@ -114,8 +114,7 @@ class GridExecutor final : public Executor {
     }
     const auto start = std::chrono::steady_clock::now();
     const Replicate& replicate = zoo.zoo.replicate(cell.seed);
-    zoo.models =
-        load_replicate(zoo.zoo, replicate, zoo.zoo.tasks, replicate.multitask.has_value(), device_);
+    zoo.models = load_replicate(zoo.zoo, replicate, zoo.zoo.tasks, replicate.multitask.has_value(), device_);
     zoo.base_key = digest(zoo.models.base);
     zoo.expert_keys.clear();
     // Gram matrices and Fisher diagonals also depend on the images and the heads.

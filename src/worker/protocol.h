@@ -40,8 +40,9 @@ struct WorkerSettings {
 
 // The workers that make the costly first step of an item together.
 struct Team {
-  int64_t id = 0;          // counts the teams of a campaign; 0: none, the worker is alone
-  std::vector<int> ranks;  // of the members, by number; number 0 goes on with the item, the others are then done
+  int64_t id = 0;  // counts the teams of a campaign; 0: none, the worker is alone
+  std::vector<int>
+      ranks;  // of the members, by number; number 0 goes on with the item, the others are then done
 };
 
 // Coordinator -> worker. Any message may be lost, late or doubled without harm: tokens number the assignments

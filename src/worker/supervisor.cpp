@@ -231,8 +231,9 @@ class Supervisor {
       return;
     }
     if (settings_.teams && choice.device != "cpu" && !built_with_nccl()) {
-      hello_.error = "'shards' above 1 needs NCCL on GPUs, but this program was built without it; configure "
-                     "it with -DFUSEGRID_NCCL=on, or set shards = 1";
+      hello_.error =
+          "'shards' above 1 needs NCCL on GPUs, but this program was built without it; configure "
+          "it with -DFUSEGRID_NCCL=on, or set shards = 1";
       return;
     }
     hello_.device = choice.description;

@@ -203,9 +203,9 @@ TEST(Campaign, CrashOfAMemberCostsTheAttemptOnly) {
   EXPECT_EQ(report.failed, 2);
   EXPECT_EQ(report.exit_code(), ExitCode::kCellsFailed);
   EXPECT_THAT(report.failures,
-              testing::UnorderedElementsAre(
-                  testing::AllOf(HasSubstr("signal 9"), HasSubstr("attempt 2 of 2"), HasSubstr("in the team of")),
-                  HasSubstr("member 1 does not like it")));
+              testing::UnorderedElementsAre(testing::AllOf(HasSubstr("signal 9"), HasSubstr("attempt 2 of 2"),
+                                                           HasSubstr("in the team of")),
+                                            HasSubstr("member 1 does not like it")));
   expect_each_recorded_once(store, all);
 }
 

@@ -14,7 +14,8 @@ namespace fusegrid {
 namespace {
 
 // The digests of the outputs of each rank.
-std::vector<std::vector<std::string>> gathered(const Checkpoints& models, const std::string& call, int ranks) {
+std::vector<std::vector<std::string>> gathered(const Checkpoints& models, const std::string& call,
+                                               int ranks) {
   std::vector<std::vector<std::string>> digests(static_cast<size_t>(ranks));
   const MergePlan plan = plan_merge(models.spec({call}));
   on_ranks(ranks, [&](Collectives& group) {

@@ -57,7 +57,8 @@ TEST(Protocol, CarriesTeamsAndTheirBytes) {
   const auto run = std::get<Assign>(decode_to_worker(encode(ToWorker(Assign{1, "x", 1, 0, {5, {3, 1, 2}}}))));
   const auto relay = std::get<Relay>(decode_to_worker(encode(ToWorker(Relay{1, 2, 3, 4, bytes}))));
   const auto in = std::get<ExecutorRelay>(decode_to_executor(encode(ToExecutor(ExecutorRelay{2, 3, bytes}))));
-  const auto out = std::get<ExecutorRelay>(decode_from_executor(encode(FromExecutor(ExecutorRelay{2, 3, ""}))));
+  const auto out =
+      std::get<ExecutorRelay>(decode_from_executor(encode(FromExecutor(ExecutorRelay{2, 3, ""}))));
   const auto start = std::get<ExecutorRun>(decode_to_executor(encode(ToExecutor(ExecutorRun{"x", 5, 1, 3}))));
 
   EXPECT_EQ(run.team.id, 5);
@@ -77,7 +78,7 @@ TEST(Protocol, CarriesTeamsAndTheirBytes) {
 }
 
 TEST(Protocol, TellsAllTypesApart) {
-  EXPECT_EQ(std::get<Assign>(decode_to_worker(encode(ToWorker(Assign{4, "item", 2, 3})))).item, "item");
+  EXPECT_EQ(std::get<Assign>(decode_to_worker(encode(ToWorker(Assign{4, "item", 2, 3, {}})))).item, "item");
   EXPECT_EQ(std::get<Ping>(decode_to_worker(encode(ToWorker(Ping{9})))).recorded, 9);
   EXPECT_EQ(std::get<Cancel>(decode_to_worker(encode(ToWorker(Cancel{7})))).token, 7);
   EXPECT_EQ(std::get<Stop>(decode_to_worker(encode(ToWorker(Stop{5})))).epoch, 5);
@@ -93,7 +94,7 @@ TEST(Protocol, TellsAllTypesApart) {
 TEST(Protocol, RefusesWhatItDoesNotKnow) {
   EXPECT_THROW(decode_to_worker(""), DataError);
   EXPECT_THROW(decode_to_worker("hello"), DataError);
-  const std::string good = encode(ToWorker(Assign{4, "item", 2, 3}));
+  const std::string good = encode(ToWorker(Assign{4, "item", 2, 3, {}}));
   EXPECT_THROW(decode_to_worker(good.substr(0, good.size() - 1)), DataError);
   EXPECT_THROW(decode_to_worker(good + "x"), DataError);
   const auto unknown = nlohmann::json::to_cbor(nlohmann::json::array({99, nullptr}));
