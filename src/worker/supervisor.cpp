@@ -24,7 +24,6 @@ using std::chrono::steady_clock;
 
 constexpr microseconds kShortestWait{20};
 constexpr microseconds kLongestWait{1000};  // how late a message may be seen while an item runs
-constexpr microseconds kTeamWait{100};      // the same where others wait for what is relayed
 constexpr microseconds kIdleWait{50'000};
 constexpr int64_t kNoCampaign = -1;
 
@@ -76,19 +75,18 @@ class Supervisor {
   }
 
   void run() {
-    microseconds wait = kShortestWait;
     while (!leaving_) {
       if (const auto message = transport_.receive(running_ ? microseconds(0) : kIdleWait)) {
         last_heard_ = steady_clock::now();
         take(decode_to_worker(message->bytes));
-        wait = kShortestWait;
+        wait_ = kShortestWait;
         continue;  // all that has arrived counts before silence does
       }
       if (running_) {
-        if (auto outcome = executor_->wait(wait)) {
+        if (auto outcome = executor_->wait(wait_)) {
           report(std::move(*outcome));
         }
-        wait = std::min(2 * wait, team_.id > 0 ? kTeamWait : kLongestWait);
+        wait_ = std::min(2 * wait_, kLongestWait);
       }
       check_silence();
     }
@@ -173,6 +171,7 @@ class Supervisor {
     }
     const Relay message{settings_.epoch, team_.id, member_, sent_[member]++, std::move(bytes)};
     transport_.send(team_.ranks[member], encode(ToWorker(message)));
+    wait_ = kShortestWait;  // an answer may come soon
   }
 
   void on(const Cancel& cancel) {
@@ -303,6 +302,7 @@ class Supervisor {
   std::string item_;
   Team team_;  // of the newest item; id 0: it had none
   int member_ = 0;
+  microseconds wait_ = kShortestWait;
   int64_t newest_team_ = 0;
   std::map<int, Inbox> inboxes_;  // by member
   std::map<int, int64_t> sent_;   // messages, by member
