@@ -17,6 +17,8 @@ using Outcome = std::variant<Result, Failure>;
 class ItemRunner {
  public:
   explicit ItemRunner(ExecutorStart start) : start_(std::move(start)) {}
+  // Opens the device, which comes before the first item. A nameless result, or a failure of kind "device".
+  Outcome open();
   // team: where the run has one. Of its members, number 0 returns the result of the item, the others an empty one.
   Outcome run(const ExecutorRun& run, TeamChannel* team);
   Progress& progress() { return progress_; }
