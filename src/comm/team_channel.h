@@ -10,7 +10,8 @@
 
 namespace fusegrid {
 
-// Messages between the executors of one team, numbered 0..size()-1: ordered, each once. One thread of a member uses it.
+// Messages between the executors of one team, numbered 0..size()-1: ordered, each once. One thread of a member
+// uses it.
 class TeamChannel {
  public:
   virtual ~TeamChannel() = default;
@@ -28,12 +29,12 @@ constexpr std::chrono::milliseconds kTeamTick{100};
 constexpr std::chrono::seconds kTeamDeadline{600};
 [[noreturn]] void throw_team_silent(int member);  // IoError
 
-// Collectives of CPU tensors over messages. Every member makes one; `channel` must outlive it. Sums are added in the
-// order of the members.
+// Collectives of CPU tensors over messages. Every member makes one; `channel` must outlive it. Sums are added
+// in the order of the members.
 std::unique_ptr<Collectives> channel_collectives(TeamChannel& channel);
 
-// What a team uses on `device`: channel_collectives() on CPUs; NCCL on GPUs, where the channel carries its id. Every
-// member must call it. Throws as nccl_collectives().
+// What a team uses on `device`: channel_collectives() on CPUs; NCCL on GPUs, where the channel carries its id.
+// Every member must call it. Throws as nccl_collectives().
 std::unique_ptr<Collectives> team_collectives(TeamChannel& channel, at::Device device);
 
 }  // namespace fusegrid

@@ -18,8 +18,8 @@ constexpr milliseconds kByeRepeat{100};
 
 }  // namespace
 
-// Waits until every worker has told its device: a user's mistake, or a GPU that does not work, must show before work
-// begins. Who is silent for long is not waited for, who is opening its device is.
+// Waits until every worker has told its device: a user's mistake, or a GPU that does not work, must show before
+// work begins. Who is silent for long is not waited for, who is opening its device is.
 void Dispatcher::greet() {
   for (const auto& [rank, peer] : peers_) {
     send(rank, Begin{worker_settings()});

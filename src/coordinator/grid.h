@@ -44,7 +44,8 @@ std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::strin
 void check_workers(const JobSpec& job, int workers);
 
 // Settings of the executor kind "grid":
-//   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n}
+//   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n,
+//    "shards": n}
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
                              int64_t memory_limit_bytes);
 

@@ -20,15 +20,13 @@ namespace fusegrid {
 // step.
 // - Otherwise it opens the costliest group that nobody works on ("longest first": at most 4/3 of the optimum,
 //   Graham 1969).
-// - Otherwise it joins the group with the most work left, where that ends sooner than leaving the work to
-// those
+// - Otherwise it joins the group with the most work left, where that ends sooner than leaving the work to those
 //   who are at it.
-// - A group with shards above 1 is opened by a team of so many idle workers. Such groups go before all others, and whoever
-//   is idle waits for the costliest, so that its team comes together when the busy ones have ended. Only members of
-//   the team work on the group's items.
+// - A group with shards above 1 is opened by a team of so many idle workers. Such groups go before all others,
+//   and whoever is idle waits for the costliest, so that its team comes together when the busy ones have ended.
+//   Only members of the team work on the group's items.
 // - A failed item goes to another worker where there is one, up to max_attempts.
-// - A worker on which several items in a row crashed gets no more work, unless it is the last one. An item
-// that
+// - A worker on which several items in a row crashed gets no more work, unless it is the last one. An item that
 //   crashed on two workers speaks for the workers.
 class Scheduler {
  public:
@@ -55,8 +53,8 @@ class Scheduler {
   bool succeeded(int worker);
   // A helper has done its part, and can work on the group's items.
   void helped(int worker);
-  // `suspect`: the failure may be the worker's fault. The item of a team fails with any of its members; the others are
-  // busy until they are told to be released().
+  // `suspect`: the failure may be the worker's fault. The item of a team fails with any of its members; the
+  // others are busy until they are told to be released().
   Verdict failed(int worker, bool suspect);
   void released(int worker);
   // The worker is gone, with its item if it has one (nullopt: it had none). As failed() for its team.

@@ -11,8 +11,8 @@ namespace fusegrid {
 // Gives every rank of the group the results of a streamed merge, whole, in memory. The layout must have one stage.
 class GatheringSink final : public StreamSink {
  public:
-  // tensors: of every output, in float32. device: of the group (collectives take tensors there). Everything is used, not
-  // owned.
+  // tensors: of every output, in float32. device: of the group (collectives take tensors there). Everything is
+  // used, not owned.
   GatheringSink(const std::vector<TensorInfo>& tensors, size_t outputs, Collectives& group,
                 at::Device device);
 

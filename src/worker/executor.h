@@ -32,8 +32,8 @@ class Executor {
   virtual ~Executor() = default;
   // Everything but `attempts` and `worker` is filled in.
   virtual Result run(const std::string& item, Progress& progress) = 0;
-  // The costly first step that `item` shares with others (its merge), as one member of a team: every member is called
-  // with the same item, and keeps what run() of these items then needs.
+  // The costly first step that `item` shares with others (its merge), as one member of a team: every member is
+  // called with the same item, and keeps what run() of these items then needs.
   virtual void prepare(const std::string& item, TeamChannel& team, Progress& progress);
 };
 

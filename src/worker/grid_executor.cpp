@@ -1,8 +1,8 @@
 // Executor of kind "grid": an item is a cell. Settings (coordinator/grid.h makes them):
 //   {"zoos": {"<name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n}
 //
-// The last merge stays: the cells of one merge, which the coordinator hands out together, fuse once. With shards > 1,
-// what can be sharded is merged from files, in teams or alone, and everything else in memory.
+// The last merge stays: the cells of one merge, which the coordinator hands out together, fuse once. With
+// shards > 1, what can be sharded is merged from files, in teams or alone, and everything else in memory.
 
 #include <chrono>
 #include <cmath>

@@ -13,8 +13,8 @@ namespace fusegrid {
 
 // Why an attempt of an item left no result.
 struct Failure {
-  // "signal", "exit", "exception", "memory", "stall", "protocol", "device" (it cannot be opened), "lost" (the worker
-  // went silent), "cancelled" (its team has failed)
+  // "signal", "exit", "exception", "memory", "stall", "protocol", "device" (it cannot be opened), "lost" (the
+  // worker went silent), "cancelled" (its team has failed)
   std::string kind;
   std::string message;   // one line for people: "signal 11 (SIGSEGV)", "exit code 3", ...
   std::string log_tail;  // end of what the executor printed during the item
@@ -58,7 +58,8 @@ struct Assign {
   int64_t recorded = 0;  // every outcome of this worker up to this token is on disk
   Team team;
 };
-// Another member of the team has failed: end the attempt. Its outcome is a failure, or the result that was there first.
+// Another member of the team has failed: end the attempt. Its outcome is a failure, or the result that was
+// there first.
 struct Cancel {
   int64_t token = 0;
 };

@@ -76,8 +76,9 @@ LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
 // heads. Throws as load_replicate, which also finds NaN and other bytes than the recorded ones.
 void check_layouts(const Zoo& zoo, const Replicate& replicate);
 
-// Reads the parameters of one model, a tensor at a time. Throws as load_replicate where they have NaN or Inf, do not
-// fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<task>" or "multitask".
+// Reads the parameters of one model, a tensor at a time. Throws as load_replicate where they have NaN or Inf,
+// do not fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<task>" or
+// "multitask".
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
                  const std::filesystem::path& folder);
 

@@ -63,7 +63,8 @@ CampaignOptions options_of(const std::string& mode) {
   return options;
 }
 
-// "crashing": every tenth run of an item kills its executor. "teams": in teams of 3, every tenth member kills itself.
+// "crashing": every tenth run of an item kills its executor. "teams": in teams of 3, every tenth member kills
+// itself.
 int coordinate(Transport& transport, const std::string& mode) {
   const int count = mode == "crashing" || mode == "teams" ? 60 : 300;
   const std::string deed = mode == "teams" ? "teamroulette-" : "roulette-";

@@ -20,8 +20,8 @@
 
 namespace fusegrid {
 
-// Executor kind "faulty": does to itself what the item's name up to the first '-' says. In a team: "teamdie", "teamthrow"
-// (member 1), "teamroulette" (any member).
+// Executor kind "faulty": does to itself what the item's name up to the first '-' says. In a team: "teamdie",
+// "teamthrow" (member 1), "teamroulette" (any member).
 class FaultyExecutor : public Executor {
  public:
   Result run(const std::string& item, Progress& progress) override {
