@@ -21,6 +21,7 @@ struct StreamOptions {
   int64_t memory_limit_bytes = int64_t{1} << 30;  // of a rank's buffers on the host
   int threads = 1;  // that read, and as many that write; 0: no other threads (CPU)
   at::Device device = at::kCPU;
+  int64_t keep_bytes = 0;  // of the device's memory: for blocks of the models that stay there between passes
   std::function<void(double share)> progress = [](double) {};  // of a pass; called by the driving thread
 };
 
@@ -69,9 +70,15 @@ class StreamSession {
 
   void drive(StreamRounds& rounds);
   void run_pass(StreamRequest::Kind kind, const std::vector<StreamRequest*>& requests);
-  void run_stage(StreamRequest::Kind kind, size_t stage, const std::vector<StreamRequest*>& requests);
-  void finish_outputs(size_t stage, const std::vector<StreamRequest*>& requests);
-  std::vector<StreamRange> ranges_of(StreamRequest::Kind kind, size_t stage) const;
+  // Stages that are read side by side, and the requests that need each.
+  using Wave = std::map<size_t, std::vector<StreamRequest*>>;
+  std::vector<StreamRequest*> active_requests(size_t stage,
+                                              const std::vector<StreamRequest*>& requests) const;
+  std::vector<std::vector<StreamRange>> pieces_of(StreamRequest::Kind kind, size_t stage) const;
+  std::vector<StreamRange> ranges_of(StreamRequest::Kind kind, const Wave& wave) const;
+  void start_reading(const Wave& wave, const std::vector<StreamRange>& ranges);
+  void run_wave(StreamRequest::Kind kind, const Wave& wave);
+  void finish_stage(size_t stage, const std::vector<StreamRequest*>& requests);
   void visit_range(StreamRequest::Kind kind, const StreamRange& range,
                    const std::vector<StreamRequest*>& requests);
   void visit_blocks(const StreamRange& range, const std::vector<at::Tensor>& stored,
@@ -96,7 +103,6 @@ class StreamSession {
   std::vector<at::Tensor> blocks_;            // per source: float32 of one block
   std::vector<at::Tensor> whole_;             // per source: float32 of the tensor that is being collected
   std::map<std::string, at::Tensor> fields_;  // of the slice that is shown
-  size_t stage_ = 0;
   int64_t passes_ = 0;
   int64_t whole_bytes_ = 0;
 };
@@ -124,6 +130,7 @@ class StreamEngine final : public Engine {
   void ask(StreamRequest request);
   void claim_outputs(size_t outputs);
   Weights without_data() const;
+  size_t rows_of(const StreamRange& range) const;  // of reduce_per_tensor()
   std::vector<std::vector<double>> add_rows(const std::vector<std::vector<double>>& rows, size_t width) const;
 
   StreamSession& session_;

@@ -8,6 +8,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "fusion/method.h"
+#include "fusion/stream_device.h"
 #include "fusion/stream_engine.h"
 #include "merge/manifest.h"
 #include "merge/outputs.h"
@@ -131,6 +132,12 @@ std::vector<std::vector<size_t>> stages_of(const MergePlan& plan) {
   return stages;
 }
 
+// Where several passes read the models, what they read stays on the device. The rest of its memory is for the arithmetic.
+int64_t bytes_to_keep(const MergePlan& plan) {
+  const bool again = !plan.spec.device.is_cpu() && plan.passes > 1;
+  return again ? free_memory(plan.spec.device) / 10 * 6 : 0;
+}
+
 MergeOutputs::Setup setup_of(const MergePlan& plan) {
   MergeOutputs::Setup setup;
   setup.out = plan.spec.out;
@@ -158,6 +165,7 @@ MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann:
                         {.memory_limit_bytes = plan.spec.memory_limit_bytes,
                          .threads = plan.spec.threads,
                          .device = plan.spec.device,
+                         .keep_bytes = bytes_to_keep(plan),
                          .progress = progress});
   session.run(configurations_of(plan));
   std::exception_ptr error;

@@ -153,6 +153,14 @@ void MergeOutputs::create_files() {
   sync_folder(partial_);
 }
 
+std::set<std::string> MergeOutputs::tensors_of(size_t stage) const {
+  std::set<std::string> names;
+  for (const TensorInfo& info : setup_.layout.shards[stage].tensors) {
+    names.insert(info.name);
+  }
+  return names;
+}
+
 // What `info` is in a source: of the same shape, in its own dtype.
 TensorInfo MergeOutputs::stored(size_t source, TensorInfo info) const {
   info.dtype = dtypes_[source].at(info.name);
@@ -205,7 +213,7 @@ void MergeOutputs::finish(size_t output, size_t stage) {
       files_.erase(it);
     }
   });
-  auto digests = output_pieces_[output].collect(group_);
+  auto digests = output_pieces_[output].collect(group_, tensors_of(stage));
   together(group_, group_.rank() == 0, [&] {
     // a tensor without elements has no pieces
     nlohmann::json tensors = nlohmann::json::object();
@@ -227,12 +235,12 @@ bool MergeOutputs::wants_inputs(size_t stage) const {
   return setup_.digests == Digests::kAll && !inputs_finished_.contains(stage);
 }
 
-void MergeOutputs::see_input(size_t, size_t source, const StreamRange& range, const void* data) {
+void MergeOutputs::see_input(size_t source, const StreamRange& range, const void* data) {
   input_pieces_.add(source, stored(source, setup_.tensors[range.tensor]), range.begin, range.count, data);
 }
 
 void MergeOutputs::finish_inputs(size_t stage) {
-  auto digests = input_pieces_.collect(group_);
+  auto digests = input_pieces_.collect(group_, tensors_of(stage));
   together(group_, group_.rank() == 0, [&] {
     nlohmann::json record_text = nlohmann::json::array();
     for (size_t source = 0; source < setup_.sources.size(); ++source) {

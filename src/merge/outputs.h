@@ -49,7 +49,7 @@ class MergeOutputs final : public StreamSink {
   void write(size_t output, size_t stage, const StreamRange& range, const void* data) override;
   void finish(size_t output, size_t stage) override;
   bool wants_inputs(size_t stage) const override;
-  void see_input(size_t stage, size_t source, const StreamRange& range, const void* data) override;
+  void see_input(size_t source, const StreamRange& range, const void* data) override;
   void finish_inputs(size_t stage) override;
 
   // Output files that an earlier run had finished.
@@ -70,6 +70,7 @@ class MergeOutputs final : public StreamSink {
   std::string record_name(size_t output, size_t stage) const;
   void open_partial();
   void create_files();
+  std::set<std::string> tensors_of(size_t stage) const;
   TensorInfo stored(size_t source, TensorInfo info) const;
   PosixFile& open(size_t output, size_t stage);
   void copy_integers(size_t output, size_t stage);
