@@ -13,11 +13,6 @@ namespace fusegrid {
 // "[2, 3]", for messages.
 std::string shape_text(const std::vector<int64_t>& shape);
 
-// Throws ConfigError, which lists the first differences, where the tensors of an expert do not have the
-// names, shapes and dtypes of its base. `base_name` and `expert_name` are for the message.
-void compare_layouts(const std::vector<TensorInfo>& base, const std::vector<TensorInfo>& expert,
-                     const std::string& base_name, const std::string& expert_name);
-
 // An element that is NaN or infinite.
 struct NonFinite {
   std::string tensor;

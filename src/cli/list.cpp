@@ -48,7 +48,7 @@ Table zoos() {
     for (const auto& replicate : zoo.replicates) {
       seeds.push_back(number_text(replicate.seed));
     }
-    table.add({name, zoo.scale, join(seeds, " "), join(zoo.tasks, " ")});
+    table.add({name, zoo.scale, zoo.imported ? "any" : join(seeds, " "), join(zoo.tasks, " ")});
   }
   return table;
 }

@@ -67,6 +67,22 @@ bool Options::parse(Invocation& in) {
   return true;
 }
 
+int at_least_one(const Options& options, const std::string& name, int64_t fallback) {
+  const int value = options.get_or<int>(name, static_cast<int>(fallback));
+  if (value < 1) {
+    throw UsageError("--" + name + " must be at least 1, but it is " + std::to_string(value));
+  }
+  return value;
+}
+
+std::string device_kind(const Options& options, const std::string& fallback) {
+  const auto kind = options.get_or<std::string>("device", fallback);
+  if (kind != "auto" && kind != "cpu" && kind != "cuda") {
+    throw UsageError("--device must be auto, cpu or cuda, but it is '" + kind + "'");
+  }
+  return kind;
+}
+
 void Options::print_help(std::ostream& out) const {
   out << "Usage: fusegrid " << name_;
   for (const auto& argument : arguments_) {

@@ -1,6 +1,7 @@
 // Command lines of subcommands: Boost.Program_options with positional arguments that are named in messages.
 #pragma once
 
+#include <cstdint>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -54,5 +55,9 @@ class Options {
   boost::program_options::options_description options_{"Options"};
   boost::program_options::variables_map values_;
 };
+
+// Options that several commands have. UsageError where the value makes no sense; `fallback` where it is not given.
+int at_least_one(const Options& options, const std::string& name, int64_t fallback);
+std::string device_kind(const Options& options, const std::string& fallback);  // auto, cpu or cuda
 
 }  // namespace fusegrid

@@ -121,8 +121,8 @@ std::string zoo_text(const Zoo& zoo) {
     if (replicate.multitask) {
       scores.add({"multitask", "-", "-", digest("multitask")});
     }
-    text +=
-        "\nseed " + number_text(replicate.seed) + " (accuracy of each expert on its task)\n" + scores.text();
+    text += (zoo.imported ? "\nimported, for any seed" : "\nseed " + number_text(replicate.seed)) +
+            " (accuracy of each expert on its task)\n" + scores.text();
   }
   return text;
 }

@@ -44,14 +44,6 @@ Options run_options() {
   return options;
 }
 
-int at_least_one(const Options& options, const std::string& name, int64_t fallback) {
-  const int value = options.get_or<int>(name, static_cast<int>(fallback));
-  if (value < 1) {
-    throw UsageError("--" + name + " must be at least 1, but it is " + std::to_string(value));
-  }
-  return value;
-}
-
 CampaignOptions campaign_options(const Options& options, const Plan& plan,
                                  const std::filesystem::path& results) {
   const JobSpec& job = plan.job;
@@ -63,10 +55,7 @@ CampaignOptions campaign_options(const Options& options, const Plan& plan,
   campaign.max_attempts =
       at_least_one(options, "max-attempts", job.max_attempts.value_or(campaign.max_attempts));
   campaign.threads = at_least_one(options, "threads", job.threads.value_or(campaign.threads));
-  campaign.device = options.get_or<std::string>("device", job.device.value_or(campaign.device));
-  if (campaign.device != "auto" && campaign.device != "cpu" && campaign.device != "cuda") {
-    throw UsageError("--device must be auto, cpu or cuda, but it is '" + campaign.device + "'");
-  }
+  campaign.device = device_kind(options, job.device.value_or(campaign.device));
   if (job.stall_timeout_s) {
     campaign.stall_timeout = std::chrono::seconds(*job.stall_timeout_s);
   }

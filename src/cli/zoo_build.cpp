@@ -101,10 +101,24 @@ ZooPlan plan_of(const Options& options) {
   return plan;
 }
 
+CampaignOptions campaign_options(const Options& options, const ZooPlan& plan) {
+  CampaignOptions campaign;
+  campaign.executor_kind = "zoo";
+  campaign.executor_settings = to_settings(plan);
+  campaign.max_attempts = at_least_one(options, "max-attempts", campaign.max_attempts);
+  campaign.threads = at_least_one(options, "threads", campaign.threads);
+  campaign.device = device_kind(options, campaign.device);
+  campaign.inline_executor = options.has("inline");
+  campaign.quiet = options.has("quiet");
+  campaign.log_folder = plan.folder / "build" / "logs";
+  return campaign;
+}
+
 // The two campaigns of one zoo, on one store beside its models.
 class ZooBuild {
  public:
-  ZooBuild(Invocation& in, const Options& options, const ZooPlan& plan, const std::vector<int64_t>& seeds);
+  ZooBuild(Invocation& in, CampaignOptions campaign, bool retry_failed, const ZooPlan& plan,
+           const std::vector<int64_t>& seeds);
 
   // Trains the items that have no valid result. False where some failed or the run was stopped; code() then
   // tells which.
@@ -122,18 +136,9 @@ class ZooBuild {
   ExitCode code_ = ExitCode::kOk;
 };
 
-ZooBuild::ZooBuild(Invocation& in, const Options& options, const ZooPlan& plan,
+ZooBuild::ZooBuild(Invocation& in, CampaignOptions campaign, bool retry_failed, const ZooPlan& plan,
                    const std::vector<int64_t>& seeds)
-    : in_(in), plan_(plan), retry_failed_(options.has("retry-failed")) {
-  campaign_.executor_kind = "zoo";
-  campaign_.executor_settings = to_settings(plan);
-  campaign_.max_attempts = options.get<int>("max-attempts");
-  campaign_.threads = options.get<int>("threads");
-  campaign_.device = options.get<std::string>("device");
-  campaign_.inline_executor = options.has("inline");
-  campaign_.quiet = options.has("quiet");
-  const auto folder = plan.folder / "build";
-  campaign_.log_folder = folder / "logs";
+    : in_(in), plan_(plan), campaign_(std::move(campaign)), retry_failed_(retry_failed) {
   nlohmann::json provenance = launch_provenance(in.argv, *in.transport);
   provenance["settings"] = campaign_.executor_settings;
   provenance["device"] = campaign_.device;
@@ -145,7 +150,8 @@ ZooBuild::ZooBuild(Invocation& in, const Options& options, const ZooPlan& plan,
     }
   }
   std::filesystem::create_directories(plan.folder);
-  store_ = ResultStore::open(folder, {.kind = "zoo", .plan_sha256 = sha.hex(), .provenance = provenance});
+  store_ = ResultStore::open(plan.folder / "build",
+                             {.kind = "zoo", .plan_sha256 = sha.hex(), .provenance = provenance});
   std::filesystem::create_directories(campaign_.log_folder);
 }
 
@@ -205,12 +211,13 @@ void require_pool(const ZooPlan& plan) {
 // `models`: experts and multi-task models too, not only bases.
 ExitCode build(Invocation& in, const Options& options, bool from_scratch, bool models) {
   const ZooPlan plan = plan_of(options);
+  const CampaignOptions campaign = campaign_options(options, plan);  // UsageError before anything is written
   const auto seeds = with_existing(plan, seeds_of(options.get<std::string>("seeds")));
   const auto to_pretrain = from_scratch ? seeds : place_bases(plan, seeds);
   if (!to_pretrain.empty()) {
     require_pool(plan);
   }
-  ZooBuild campaigns(in, options, plan, seeds);
+  ZooBuild campaigns(in, campaign, options.has("retry-failed"), plan, seeds);
   std::vector<ZooItem> items = base_items(plan, to_pretrain);
   if (!campaigns.train(items)) {
     return campaigns.code();

@@ -19,6 +19,9 @@ using std::chrono::steady_clock;
 constexpr int kTag = 7;
 constexpr microseconds kShortestSleep{20};
 constexpr microseconds kLongestSleep{1000};
+// After traffic more is to be expected: so long, sleeps stay short. Growing at once, the two ends of a conversation drive
+// each other to the longest sleep: each waits twice as long as the other took to look.
+constexpr microseconds kLively{3000};
 constexpr std::chrono::seconds kFlushDeadline{5};
 
 // A message on its way out: MPI reads the bytes until the request completes.
@@ -68,6 +71,7 @@ class MpiTransport : public Transport {
     FUSEGRID_ASSERT(bytes.size() <= static_cast<size_t>(std::numeric_limits<int>::max()),
                     "a message of " + std::to_string(bytes.size()) + " bytes");
     reap();
+    last_traffic_ = steady_clock::now();
     Outgoing& out = outgoing_.emplace_back();
     out.bytes = std::move(bytes);
     // NOLINTNEXTLINE(clang-analyzer-optin.mpi.MPI-Checker): reap() tests the request until it is done
@@ -81,15 +85,18 @@ class MpiTransport : public Transport {
     microseconds sleep = kShortestSleep;
     while (true) {
       reap();
-      if (auto message = look()) {
+      auto message = look();
+      const auto now = steady_clock::now();
+      if (message) {
+        last_traffic_ = now;
         return message;
       }
-      const auto left = std::chrono::duration_cast<microseconds>(deadline - steady_clock::now());
+      const auto left = std::chrono::duration_cast<microseconds>(deadline - now);
       if (left <= microseconds::zero()) {
         return std::nullopt;
       }
       std::this_thread::sleep_for(std::min(sleep, left));
-      sleep = std::min(2 * sleep, kLongestSleep);
+      sleep = now - last_traffic_ < kLively ? kShortestSleep : std::min(2 * sleep, kLongestSleep);
     }
   }
 
@@ -144,6 +151,7 @@ class MpiTransport : public Transport {
   int local_worker_ = -1, local_workers_ = 0;
   std::string host_;
   std::list<Outgoing> outgoing_;
+  steady_clock::time_point last_traffic_;
 };
 
 }  // namespace

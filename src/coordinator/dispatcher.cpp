@@ -63,16 +63,19 @@ CampaignReport Dispatcher::run() {
   return std::move(report_);
 }
 
-// Waits until every worker has told its device: a user's mistake must show before work begins.
+// Waits until every worker has told its device: a user's mistake, or a GPU that does not work, must show before work
+// begins. Who is silent for long is not waited for, who is opening its device is.
 void Dispatcher::greet() {
   for (const auto& [rank, peer] : peers_) {
     send(rank, Begin{worker_settings()});
   }
   const Time deadline = start_ + std::min<Clock::duration>(kGreetLimit, options_.silence_limit);
-  const auto all_here = [this] {
-    return std::all_of(peers_.begin(), peers_.end(), [](const auto& peer) { return peer.second.hello; });
+  const auto awaited = [&](const auto& entry) {
+    const Peer& peer = entry.second;
+    const bool answers = !peer.asked || Clock::now() - *peer.asked < options_.silence_limit;
+    return !peer.hello && (Clock::now() < deadline || (peer.opening && answers));
   };
-  while (!all_here() && Clock::now() < deadline && !stop_.seen()) {
+  while (std::any_of(peers_.begin(), peers_.end(), awaited) && !stop_.seen()) {
     take_messages(kLongestWait);
     ping(Clock::now());
   }
@@ -151,6 +154,7 @@ void Dispatcher::on(int rank, const Done& done) {
 
 void Dispatcher::on(int rank, const Pong& pong) {
   Peer& peer = peers_.at(rank);
+  peer.opening = !peer.hello;
   if (peer.orphan && pong.seen < peer.orphan->token) {
     peer.orphan.reset();  // it never got that item
   }

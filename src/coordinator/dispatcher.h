@@ -36,6 +36,7 @@ class Dispatcher {
   };
   struct Peer {
     std::optional<Hello> hello;
+    bool opening = false;          // its device, before its hello
     std::optional<Flight> flight;  // what it runs
     std::optional<Flight> orphan;  // what it ran when it was given up
     int64_t last_token = 0;        // assigned

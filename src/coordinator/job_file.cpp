@@ -319,7 +319,8 @@ const std::vector<JobKey>& job_keys() {
       {"experts", "all, N, N..M, task+task", "all",
        "which experts are merged: N means the first N in the zoo's order; several make an axis"},
       {"seed", "whole numbers, FIRST..LAST", "0",
-       "replicate of the zoo and key of a method's random numbers; several make an axis"},
+       "replicate of the zoo, which must have been trained with it, and key of a method's random numbers; "
+       "several make an axis"},
       {"task", "all, or names", "the tasks of the merged experts", "what the merged model is tested on"},
       {"shift", "clean, or NAME-SEVERITY", "clean", "what is done to the test images; several make an axis"},
       {"batch", "[1, 65536]", "256", "images per forward pass of an evaluation"},

@@ -30,6 +30,7 @@ StopSignal::StopSignal() : saved_(std::make_unique<Saved>()) {
   action.sa_handler = on_signal;  // no SA_RESTART: waits of the coordinator end at once
   for (size_t i = 0; i < kSignals.size(); ++i) {
     caught[i] = false;
+    action.sa_flags = kSignals[i] == SIGINT ? SA_RESETHAND : 0;
     sigaction(kSignals[i], &action, &saved_->actions[i]);
   }
 }

@@ -6,8 +6,8 @@
 namespace fusegrid {
 
 // Catches the signals that ask for an early end while it exists (one object at a time): SIGTERM and SIGINT
-// (soon), SIGUSR1 (let running items finish; batch systems send it before the time limit). Restores the
-// former handlers.
+// (soon), SIGUSR1 (let running items finish; batch systems send it before the time limit). A second SIGINT ends the
+// process: nothing else ends one whose inline item hangs. Restores the former handlers.
 class StopSignal {
  public:
   StopSignal();

@@ -124,6 +124,20 @@ std::string coefficient_text(const FusionInput& in, const at::Tensor& lambdas) {
 
 }  // namespace
 
+MethodCard adamerging_card(const std::string& name, const std::string& title,
+                           const std::string& coefficient) {
+  return {.name = name,
+          .title = title,
+          .paper = "Yang et al., ICLR 2024, arXiv:2310.02575",
+          .formula = "theta^l = theta_0^l + sum_i " + coefficient +
+                     " tau_i^l,   lambda minimises the entropy of the predictions",
+          .family = Family::kTestTime,
+          .grain = Grain::kWholeModel,
+          .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
+          .random = true,
+          .cost = Cost::kTraining};
+}
+
 FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& options,
                               Granularity granularity) {
   std::vector<MovingTensor> tensors = moving_tensors(in);

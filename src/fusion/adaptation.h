@@ -59,9 +59,17 @@ struct AdaptationOptions {
 enum class Granularity { kTask, kTensor };  // one coefficient per task, or per task and tensor
 
 // AdaMerging: theta^l = theta_0^l + sum_i lambda_i^l tau_i^l with the lambda that minimise the entropy on the
-// test stream. One forward and one backward pass of all tasks' images per step; dL/dlambda_i^l =
-// <dL/dtheta^l, tau_i^l>.
+// test stream.
+//
+// Source:  Yang et al., "AdaMerging: Adaptive Model Merging for Multi-Task Learning", ICLR 2024,
+//          arXiv:2310.02575.
+// Differs: one batch per task and step and no clamping by default, as FusionBench; the gradient of a coefficient
+//          is the inner product of the merged weights' gradient with its task vector, from one backward pass of
+//          all tasks. The entropy is computed from log-softmax, without the 1e-8 inside FusionBench's logarithm.
+// Cost:    `steps` forward and backward passes of batch images per task.
 FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& options,
                               Granularity granularity);
+// The card of the method that adapts with this granularity. `coefficient`: as the formula writes it.
+MethodCard adamerging_card(const std::string& name, const std::string& title, const std::string& coefficient);
 
 }  // namespace fusegrid

@@ -22,7 +22,8 @@ namespace fusegrid {
 namespace {
 
 // The rules of scalar_rules.h run three ways, with the same results for finite numbers: as loops over chunks that stay
-// in cache on CPUs, where op by op is five times slower (masks), as kernels on GPUs, and op by op where there are none.
+// in cache on CPUs, where op by op is five times slower (masks), as kernels on GPUs, and op by op where there are none and for
+// float64.
 AgreeingMerge agreeing_merge(const std::string& name) {
   return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
 }
@@ -31,7 +32,7 @@ at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedE
                           AgreeingMerge merge) {
   const auto kept = trimmed(vectors, election.thresholds);
   const at::Tensor sum = sum_of(kept);
-  const at::Tensor sign = (election.majority > 0 ? sum >= 0 : sum > 0).to(at::kFloat).mul_(2).sub_(1);
+  const at::Tensor sign = (election.majority > 0 ? sum >= 0 : sum > 0).to(sum.scalar_type()).mul_(2).sub_(1);
   at::Tensor merged = at::zeros_like(sum);  // magnitudes
   at::Tensor entries = at::zeros_like(sum);
   for (const at::Tensor& vector : kept) {
@@ -246,6 +247,9 @@ TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, do
 at::Tensor merge_elected(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
                          const std::string& merge) {
   const AgreeingMerge rule = agreeing_merge(merge);
+  if (vectors[0].scalar_type() != at::kFloat) {
+    return merge_op_by_op(vectors, election, rule);
+  }
   if (!vectors[0].is_cpu()) {
     return merge_on_device(vectors, election, rule);
   }

@@ -28,7 +28,7 @@ TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, do
 // `vectors` without the entries below their thresholds.
 std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds);
 
-// The merged vector of a slice: the entries of `vectors` that reach their thresholds and have the elected sign
+// The merged vector of a slice, float32 or float64 as `vectors`: the entries of `vectors` that reach their thresholds and have the elected sign
 // (that of the sum; where it is zero, the majority's, and - if there is none), as "sum", "mean" or "max".
 at::Tensor merge_elected(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
                          const std::string& merge);

@@ -11,10 +11,10 @@
 #include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "fusion/direction.h"
 #include "fusion/selection.h"
+#include "fusion/sign_election.h"
 #include "fusion/svd.h"
 
 namespace fusegrid {
@@ -44,15 +44,8 @@ at::Tensor ties(const std::vector<at::Tensor>& values, const Options& options) {
   for (const at::Tensor& value : values) {
     kept.push_back(trimmed(value, options.density));
   }
-  const at::Tensor positive = sum_of(kept) > 0;
-  at::Tensor merged = at::zeros_like(kept[0]);
-  at::Tensor count = at::zeros_like(kept[0]);
-  for (const at::Tensor& value : kept) {
-    const at::Tensor agrees = at::where(positive, value > 0, value < 0);
-    merged.add_(value * agrees);
-    count.add_(agrees);
-  }
-  return options.merge == "mean" ? merged / count.clamp_min(1) : merged;
+  const TrimmedElection trimmed_already{std::vector<float>(kept.size(), 0.0F), 0};
+  return merge_elected(kept, trimmed_already, options.merge);
 }
 
 at::Tensor merged(const Slice& slice, const Options& options) {

@@ -6,6 +6,11 @@
 namespace fusegrid {
 namespace {
 
+// A board has more columns than a page is wide and may have more rows than it is high: what is too large is scaled.
+constexpr const char* kFit =
+    "\\providecommand{\\fusegridfit}[1]{\\resizebox*{!}{\\ifdim\\totalheight>.8\\textheight .8\\textheight\\else\\totalheight"
+    "\\fi}{\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{#1}}}\n";
+
 // Text in which no character of LaTeX acts.
 std::string escape(const std::string& text) {
   static const std::map<char, std::string> kEscapes{{'\\', "\\textbackslash{}"},
@@ -64,7 +69,7 @@ std::string interval(const Row& row) {
 template <typename MakeCells>
 std::string tabular(const Board& board, const std::string& columns, const std::vector<std::string>& header,
                     const MakeCells& cells) {
-  std::string text = "  \\begin{tabular}{" + columns + "}\n    \\toprule\n" + record(header);
+  std::string text = "\\begin{tabular}{" + columns + "}\n    \\toprule\n" + record(header);
   for (size_t i = 0; i < board.rows.size(); ++i) {
     if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
       text += "    \\midrule\n    \\multicolumn{" + std::to_string(header.size()) + "}{l}{\\emph{" +
@@ -72,7 +77,7 @@ std::string tabular(const Board& board, const std::string& columns, const std::v
     }
     text += record(cells(board.rows[i]));
   }
-  return text + "    \\bottomrule\n  \\end{tabular}\n";
+  return text + "    \\bottomrule\n  \\end{tabular}";
 }
 
 std::string score_tabular(const Board& board) {
@@ -116,20 +121,24 @@ std::string caption(const Board& board) {
   return text;
 }
 
+std::string float_of(const std::string& caption, const std::string& tabular) {
+  return "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n  \\caption{" + caption +
+         "}\n  \\fusegridfit{" + tabular + "}\n\\end{table*}\n";
+}
+
 }  // namespace
 
 std::string latex_report(const std::vector<Board>& boards, const ReportSource& source) {
   std::string text = "% Made by: fusegrid report " + source.folder + "\n";
   text += source.metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + source.metrics_sha256 + "\n";
-  text += "% Needs \\usepackage{booktabs} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
+  text += "% Needs \\usepackage{booktabs,graphicx} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
   for (const std::string& note : reading_notes("bold", "dagger")) {
     text += "% " + note + "\n";
   }
+  text += kFit;
   for (const Board& board : boards) {
-    text += "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n";
-    text += "  \\caption{" + caption(board) + "}\n";
-    text += score_tabular(board) + "\n  \\medskip\n\n" + cost_tabular(board);
-    text += "\\end{table*}\n";
+    text += float_of(caption(board), score_tabular(board));
+    text += float_of(escape(board_title(board)) + ": data used, costs and chosen parameters.", cost_tabular(board));
   }
   return text;
 }

@@ -49,30 +49,15 @@ class ChildExecutor : public ExecutorHandle {
     }
   }
 
+  void open() override {
+    begin("start of the executor");
+    opening_ = true;
+    send({});
+  }
+
   void start(const std::string& item) override {
-    FUSEGRID_ASSERT(!busy_, "an item is running");
-    busy_ = true;
-    early_failure_.reset();
-    if (child_) {
-      child_->socket().pump();
-      if (child_->socket().closed()) {
-        child_.reset();  // died while idle: that is not this item's fault
-      }
-    }
-    log_.pump();
-    log_.start_item(item);
-    last_progress_ = steady_clock::now();
-    try {
-      if (!child_) {
-        child_.emplace(options_.child, log_);
-        answered_ = false;
-        progress_ = 0;
-        child_->socket().send(encode(ToExecutor(options_.start)));
-      }
-      child_->socket().send(encode(ToExecutor(ExecutorRun{item})));
-    } catch (const IoError& error) {
-      early_failure_ = Failure{"exit", error.what(), ""};
-    }
+    begin(item);
+    send(ExecutorRun{item});
   }
 
   std::optional<Outcome> wait(microseconds timeout) override {
@@ -105,6 +90,38 @@ class ChildExecutor : public ExecutorHandle {
   }
 
  private:
+  void begin(const std::string& what) {
+    FUSEGRID_ASSERT(!busy_, "an item is running");
+    busy_ = true;
+    early_failure_.reset();
+    if (child_) {
+      child_->socket().pump();
+      if (child_->socket().closed()) {
+        child_.reset();  // died while idle: that is not this item's fault
+      }
+    }
+    log_.pump();
+    log_.start_item(what);
+    last_progress_ = steady_clock::now();
+  }
+
+  // To a new process if there is none.
+  void send(const std::optional<ExecutorRun>& run) {
+    try {
+      if (!child_) {
+        child_.emplace(options_.child, log_);
+        answered_ = false;
+        progress_ = 0;
+        child_->socket().send(encode(ToExecutor(options_.start)));
+      }
+      if (run) {
+        child_->socket().send(encode(ToExecutor(*run)));
+      }
+    } catch (const IoError& error) {
+      early_failure_ = Failure{"exit", error.what(), ""};
+    }
+  }
+
   void wait_for_events(microseconds timeout) {
     std::array<pollfd, 2> entries{{{child_->socket().fd(), POLLIN, 0}, {log_.fd(), POLLIN, 0}}};
     if (child_->socket().wants_to_write()) {
@@ -121,7 +138,7 @@ class ChildExecutor : public ExecutorHandle {
         last_progress_ = steady_clock::now();
       }
       answered_ = true;
-      return std::nullopt;
+      return opening_ ? std::optional<Outcome>(Result{}) : std::nullopt;
     }
     if (auto* result = std::get_if<ExecutorResult>(&message)) {
       return Outcome(std::move(result->result));
@@ -131,6 +148,7 @@ class ChildExecutor : public ExecutorHandle {
 
   Outcome finish(Outcome outcome) {
     busy_ = false;
+    opening_ = false;
     log_.pump();
     if (auto* failure = std::get_if<Failure>(&outcome)) {
       failure->log_tail = log_.tail();
@@ -152,6 +170,7 @@ class ChildExecutor : public ExecutorHandle {
   std::optional<ChildProcess> child_;
   std::optional<Failure> early_failure_;
   bool busy_ = false;
+  bool opening_ = false;
   bool answered_ = false;  // the process has come as far as to its first message
   uint64_t progress_ = 0;
   steady_clock::time_point last_progress_;

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include <ATen/Context.h>
+#include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include <dlfcn.h>
 
 #include "core/errors.h"
@@ -143,6 +145,14 @@ void load_cuda() {
     throw DeviceError(
         "LibTorch was loaded with CUDA but finds no usable GPU: the driver may be missing or too "
         "old for it. See nvidia-smi, or use --device cpu");
+  }
+  try {
+    at::zeros({1}, at::TensorOptions(at::kCUDA))
+        .item<float>();  // a context: now it shows whether the GPU works
+  } catch (const c10::Error& error) {
+    const std::string text = error.what_without_backtrace();
+    throw DeviceError("the GPU cannot be used: " + text.substr(0, text.find('\n')) +
+                      ". See nvidia-smi, or use --device cpu");
   }
 }
 

@@ -28,8 +28,9 @@ struct HostDevices {
 // another setting. Does not touch the driver: a process that is going to fork must not.
 DeviceChoice choose_device(const std::string& setting, int index, int workers, const HostDevices& host);
 
-// Loads the CUDA half of LibTorch, found beside its CPU half, into this process. Call it before anything asks
-// LibTorch for CUDA. Throws DeviceError where it cannot be loaded or finds no GPU.
+// Loads the CUDA half of LibTorch, found beside its CPU half, into this process, and uses its first visible GPU once.
+// Call it before anything asks LibTorch for CUDA. Throws DeviceError where it cannot be loaded, finds no GPU, or the
+// GPU does not work.
 void load_cuda();
 
 }  // namespace fusegrid

@@ -96,6 +96,11 @@ void serve(Connection& connection) {
       runner = std::make_unique<ItemRunner>(*start);
       heart = std::make_unique<Heart>(connection, runner->progress(),
                                       std::chrono::milliseconds(start->progress_ms));
+      const Outcome opened = runner->open();
+      if (const auto* failure = std::get_if<Failure>(&opened)) {
+        connection.send(ExecutorFailure{*failure});
+        return;
+      }
       connection.send(ExecutorProgress{0});  // from now on, standing still is a fault
       continue;
     }

@@ -30,6 +30,17 @@ bool speaks_of_memory(const std::string& message) {
 
 }  // namespace
 
+Outcome ItemRunner::open() {
+  try {
+    if (start_.device.starts_with("cuda")) {
+      load_cuda();
+    }
+    return Result{};
+  } catch (const std::exception& error) {
+    return failure("device", error.what());
+  }
+}
+
 Outcome ItemRunner::run(const std::string& item) {
   Outcome outcome;
   try {
@@ -57,9 +68,6 @@ Outcome ItemRunner::run(const std::string& item) {
 Result ItemRunner::run_unguarded(const std::string& item) {
   if (!executor_) {
     at::set_num_threads(start_.threads);
-    if (start_.device.starts_with("cuda")) {
-      load_cuda();
-    }
     executor_ =
         executor_registry().at(start_.kind)({start_.settings, start_.device, start_.threads, &progress_});
   }

@@ -17,6 +17,8 @@ using Outcome = std::variant<Result, Failure>;
 class ItemRunner {
  public:
   explicit ItemRunner(ExecutorStart start) : start_(std::move(start)) {}
+  // Opens the device, which comes before the first item. A nameless result, or a failure of kind "device".
+  Outcome open();
   Outcome run(const std::string& item);
   const Progress& progress() const { return progress_; }
 

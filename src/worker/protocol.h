@@ -12,7 +12,8 @@ namespace fusegrid {
 
 // Why an attempt of an item left no result.
 struct Failure {
-  // "signal", "exit", "exception", "memory", "stall", "protocol", "lost" (the worker went silent)
+  // "signal", "exit", "exception", "memory", "stall", "protocol", "device" (it cannot be opened), "lost" (the worker
+  // went silent)
   std::string kind;
   std::string message;   // one line for people: "signal 11 (SIGSEGV)", "exit code 3", ...
   std::string log_tail;  // end of what the executor printed during the item
@@ -60,7 +61,7 @@ struct Hello {
   int64_t epoch = 0;
   std::string host;
   std::string device;  // "cpu: <model>, 2 threads", "gpu 3: <model>"
-  std::string error;   // not empty: this worker has no device to work with
+  std::string error;   // not empty: this worker has no device to work with, and why
   std::string warning;
 };
 struct Done {
@@ -71,7 +72,7 @@ struct Done {
   Result result;    // if ok
   Failure failure;  // if not
 };
-struct Pong {
+struct Pong {  // before the Hello: the worker's device is still being opened
   int64_t epoch = 0;
   int64_t seen = 0;  // newest token that has arrived
 };

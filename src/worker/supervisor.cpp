@@ -73,15 +73,15 @@ class Supervisor {
   void run() {
     microseconds wait = kShortestWait;
     while (!leaving_) {
-      if (const auto message = transport_.receive(running_ ? microseconds(0) : kIdleWait)) {
+      if (const auto message = transport_.receive(busy() ? microseconds(0) : kIdleWait)) {
         last_heard_ = steady_clock::now();
         take(decode_to_worker(message->bytes));
         wait = kShortestWait;
         continue;  // all that has arrived counts before silence does
       }
-      if (running_) {
+      if (busy()) {
         if (auto outcome = executor_->wait(wait)) {
-          report(std::move(*outcome));
+          opening_ ? introduce(*outcome) : report(std::move(*outcome));
         }
         wait = std::min(2 * wait, kLongestWait);
       }
@@ -105,19 +105,28 @@ class Supervisor {
       end_campaign();
       settings_ = begin.settings;
       choose();
+      if (hello_.error.empty() && handle_.start.device != "cpu") {
+        make_executor();
+        executor_->open();
+        opening_ = true;
+      }
     }
-    send(hello_);
+    if (opening_) {
+      send(Pong{settings_.epoch, seen_});
+    } else {
+      send(hello_);
+    }
   }
 
   void on(const Assign& run) {
     forget_recorded(run.recorded);
-    if (settings_.epoch == kNoCampaign || running_ || run.token <= seen_) {
+    if (settings_.epoch == kNoCampaign || busy() || run.token <= seen_) {
       return;  // a repetition
     }
     seen_ = run.token;
     item_ = run.item;
     if (!executor_) {
-      executor_ = settings_.inline_executor ? inline_executor(handle_) : child_executor(handle_);
+      make_executor();
     }
     executor_->start(run.item);
     running_ = true;
@@ -147,9 +156,33 @@ class Supervisor {
     }
   }
 
+  bool busy() const { return running_ || opening_; }
+
+  void make_executor() {
+    executor_ = settings_.inline_executor ? inline_executor(handle_) : child_executor(handle_);
+  }
+
+  // Tells the coordinator how opening the device ended.
+  void introduce(const Outcome& outcome) {
+    opening_ = false;
+    if (const auto* failure = std::get_if<Failure>(&outcome)) {
+      const bool told = failure->kind == "device";
+      refuse(told ? failure->message
+                  : "the executor could not open " + hello_.device + ": " + failure->message +
+                        ". See nvidia-smi, or use --device cpu");
+      executor_.reset();
+    }
+    send(hello_);
+  }
+
+  void refuse(const std::string& reason) {
+    hello_.error = "rank " + std::to_string(transport_.rank()) + " on " + hello_.host + ": " + reason;
+  }
+
   void end_campaign() {
     executor_.reset();
     running_ = false;
+    opening_ = false;
     seen_ = 0;
     unrecorded_.clear();
     settings_ = {};
@@ -161,9 +194,9 @@ class Supervisor {
     DeviceChoice choice;
     try {
       choice = choose_device(settings_.device, std::max(0, transport_.local_worker()),
-                             transport_.local_workers(), HostDevices::here());
+                             transport_.local_workers(), options_.host);
     } catch (const Error& error) {
-      hello_.error = "rank " + std::to_string(transport_.rank()) + " on " + hello_.host + ": " + error.what();
+      refuse(error.what());
       return;
     }
     hello_.device = choice.description;
@@ -228,7 +261,7 @@ class Supervisor {
   Hello hello_;
   HandleOptions handle_;
   std::unique_ptr<ExecutorHandle> executor_;
-  bool running_ = false, leaving_ = false;
+  bool opening_ = false, running_ = false, leaving_ = false;
   int64_t seen_ = 0;  // newest token
   std::string item_;
   std::deque<Unrecorded> unrecorded_;

@@ -1,14 +1,16 @@
 #pragma once
 
 #include "comm/transport.h"
+#include "worker/device.h"
 #include "worker/executor_handle.h"
 
 namespace fusegrid {
 
-// How a worker starts its executors; tests use a program of their own.
+// How a worker starts its executors and what its host has; tests use programs and hosts of their own.
 struct WorkerOptions {
   std::string executable = "/proc/self/exe";
   std::vector<std::string> arguments = {"executor"};
+  HostDevices host = HostDevices::here();
 };
 
 // A worker rank: serves the coordinator's campaigns, one after the other, until stop_workers() of rank 0

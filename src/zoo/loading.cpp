@@ -277,6 +277,7 @@ Zoo import_zoo(const ImportRequest& request) {
   check_pack(zoo, network);
   zoo.pack_sha256 = TaskPack(zoo.pack).sha256();
   zoo.replicates.push_back(std::move(replicate));
+  zoo.imported = true;
   fs::create_directories(zoo.folder);
   zoo.save();
   return zoo;

@@ -115,6 +115,7 @@ Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& wh
   zoo.pack = find_pack(folder, written.at("pack").get<std::string>());
   zoo.pack_sha256 = written.at("pack_sha256").get<std::string>();
   zoo.tasks = written.at("tasks").get<std::vector<std::string>>();
+  zoo.imported = written.value("imported", false);
   std::set<int64_t> seeds;
   for (const json& replicate : written.at("replicates")) {
     zoo.replicates.push_back(parse_replicate(replicate, zoo, where));
@@ -161,15 +162,18 @@ void Zoo::save() const {
     all.push_back(to_json(replicate, folder));
   }
   const bool named = pack.parent_path() == folder || pack.parent_path() == data_folder();
-  const json written{{"format", kFormat},
-                     {"version", kVersion},
-                     {"name", name},
-                     {"scale", scale},
-                     {"suite", suite},
-                     {"pack", named ? pack.filename().string() : fs::absolute(pack).string()},
-                     {"pack_sha256", pack_sha256},
-                     {"tasks", tasks},
-                     {"replicates", all}};
+  json written{{"format", kFormat},
+               {"version", kVersion},
+               {"name", name},
+               {"scale", scale},
+               {"suite", suite},
+               {"pack", named ? pack.filename().string() : fs::absolute(pack).string()},
+               {"pack_sha256", pack_sha256},
+               {"tasks", tasks},
+               {"replicates", all}};
+  if (imported) {
+    written["imported"] = true;
+  }
   const std::string text = written.dump(2) + "\n";
   TemporaryPath temporary(folder / "zoo.json");
   PosixFile file = PosixFile::create(temporary.path());
@@ -179,7 +183,7 @@ void Zoo::save() const {
 }
 
 const Replicate& Zoo::replicate(int64_t seed) const {
-  if (replicates.size() == 1) {
+  if (imported) {
     return replicates.front();
   }
   std::vector<std::string> seeds;
@@ -189,8 +193,12 @@ const Replicate& Zoo::replicate(int64_t seed) const {
     }
     seeds.push_back(std::to_string(replicate.seed));
   }
-  throw ConfigError("zoo '" + name + "' has no models of seed " + std::to_string(seed) +
-                    "; seeds: " + join(seeds, ", "));
+  const std::string missing = std::to_string(seed);
+  throw ConfigError(
+      "zoo '" + name + "' must have models trained with each seed of the job, but it has none of seed " +
+      missing + " (seeds: " + join(seeds, ", ") + "); train them with 'fusegrid zoo build embedded --scale " +
+      scale + " --seeds " + missing + " --out " + folder.string() +
+      "' (--seeds FIRST..LAST for several), or take the seed out of the job");
 }
 
 std::vector<std::string> Zoo::experts(const std::string& text) const {

@@ -35,13 +35,15 @@ struct Zoo {
   std::string pack_sha256;
   std::vector<std::string> tasks;     // order of the experts: "experts=3" means the first three
   std::vector<Replicate> replicates;  // sorted by seed
+  bool imported = false;  // by import_zoo(): nothing is known of how its one replicate was trained
 
   // Throws ConfigError (not there: lists the zoos that are) or DataError (damaged).
   static Zoo load(const std::filesystem::path& folder);
   void save() const;  // atomically writes folder/zoo.json
 
-  // The replicate that a cell's seed chooses: the one of that seed; a zoo with a single replicate serves
-  // every seed (then the seed only keys the method's random numbers). ConfigError where there is none.
+  // The replicate that a cell's seed chooses: the one that was trained with it. ConfigError where there is none: the
+  // same models under another seed would look like an independent repetition. That of an imported zoo serves every
+  // seed, which then only keys the method's random numbers.
   const Replicate& replicate(int64_t seed) const;
   // The tasks that the text of Cell::experts means ("3", "mnist+fashion"); ConfigError where it means
   // nothing.

@@ -17,42 +17,7 @@
 namespace fusegrid {
 namespace {
 
-using testing::AllOf;
 using testing::HasSubstr;
-using testing::Not;
-
-const std::vector<TensorInfo> kBase{{"bias", {4}, at::kFloat}, {"weight", {4, 2}, at::kFloat}};
-
-std::string difference(const std::vector<TensorInfo>& expert) {
-  return message_of<ConfigError>([&] { compare_layouts(kBase, expert, "the-base", "the-expert"); });
-}
-
-TEST(CompareLayouts, accepts_the_same_tensors_in_any_order) {
-  EXPECT_NO_THROW(compare_layouts(kBase, {kBase[1], kBase[0]}, "a", "b"));
-}
-
-TEST(CompareLayouts, names_missing_and_extra_tensors) {
-  EXPECT_THAT(difference({kBase[0], {"weights", {4, 2}, at::kFloat}}),
-              AllOf(HasSubstr("'the-base', but 'the-expert' differs in 2"),
-                    HasSubstr("'weight' Float [4, 2] is missing"),
-                    HasSubstr("'weights' Float [4, 2] is not in the base")));
-}
-
-TEST(CompareLayouts, names_both_shapes_and_dtypes) {
-  EXPECT_THAT(difference({kBase[0], {"weight", {2, 4}, at::kFloat}}),
-              HasSubstr("'weight' is Float [2, 4], in the base Float [4, 2]"));
-  EXPECT_THAT(difference({kBase[0], {"weight", {4, 2}, at::kBFloat16}}),
-              HasSubstr("'weight' is BFloat16 [4, 2], in the base Float [4, 2]"));
-}
-
-TEST(CompareLayouts, lists_only_the_first_differences) {
-  std::vector<TensorInfo> expert = kBase;
-  for (int i = 0; i < 9; ++i) {
-    expert.push_back({"extra" + std::to_string(i), {}, at::kFloat});
-  }
-  EXPECT_THAT(difference(expert), AllOf(HasSubstr("differs in 9"), HasSubstr("'extra4'"), HasSubstr("; ..."),
-                                        Not(HasSubstr("'extra5'"))));
-}
 
 TEST(FindNonFinite, names_the_first_tensor_and_index_of_every_floating_dtype) {
   for (const auto dtype :

@@ -81,6 +81,10 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
       {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
       {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "2..0"},
        "--seeds must be a seed or FIRST..LAST"},
+      {{"zoo", "build", "embedded", "--scale", "small", "--threads", "0", "--out", "never"},
+       "--threads must be at least 1, but it is 0"},
+      {{"zoo", "build", "embedded", "--scale", "small", "--device", "tpu", "--out", "never"},
+       "--device must be auto, cpu or cuda, but it is 'tpu'"},
   };
   for (const auto& [words, message] : cases) {
     const Ran ran = invoke(words);
@@ -88,6 +92,7 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
     EXPECT_THAT(ran.err, AllOf(StartsWith("fusegrid: error: "), HasSubstr(message)));
     EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
   }
+  EXPECT_FALSE(std::filesystem::exists("never"));
 }
 
 TEST(Program, mistakes_in_what_to_run_are_config_errors) {

@@ -9,6 +9,7 @@
 #include "support/fake_store.h"
 #include "support/faulty_executor.h"
 #include "support/faulty_transport.h"
+#include "support/temporary_folder.h"
 #include "worker/protocol.h"
 #include "worker/supervisor.h"
 
@@ -267,6 +268,39 @@ TEST(Campaign, RefusesBeforeWorkBegins) {
   wrong.device = "cuda";
   EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), DeviceError);
   unsetenv("CUDA_VISIBLE_DEVICES");
+  EXPECT_TRUE(store.results().empty());
+}
+
+// A worker that opens its device for longer than a silent one is waited for, and then cannot use it.
+TEST(Campaign, WaitsForDevicesThatAreBeingOpened) {
+  auto ends = in_process_transports(3);
+  std::thread good([&] { run_worker(*ends[1]); });
+  std::thread broken([&, start = steady_clock::now()] {
+    while (const auto message = ends[2]->receive(milliseconds(20'000))) {
+      const auto order = decode_to_worker(message->bytes);
+      if (const auto* begin = std::get_if<Begin>(&order)) {
+        const bool opening = steady_clock::now() - start < milliseconds(600);
+        ends[2]->send(
+            0, opening ? encode(ToCoordinator(Pong{begin->settings.epoch, 0}))
+                       : encode(ToCoordinator(Hello{begin->settings.epoch, "h", "gpu", "it is broken", ""})));
+      } else if (const auto* stop = std::get_if<Stop>(&order)) {
+        ends[2]->send(0, encode(ToCoordinator(Bye{stop->epoch})));
+        if (stop->epoch == 0) {
+          return;
+        }
+      }
+    }
+  });
+  FakeStore store;
+  CampaignOptions impatient = options();
+  impatient.silence_limit = milliseconds(200);
+
+  EXPECT_EQ(message_of<DeviceError>([&] { run_campaign(*ends[0], store, items("ok", 4), impatient); }),
+            "it is broken");
+
+  stop_workers(*ends[0]);
+  good.join();
+  broken.join();
   EXPECT_TRUE(store.results().empty());
 }
 

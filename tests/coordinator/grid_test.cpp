@@ -116,7 +116,14 @@ TEST_F(Grid, experts_that_the_zoo_lacks_are_refused) {
 }
 
 TEST_F(Grid, seeds_that_the_zoo_lacks_are_refused) {
-  EXPECT_THAT(error_of("seed = 5\n[fake_average]\n"), AllOf(StartsWith("job.cfg:1: "), HasSubstr("5")));
+  EXPECT_THAT(error_of("seed = 5\n[fake_average]\n"),
+              AllOf(StartsWith("job.cfg:1: "), HasSubstr("none of seed 5")));
+  Zoo zoo = three_tasks();
+  zoo.replicates.resize(1);  // three repetitions of one replicate would look independent
+  EXPECT_THAT(error_of("seed = 0..2\n[fake_average]\n", zoo),
+              AllOf(HasSubstr("none of seed 1 (seeds: 0)"), HasSubstr("zoo build embedded")));
+  zoo.imported = true;
+  EXPECT_EQ(cells("seed = 0..2\n[fake_average]\n", zoo).size(), 9U);
 }
 
 TEST_F(Grid, cards_bound_the_number_of_experts) {

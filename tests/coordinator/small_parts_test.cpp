@@ -1,13 +1,16 @@
 #include <cmath>
+#include <iostream>
 #include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include "coordinator/campaign.h"
 #include "coordinator/cost_model.h"
 #include "coordinator/progress_line.h"
 #include "coordinator/rerun_hint.h"
+#include "coordinator/stop_signal.h"
 
 namespace fusegrid {
 namespace {
@@ -77,6 +80,17 @@ TEST(ProgressLine, SaysFailuresEvenWhenQuiet) {
   line.say("failed: x");
 
   EXPECT_EQ(out.str(), "failed: x\n");
+}
+
+TEST(StopSignalDeathTest, EndsTheProcessAtTheSecondInterrupt) {
+  EXPECT_EXIT(
+      {
+        const StopSignal stop;
+        raise(SIGINT);
+        std::cerr << (stop.seen() == SIGINT ? "seen" : "not seen");
+        raise(SIGINT);
+      },
+      testing::KilledBySignal(SIGINT), "^seen$");
 }
 
 TEST(CampaignReport, ChoosesTheExitCode) {

@@ -32,11 +32,6 @@ refused() {
   [ ! -e "$WORK/never" ] || fail "$3 left a results folder behind"
 }
 
-# A copy of the tiny zoo under another name, for damage.
-copy_zoo() {
-  cp -r "$FUSEGRID_ZOOS/tiny" "$FUSEGRID_ZOOS/$1"
-}
-
 wrong_job_files() {
   job method 'zoo = tiny' '[tiess]' && refused 2 "no fusion method 'tiess'; did you mean 'ties'" method
   job parameter 'zoo = tiny' '[ties]' 'densty = 0.2' && refused 2 "densty.*did you mean 'density'" parameter
@@ -47,6 +42,7 @@ wrong_job_files() {
   job shift 'zoo = tiny' 'shift = fog@9' '[ties]' && refused 2 'fog' shift
   job experts 'zoo = tiny' 'experts = 9' '[ties]' && refused 2 'must be 1 to 8.*is 9' experts
   job slerp 'zoo = tiny' 'experts = 3' '[slerp]' && refused 2 'slerp.*2' slerp
+  job seeds 'zoo = tiny' 'seed = 0..2' '[ties]' && refused 2 'none of seed 1 \(seeds: 0\).*zoo build .*--seeds 1' seeds
   expect 2 "no job file" "$PROGRAM" run "$WORK/nowhere.cfg"
   expect 1 "threads" "$PROGRAM" run "$WORK/grid.cfg" --threads 0 --results "$WORK/never"
   expect 1 "finds none" "$PROGRAM" run "$WORK/grid.cfg" --only 'no-such-cell' --results "$WORK/never"
@@ -57,7 +53,7 @@ wrong_job_files() {
 
 damaged_zoos() {
   local expert='seed-0/experts/mnist/model.safetensors' name
-  for name in missing truncated other reshaped poor; do
+  for name in missing truncated other nan reshaped poor; do
     cp -r "$FUSEGRID_ZOOS/tiny" "$FUSEGRID_ZOOS/$name"
     job "$name" "zoo = $name" 'experts = 3' '[task_arithmetic]'
   done
@@ -69,6 +65,12 @@ damaged_zoos() {
   # found by the worker that reads the weights: the cell fails, the run is complete
   expect 3 'mnist.*not the one that zoo.json recorded' \
     "$PROGRAM" run "$WORK/other.cfg" --results "$WORK/other" --quiet --max-attempts 1 --only 'mnist@'
+  # the last element of the expert's tensors becomes NaN
+  printf '\0\0\300\177' | dd of="$FUSEGRID_ZOOS/nan/$expert" bs=1 conv=notrunc status=none \
+    seek=$(($(stat -c %s "$FUSEGRID_ZOOS/nan/$expert") - 4))
+  expect 3 'nan/seed-0/experts/mnist.* must be finite, but element [0-9]+ of .* is nan' \
+    "$PROGRAM" run "$WORK/nan.cfg" --results "$WORK/nan" --quiet --max-attempts 1 --only 'mnist@'
+  expect 65 "zoo 'tiny' has 1 fault" "$PROGRAM" zoo verify nan
   sed -i 's/post_layernorm.bias/post_layernorm.bixs/' "$FUSEGRID_ZOOS/reshaped/$expert"
   refused 2 'post_layernorm.bias is missing' reshaped
   python3 - "$FUSEGRID_ZOOS/poor/zoo.json" <<'PYTHON'
@@ -81,6 +83,18 @@ with open(sys.argv[1], "w") as file:
     json.dump(zoo, file)
 PYTHON
   job poor 'zoo = poor' '[multitask]' && refused 2 'multi-?task' poor
+}
+
+# Nobody to do the work: no usable GPU, however many ranks there are.
+no_device() {
+  export CUDA_VISIBLE_DEVICES=
+  expect 69 'device cuda was asked for, but no GPU is visible.*--device cpu' \
+    "$PROGRAM" run "$WORK/grid.cfg" --results "$WORK/gpu" --quiet --device cuda
+  expect 69 'no GPU is visible' mpirun --oversubscribe -n 3 "$PROGRAM" run "$WORK/grid.cfg" --results "$WORK/gpu" --device cuda
+  [ "$(grep -c 'fusegrid: error' "$WORK/err")" -eq 1 ] || fail "the message is not there once: $(cat "$WORK/err")"
+  "$PROGRAM" status "$WORK/gpu" | grep -q '0 valid, 0 invalid, 0 failed' || fail "cells ran without a GPU"
+  expect 69 'no GPU is visible' "$PROGRAM" zoo build embedded --scale small --device cuda --quiet --out "$WORK/gpu_zoo"
+  unset CUDA_VISIBLE_DEVICES
 }
 
 damaged_results() {
@@ -142,6 +156,7 @@ make_zoo
 write_job
 wrong_job_files
 damaged_zoos
+no_device
 damaged_results
 stopped_runs
 echo "$cases mistakes were told"

@@ -22,8 +22,7 @@ HandleOptions options(milliseconds stall = milliseconds(20'000)) {
   return o;
 }
 
-Outcome run(ExecutorHandle& executor, const std::string& item) {
-  executor.start(item);
+Outcome outcome_of(ExecutorHandle& executor) {
   const auto deadline = steady_clock::now() + std::chrono::seconds(30);
   while (steady_clock::now() < deadline) {
     if (auto outcome = executor.wait(milliseconds(1))) {
@@ -31,6 +30,11 @@ Outcome run(ExecutorHandle& executor, const std::string& item) {
     }
   }
   return Failure{"test", "no outcome within 30 s", ""};
+}
+
+Outcome run(ExecutorHandle& executor, const std::string& item) {
+  executor.start(item);
+  return outcome_of(executor);
 }
 
 Failure failure_of(ExecutorHandle& executor, const std::string& item) {
@@ -197,6 +201,71 @@ TEST(InlineExecutor, RunsInThisProcessAndSurvivesExceptions) {
   EXPECT_EQ(pid_of(*executor), std::to_string(getpid()));
   EXPECT_EQ(failure_of(*executor, "throw").kind, "exception");
   EXPECT_EQ(pid_of(*executor), std::to_string(getpid()));
+}
+
+TEST(InlineExecutor, TellsOfAnItemThatStandsStillAndLetsItGoOn) {
+  const auto executor = inline_executor(options(milliseconds(20)));
+
+  testing::internal::CaptureStderr();
+  const std::string first = pid_of(*executor, "slow-1");  // its progress stands still for 50 ms at a time
+  const std::string told = testing::internal::GetCapturedStderr();
+
+  EXPECT_EQ(first, std::to_string(getpid()));
+  EXPECT_THAT(told, HasSubstr("slow-1 has made no progress for 0.02 s in process " + first));
+  EXPECT_EQ(told.find("slow-1"), told.rfind("slow-1")) << "once is enough";
+}
+
+TEST(InlineExecutor, IsNotToldToStandStillForBeingSlow) {
+  const auto executor = inline_executor(options(milliseconds(700)));
+
+  testing::internal::CaptureStderr();
+  EXPECT_NE(pid_of(*executor, "slow"), "");  // takes 1 s
+
+  EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+}
+
+TEST(Executors, OpenTheCpuWithoutAnItem) {
+  for (const auto make : {child_executor, inline_executor}) {
+    const auto executor = make(options());
+    executor->open();
+    const Outcome outcome = outcome_of(*executor);
+
+    ASSERT_TRUE(std::holds_alternative<Result>(outcome));
+    EXPECT_EQ(std::get<Result>(outcome).name, "");
+    EXPECT_NE(pid_of(*executor), "");
+  }
+}
+
+// What a broken driver looks like: the kernel lists a GPU, CUDA finds none.
+TEST(Executors, TellThatTheDeviceCannotBeOpened) {
+  setenv("CUDA_VISIBLE_DEVICES", "GPU-none", 1);
+  for (const auto make : {child_executor, inline_executor}) {
+    HandleOptions broken = options();
+    broken.start.device = "cuda:0";
+    broken.child.visible_gpus = "GPU-none";
+    const auto executor = make(broken);
+    executor->open();
+    const Outcome outcome = outcome_of(*executor);
+
+    const auto* failure = std::get_if<Failure>(&outcome);
+    ASSERT_NE(failure, nullptr);
+    EXPECT_EQ(failure->kind, "device");
+    EXPECT_THAT(failure->message, HasSubstr("--device cpu"));
+  }
+  unsetenv("CUDA_VISIBLE_DEVICES");
+}
+
+TEST(ChildExecutor, TellsThatItDiedBeforeItWasOpen) {
+  HandleOptions wrong = options();
+  wrong.child.executable = "/bin/false";
+  const auto executor = child_executor(wrong);
+
+  executor->open();
+  const Outcome outcome = outcome_of(*executor);
+
+  const auto* failure = std::get_if<Failure>(&outcome);
+  ASSERT_NE(failure, nullptr);
+  EXPECT_EQ(failure->message, "exit code 1");
 }
 
 }  // namespace

@@ -75,8 +75,8 @@ inline void write_labelled(hdf5::Group& group, const at::Tensor& stored, const a
   group.create_array("labels", elements<uint16_t>(classes));
 }
 
-// Tasks "bars" and "rows" of 3 classes with 30 / 9 / 9 examples.
-inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20) {
+// Tasks "bars" and "rows" of 3 classes with 30 / 9 / `test_examples` examples.
+inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20, int64_t test_examples = 9) {
   auto file = hdf5::File::create();
   {
     auto root = file.root();
@@ -93,7 +93,7 @@ inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20)
       task.create_texts("class_names", {"a", "b", "c"});
       const uint64_t seed = name == "bars" ? 1 : 10;
       for (const std::string split : {"train", "val", "test"}) {
-        const int64_t count = split == "train" ? 30 : 9;
+        const int64_t count = split == "train" ? 30 : split == "val" ? 9 : test_examples;
         auto group = task.create_group(split);
         write_labelled(group, images(count, 3, 1, 8, split == "train" ? seed : seed + evaluation_seed),
                        labels(count, 3));
