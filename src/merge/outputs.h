@@ -93,7 +93,10 @@ class MergeOutputs final : public StreamSink {
   PieceDigests input_pieces_;
 };
 
-// Writes and syncs a small file. Throws IoError.
+// Whether <out>.partial holds an unfinished merge, and how many of its weight files are finished. Throws ConfigError
+// where it is one of another identity, or something else. Changes nothing.
+std::optional<size_t> check_unfinished(const std::filesystem::path& out, const std::string& identity);
+// Writes and syncs a small file, in place of what has its name. Throws IoError.
 void write_synced(const std::filesystem::path& path, const std::string& content);
 // Throws IoError.
 std::string read_whole(const std::filesystem::path& path);

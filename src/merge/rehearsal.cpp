@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/philox.h"
+#include "fusion/compat.h"
 #include "fusion/fusion_input.h"
 #include "merge/merge.h"
 
@@ -49,7 +50,12 @@ void fuse(const MergePlan& plan, const MergeMethod& call, Engine& engine) {
     context.tasks.push_back(expert.name);
     context.expert_keys.push_back(expert.name);
   }
-  method.fuse(FusionInput(context), call.parameters);
+  const FusionInput input(context);
+  if (plan.spec.precision == Precision::kCompat) {
+    fuse_compat(call.name, input, call.parameters);
+  } else {
+    method.fuse(input, call.parameters);
+  }
 }
 
 }  // namespace

@@ -136,7 +136,7 @@ TEST(Merge, of_other_parameters_does_not_continue) {
   const auto die = [](double) { throw std::runtime_error("killed"); };
   EXPECT_THROW(merge(models.spec({"task_arithmetic"}), 1, die), std::runtime_error);
   const std::string message =
-      message_of<AgreedError>([&] { merge(models.spec({"task_arithmetic{scale=1}"}), 1); });
+      message_of<ConfigError>([&] { merge(models.spec({"task_arithmetic{scale=1}"}), 1); });
   EXPECT_NE(message.find("unfinished merge of other inputs"), std::string::npos) << message;
 }
 
