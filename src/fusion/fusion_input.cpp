@@ -62,13 +62,18 @@ Weights FusionInput::map_elements(const FuseSlice& fuse) const {
   return map_elements(1, [&](const Slice& slice) { return std::vector<at::Tensor>{fuse(slice)}; }).front();
 }
 
-std::vector<Weights> FusionInput::map_elements(
-    size_t models, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) const {
+std::vector<Weights> FusionInput::map_elements(size_t models, const FuseSlices& fuse) const {
   return context_.engine->map_slices(models, fuse);
 }
 
 Weights FusionInput::map_tensors(const FuseSlice& fuse) const {
-  return context_.engine->map_tensors(where_elements(fuse));
+  return map_tensors(1, [&](const Slice& slice) { return std::vector<at::Tensor>{fuse(slice)}; }).front();
+}
+
+std::vector<Weights> FusionInput::map_tensors(size_t models, const FuseSlices& fuse) const {
+  return context_.engine->map_tensors(models, [&](const Slice& slice) {
+    return slice.count == 0 ? std::vector<at::Tensor>(models, slice.experts.at(0)) : fuse(slice);
+  });
 }
 
 std::vector<std::vector<double>> FusionInput::reduce_per_tensor(
