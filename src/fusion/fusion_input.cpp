@@ -9,6 +9,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "fusion/chunked_sum.h"
 #include "fusion/statistics.h"
 
 namespace fusegrid {
@@ -124,6 +125,10 @@ Field FusionInput::tensor_field(std::string key, std::function<at::Tensor(const 
 Field FusionInput::task_vector_sum() const {
   require(Need::kPretrained, "task vectors");
   return field("task_vector_sum", [](const Slice& slice) {
+    if (is_plain(slice.base) && std::all_of(slice.experts.begin(), slice.experts.end(), is_plain)) {
+      const auto* base = slice.base.const_data_ptr<float>();
+      return chunked_sum(slice.experts, [=](float entry, int64_t i) { return entry - base[i]; });
+    }
     at::Tensor sum = slice.task_vector(0);
     for (size_t i = 1; i < slice.experts.size(); ++i) {
       sum.add_(slice.task_vector(i));  // one at a time: a slice of each stays in cache
