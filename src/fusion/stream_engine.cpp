@@ -126,17 +126,16 @@ void StreamEngine::claim_outputs(size_t outputs) {
   mapped_ = true;
 }
 
-std::vector<Weights> StreamEngine::map_slices(
-    size_t outputs, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) {
+std::vector<Weights> StreamEngine::map(Kind kind, size_t outputs, const Fuse& fuse) {
   claim_outputs(outputs);
-  ask({.kind = Kind::kElements,
+  ask({.kind = kind,
        .visit =
            [&](const Slice& slice) {
              const auto values = fuse(slice);
              FUSEGRID_ASSERT(values.size() == outputs,
                              "a slice has " + std::to_string(values.size()) + " results");
              for (size_t i = 0; i < outputs; ++i) {
-               session_.write(what_.first_output + i, slice, values[i]);
+               session_.write(what_.first_output + i, slice, values[i].to(at::kFloat));
              }
            },
        .first_output = what_.first_output,
@@ -148,14 +147,12 @@ std::vector<Weights> StreamEngine::map_slices(
   return models;
 }
 
-Weights StreamEngine::map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) {
-  claim_outputs(1);
-  ask({.kind = Kind::kTensors,
-       .visit =
-           [&](const Slice& slice) { session_.write(what_.first_output, slice, fuse(slice).to(at::kFloat)); },
-       .first_output = what_.first_output,
-       .outputs = 1});
-  return without_data();
+std::vector<Weights> StreamEngine::map_slices(size_t outputs, const Fuse& fuse) {
+  return map(Kind::kElements, outputs, fuse);
+}
+
+std::vector<Weights> StreamEngine::map_tensors(size_t outputs, const Fuse& fuse) {
+  return map(Kind::kTensors, outputs, fuse);
 }
 
 Weights StreamEngine::without_data() const {

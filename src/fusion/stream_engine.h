@@ -119,9 +119,8 @@ class StreamEngine final : public Engine {
   at::Device device() const override { return session_.options_.device; }
   void for_each_slice(const Visit& visit) override;
   void for_each_tensor(const Visit& visit) override;
-  std::vector<Weights> map_slices(size_t outputs,
-                                  const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) override;
-  Weights map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) override;
+  std::vector<Weights> map_slices(size_t outputs, const Fuse& fuse) override;
+  std::vector<Weights> map_tensors(size_t outputs, const Fuse& fuse) override;
   std::vector<std::vector<double>> reduce_per_tensor(
       size_t width, const std::function<void(const Slice&, double* out)>& value) override;
   void sum_over_ranks(std::vector<int64_t>& counters) override;
@@ -129,6 +128,7 @@ class StreamEngine final : public Engine {
  private:
   void ask(StreamRequest request);
   void claim_outputs(size_t outputs);
+  std::vector<Weights> map(StreamRequest::Kind kind, size_t outputs, const Fuse& fuse);
   Weights without_data() const;
   size_t rows_of(const StreamRange& range) const;  // of reduce_per_tensor()
   std::vector<std::vector<double>> add_rows(const std::vector<std::vector<double>>& rows, size_t width) const;

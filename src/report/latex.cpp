@@ -102,14 +102,12 @@ std::string score_tabular(const Board& board) {
 }
 
 std::string cost_tabular(const Board& board) {
-  const std::vector<std::string> header{"Method",  "Data",  "Task identity", "Stored",
-                                        "Merge s", "Tried", "Parameters"};
-  return tabular(board, "lllrrrl", header, [](const Row& row) {
+  const std::vector<std::string> header{"Method", "Data", "Task identity", "Stored", "Tried", "Parameters"};
+  return tabular(board, "lllrrl", header, [](const Row& row) {
     const MethodCard& card = row.method.card;
     return std::vector<std::string>{
-        escape(card.title),           escape(data_used(card)), card.needs_task_identity ? "yes" : "no",
-        escape(stored_text(row)),     seconds_text(row),       std::to_string(row.tried),
-        escape(shown_parameters(row))};
+        escape(card.title),       escape(data_used(card)),   card.needs_task_identity ? "yes" : "no",
+        escape(stored_text(row)), std::to_string(row.tried), escape(shown_parameters(row))};
   });
 }
 
@@ -128,9 +126,9 @@ std::string float_of(const std::string& caption, const std::string& tabular) {
 
 }  // namespace
 
-std::string latex_report(const std::vector<Board>& boards, const ReportSource& source) {
-  std::string text = "% Made by: fusegrid report " + source.folder + "\n";
-  text += source.metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + source.metrics_sha256 + "\n";
+std::string latex_report(const std::vector<Board>& boards, const std::string& metrics_sha256) {
+  std::string text = "% Made by: fusegrid report\n";
+  text += metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + metrics_sha256 + "\n";
   text += "% Needs \\usepackage{booktabs,graphicx} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
   for (const std::string& note : reading_notes("bold", "dagger")) {
     text += "% " + note + "\n";
