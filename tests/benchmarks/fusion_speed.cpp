@@ -153,57 +153,65 @@ double copy_bandwidth(at::Device device, int threads, int64_t elements) {
 
 struct Kernel {
   std::string call;
-  int64_t models = 0;  // 0: all
+  size_t models = 0;  // 0: all
   bool per_task = false;
 };
 
-void measure_kernels(const Models& whole, int threads, int64_t experts) {
-  const double roof = copy_bandwidth(whole.device, threads, whole.elements);
-  std::printf("%s, %d at once, %ld experts of %ld elements: copy %.1f GB/s\n", whole.device.str().c_str(),
-              threads, static_cast<long>(experts), static_cast<long>(whole.elements), roof / 1e9);
-  std::vector<Models> parts;
-  for (int t = 0; threads > 1 && t < threads; ++t) {
-    parts.push_back(make_models(whole.device, whole.elements / threads, experts));
+const std::vector<Kernel>& kernels() {
+  static const std::vector<Kernel> all{{"simple_average"},
+                                       {"weighted_average"},
+                                       {"task_arithmetic"},
+                                       {"linear_interpolation", 2},
+                                       {"slerp", 2},
+                                       {"magmax"},
+                                       {"ram"},
+                                       {"model_stock"},
+                                       {"ties"},
+                                       {"dare"},
+                                       {"dare_ties"},
+                                       {"breadcrumbs"},
+                                       {"sce"},
+                                       {"emr", 0, true}};
+  return all;
+}
+
+Models first_of(Models models, size_t count) {
+  models.experts.resize(count == 0 ? models.experts.size() : count);
+  models.tasks.resize(models.experts.size());
+  return models;
+}
+
+// Each of `parts` by a thread of its own.
+void measure_kernel(const Kernel& kernel, const std::vector<Models>& parts, double roof) {
+  std::vector<Models> used;
+  for (const Models& part : parts) {
+    used.push_back(first_of(part, kernel.models));
   }
-  for (const Kernel& kernel : std::vector<Kernel>{{"simple_average"},
-                                                  {"weighted_average"},
-                                                  {"task_arithmetic"},
-                                                  {"linear_interpolation", 2},
-                                                  {"slerp", 2},
-                                                  {"magmax"},
-                                                  {"ram"},
-                                                  {"model_stock"},
-                                                  {"ties"},
-                                                  {"dare"},
-                                                  {"dare_ties"},
-                                                  {"breadcrumbs"},
-                                                  {"sce"},
-                                                  {"emr", 0, true}}) {
-    const auto limited = [&](const Models& models) {
-      Models used = models;
-      if (kernel.models > 0) {
-        used.experts.resize(static_cast<size_t>(kernel.models));
-        used.tasks.resize(used.experts.size());
-      }
-      return used;
-    };
-    std::vector<Models> used;
-    for (int t = 0; t < threads; ++t) {
-      used.push_back(limited(threads == 1 ? whole : parts[static_cast<size_t>(t)]));
-    }
-    const double time = quickest(whole.device, threads, [&](int t) {
-      StatisticsCache cache(int64_t{1} << 40, "", whole.device);
-      fuse(used[static_cast<size_t>(t)], kernel.call, cache);
-    });
-    const auto sources = static_cast<double>(used[0].experts.size());
-    const bool with_base =
-        method_registry().at(parse_call(kernel.call).first).card.needs.contains(Need::kPretrained);
-    const double moved = sources + (with_base ? 1 : 0) + (kernel.per_task ? sources : 1);
-    const auto elements = static_cast<double>(used[0].elements * threads);
-    const double rate = moved * elements * sizeof(float) / time;
-    std::printf("  %-22s %8.4f s  %7.1f GB/s  %6.2f x the time of a copy  %7.3f ns per element and model\n",
-                kernel.call.c_str(), time, rate / 1e9, roof / rate, time * 1e9 / elements / sources);
-    std::fflush(stdout);
+  const at::Device device = used[0].device;
+  const double time = quickest(device, static_cast<int>(used.size()), [&](int t) {
+    StatisticsCache cache(int64_t{1} << 40, "", device);
+    fuse(used[static_cast<size_t>(t)], kernel.call, cache);
+  });
+  const auto sources = static_cast<double>(used[0].experts.size());
+  const bool with_base = method_registry().at(kernel.call).card.needs.contains(Need::kPretrained);
+  const double moved = sources + (with_base ? 1 : 0) + (kernel.per_task ? sources : 1);
+  const auto elements = static_cast<double>(used[0].elements) * static_cast<double>(used.size());
+  const double rate = moved * elements * sizeof(float) / time;
+  std::printf("  %-22s %8.4f s  %7.1f GB/s  %6.2f x the time of a copy  %7.3f ns per element and model\n",
+              kernel.call.c_str(), time, rate / 1e9, roof / rate, time * 1e9 / elements / sources);
+  std::fflush(stdout);
+}
+
+void measure_kernels(at::Device device, int threads, int64_t elements, int64_t experts) {
+  const double roof = copy_bandwidth(device, threads, elements);
+  std::printf("%s, %d at once, %ld experts of %ld elements: copy %.1f GB/s\n", device.str().c_str(), threads,
+              static_cast<long>(experts), static_cast<long>(elements), roof / 1e9);
+  std::vector<Models> parts;
+  for (int t = 0; t < threads; ++t) {
+    parts.push_back(make_models(device, elements / threads, experts));
+  }
+  for (const Kernel& kernel : kernels()) {
+    measure_kernel(kernel, parts, roof);
   }
 }
 
@@ -269,13 +277,10 @@ int main_on(const std::vector<std::string>& args) {
   }
   const int64_t elements = (args.size() > 2 ? parse_int(args[2], "MILLION_ELEMENTS") : 32) * 1'000'000;
   const int64_t experts = args.size() > 3 ? parse_int(args[3], "EXPERTS") : 8;
-  {
-    const Models models = make_models(device, elements, experts);
-    measure_kernels(models, 1, experts);
-    const auto cores = static_cast<int>(std::thread::hardware_concurrency());
-    if (device.is_cpu() && cores > 1) {
-      measure_kernels(models, cores, experts);
-    }
+  measure_kernels(device, 1, elements, experts);
+  const auto cores = static_cast<int>(std::thread::hardware_concurrency());
+  if (device.is_cpu() && cores > 1) {
+    measure_kernels(device, cores, elements, experts);
   }
   if (args.size() > 4) {
     measure_sweeps(args[4], device);
