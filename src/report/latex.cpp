@@ -8,7 +8,8 @@ namespace {
 
 // A board has more columns than a page is wide and may have more rows than it is high: what is too large is scaled.
 constexpr const char* kFit =
-    "\\providecommand{\\fusegridfit}[1]{\\resizebox*{!}{\\ifdim\\totalheight>.8\\textheight .8\\textheight\\else\\totalheight"
+    "\\providecommand{\\fusegridfit}[1]{\\resizebox*{!}{\\ifdim\\totalheight>.8\\textheight "
+    ".8\\textheight\\else\\totalheight"
     "\\fi}{\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{#1}}}\n";
 
 // Text in which no character of LaTeX acts.
@@ -120,8 +121,8 @@ std::string caption(const Board& board) {
 }
 
 std::string float_of(const std::string& caption, const std::string& tabular) {
-  return "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n  \\caption{" + caption +
-         "}\n  \\fusegridfit{" + tabular + "}\n\\end{table*}\n";
+  return "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n  \\caption{" +
+         caption + "}\n  \\fusegridfit{" + tabular + "}\n\\end{table*}\n";
 }
 
 }  // namespace
@@ -136,7 +137,8 @@ std::string latex_report(const std::vector<Board>& boards, const std::string& me
   text += kFit;
   for (const Board& board : boards) {
     text += float_of(caption(board), score_tabular(board));
-    text += float_of(escape(board_title(board)) + ": data used, costs and chosen parameters.", cost_tabular(board));
+    text += float_of(escape(board_title(board)) + ": data used, costs and chosen parameters.",
+                     cost_tabular(board));
   }
   return text;
 }
