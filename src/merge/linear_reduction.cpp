@@ -193,7 +193,7 @@ class Reduction {
       sources_[source]->read_range(name, range.begin, range.count, stored.mutable_data_ptr());
       bytes_read_ += static_cast<int64_t>(stored.nbytes());
       if (sink_.wants_inputs(stage)) {
-        sink_.see_input(stage, source, range, stored.const_data_ptr());
+        sink_.see_input(source, range, stored.const_data_ptr());
       }
       models.push_back(stored.to(at::kFloat));
     }
