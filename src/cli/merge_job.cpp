@@ -13,17 +13,9 @@
 namespace fusegrid {
 namespace {
 
-const std::set<std::string> kKeys{"base",
-                                  "expert",
-                                  "out",
-                                  "dtype",
-                                  "shard-size",
-                                  "memory-limit",
-                                  "threads",
-                                  "device",
-                                  "seed",
-                                  "digests",
-                                  "allow-vocabulary-mismatch"};
+const std::set<std::string> kKeys{
+    "base",   "expert", "out",     "dtype",     "shard-size", "memory-limit", "threads",
+    "device", "seed",   "digests", "precision", "inputs-are", "reduction",    "allow-vocabulary-mismatch"};
 
 class Parser {
  public:

@@ -4,6 +4,7 @@
 
 #include "cli/print.h"
 #include "core/text.h"
+#include "fusion/compat.h"
 #include "tasks/shift.h"
 
 namespace fusegrid {
@@ -41,7 +42,7 @@ std::string experts_text(const MethodCard& card) {
 
 // Name and text of each line of a card.
 std::vector<std::pair<std::string, std::string>> card_lines(const MethodCard& card) {
-  return {
+  std::vector<std::pair<std::string, std::string>> lines{
       {"paper", card.paper},
       {"family", to_string(card.family)},
       {"grain", to_string(card.grain)},
@@ -52,6 +53,11 @@ std::vector<std::pair<std::string, std::string>> card_lines(const MethodCard& ca
       {"order of experts", card.order_invariant ? "does not matter (up to rounding)" : "changes the result"},
       {"experts", experts_text(card)},
       {"cost", cost_text(card.cost)}};
+  if (compat_registry().contains(card.name)) {
+    const CompatMethod& compat = compat_registry().at(card.name);
+    lines.emplace_back("merge --precision compat", "mergekit's " + compat.original + ": " + compat.rounding);
+  }
+  return lines;
 }
 
 Table parameter_table(const Method& method, const std::string& default_header) {

@@ -9,8 +9,9 @@ namespace fusegrid {
 ExitCode print_report(Invocation& in) {
   Options options(
       "report",
-      "Prints the leaderboard of a results folder and writes it there as leaderboard.md, .csv and .tex. "
-      "docs/metrics.md defines its columns.",
+      "Prints the leaderboard of a results folder and writes it there as leaderboard.md, .csv and .tex, with "
+      "all settings tried in settings.csv. Seconds, which differ from run to run, go to timings.md and .csv. "
+      "docs/metrics.md defines the columns.",
       {"fusegrid report results/quickstart"});
   options.argument("RESULTS", "the results folder");
   if (!options.parse(in)) {

@@ -28,9 +28,10 @@ class Engine {
 
   // The merged models from per-slice results: `fuse` returns one tensor per output model, shaped like the
   // slice. An engine that writes them elsewhere returns tensors without data (device kMeta).
-  virtual std::vector<Weights> map_slices(
-      size_t outputs, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) = 0;
-  virtual Weights map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) = 0;
+  using Fuse = std::function<std::vector<at::Tensor>(const Slice&)>;
+  virtual std::vector<Weights> map_slices(size_t outputs, const Fuse& fuse) = 0;
+  // The same from whole tensors.
+  virtual std::vector<Weights> map_tensors(size_t outputs, const Fuse& fuse) = 0;
 
   // Sums `width` numbers per tensor over the blocks, in block order, exactly the same on every rank:
   // [tensors][width].

@@ -9,6 +9,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "fusion/chunked_sum.h"
 #include "fusion/statistics.h"
 
 namespace fusegrid {
@@ -62,13 +63,18 @@ Weights FusionInput::map_elements(const FuseSlice& fuse) const {
   return map_elements(1, [&](const Slice& slice) { return std::vector<at::Tensor>{fuse(slice)}; }).front();
 }
 
-std::vector<Weights> FusionInput::map_elements(
-    size_t models, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) const {
+std::vector<Weights> FusionInput::map_elements(size_t models, const FuseSlices& fuse) const {
   return context_.engine->map_slices(models, fuse);
 }
 
 Weights FusionInput::map_tensors(const FuseSlice& fuse) const {
-  return context_.engine->map_tensors(where_elements(fuse));
+  return map_tensors(1, [&](const Slice& slice) { return std::vector<at::Tensor>{fuse(slice)}; }).front();
+}
+
+std::vector<Weights> FusionInput::map_tensors(size_t models, const FuseSlices& fuse) const {
+  return context_.engine->map_tensors(models, [&](const Slice& slice) {
+    return slice.count == 0 ? std::vector<at::Tensor>(models, slice.experts.at(0)) : fuse(slice);
+  });
 }
 
 std::vector<std::vector<double>> FusionInput::reduce_per_tensor(
@@ -119,6 +125,10 @@ Field FusionInput::tensor_field(std::string key, std::function<at::Tensor(const 
 Field FusionInput::task_vector_sum() const {
   require(Need::kPretrained, "task vectors");
   return field("task_vector_sum", [](const Slice& slice) {
+    if (is_plain(slice.base) && std::all_of(slice.experts.begin(), slice.experts.end(), is_plain)) {
+      const auto* base = slice.base.const_data_ptr<float>();
+      return chunked_sum(slice.experts, [=](float entry, int64_t i) { return entry - base[i]; });
+    }
     at::Tensor sum = slice.task_vector(0);
     for (size_t i = 1; i < slice.experts.size(); ++i) {
       sum.add_(slice.task_vector(i));  // one at a time: a slice of each stays in cache

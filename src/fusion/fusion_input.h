@@ -56,8 +56,8 @@ class FusionInput {
   using FuseSlice = std::function<at::Tensor(const Slice&)>;
   Weights map_elements(const FuseSlice& fuse) const;
   // Several models at once; `fuse` returns one tensor for each.
-  std::vector<Weights> map_elements(size_t models,
-                                    const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) const;
+  using FuseSlices = Engine::Fuse;
+  std::vector<Weights> map_elements(size_t models, const FuseSlices& fuse) const;
   // Sums over all elements of the model: float64 per block, blocks in order. `value` writes `width` numbers.
   std::vector<double> reduce(size_t width, const std::function<void(const Slice&, double* out)>& value) const;
   std::vector<std::vector<double>> reduce_per_tensor(
@@ -79,6 +79,7 @@ class FusionInput {
 
   // -- tensor grain: slices are whole tensors in their own shape; tensors without elements are left out
   Weights map_tensors(const FuseSlice& fuse) const;
+  std::vector<Weights> map_tensors(size_t models, const FuseSlices& fuse) const;
   // `width` numbers of every tensor, [tensors][width], the same on every rank: `value` sees a whole tensor and
   // is called on one rank only, so nothing is ever added up.
   std::vector<std::vector<double>> reduce_tensors(

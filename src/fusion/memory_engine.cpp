@@ -76,8 +76,7 @@ void MemoryEngine::for_each_tensor(const Visit& visit) {
   }
 }
 
-std::vector<Weights> MemoryEngine::map_slices(
-    size_t outputs, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) {
+std::vector<Weights> MemoryEngine::map_slices(size_t outputs, const Fuse& fuse) {
   std::vector<Weights> models(outputs, untouched());
   for (Weights& model : models) {
     for (const TensorInfo& info : tensors_) {
@@ -94,10 +93,16 @@ std::vector<Weights> MemoryEngine::map_slices(
   return models;
 }
 
-Weights MemoryEngine::map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) {
-  Weights model = untouched();
-  for_each_tensor([&](const Slice& slice) { model[slice.name()] = fuse(slice).to(at::kFloat).contiguous(); });
-  return model;
+std::vector<Weights> MemoryEngine::map_tensors(size_t outputs, const Fuse& fuse) {
+  std::vector<Weights> models(outputs, untouched());
+  for_each_tensor([&](const Slice& slice) {
+    const auto values = fuse(slice);
+    FUSEGRID_ASSERT(values.size() == outputs, "a tensor has " + std::to_string(values.size()) + " results");
+    for (size_t i = 0; i < outputs; ++i) {
+      models[i][slice.name()] = values[i].to(at::kFloat).contiguous();
+    }
+  });
+  return models;
 }
 
 std::vector<std::vector<double>> MemoryEngine::reduce_per_tensor(
@@ -118,10 +123,8 @@ at::Tensor MemoryEngine::field_value(const Slice& slice, const Field& field) {
   FUSEGRID_ASSERT(!field.whole_tensors || slice.count == slice.info->numel(),
                   "a field of whole tensors is read in a pass of blocks: " + field.key);
   const auto whole = cache_.get(models_key_ + "/" + field.key, StatisticsCache::Keep::kMemory, [&] {
-    if (field.whole_tensors) {
-      return map_tensors(field.value);
-    }
-    return map_slices(1, [&](const Slice& s) { return std::vector<at::Tensor>{field.value(s)}; }).front();
+    const Fuse value = [&](const Slice& s) { return std::vector<at::Tensor>{field.value(s)}; };
+    return (field.whole_tensors ? map_tensors(1, value) : map_slices(1, value)).front();
   });
   return slice.of(*whole);
 }

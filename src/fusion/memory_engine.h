@@ -20,9 +20,8 @@ class MemoryEngine final : public Engine {
   at::Device device() const override { return device_; }
   void for_each_slice(const Visit& visit) override;
   void for_each_tensor(const Visit& visit) override;
-  std::vector<Weights> map_slices(size_t outputs,
-                                  const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) override;
-  Weights map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) override;
+  std::vector<Weights> map_slices(size_t outputs, const Fuse& fuse) override;
+  std::vector<Weights> map_tensors(size_t outputs, const Fuse& fuse) override;
   std::vector<std::vector<double>> reduce_per_tensor(
       size_t width, const std::function<void(const Slice&, double* out)>& value) override;
   void sum_over_ranks(std::vector<int64_t>&) override {}  // one rank

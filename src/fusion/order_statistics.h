@@ -7,10 +7,9 @@
 #include <vector>
 
 #include "fusion/engine.h"
+#include "fusion/scalar_rules.h"
 
 namespace fusegrid {
-
-enum class Order { kValues, kMagnitudes };
 
 // The k-th smallest entries or magnitudes (k counted from 1) of `width` vectors that `vectors` makes of a slice, for
 // each of `ks`: [width][ks]. Slices for which `vectors` returns none take no part. The values must not be NaN. Every

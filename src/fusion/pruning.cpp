@@ -4,6 +4,7 @@
 #include <ATen/ops/argsort.h>
 #include <ATen/ops/ones.h>
 
+#include "fusion/direction.h"
 #include "fusion/svd.h"
 
 namespace fusegrid {
@@ -34,11 +35,14 @@ Stored stored_per_expert(const FusionInput& in, double ratio) {
 }
 
 FusedModel per_task(const FusionInput& in, double stored, const Prune& value) {
-  std::map<std::string, Weights> models;
-  for (size_t i = 0; i < in.num_experts(); ++i) {
-    models[in.tasks()[i]] = in.map_tensors([&](const Slice& slice) { return value(slice, i); });
-  }
-  return model_per_task(std::move(models), stored);
+  auto models = in.map_tensors(in.num_experts(), [&](const Slice& slice) {
+    std::vector<at::Tensor> values;
+    for (size_t i = 0; i < slice.experts.size(); ++i) {
+      values.push_back(value(slice, i));
+    }
+    return values;
+  });
+  return models_of_tasks(in, std::move(models), stored);
 }
 
 }  // namespace

@@ -8,11 +8,15 @@
 
 namespace fusegrid {
 
-at::Tensor randomly_dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
+at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
   const uint64_t key = derive_key(in.seed(), "dare/" + in.tasks()[expert]);
-  const at::Tensor tau = slice.task_vector(expert);
-  const at::Tensor random = uniform(key, 0, slice.global_begin, slice.count).to(tau.device());
-  return tau * (random >= drop_rate).view(tau.sizes());
+  const at::Tensor& shaped = slice.experts[expert];
+  const at::Tensor random = uniform(key, 0, slice.global_begin, slice.count).to(shaped.device());
+  return (random >= drop_rate).view(shaped.sizes());
+}
+
+at::Tensor randomly_dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
+  return slice.task_vector(expert) * kept_at_random(in, slice, expert, drop_rate);
 }
 
 double l1_rescaling(double whole, double kept) {

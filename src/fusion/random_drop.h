@@ -8,8 +8,11 @@
 
 namespace fusegrid {
 
-// The task vector of `expert` without the entries that are dropped with probability `drop_rate`. An entry's number
+// Which entries of a task vector are kept, as bool: each is dropped with probability `drop_rate`. An entry's number
 // depends on (seed, task, position in the model) alone: never on the grain, the order of experts or the ranks.
+at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate);
+
+// The task vector of `expert` without the entries that are dropped.
 at::Tensor randomly_dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate);
 
 // The factor that gives what is kept the L1 norm of the whole; 1 where either is below 1e-7 (mergekit's rule).

@@ -5,30 +5,96 @@
 #include <numeric>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/clamp_min.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/hardshrink.h>
+#include <ATen/ops/maximum.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "core/text.h"
+#include "fusion/device_kernels.h"
+#include "fusion/scalar_rules.h"
+#include "fusion/stream_device.h"
 
 namespace fusegrid {
 namespace {
 
-// The rules are written twice, with the same results for finite numbers: op by op for GPUs and float64, and as loops
-// over chunks that stay in cache for float32 on CPUs, where op by op is five times slower (masks).
+// The rules of scalar_rules.h run three ways, with the same results for finite numbers: as loops over chunks that stay
+// in cache on CPUs, where op by op is five times slower (masks), as kernels on GPUs, and op by op where there are none and for
+// float64.
+AgreeingMerge agreeing_merge(const std::string& name) {
+  return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
+}
+
 at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
-                          const std::string& merge) {
+                          AgreeingMerge merge) {
   const auto kept = trimmed(vectors, election.thresholds);
   const at::Tensor sum = sum_of(kept);
-  const at::Tensor positive = election.majority > 0 ? sum >= 0 : sum > 0;
-  at::Tensor merged = at::zeros_like(sum);
-  at::Tensor count = at::zeros_like(sum);
+  const at::Tensor sign = (election.majority > 0 ? sum >= 0 : sum > 0).to(sum.scalar_type()).mul_(2).sub_(1);
+  at::Tensor merged = at::zeros_like(sum);  // magnitudes
+  at::Tensor entries = at::zeros_like(sum);
   for (const at::Tensor& vector : kept) {
-    const at::Tensor agreeing = vector * at::where(positive, vector > 0, vector < 0);
-    merged = merge == "max" ? at::where(agreeing.abs() > merged.abs(), agreeing, merged) : merged + agreeing;
-    count.add_(agreeing != 0);
+    const at::Tensor agreeing = (vector * sign).clamp_min_(0);  // 0 where the signs differ
+    if (merge == AgreeingMerge::kMax) {
+      merged = at::maximum(merged, agreeing);
+    } else {
+      merged.add_(agreeing);
+    }
+    if (merge == AgreeingMerge::kMean) {
+      entries.add_(agreeing != 0);
+    }
   }
-  return merge == "mean" ? merged / count.clamp_min(1) : merged;
+  return (merge == AgreeingMerge::kMean ? merged.div_(entries.clamp_min_(1)) : merged).mul_(sign);
+}
+
+bool fit_a_kernel(const std::vector<at::Tensor>& vectors) {
+  return device_kernels::kCompiled && vectors.size() <= device_kernels::kMaxVectors;
+}
+
+// `contiguous` keeps alive what the kernel reads.
+device_kernels::Vectors kernel_vectors(const std::vector<at::Tensor>& vectors,
+                                       const std::vector<float>& thresholds,
+                                       std::vector<at::Tensor>& contiguous) {
+  device_kernels::Vectors all{};
+  all.count = static_cast<int>(vectors.size());
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    contiguous.push_back(vectors[i].contiguous());
+    all.values[i] = contiguous.back().const_data_ptr<float>();
+    all.thresholds[i] = thresholds[i];
+  }
+  return all;
+}
+
+at::Tensor merge_on_device(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
+                           AgreeingMerge merge) {
+  if constexpr (device_kernels::kCompiled) {
+    if (fit_a_kernel(vectors)) {
+      std::vector<at::Tensor> contiguous;
+      const auto all = kernel_vectors(vectors, election.thresholds, contiguous);
+      at::Tensor merged = at::empty_like(vectors[0], at::MemoryFormat::Contiguous);
+      device_kernels::merge_agreeing(all, merged.numel(), election.majority > 0, merge,
+                                     merged.mutable_data_ptr<float>(),
+                                     current_stream(merged.device()).native_handle());
+      return merged;
+    }
+  }
+  return merge_op_by_op(vectors, election, merge);
+}
+
+double sign_balance_on_device(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds) {
+  if constexpr (device_kernels::kCompiled) {
+    if (fit_a_kernel(vectors)) {
+      std::vector<at::Tensor> contiguous;
+      const auto all = kernel_vectors(vectors, thresholds, contiguous);
+      at::Tensor balance = at::zeros({1}, vectors[0].options().dtype(at::kLong));
+      device_kernels::add_sign_balance(all, vectors[0].numel(), balance.mutable_data_ptr<int64_t>(),
+                                       current_stream(balance.device()).native_handle());
+      return static_cast<double>(balance.item<int64_t>());
+    }
+  }
+  return sum_of(trimmed(vectors, thresholds)).sign().sum(at::kDouble).item<double>();
 }
 
 constexpr int64_t kChunk = 2048;
@@ -38,95 +104,94 @@ constexpr int64_t kChunk = 2048;
 class Chunks {
  public:
   Chunks(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds)
-      : thresholds_(thresholds) {
+      : thresholds_(thresholds), elements_(vectors[0].numel()) {
     for (const at::Tensor& vector : vectors) {
       vectors_.push_back(vector.contiguous());
     }
   }
-  int64_t elements() const { return vectors_[0].numel(); }
+  int64_t elements() const { return elements_; }
 
   // Positive minus negative entries of the sum of the trimmed vectors.
   int64_t sign_balance(int64_t begin) const {
     float sum[kChunk];
     add_up(begin, sum);
+    const int64_t size = count(begin);
     int32_t balance = 0;
-    for (int64_t i = 0; i < count(begin); ++i) {
+    for (int64_t i = 0; i < size; ++i) {
       balance += static_cast<int32_t>(sum[i] > 0) - static_cast<int32_t>(sum[i] < 0);
     }
     return balance;
   }
 
-  void merge(int64_t begin, double majority, const std::string& merge, float* __restrict out) const {
+  void merge(int64_t begin, bool positive_majority, AgreeingMerge merge, float* __restrict out) const {
     const int64_t size = count(begin);
-    float vector[kChunk];
     float sign[kChunk];
+    float value[kChunk];
     float entries[kChunk] = {};
-    add_up(begin, vector);
-    elect(vector, size, majority, sign);
+    add_up(begin, sign);
+    for (int64_t i = 0; i < size; ++i) {
+      sign[i] = elected_sign(sign[i], positive_majority);
+    }
     std::fill_n(out, size, 0.0F);
     for (size_t index = 0; index < vectors_.size(); ++index) {
-      trim(index, begin, vector);
+      trim(index, begin, size, value);
       for (int64_t i = 0; i < size; ++i) {
-        vector[i] = vector[i] * sign[i] <= 0 ? 0.0F : vector[i];  // nothing, where the signs differ
+        value[i] = agreeing_value(value[i], sign[i]);
       }
-      if (merge == "max") {
+      if (merge == AgreeingMerge::kMax) {
         for (int64_t i = 0; i < size; ++i) {
-          out[i] = std::fabs(vector[i]) > std::fabs(out[i]) ? vector[i] : out[i];
+          out[i] = std::fabs(value[i]) > std::fabs(out[i]) ? value[i] : out[i];
         }
         continue;
       }
       for (int64_t i = 0; i < size; ++i) {
-        out[i] += vector[i];
+        out[i] += value[i];
       }
-      for (int64_t i = 0; merge == "mean" && i < size; ++i) {
-        entries[i] += vector[i] != 0 ? 1.0F : 0.0F;
+      if (merge == AgreeingMerge::kMean) {
+        for (int64_t i = 0; i < size; ++i) {
+          entries[i] += value[i] != 0 ? 1.0F : 0.0F;
+        }
       }
     }
-    for (int64_t i = 0; merge == "mean" && i < size; ++i) {
-      out[i] /= std::max(entries[i], 1.0F);
+    if (merge == AgreeingMerge::kMean) {
+      for (int64_t i = 0; i < size; ++i) {
+        out[i] /= std::max(entries[i], 1.0F);
+      }
     }
   }
 
  private:
-  int64_t count(int64_t begin) const { return std::min(kChunk, elements() - begin); }
+  int64_t count(int64_t begin) const { return std::min(kChunk, elements_ - begin); }
 
-  void trim(size_t index, int64_t begin, float* __restrict kept) const {
+  // size: a plain number, since compilers make no vector instructions of loops whose end they must look up.
+  void trim(size_t index, int64_t begin, int64_t size, float* __restrict kept) const {
     const float* __restrict from = vectors_[index].const_data_ptr<float>() + begin;
     const float threshold = thresholds_[index];
-    for (int64_t i = 0; i < count(begin); ++i) {
-      kept[i] = std::fabs(from[i]) < threshold ? 0.0F : from[i];  // what is not a number stays
+    for (int64_t i = 0; i < size; ++i) {
+      kept[i] = trimmed_value(from[i], threshold);
     }
   }
 
   void add_up(int64_t begin, float* __restrict sum) const {
+    const int64_t size = count(begin);
     float kept[kChunk];
-    trim(0, begin, sum);
+    trim(0, begin, size, sum);
     for (size_t index = 1; index < vectors_.size(); ++index) {
-      trim(index, begin, kept);
-      for (int64_t i = 0; i < count(begin); ++i) {
+      trim(index, begin, size, kept);
+      for (int64_t i = 0; i < size; ++i) {
         sum[i] += kept[i];
       }
     }
   }
 
-  // The sign of each entry, as 1 or -1: an entry whose sum is zero follows the majority, else "-".
-  static void elect(const float* __restrict sum, int64_t size, double majority, float* __restrict sign) {
-    for (int64_t i = 0; majority > 0 && i < size; ++i) {
-      sign[i] = sum[i] >= 0 ? 1.0F : -1.0F;
-    }
-    for (int64_t i = 0; !(majority > 0) && i < size; ++i) {
-      sign[i] = sum[i] > 0 ? 1.0F : -1.0F;
-    }
-  }
-
   std::vector<at::Tensor> vectors_;
   const std::vector<float>& thresholds_;
+  int64_t elements_ = 0;
 };
 
-// Positive minus negative entries of the sum of the trimmed vectors.
 double sign_balance(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds) {
   if (!vectors[0].is_cpu()) {
-    return sum_of(trimmed(vectors, thresholds)).sign().sum(at::kDouble).item<double>();
+    return sign_balance_on_device(vectors, thresholds);
   }
   const Chunks chunks(vectors, thresholds);
   int64_t balance = 0;
@@ -142,7 +207,9 @@ std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors,
                                 const std::vector<float>& thresholds) {
   std::vector<at::Tensor> kept;
   for (size_t i = 0; i < vectors.size(); ++i) {
-    kept.push_back(vectors[i] * (vectors[i].abs() >= static_cast<double>(thresholds[i])));
+    // hardshrink keeps what is beyond its bound, here what reaches the threshold
+    const float below = std::nextafter(thresholds[i], 0.0F);
+    kept.push_back(at::hardshrink(vectors[i], static_cast<double>(below)));
   }
   return kept;
 }
@@ -179,14 +246,18 @@ TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, do
 
 at::Tensor merge_elected(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
                          const std::string& merge) {
-  if (!vectors[0].is_cpu() || vectors[0].scalar_type() != at::kFloat) {
-    return merge_op_by_op(vectors, election, merge);
+  const AgreeingMerge rule = agreeing_merge(merge);
+  if (vectors[0].scalar_type() != at::kFloat) {
+    return merge_op_by_op(vectors, election, rule);
+  }
+  if (!vectors[0].is_cpu()) {
+    return merge_on_device(vectors, election, rule);
   }
   const Chunks chunks(vectors, election.thresholds);
   at::Tensor merged = at::empty_like(vectors[0], at::MemoryFormat::Contiguous);
   auto* out = merged.mutable_data_ptr<float>();
   for (int64_t begin = 0; begin < merged.numel(); begin += kChunk) {
-    chunks.merge(begin, election.majority, merge, out + begin);
+    chunks.merge(begin, election.majority > 0, rule, out + begin);
   }
   return merged;
 }

@@ -1,7 +1,11 @@
 #include "fusion/slice.h"
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/sub.h>
+
+#include "fusion/chunked_sum.h"
 
 namespace fusegrid {
 
@@ -27,6 +31,9 @@ at::Tensor Slice::of(const Weights& whole) const {
 }
 
 at::Tensor sum_of(const std::vector<at::Tensor>& tensors) {
+  if (!tensors.empty() && std::all_of(tensors.begin(), tensors.end(), is_plain)) {
+    return chunked_sum(tensors, [](float entry, int64_t) { return entry; });
+  }
   at::Tensor sum = tensors.at(0).clone();
   for (size_t i = 1; i < tensors.size(); ++i) {
     sum.add_(tensors[i]);

@@ -50,7 +50,7 @@ at::Tensor mean_of(const std::vector<at::Tensor>& tensors);
 // the numbers: it may depend on the kind of device, never on ranks or memory. On CPUs a block's op-by-op
 // arithmetic stays in cache; on GPUs a block is so large that the kernels hide their launches.
 constexpr int64_t kSliceElements = 1 << 16;
-constexpr int64_t kDeviceSliceElements = 1 << 21;
+constexpr int64_t kDeviceSliceElements = 1 << 23;
 inline int64_t slice_elements(at::Device device) {
   return device.is_cpu() ? kSliceElements : kDeviceSliceElements;
 }

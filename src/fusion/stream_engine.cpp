@@ -9,8 +9,9 @@ namespace {
 
 using Kind = StreamRequest::Kind;
 
-constexpr int64_t kBlocksPerRange = 8;              // at most: what is read in one go
-constexpr int64_t kRangeBytes = int64_t{16} << 20;  // of all models, at most
+constexpr int64_t kBlocksPerRange = 8;                 // at most: what is read in one go
+constexpr int64_t kRangeBytes = int64_t{16} << 20;     // of all models, at most
+constexpr int64_t kPinnedElements = int64_t{1} << 20;  // of a page-locked buffer of results
 constexpr int64_t kTemporaries = 8;  // tensors of a slice that a method makes, beside one per model
 
 int64_t largest_tensor(const StreamModels& models) {
@@ -76,12 +77,16 @@ StreamBuffers stream_buffers(const StreamModels& models, size_t outputs, const S
   const int64_t block = std::min(slice_elements(options.device), largest_tensor(models));
   StreamBuffers buffers;
   buffers.reader = {.threads = options.threads,
-                    .slots = options.threads == 0 ? 1 : 3,
+                    // on a device many: a thread that reads slowly must not keep the others waiting
+                    .slots = options.threads == 0      ? 1
+                             : options.device.is_cpu() ? 3
+                                                       : 8,
                     .range_elements = block,
                     .device = options.device};
   buffers.writer = {.threads = options.threads,
                     .buffers = std::max(2 * options.threads, static_cast<int>(std::min<size_t>(outputs, 8))),
-                    .buffer_elements = block,
+                    // page-locking takes time
+                    .buffer_elements = options.device.is_cpu() ? block : std::min(block, kPinnedElements),
                     .element_bytes = widest_output(models),
                     .device = options.device};
   const auto sources = static_cast<int64_t>(models.sources().size());
@@ -121,17 +126,16 @@ void StreamEngine::claim_outputs(size_t outputs) {
   mapped_ = true;
 }
 
-std::vector<Weights> StreamEngine::map_slices(
-    size_t outputs, const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) {
+std::vector<Weights> StreamEngine::map(Kind kind, size_t outputs, const Fuse& fuse) {
   claim_outputs(outputs);
-  ask({.kind = Kind::kElements,
+  ask({.kind = kind,
        .visit =
            [&](const Slice& slice) {
              const auto values = fuse(slice);
              FUSEGRID_ASSERT(values.size() == outputs,
                              "a slice has " + std::to_string(values.size()) + " results");
              for (size_t i = 0; i < outputs; ++i) {
-               session_.write(what_.first_output + i, slice, values[i]);
+               session_.write(what_.first_output + i, slice, values[i].to(at::kFloat));
              }
            },
        .first_output = what_.first_output,
@@ -143,14 +147,12 @@ std::vector<Weights> StreamEngine::map_slices(
   return models;
 }
 
-Weights StreamEngine::map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) {
-  claim_outputs(1);
-  ask({.kind = Kind::kTensors,
-       .visit =
-           [&](const Slice& slice) { session_.write(what_.first_output, slice, fuse(slice).to(at::kFloat)); },
-       .first_output = what_.first_output,
-       .outputs = 1});
-  return without_data();
+std::vector<Weights> StreamEngine::map_slices(size_t outputs, const Fuse& fuse) {
+  return map(Kind::kElements, outputs, fuse);
+}
+
+std::vector<Weights> StreamEngine::map_tensors(size_t outputs, const Fuse& fuse) {
+  return map(Kind::kTensors, outputs, fuse);
 }
 
 Weights StreamEngine::without_data() const {
@@ -162,45 +164,53 @@ Weights StreamEngine::without_data() const {
 }
 
 // A tensor that one rank holds is added up there; of one that several ranks share, the blocks travel, so that all
-// sums are those of blocks in order.
+// sums are those of blocks in order. Rows: those of a rank's ranges, in the order of stages and ranges.
 std::vector<std::vector<double>> StreamEngine::reduce_per_tensor(
     size_t width, const std::function<void(const Slice&, double* out)>& value) {
-  std::vector<double> mine;
+  const StreamLayout& layout = session_.layout_;
+  const int64_t most = slice_elements(device());
+  std::vector<StreamRange> part_of(tensors().size());
+  std::vector<size_t> first_row(tensors().size(), 0);
+  size_t num_rows = 0;
+  for (size_t stage = 0; stage < layout.num_stages(); ++stage) {
+    for (const StreamRange& range : layout.elements(stage, session_.group_.rank())) {
+      part_of[range.tensor] = range;
+      first_row[range.tensor] = num_rows;
+      num_rows += rows_of(range);
+    }
+  }
+  std::vector<double> mine(num_rows * width, 0.0);
   std::vector<double> block(width);
   std::vector<std::vector<double>> rows;
-  const StreamLayout& layout = session_.layout_;
-  const int rank = session_.group_.rank();
   ask({.kind = Kind::kElements,
        .visit =
            [&](const Slice& slice) {
-             const auto& parts = layout.elements(session_.stage_, rank);
-             const auto part = std::find_if(parts.begin(), parts.end(), [&](const StreamRange& range) {
-               return range.tensor == slice.tensor_index;
-             });
+             const StreamRange& part = part_of[slice.tensor_index];
+             const int64_t row = layout.is_whole(part) ? 0 : (slice.begin - part.begin) / most;
              std::fill(block.begin(), block.end(), 0.0);
              value(slice, block.data());
-             if (slice.begin == 0 || !layout.is_whole(*part)) {
-               mine.resize(mine.size() + width, 0.0);
-             }
              for (size_t i = 0; i < width; ++i) {
-               mine[mine.size() - width + i] += block[i];
+               mine[(first_row[slice.tensor_index] + static_cast<size_t>(row)) * width + i] += block[i];
              }
            },
        .after = [&] { rows = session_.group_.all_gather(mine); }});
   return add_rows(rows, width);
 }
 
+size_t StreamEngine::rows_of(const StreamRange& range) const {
+  const int64_t most = slice_elements(device());
+  return session_.layout_.is_whole(range) ? 1 : static_cast<size_t>((range.count + most - 1) / most);
+}
+
 std::vector<std::vector<double>> StreamEngine::add_rows(const std::vector<std::vector<double>>& rows,
                                                         size_t width) const {
   const StreamLayout& layout = session_.layout_;
-  const int64_t most = slice_elements(device());
   std::vector<std::vector<double>> sums(tensors().size(), std::vector<double>(width, 0.0));
   std::vector<size_t> next(rows.size(), 0);
   for (size_t stage = 0; stage < layout.num_stages(); ++stage) {
     for (size_t rank = 0; rank < rows.size(); ++rank) {
       for (const StreamRange& range : layout.elements(stage, static_cast<int>(rank))) {
-        const int64_t parts = layout.is_whole(range) ? 1 : (range.count + most - 1) / most;
-        for (int64_t part = 0; part < parts; ++part) {
+        for (size_t row = 0; row < rows_of(range); ++row) {
           for (size_t i = 0; i < width; ++i) {
             sums[range.tensor][i] += rows[rank].at(next[rank]++);
           }

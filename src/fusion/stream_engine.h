@@ -21,6 +21,7 @@ struct StreamOptions {
   int64_t memory_limit_bytes = int64_t{1} << 30;  // of a rank's buffers on the host
   int threads = 1;  // that read, and as many that write; 0: no other threads (CPU)
   at::Device device = at::kCPU;
+  int64_t keep_bytes = 0;  // of the device's memory: for blocks of the models that stay there between passes
   std::function<void(double share)> progress = [](double) {};  // of a pass; called by the driving thread
   std::function<void()> tick = [] {};                          // after every slice; likewise
 };
@@ -70,9 +71,15 @@ class StreamSession {
 
   void drive(StreamRounds& rounds);
   void run_pass(StreamRequest::Kind kind, const std::vector<StreamRequest*>& requests);
-  void run_stage(StreamRequest::Kind kind, size_t stage, const std::vector<StreamRequest*>& requests);
-  void finish_outputs(size_t stage, const std::vector<StreamRequest*>& requests);
-  std::vector<StreamRange> ranges_of(StreamRequest::Kind kind, size_t stage) const;
+  // Stages that are read side by side, and the requests that need each.
+  using Wave = std::map<size_t, std::vector<StreamRequest*>>;
+  std::vector<StreamRequest*> active_requests(size_t stage,
+                                              const std::vector<StreamRequest*>& requests) const;
+  std::vector<std::vector<StreamRange>> pieces_of(StreamRequest::Kind kind, size_t stage) const;
+  std::vector<StreamRange> ranges_of(StreamRequest::Kind kind, const Wave& wave) const;
+  void start_reading(const Wave& wave, const std::vector<StreamRange>& ranges);
+  void run_wave(StreamRequest::Kind kind, const Wave& wave);
+  void finish_stage(size_t stage, const std::vector<StreamRequest*>& requests);
   void visit_range(StreamRequest::Kind kind, const StreamRange& range,
                    const std::vector<StreamRequest*>& requests);
   void visit_blocks(const StreamRange& range, const std::vector<at::Tensor>& stored,
@@ -97,7 +104,6 @@ class StreamSession {
   std::vector<at::Tensor> blocks_;            // per source: float32 of one block
   std::vector<at::Tensor> whole_;             // per source: float32 of the tensor that is being collected
   std::map<std::string, at::Tensor> fields_;  // of the slice that is shown
-  size_t stage_ = 0;
   int64_t passes_ = 0;
   int64_t whole_bytes_ = 0;
 };
@@ -114,9 +120,8 @@ class StreamEngine final : public Engine {
   at::Device device() const override { return session_.options_.device; }
   void for_each_slice(const Visit& visit) override;
   void for_each_tensor(const Visit& visit) override;
-  std::vector<Weights> map_slices(size_t outputs,
-                                  const std::function<std::vector<at::Tensor>(const Slice&)>& fuse) override;
-  Weights map_tensors(const std::function<at::Tensor(const Slice&)>& fuse) override;
+  std::vector<Weights> map_slices(size_t outputs, const Fuse& fuse) override;
+  std::vector<Weights> map_tensors(size_t outputs, const Fuse& fuse) override;
   std::vector<std::vector<double>> reduce_per_tensor(
       size_t width, const std::function<void(const Slice&, double* out)>& value) override;
   void sum_over_ranks(std::vector<int64_t>& counters) override;
@@ -124,7 +129,9 @@ class StreamEngine final : public Engine {
  private:
   void ask(StreamRequest request);
   void claim_outputs(size_t outputs);
+  std::vector<Weights> map(StreamRequest::Kind kind, size_t outputs, const Fuse& fuse);
   Weights without_data() const;
+  size_t rows_of(const StreamRange& range) const;  // of reduce_per_tensor()
   std::vector<std::vector<double>> add_rows(const std::vector<std::vector<double>>& rows, size_t width) const;
 
   StreamSession& session_;

@@ -10,9 +10,11 @@ StreamLayout::StreamLayout(const std::vector<TensorInfo>& tensors,
   for (const TensorInfo& info : tensors) {
     numel_.push_back(info.numel());
   }
+  stage_of_.resize(tensors.size());
   for (const auto& stage : stages) {
     int64_t elements = 0;
     for (const size_t tensor : stage) {
+      stage_of_[tensor] = stage_elements_.size();
       elements += numel_[tensor];
     }
     stage_elements_.push_back(elements);

@@ -34,6 +34,7 @@ class StreamLayout {
   // Whether `range` is all of its tensor, so that no other rank has a part of it.
   bool is_whole(const StreamRange& range) const { return range.count == numel_[range.tensor]; }
   int64_t stage_elements(size_t stage) const { return stage_elements_[stage]; }
+  size_t stage_of(size_t tensor) const { return stage_of_[tensor]; }
 
  private:
   void split_elements(const std::vector<size_t>& stage, int64_t block);
@@ -42,6 +43,7 @@ class StreamLayout {
   int ranks_;
   std::vector<int64_t> numel_;
   std::vector<int64_t> stage_elements_;
+  std::vector<size_t> stage_of_;                                 // [tensor]
   std::vector<std::vector<std::vector<StreamRange>>> elements_;  // [stage][rank]
   std::vector<std::vector<std::vector<size_t>>> whole_;          // [stage][rank]
 };

@@ -13,11 +13,14 @@
 
 namespace fusegrid {
 
-// Two buffers in turn: one is read into while the other is copied from.
+// Two buffers in turn: one is read into while the other is copied from. Small ones: page-locking takes time, and what was
+// just read is still in the cache when it is copied.
+constexpr int64_t kStagingBytes = int64_t{2} << 20;
+
 struct StreamReader::Staging {
-  explicit Staging(at::Device on, int64_t bytes) : device(on), stream(pooled_stream(on)) {
+  explicit Staging(at::Device on) : device(on), stream(pooled_stream(on)) {
     for (auto& buffer : buffers) {
-      buffer = at::empty({bytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
+      buffer = at::empty({kStagingBytes}, at::TensorOptions().dtype(at::kByte).pinned_memory(true));
     }
   }
   at::Device device;
@@ -42,19 +45,29 @@ StreamReader::StreamReader(std::vector<const ModelSource*> sources, const std::v
     }
   }
   const int64_t bytes = options_.range_elements * element_bytes_;
-  for (Slot& slot : slots_) {
+  for (Place& slot : slots_) {
     slot.copied.resize(sources_.size());
     for (size_t source = 0; source < sources_.size(); ++source) {
       slot.bytes.push_back(at::empty({bytes}, at::TensorOptions(options_.device).dtype(at::kByte)));
     }
   }
+  keep_left_ = options_.keep_bytes;
+  staging_.resize(options_.threads);
   buffer_bytes_ = host_bytes(options_, sources_.size(), element_bytes_);
 }
 
+StreamReader::~StreamReader() {
+  stop();
+}
+
 int64_t StreamReader::host_bytes(const Options& options, size_t sources, int64_t element_bytes) {
-  const int64_t buffer = options.range_elements * element_bytes;
-  return options.device.is_cpu() ? buffer * options.slots * static_cast<int64_t>(sources)
-                                 : buffer * 2 * std::max(1, options.threads);
+  return options.device.is_cpu()
+             ? options.range_elements * element_bytes * options.slots * static_cast<int64_t>(sources)
+             : kStagingBytes * 2 * std::max(1, options.threads);
+}
+
+int64_t StreamReader::bytes_of(size_t source, const StreamRange& range) const {
+  return range.count * static_cast<int64_t>(c10::elementSize(dtypes_[source][range.tensor]));
 }
 
 void StreamReader::start(std::vector<StreamRange> ranges, Observe observe) {
@@ -64,12 +77,62 @@ void StreamReader::start(std::vector<StreamRange> ranges, Observe observe) {
   next_task_ = taken_ = released_ = 0;
   stopping_ = false;
   error_ = nullptr;
-  for (Slot& slot : slots_) {
+  for (Place& slot : slots_) {
     slot.missing = sources_.size();
   }
-  for (int i = 0; i < options_.threads && !ranges_.empty(); ++i) {
-    threads_.emplace_back([this] { work(); });
+  places_.clear();
+  tasks_.clear();
+  for (size_t range = 0; range < ranges_.size(); ++range) {
+    places_.push_back(place_of(range));
+    for (size_t source = 0; source < sources_.size() && places_.back()->missing > 0; ++source) {
+      tasks_.push_back({range, source});
+    }
   }
+  for (size_t i = 0; i < staging_.size() && !tasks_.empty(); ++i) {
+    threads_.emplace_back([this, i] { work(staging_[i]); });
+  }
+}
+
+StreamReader::Place* StreamReader::place_of(size_t range) {
+  const StreamRange& what = ranges_[range];
+  auto& kept = kept_[{what.tensor, what.begin}];
+  if (!kept) {
+    kept = keep(what);
+  }
+  // The passes of a merge cut tensors alike; one that a pass cuts otherwise is read again.
+  const bool fits = kept && kept->bytes.front().numel() == bytes_of(0, what);
+  return fits ? kept.get() : &slots_[range % slots_.size()];
+}
+
+std::unique_ptr<StreamReader::Place> StreamReader::keep(const StreamRange& range) {
+  auto place = std::make_unique<Place>();
+  place->missing = sources_.size();
+  place->copied.resize(sources_.size());
+  for (size_t source = 0; source < sources_.size(); ++source) {
+    place->bytes.push_back(carve(bytes_of(source, range)));
+    if (!place->bytes.back().defined()) {
+      return nullptr;
+    }
+  }
+  return place;
+}
+
+// From large allocations: each takes the driver a while.
+at::Tensor StreamReader::carve(int64_t bytes) {
+  constexpr int64_t kSlabBytes = int64_t{1} << 30;
+  constexpr int64_t kAlignment = 256;
+  if (!slab_.defined() || slab_used_ + bytes > slab_.numel()) {
+    const int64_t slab = std::min(kSlabBytes, keep_left_);
+    if (bytes > slab) {
+      return {};
+    }
+    slab_ = at::empty({slab}, at::TensorOptions(options_.device).dtype(at::kByte));
+    slab_used_ = 0;
+    keep_left_ -= slab;
+  }
+  const at::Tensor part = slab_.narrow(0, slab_used_, bytes);
+  slab_used_ = std::min(slab_.numel(), (slab_used_ + bytes + kAlignment - 1) / kAlignment * kAlignment);
+  return part;
 }
 
 void StreamReader::stop() {
@@ -84,28 +147,27 @@ void StreamReader::stop() {
   threads_.clear();
 }
 
-void StreamReader::work() {
+void StreamReader::work(std::unique_ptr<Staging>& staging) {
   const at::NoGradGuard no_gradients;
-  std::optional<Staging> staging;
-  const size_t tasks = ranges_.size() * sources_.size();
-  std::unique_lock lock(mutex_);
+  std::unique_lock lock(mutex_, std::defer_lock);
   try {
-    if (!options_.device.is_cpu()) {
-      staging.emplace(options_.device, options_.range_elements * element_bytes_);
+    if (!options_.device.is_cpu() && !staging) {
+      staging = std::make_unique<Staging>(options_.device);
     }
+    lock.lock();
     while (true) {
       changed_.wait(lock, [&] {
-        return stopping_ || error_ || next_task_ >= tasks ||
-               next_task_ / sources_.size() < released_ + slots_.size();
+        return stopping_ || error_ || next_task_ >= tasks_.size() ||
+               tasks_[next_task_].range < released_ + slots_.size();
       });
-      if (stopping_ || error_ || next_task_ >= tasks) {
+      if (stopping_ || error_ || next_task_ >= tasks_.size()) {
         return;
       }
-      const size_t task = next_task_++;
+      const Task task = tasks_[next_task_++];
       lock.unlock();
-      read(task / sources_.size(), task % sources_.size(), staging ? &*staging : nullptr);
+      read(task, staging.get());
       lock.lock();
-      if (--slot(task / sources_.size()).missing == 0) {
+      if (--places_[task.range]->missing == 0) {
         changed_.notify_all();
       }
     }
@@ -118,43 +180,59 @@ void StreamReader::work() {
   }
 }
 
-void StreamReader::read(size_t range, size_t source, Staging* staging) {
-  const StreamRange& what = ranges_[range];
-  const int64_t bytes = what.count * static_cast<int64_t>(c10::elementSize(dtypes_[source][what.tensor]));
-  Slot& to = slot(range);
-  void* host = to.bytes[source].mutable_data_ptr();
+void StreamReader::read(const Task& task, Staging* staging) {
+  const StreamRange& what = ranges_[task.range];
+  const int64_t bytes = bytes_of(task.source, what);
   if (staging != nullptr) {
-    staging->turn = 1 - staging->turn;
-    if (staging->copied[staging->turn]) {
-      staging->copied[staging->turn]->synchronize();
-    }
-    host = staging->buffers[staging->turn].mutable_data_ptr();
-  }
-  sources_[source]->read_range(tensors_[what.tensor].name, what.begin, what.count, host);
-  if (observe_) {
-    observe_(source, what, host);
-  }
-  if (staging != nullptr) {
-    const c10::StreamGuard on(staging->stream);
-    if (to.used) {
-      to.used->block(staging->stream);
-    }
-    to.bytes[source].narrow(0, 0, bytes).copy_(staging->buffers[staging->turn].narrow(0, 0, bytes), true);
-    for (auto* event : {&staging->copied[staging->turn], &to.copied[source]}) {
-      event->emplace(options_.device.type());
-      (*event)->record(staging->stream);
+    read_through(*staging, task);
+  } else {
+    void* host = places_[task.range]->bytes[task.source].mutable_data_ptr();
+    sources_[task.source]->read_range(tensors_[what.tensor].name, what.begin, what.count, host);
+    if (observe_) {
+      observe_(task.source, what, host);
     }
   }
   const std::scoped_lock lock(mutex_);
   bytes_read_ += bytes;
 }
 
+void StreamReader::read_through(Staging& staging, const Task& task) {
+  const StreamRange& what = ranges_[task.range];
+  const auto width = static_cast<int64_t>(c10::elementSize(dtypes_[task.source][what.tensor]));
+  Place& to = *places_[task.range];
+  const c10::StreamGuard on(staging.stream);
+  if (to.used) {
+    to.used->block(staging.stream);
+  }
+  for (int64_t done = 0; done < what.count; done += kStagingBytes / width) {
+    const StreamRange part{what.tensor, what.begin + done,
+                           std::min(kStagingBytes / width, what.count - done)};
+    staging.turn = 1 - staging.turn;
+    auto& copied = staging.copied[staging.turn];
+    if (copied) {
+      copied->synchronize();
+    }
+    const at::Tensor& buffer = staging.buffers[staging.turn];
+    sources_[task.source]->read_range(tensors_[part.tensor].name, part.begin, part.count,
+                                      buffer.mutable_data_ptr());
+    if (observe_) {
+      observe_(task.source, part, buffer.const_data_ptr());
+    }
+    to.bytes[task.source]
+        .narrow(0, done * width, part.count * width)
+        .copy_(buffer.narrow(0, 0, part.count * width), true);
+    record(copied, staging.stream);
+  }
+  record(to.copied[task.source], staging.stream);
+}
+
 std::vector<at::Tensor> StreamReader::next() {
   FUSEGRID_ASSERT(taken_ == released_ && taken_ < ranges_.size(), "range " + std::to_string(taken_));
-  Slot& ready = slot(taken_);
+  Place& ready = *places_[taken_];
   if (options_.threads == 0) {
-    for (size_t source = 0; source < sources_.size(); ++source) {
-      read(taken_, source, nullptr);
+    for (; next_task_ < tasks_.size() && tasks_[next_task_].range == taken_; ++next_task_) {
+      read(tasks_[next_task_], nullptr);
+      --ready.missing;
     }
   } else {
     std::unique_lock lock(mutex_);
@@ -169,24 +247,22 @@ std::vector<at::Tensor> StreamReader::next() {
     if (ready.copied[source]) {
       ready.copied[source]->block(current_stream(options_.device));
     }
-    const at::ScalarType type = dtypes_[source][what.tensor];
-    values.push_back(ready.bytes[source]
-                         .narrow(0, 0, what.count * static_cast<int64_t>(c10::elementSize(type)))
-                         .view(type));
+    values.push_back(
+        ready.bytes[source].narrow(0, 0, bytes_of(source, what)).view(dtypes_[source][what.tensor]));
   }
   return values;
 }
 
 void StreamReader::release() {
-  Slot& done = slot(released_);
-  if (!options_.device.is_cpu()) {
-    done.used.emplace(options_.device.type());
-    done.used->record(current_stream(options_.device));
+  Place& done = *places_[released_];
+  const bool is_slot = &done == &slots_[released_ % slots_.size()];
+  if (is_slot && !options_.device.is_cpu()) {
+    record(done.used, current_stream(options_.device));
   }
   {
     const std::scoped_lock lock(mutex_);
     ++released_;
-    done.missing = sources_.size();
+    done.missing = is_slot ? sources_.size() : 0;
   }
   changed_.notify_all();
 }

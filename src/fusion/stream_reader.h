@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <exception>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -18,22 +19,25 @@
 namespace fusegrid {
 
 // Reads ranges of all models ahead of the arithmetic, with several threads and a fixed amount of memory. For a GPU,
-// the threads read into page-locked memory of their own and copy from there on streams of their own.
+// the threads read into page-locked memory of their own and copy from there on streams of their own. Ranges can stay on
+// the device, as far as its memory goes: a later pass over the same ranges then reads nothing.
 class StreamReader {
  public:
   struct Options {
     int threads = 1;             // 0: next() reads
     int slots = 2;               // ranges in memory at once, the one in use included
     int64_t range_elements = 0;  // of the longest range
+    int64_t keep_bytes = 0;      // on the device, for ranges that stay there
     at::Device device = at::kCPU;
   };
-  // Sees the bytes of every range of every model, as stored, once; called by the reading threads.
+  // Sees the bytes of all that is read, of every model, as stored, in parts that begin at multiples of 65,536 elements
+  // of their range; called by the reading threads.
   using Observe = std::function<void(size_t source, const StreamRange& range, const void* bytes)>;
 
   // tensors: names of what is read; the ranges number them. Sources and tensors must outlive the reader.
   StreamReader(std::vector<const ModelSource*> sources, const std::vector<TensorInfo>& tensors,
                Options options);
-  ~StreamReader() { stop(); }
+  ~StreamReader();
   StreamReader(const StreamReader&) = delete;
   StreamReader& operator=(const StreamReader&) = delete;
 
@@ -52,32 +56,46 @@ class StreamReader {
   static int64_t host_bytes(const Options& options, size_t sources, int64_t element_bytes);
 
  private:
-  struct Slot {
-    std::vector<at::Tensor> bytes;  // per source; uint8, on the device
+  // Where a range of all sources lies on the device: a slot, which ranges take in turn, or a place of its own.
+  struct Place {
+    std::vector<at::Tensor> bytes;  // per source; uint8
     size_t missing = 0;             // sources that are not there yet
     std::vector<std::optional<c10::Event>> copied;
     std::optional<c10::Event> used;
   };
   struct Staging;  // one thread's page-locked memory
+  struct Task {
+    size_t range = 0, source = 0;
+  };
 
-  Slot& slot(size_t range) { return slots_[range % slots_.size()]; }
-  void work();
-  void read(size_t range, size_t source, Staging* staging);
+  Place* place_of(size_t range);
+  std::unique_ptr<Place> keep(const StreamRange& range);
+  at::Tensor carve(int64_t bytes);
+  int64_t bytes_of(size_t source, const StreamRange& range) const;
+  void work(std::unique_ptr<Staging>& staging);
+  void read(const Task& task, Staging* staging);
+  void read_through(Staging& staging, const Task& task);
 
   std::vector<const ModelSource*> sources_;
   const std::vector<TensorInfo>& tensors_;
   Options options_;
   std::vector<std::vector<at::ScalarType>> dtypes_;  // [source][tensor]
   int64_t element_bytes_ = 1;                        // of the widest dtype
-  std::vector<Slot> slots_;
+  std::vector<Place> slots_;
+  std::map<std::pair<size_t, int64_t>, std::unique_ptr<Place>> kept_;  // by tensor and begin
+  at::Tensor slab_;                                                    // what kept places are carved from
+  int64_t slab_used_ = 0, keep_left_ = 0;
+  std::vector<std::unique_ptr<Staging>> staging_;  // per thread
   int64_t buffer_bytes_ = 0;
 
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<StreamRange> ranges_;
+  std::vector<Place*> places_;  // of every range
+  std::vector<Task> tasks_;     // what is to be read
   Observe observe_;
-  size_t next_task_ = 0;  // task t is source t % S of range t / S
-  size_t taken_ = 0;      // ranges that next() has given
+  size_t next_task_ = 0;
+  size_t taken_ = 0;  // ranges that next() has given
   size_t released_ = 0;
   bool stopping_ = false;
   std::exception_ptr error_;

@@ -74,8 +74,7 @@ void StreamWriter::fill(Piece& piece, const at::Tensor& values) {
     return;
   }
   buffer.copy_(values.to(piece.target.dtype), true);
-  copied_[piece.buffer].emplace(options_.device.type());
-  copied_[piece.buffer]->record(current_stream(options_.device));
+  record(copied_[piece.buffer], current_stream(options_.device));
 }
 
 void StreamWriter::put(const Piece& piece) {

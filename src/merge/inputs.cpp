@@ -23,18 +23,6 @@ std::string some(const std::vector<std::string>& names) {
   return join(shown, ", ") + (left > 0 ? " and " + std::to_string(left) + " more" : "");
 }
 
-nlohmann::json stamp_of(const std::filesystem::path& folder) {
-  nlohmann::json files = nlohmann::json::object();
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    struct stat status {};
-    if (::stat(entry.path().c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
-      files[entry.path().filename().string()] = {status.st_size, status.st_mtim.tv_sec,
-                                                 status.st_mtim.tv_nsec};
-    }
-  }
-  return {{"path", std::filesystem::canonical(folder).string()}, {"files", files}};
-}
-
 std::map<std::string, const TensorInfo*> by_name(const ModelSource& source) {
   std::map<std::string, const TensorInfo*> infos;
   for (const TensorInfo& info : source.tensors()) {
@@ -90,9 +78,23 @@ void check_tensors(const ModelSource& reference, const ModelSource& expert) {
   }
 }
 
+// The weight files of a folder, by identity: hard links and symbolic links to one file are the same.
+std::set<std::pair<dev_t, ino_t>> weight_files(const std::filesystem::path& folder) {
+  std::set<std::pair<dev_t, ino_t>> files;
+  std::error_code missing;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, missing)) {
+    struct stat status {};
+    if (entry.path().extension() == ".safetensors" && ::stat(entry.path().c_str(), &status) == 0) {
+      files.emplace(status.st_dev, status.st_ino);
+    }
+  }
+  return files;
+}
+
 void check_experts(const MergeSpec& spec) {
   std::set<std::string> names;
   std::map<std::string, std::string> folders;
+  std::map<std::set<std::pair<dev_t, ino_t>>, std::string> weights;
   for (const MergeExpert& expert : spec.experts) {
     if (!names.insert(expert.name).second) {
       throw ConfigError("experts must have names of their own, but two are called '" + expert.name +
@@ -104,12 +106,30 @@ void check_experts(const MergeSpec& spec) {
       throw ConfigError("every expert must be given once, but '" + real + "' is both '" + folders.at(real) +
                         "' and '" + expert.name + "'; give it once, with a larger weight if that is meant");
     }
+    const auto files = weight_files(expert.path);
+    if (!files.empty() && !weights.emplace(files, expert.name).second) {
+      throw ConfigError("every expert must be given once, but '" + expert.name + "' and '" +
+                        weights.at(files) +
+                        "' are the same files (links); give it once, with a larger weight if that is meant");
+    }
   }
 }
 
 }  // namespace
 
-MergeInputs open_inputs(const MergeSpec& spec) {
+nlohmann::json stamp_of(const std::filesystem::path& folder) {
+  nlohmann::json files = nlohmann::json::object();
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    struct stat status {};
+    if (::stat(entry.path().c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
+      files[entry.path().filename().string()] = {status.st_size, status.st_mtim.tv_sec,
+                                                 status.st_mtim.tv_nsec};
+    }
+  }
+  return {{"path", std::filesystem::canonical(folder).string()}, {"files", files}};
+}
+
+MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   check_experts(spec);
   MergeInputs inputs;
   inputs.reference_folder = spec.base ? *spec.base : spec.experts.front().path;
@@ -118,9 +138,14 @@ MergeInputs open_inputs(const MergeSpec& spec) {
     inputs.base = open_model(*spec.base, nullptr, {.allow_symlinks = true});
     inputs.stamps.push_back(stamp_of(*spec.base));
   }
-  for (const MergeExpert& expert : spec.experts) {
-    inputs.experts.push_back(open_model(expert.path, inputs.base.get(), {.allow_symlinks = true}));
-    inputs.stamps.push_back(stamp_of(expert.path));
+  for (size_t i = 0; i < spec.experts.size(); ++i) {
+    const auto& path = spec.experts[i].path;
+    inputs.experts.push_back(
+        local != nullptr ? local->expert(i) : open_model(path, inputs.base.get(), {.allow_symlinks = true}));
+    inputs.stamps.push_back(local != nullptr ? local->stamp(i) : stamp_of(path));
+    if (local != nullptr) {
+      inputs.holders.push_back(local->holder(i));
+    }
   }
   for (auto& expert : inputs.experts) {
     check_names(inputs.reference(), *expert);

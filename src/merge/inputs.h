@@ -9,6 +9,7 @@
 
 #include "checkpoint/model_source.h"
 #include "fusion/stream_models.h"
+#include "merge/local_inputs.h"
 #include "merge/spec.h"
 
 namespace fusegrid {
@@ -21,6 +22,7 @@ struct MergeInputs {
   // the first expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
   std::filesystem::path reference_folder;
+  std::vector<int> holders;  // per expert the first rank that has it; none where all ranks have all
   // What tells a later run that the inputs are the same: path, size and time of every file.
   nlohmann::json stamps;
 
@@ -30,6 +32,10 @@ struct MergeInputs {
 
 // Opens and checks everything that can be known before a weight is read. Throws ConfigError (missing, extra or
 // differently shaped tensors, integers against floats, an expert given twice), DataError, IoError.
-MergeInputs open_inputs(const MergeSpec& spec);
+// local: where the experts come from instead of their folders; must outlive the result.
+MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local = nullptr);
+
+// What tells a later run that a model is the same: path, size and time of every file.
+nlohmann::json stamp_of(const std::filesystem::path& folder);
 
 }  // namespace fusegrid

@@ -7,8 +7,11 @@
 #include "comm/agreement.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "fusion/compat.h"
 #include "fusion/method.h"
+#include "fusion/stream_device.h"
 #include "fusion/stream_engine.h"
+#include "merge/linear_reduction.h"
 #include "merge/manifest.h"
 #include "merge/outputs.h"
 #include "merge/rehearsal.h"
@@ -76,6 +79,20 @@ nlohmann::json inputs_of(const MergePlan& plan, const MergeOutputs& outputs) {
   return inputs;
 }
 
+std::string arithmetic_of(const MergeSpec& spec, const MergeMethod& call) {
+  if (spec.reduction == Reduce::kAllReduce) {
+    return "fixed point of 2^-40, rounded to float32 and to the output's dtype";
+  }
+  if (spec.reduction == Reduce::kAllReduceFloat) {
+    return "float32, added over ranks by an all-reduce: the last bits depend on the number of ranks";
+  }
+  if (spec.precision == Precision::kFloat32) {
+    return "float32, rounded once to the output's dtype";
+  }
+  const CompatMethod& compat = compat_registry().at(call.name);
+  return "mergekit 0.1.5, " + compat.original + ": " + compat.rounding;
+}
+
 void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohmann::json& provenance) {
   const nlohmann::json inputs = inputs_of(plan, outputs);
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
@@ -96,7 +113,7 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
         {"parameters",
          parse_call("m{" + method_registry().at(call.name).canonical(call.parameters) + "}").second},
         {"seed", plan.spec.seed},
-        {"arithmetic", "float32"},
+        {"arithmetic", arithmetic_of(plan.spec, call)},
         {"digest",
          "sha256 over the sha256 of consecutive pieces of " + std::to_string(kDigestElements) + " elements"},
         {"inputs", inputs},
@@ -131,6 +148,12 @@ std::vector<std::vector<size_t>> stages_of(const MergePlan& plan) {
   return stages;
 }
 
+// Where several passes read the models, what they read stays on the device. The rest of its memory is for the arithmetic.
+int64_t bytes_to_keep(const MergePlan& plan) {
+  const bool again = !plan.spec.device.is_cpu() && plan.passes > 1;
+  return again ? free_memory(plan.spec.device) / 10 * 6 : 0;
+}
+
 MergeOutputs::Setup setup_of(const MergePlan& plan) {
   MergeOutputs::Setup setup;
   setup.out = plan.spec.out;
@@ -146,6 +169,21 @@ MergeOutputs::Setup setup_of(const MergePlan& plan) {
   return setup;
 }
 
+StreamStats make_outputs(const MergePlan& plan, const StreamLayout& layout, Collectives& group,
+                         StreamSink& outputs, const std::function<void(double share)>& progress) {
+  if (plan.spec.reduction != Reduce::kOrdered) {
+    return reduce_linear(plan, layout, group, outputs, progress);
+  }
+  StreamSession session(plan.models, layout, group, outputs,
+                        {.memory_limit_bytes = plan.spec.memory_limit_bytes,
+                         .threads = plan.spec.threads,
+                         .device = plan.spec.device,
+                         .keep_bytes = bytes_to_keep(plan),
+                         .progress = progress});
+  session.run(configurations_of(plan));
+  return session.stats();
+}
+
 }  // namespace
 
 MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann::json& provenance,
@@ -154,12 +192,7 @@ MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann:
   MergeOutputs outputs(setup_of(plan), group);
   const StreamLayout layout(plan.models.tensors, stages_of(plan), group.size(),
                             slice_elements(plan.spec.device));
-  StreamSession session(plan.models, layout, group, outputs,
-                        {.memory_limit_bytes = plan.spec.memory_limit_bytes,
-                         .threads = plan.spec.threads,
-                         .device = plan.spec.device,
-                         .progress = progress});
-  session.run(configurations_of(plan));
+  const StreamStats mine = make_outputs(plan, layout, group, outputs, progress);
   std::exception_ptr error;
   try {
     if (group.rank() == 0) {
@@ -171,7 +204,6 @@ MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann:
   }
   agree(group, error);
 
-  const StreamStats mine = session.stats();
   MergeReport report{.passes = mine.passes, .continued_files = outputs.continued()};
   const std::vector<double> numbers{static_cast<double>(mine.bytes_read),
                                     static_cast<double>(mine.bytes_written),

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,13 @@ struct MergePlan {
   int64_t write_bytes = 0;   // of all outputs
   int64_t memory_bytes = 0;  // of a rank's buffers on the host
   std::string identity;  // of what is made from what: an unfinished merge of the same identity is continued
+  std::optional<size_t> unfinished;  // there is one, with so many finished weight files
 };
 
 // Opens the inputs and checks everything: methods and their parameters, names, shapes, dtypes, the output folder,
 // memory, disk space. Throws ConfigError, DataError, IoError.
-MergePlan plan_merge(const MergeSpec& spec);
+// local: of a spec with inputs_are_local; must outlive the plan.
+MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local = nullptr);
 
 struct MergeReport {
   int64_t passes = 0;

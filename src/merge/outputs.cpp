@@ -1,6 +1,7 @@
 #include "merge/outputs.h"
 
 #include <algorithm>
+#include <cctype>
 #include <fstream>
 #include <iterator>
 
@@ -38,6 +39,7 @@ void together(Collectives& group, bool here, const Work& work) {
 }  // namespace
 
 void write_synced(const fs::path& path, const std::string& content) {
+  fs::remove(path);  // it could be a link to another file
   PosixFile file = PosixFile::create(path);
   file.write_at(0, content.data(), content.size());
   file.sync();
@@ -50,6 +52,35 @@ std::string read_whole(const fs::path& path) {
     throw IoError("cannot read '" + path.string() + "'");
   }
   return content;
+}
+
+std::optional<size_t> check_unfinished(const fs::path& out, const std::string& identity) {
+  const fs::path partial = out.string() + ".partial";
+  const fs::path records = partial / kRecords;
+  if (!fs::exists(records / "identity")) {
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(partial, none)) {
+      if (entry.path() != records) {
+        throw ConfigError(
+            "'" + partial.string() +
+            "' is where the merge is made, but something else is there; remove it, or choose another "
+            "--out");
+      }
+    }
+    return std::nullopt;
+  }
+  if (read_whole(records / "identity") != identity) {
+    throw ConfigError(
+        "'" + partial.string() +
+        "' holds an unfinished merge of other inputs, methods or options; finish that one with its own "
+        "command, or remove the folder");
+  }
+  size_t finished = 0;
+  for (const auto& entry : fs::directory_iterator(records)) {
+    const std::string name = entry.path().filename().string();
+    finished += std::isdigit(static_cast<unsigned char>(name.front())) != 0 ? 1 : 0;  // "<output>-<stage>"
+  }
+  return finished;
 }
 
 // Held by rank 0 as long as the merge runs; the kernel lets go of it when the process ends.
@@ -122,18 +153,8 @@ std::string MergeOutputs::record_name(size_t output, size_t stage) const {
 void MergeOutputs::open_partial() {
   fs::create_directories(partial_ / kRecords);
   lock_ = std::make_unique<Lock>(record("lock"));
-  const fs::path identity = record("identity");
-  if (!fs::exists(identity)) {
-    if (std::distance(fs::directory_iterator(partial_), {}) > 1) {
-      throw ConfigError("'" + partial_.string() +
-                        "' is where the merge is made, but something else is there; remove it");
-    }
-    write_synced(identity, setup_.identity);
-  } else if (read_whole(identity) != setup_.identity) {
-    throw ConfigError(
-        "'" + partial_.string() +
-        "' holds an unfinished merge of other inputs, methods or options; finish that one with its own "
-        "command, or remove the folder");
+  if (!check_unfinished(setup_.out, setup_.identity)) {
+    write_synced(record("identity"), setup_.identity);
   }
 }
 
@@ -145,12 +166,22 @@ void MergeOutputs::create_files() {
     const std::string head = safetensors_head(setup_.layout.shards[stage].tensors, kMetadata);
     for (size_t output = 0; output < setup_.folders.size(); ++output) {
       if (!is_finished(output, stage)) {
-        PosixFile created = PosixFile::create(file(output, stage).string() + ".part");
+        const std::string part = file(output, stage).string() + ".part";
+        fs::remove(part);  // it could be a link to an input
+        PosixFile created = PosixFile::create(part);
         created.write_at(0, head.data(), head.size());
       }
     }
   }
   sync_folder(partial_);
+}
+
+std::set<std::string> MergeOutputs::tensors_of(size_t stage) const {
+  std::set<std::string> names;
+  for (const TensorInfo& info : setup_.layout.shards[stage].tensors) {
+    names.insert(info.name);
+  }
+  return names;
 }
 
 // What `info` is in a source: of the same shape, in its own dtype.
@@ -205,7 +236,7 @@ void MergeOutputs::finish(size_t output, size_t stage) {
       files_.erase(it);
     }
   });
-  auto digests = output_pieces_[output].collect(group_);
+  auto digests = output_pieces_[output].collect(group_, tensors_of(stage));
   together(group_, group_.rank() == 0, [&] {
     // a tensor without elements has no pieces
     nlohmann::json tensors = nlohmann::json::object();
@@ -227,12 +258,12 @@ bool MergeOutputs::wants_inputs(size_t stage) const {
   return setup_.digests == Digests::kAll && !inputs_finished_.contains(stage);
 }
 
-void MergeOutputs::see_input(size_t, size_t source, const StreamRange& range, const void* data) {
+void MergeOutputs::see_input(size_t source, const StreamRange& range, const void* data) {
   input_pieces_.add(source, stored(source, setup_.tensors[range.tensor]), range.begin, range.count, data);
 }
 
 void MergeOutputs::finish_inputs(size_t stage) {
-  auto digests = input_pieces_.collect(group_);
+  auto digests = input_pieces_.collect(group_, tensors_of(stage));
   together(group_, group_.rank() == 0, [&] {
     nlohmann::json record_text = nlohmann::json::array();
     for (size_t source = 0; source < setup_.sources.size(); ++source) {

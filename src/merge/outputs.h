@@ -49,7 +49,7 @@ class MergeOutputs final : public StreamSink {
   void write(size_t output, size_t stage, const StreamRange& range, const void* data) override;
   void finish(size_t output, size_t stage) override;
   bool wants_inputs(size_t stage) const override;
-  void see_input(size_t stage, size_t source, const StreamRange& range, const void* data) override;
+  void see_input(size_t source, const StreamRange& range, const void* data) override;
   void finish_inputs(size_t stage) override;
 
   // Output files that an earlier run had finished.
@@ -70,6 +70,7 @@ class MergeOutputs final : public StreamSink {
   std::string record_name(size_t output, size_t stage) const;
   void open_partial();
   void create_files();
+  std::set<std::string> tensors_of(size_t stage) const;
   TensorInfo stored(size_t source, TensorInfo info) const;
   PosixFile& open(size_t output, size_t stage);
   void copy_integers(size_t output, size_t stage);
@@ -92,7 +93,10 @@ class MergeOutputs final : public StreamSink {
   PieceDigests input_pieces_;
 };
 
-// Writes and syncs a small file. Throws IoError.
+// Whether <out>.partial holds an unfinished merge, and how many of its weight files are finished. Throws ConfigError
+// where it is one of another identity, or something else. Changes nothing.
+std::optional<size_t> check_unfinished(const std::filesystem::path& out, const std::string& identity);
+// Writes and syncs a small file, in place of what has its name. Throws IoError.
 void write_synced(const std::filesystem::path& path, const std::string& content);
 // Throws IoError.
 std::string read_whole(const std::filesystem::path& path);

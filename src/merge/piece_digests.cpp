@@ -69,28 +69,33 @@ void PieceDigests::add(size_t model, const TensorInfo& info, int64_t begin, int6
 }
 
 // One line per whole tensor, or per piece of one that ranks share: model, pieces, piece (-1: whole), digest, name.
-std::string PieceDigests::lines() const {
+std::string PieceDigests::lines_of(size_t model, const std::string& name, const Pieces& pieces) {
   std::ostringstream text;
-  for (const auto& [key, pieces] : pieces_) {
-    const auto line = [&, &model = key.first, &name = key.second](int64_t piece, const std::string& digest) {
-      text << model << ' ' << pieces.present.size() << ' ' << piece << ' ' << digest << ' ' << name << '\n';
-    };
-    if (std::find(pieces.present.begin(), pieces.present.end(), false) == pieces.present.end()) {
-      line(-1, combined(pieces.digests));
-      continue;
-    }
-    for (size_t i = 0; i < pieces.digests.size(); ++i) {
-      if (pieces.present[i]) {
-        line(static_cast<int64_t>(i), hex_of(pieces.digests[i]));
-      }
+  const auto line = [&](int64_t piece, const std::string& digest) {
+    text << model << ' ' << pieces.present.size() << ' ' << piece << ' ' << digest << ' ' << name << '\n';
+  };
+  if (std::find(pieces.present.begin(), pieces.present.end(), false) == pieces.present.end()) {
+    line(-1, combined(pieces.digests));
+    return text.str();
+  }
+  for (size_t i = 0; i < pieces.digests.size(); ++i) {
+    if (pieces.present[i]) {
+      line(static_cast<int64_t>(i), hex_of(pieces.digests[i]));
     }
   }
   return text.str();
 }
 
-std::map<size_t, std::map<std::string, std::string>> PieceDigests::collect(Collectives& group) {
-  const std::string mine = lines();
-  pieces_.clear();
+std::map<size_t, std::map<std::string, std::string>> PieceDigests::collect(
+    Collectives& group, const std::set<std::string>& tensors) {
+  std::string mine;
+  std::erase_if(pieces_, [&](const auto& entry) {
+    const auto& [model, name] = entry.first;
+    if (tensors.contains(name)) {
+      mine += lines_of(model, name, entry.second);
+    }
+    return tensors.contains(name);
+  });
   std::map<size_t, std::map<std::string, std::string>> all;
   std::map<std::pair<size_t, std::string>, std::map<int64_t, Digest>> shared;
   for (const std::string& text : all_gather_bytes(group, mine)) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,9 +25,10 @@ class PieceDigests {
   // Bytes of the elements [begin, begin + count) of tensor `info` of model `model`. begin: a multiple of
   // kDigestElements; count as well, except at the tensor's end. Several threads may call it at once.
   void add(size_t model, const TensorInfo& info, int64_t begin, int64_t count, const void* bytes);
-  // [model][tensor] of everything that was added on any rank since the last call; known to rank 0 alone. Collective.
-  // Aborts where a piece is missing.
-  std::map<size_t, std::map<std::string, std::string>> collect(Collectives& group);
+  // [model][tensor] of everything that was added of these tensors on any rank, and forgotten with that; known to rank 0
+  // alone. Collective. Aborts where a piece is missing.
+  std::map<size_t, std::map<std::string, std::string>> collect(Collectives& group,
+                                                               const std::set<std::string>& tensors);
 
  private:
   using Digest = std::array<unsigned char, 32>;
@@ -34,7 +36,7 @@ class PieceDigests {
     std::vector<Digest> digests;
     std::vector<bool> present;
   };
-  std::string lines() const;
+  static std::string lines_of(size_t model, const std::string& name, const Pieces& pieces);
   static std::string combined(const std::vector<Digest>& digests);
 
   std::mutex mutex_;

@@ -2,12 +2,16 @@
 
 #include <sys/statvfs.h>
 
+#include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "fusion/compat.h"
 #include "fusion/method.h"
 #include "fusion/sharding.h"
 #include "fusion/stream_engine.h"
+#include "merge/linear_reduction.h"
 #include "merge/merge.h"
+#include "merge/outputs.h"
 #include "merge/rehearsal.h"
 
 namespace fusegrid {
@@ -52,15 +56,52 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
   }
   method.canonical(call.parameters);  // unknown parameters, values out of range
   method.check(call.parameters, card, experts);
+  if (spec.precision == Precision::kCompat) {
+    check_compat(call.name, call.parameters);
+  }
 }
 
-// "ties-density=0.5-scale=0.3": the parameters that were given.
+// Rounding after every operation means one dtype: mergekit, too, converts all models to its `dtype` first.
+void check_one_dtype(const MergeSpec& spec, const MergeInputs& inputs) {
+  const auto check = [&](const ModelSource& model) {
+    for (const TensorInfo& info : model.tensors()) {
+      const bool wide = info.dtype == at::kDouble || spec.dtype == at::kDouble;
+      if (info.floating() && wide) {
+        throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but '" + info.name +
+                          "' of '" + model.name() + "' is float64, or the output; choose --precision fp32");
+      }
+    }
+  };
+  std::map<std::string, at::ScalarType> dtypes;
+  for (const TensorInfo& info : inputs.reference().tensors()) {
+    dtypes.emplace(info.name, info.dtype);
+  }
+  check(inputs.reference());
+  for (const auto& expert : inputs.experts) {
+    check(*expert);
+    for (const TensorInfo& info : expert->tensors()) {
+      if (info.floating() && !spec.dtype && info.dtype != dtypes.at(info.name)) {
+        throw ConfigError("--precision compat rounds to the dtype of the models, which must be one, but '" +
+                          info.name + "' is " + at::toString(info.dtype) + " in '" + expert->name() +
+                          "' and " + at::toString(dtypes.at(info.name)) + " in '" +
+                          inputs.reference().name() +
+                          "'; add --dtype, to which all models are then rounded first");
+      }
+    }
+  }
+}
+
+// "ties-density=0.5-scale=0.3": the parameters that were given. Lists are joined by '+', since scp and rsync take what
+// stands before a ':' for a host; of long ones (file systems end at 255 bytes) the end is a digest.
 std::string folder_name(const MergeMethod& call) {
+  constexpr size_t kLongest = 200;
   std::string name = call.name;
   for (const auto& [key, value] : call.parameters) {
     name += "-" + key + "=" + value;
   }
-  return name;
+  std::replace(name.begin(), name.end(), ':', '+');
+  return name.size() <= kLongest ? name
+                                 : name.substr(0, kLongest - 17) + "-" + sha256_hex(name).substr(0, 16);
 }
 
 std::vector<MergeOutput> plan_outputs(const MergeSpec& spec) {
@@ -127,6 +168,8 @@ std::string identity_of(const MergePlan& plan) {
   nlohmann::json identity = {{"format", 1},
                              {"inputs", plan.inputs.stamps},
                              {"seed", spec.seed},
+                             {"reduction", static_cast<int>(spec.reduction)},
+                             {"precision", spec.precision == Precision::kCompat ? "compat" : "fp32"},
                              {"device", spec.device.is_cpu() ? "cpu" : "gpu"},
                              {"digests", static_cast<int>(spec.digests)},
                              {"vocabulary", spec.allow_vocabulary_mismatch}};
@@ -149,9 +192,12 @@ std::string identity_of(const MergePlan& plan) {
 
 }  // namespace
 
-MergePlan plan_merge(const MergeSpec& spec) {
+MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   MergePlan plan;
   plan.spec = spec;
+  if (spec.reduction != Reduce::kOrdered) {
+    check_linear_reduction(spec);
+  }
   bool with_base = false;
   for (const MergeMethod& call : spec.methods) {
     check_method(spec, call);
@@ -159,7 +205,10 @@ MergePlan plan_merge(const MergeSpec& spec) {
   }
   check_out(spec);
   plan.outputs = plan_outputs(spec);
-  plan.inputs = open_inputs(spec);
+  plan.inputs = open_inputs(spec, local);
+  if (spec.precision == Precision::kCompat) {
+    check_one_dtype(spec, plan.inputs);
+  }
   plan.models = plan.inputs.models(with_base, spec.dtype);
   std::vector<TensorInfo> tensors = plan.inputs.reference().tensors();
   for (TensorInfo& info : tensors) {
@@ -180,6 +229,7 @@ MergePlan plan_merge(const MergeSpec& spec) {
           .total_bytes;
   check_space(plan);
   plan.identity = identity_of(plan);
+  plan.unfinished = check_unfinished(spec.out, plan.identity);
   return plan;
 }
 

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/philox.h"
+#include "fusion/compat.h"
 #include "fusion/fusion_input.h"
 #include "merge/merge.h"
 
@@ -33,7 +34,7 @@ class NullSink final : public StreamSink {
   void write(size_t, size_t, const StreamRange&, const void*) override {}
   void finish(size_t, size_t) override {}
   bool wants_inputs(size_t) const override { return false; }
-  void see_input(size_t, size_t, const StreamRange&, const void*) override {}
+  void see_input(size_t, const StreamRange&, const void*) override {}
   void finish_inputs(size_t) override {}
 };
 
@@ -49,7 +50,12 @@ void fuse(const MergePlan& plan, const MergeMethod& call, Engine& engine) {
     context.tasks.push_back(expert.name);
     context.expert_keys.push_back(expert.name);
   }
-  method.fuse(FusionInput(context), call.parameters);
+  const FusionInput input(context);
+  if (plan.spec.precision == Precision::kCompat) {
+    fuse_compat(call.name, input, call.parameters);
+  } else {
+    method.fuse(input, call.parameters);
+  }
 }
 
 }  // namespace

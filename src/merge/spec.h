@@ -26,6 +26,19 @@ struct MergeMethod {
 // Which tensors' digests the manifest has.
 enum class Digests { kAll, kOutputs, kNone };
 
+// How a merge computes.
+enum class Precision {
+  kFloat32,  // in float32, rounded to the output's dtype once
+  kCompat,   // as mergekit 0.1.5 does: fusion/compat.h
+};
+
+// Who adds up the models.
+enum class Reduce {
+  kOrdered,         // one rank for each element, in the order of the experts
+  kAllReduce,       // every rank its own models, then an all-reduce in fixed point: merge/linear_reduction.h
+  kAllReduceFloat,  // the same in float32: the bits depend on the number of ranks
+};
+
 // What `fusegrid merge` is to do.
 struct MergeSpec {
   std::optional<std::filesystem::path> base;
@@ -38,8 +51,11 @@ struct MergeSpec {
   int threads = 1;
   at::Device device = at::kCPU;
   uint64_t seed = 0;
+  Precision precision = Precision::kFloat32;
   Digests digests = Digests::kAll;
   bool allow_vocabulary_mismatch = false;
+  Reduce reduction = Reduce::kOrdered;
+  bool inputs_are_local = false;  // experts lie on the disks of some ranks only
 };
 
 }  // namespace fusegrid

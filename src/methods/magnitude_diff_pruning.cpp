@@ -3,7 +3,6 @@
 // Source:  FusionBench's MagnitudeDiffPruning. Tensors that are no linear weights stay the base's, as there.
 // Differs: rescale=true multiplies by 1 / (1 - ratio), so that the mean change stays; FusionBench multiplies by
 //          1 / ratio, and its default, rescale: false, multiplies every change by zero.
-// Grain:   whole model: a pass over whole tensors makes one model, and this makes one per task.
 // Cost:    a sort per row. Stored: base, kept changes and one bit per entry for their positions.
 
 #include <ATen/TensorOperators.h>
@@ -43,7 +42,7 @@ const RegisterMethod<Options> registered{
          R"(linear weights  theta^(i) = theta_0 + c m_i tau_i,   m_i = 0 for the `ratio` smallest |tau_i| of each row
 others          theta^(i) = theta_0)",
      .family = Family::kTaskVector,
-     .grain = Grain::kWholeModel,
+     .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .yields = Yields::kModelPerTask,
      .needs_task_identity = true,

@@ -3,7 +3,6 @@
 // Source:  Han et al., "Learning both Weights and Connections for Efficient Neural Networks", NeurIPS 2015,
 //          arXiv:1506.02626; per output row as in the baseline of Sun et al., "Wanda", ICLR 2024, arXiv:2306.11695.
 // Differs: nothing; of equal entries the first are dropped.
-// Grain:   whole model: a pass over whole tensors makes one model, and this makes one per task.
 // Cost:    a sort per row. Stored: kept values, one bit per entry for their positions, all other tensors.
 
 #include <ATen/TensorOperators.h>
@@ -37,7 +36,7 @@ const RegisterMethod<Options> registered{
          R"(linear weights  theta^(i) = m_i theta_i,   m_i = 0 for the `ratio` smallest |theta_i| of each row
 others          theta^(i) = theta_i)",
      .family = Family::kReference,
-     .grain = Grain::kWholeModel,
+     .grain = Grain::kTensors,
      .yields = Yields::kModelPerTask,
      .needs_task_identity = true,
      .cost = Cost::kMatrix},

@@ -3,8 +3,8 @@
 //
 // Source:  Du et al., "Parameter Competition Balancing for Model Merging", NeurIPS 2024, arXiv:2410.02396,
 //          by the authors' code. It has exp and tanh where the paper prints softmaxes, and cuts the 0.0001
-//          largest and smallest magnitudes. Their search for a scale per task on validation scores is left
-//          out.
+//          largest and smallest magnitudes. Their scales per task are `weights`; their search for them (CMA-ES on
+//          validation scores) is a grid's job.
 // Differs: a model whose magnitudes (or scores) are all equal weighs nothing instead of 0/0. The scores are
 //          rounded to float32 before they are ranked, so that any sharding ranks them alike.
 // Cost:    five passes over N experts; a sweep of scales shares the direction.
@@ -14,6 +14,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "core/model_weights.h"
 #include "fusion/direction.h"
 
 namespace fusegrid {
@@ -24,13 +25,16 @@ constexpr double kOutliers = 0.0001;  // fraction at either end
 struct Options {
   double density = 0.1;
   double scale = 1.2;
+  std::vector<double> weights;
 
   template <typename Visitor>
   void describe(Visitor& v) {
     v.param("density", density, Range{0.001, 1},
             "fraction of the entries of a task vector that keep a weight");
     v.param("scale", scale, Range{-2, 5}, "multiplier of the merged task vector");
+    v.param("weights", weights, Range{-100, 100}, "scale of each task vector; empty: all 1");
   }
+  void check(int64_t experts) const { model_weights("pcb", weights, false, experts); }
 };
 
 struct Bounds {
@@ -90,6 +94,7 @@ std::vector<at::Tensor> scores(const Slice& slice, const std::vector<Bounds>& cl
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto elements = static_cast<double>(in.num_elements());
+  const auto weights = model_weights("pcb", options.weights, false, static_cast<int64_t>(in.num_experts()));
   const std::string key = direction_key("pcb", options);
   const auto clipping =
       bounds(in, "pcb/clipping", elements * kOutliers, elements * (1 - kOutliers) - 1, magnitudes);
@@ -102,7 +107,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     for (size_t i = 0; i < values.size(); ++i) {
       const at::Tensor tau = slice.task_vector(i).to(at::kDouble);
       const at::Tensor weight = winning[i].normalised(values[i].to(at::kDouble));
-      sum.add_(tau.sign() * tau.abs().clamp(clipping[i].low, clipping[i].high) * weight);
+      sum.add_(tau.sign() * tau.abs().clamp(clipping[i].low, clipping[i].high) * weight, weights[i]);
       divisor.add_(weight);
     }
     return sum.div_(divisor.clamp_min_(1e-12)).to(at::kFloat);
@@ -118,7 +123,7 @@ const RegisterMethod<Options> registered{
          R"(a_i = |tau_i| clipped to its 0.01 % and 99.99 % quantiles,   n(x) = (x - min x) / (max x - min x)
 s_i = exp(N n(a_i)^2) tanh(tau_i sum_j tau_j)
 b_i = n(s_i clipped from below to its 1 - density quantile)
-theta = theta_0 + scale * sum_i b_i sign(tau_i) a_i / sum_i b_i)",
+theta = theta_0 + scale * sum_i w_i b_i sign(tau_i) a_i / sum_i b_i)",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
     fuse,

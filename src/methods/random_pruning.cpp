@@ -3,7 +3,6 @@
 //
 // Source:  the baseline of pruning papers, as FusionBench has it: the same number of entries in each row.
 // Differs: an entry's random number depends on (seed, task, position) alone.
-// Grain:   whole model: a pass over whole tensors makes one model, and this makes one per task.
 // Cost:    a sort per row. Stored: as magnitude_pruning.
 
 #include <ATen/TensorOperators.h>
@@ -39,7 +38,7 @@ const RegisterMethod<Options> registered{
      .formula = R"(linear weights  theta^(i) = m_i theta_i,   m_i = 0 for a random `ratio` of each row
 others          theta^(i) = theta_i)",
      .family = Family::kReference,
-     .grain = Grain::kWholeModel,
+     .grain = Grain::kTensors,
      .yields = Yields::kModelPerTask,
      .needs_task_identity = true,
      .random = true,

@@ -1,9 +1,12 @@
-// Task arithmetic: add the scaled sum of the task vectors to the base.
+// Task arithmetic: add the scaled (weighted) sum of the task vectors to the base.
 //
 // Source:  Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023, arXiv:2212.04089.
-// Differs: nothing.
+// Differs: nothing; `weights` are mergekit's, which has one for each expert.
 // Cost:    one pass over N experts; a sweep of scales shares the sum.
 
+#include <ATen/TensorOperators.h>
+
+#include "core/model_weights.h"
 #include "fusion/direction.h"
 
 namespace fusegrid {
@@ -11,15 +14,29 @@ namespace {
 
 struct Options {
   double scale = 0.3;
+  std::vector<double> weights;
 
   template <typename Visitor>
   void describe(Visitor& v) {
     v.param("scale", scale, Range{-2, 2}, "multiplier of the summed task vectors; negative: forgetting");
+    v.param("weights", weights, Range{-100, 100}, "weight of each task vector; empty: all 1");
   }
+  void check(int64_t experts) const { model_weights("task_arithmetic", weights, false, experts); }
 };
 
-Field direction(const FusionInput& in, const Options&) {
-  return in.task_vector_sum();
+Field direction(const FusionInput& in, const Options& options) {
+  if (options.weights.empty()) {
+    return in.task_vector_sum();
+  }
+  const auto weights =
+      model_weights("task_arithmetic", options.weights, false, static_cast<int64_t>(in.num_experts()));
+  return in.field(direction_key("task_arithmetic", options), [weights](const Slice& slice) {
+    at::Tensor sum = slice.task_vector(0).mul_(weights[0]);
+    for (size_t i = 1; i < weights.size(); ++i) {
+      sum.add_(slice.task_vector(i), weights[i]);
+    }
+    return sum;
+  });
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
@@ -30,7 +47,7 @@ const RegisterMethod<Options> registered{
     {.name = "task_arithmetic",
      .title = "Task Arithmetic",
      .paper = "Ilharco et al., ICLR 2023, arXiv:2212.04089",
-     .formula = "theta = theta_0 + scale * sum_i tau_i",
+     .formula = "theta = theta_0 + scale * sum_i w_i tau_i",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
     fuse,

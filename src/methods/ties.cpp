@@ -54,12 +54,11 @@ std::vector<at::Tensor> task_vectors(const Slice& slice) {
   return slice.task_vectors();
 }
 
-FusedModel fuse_fusion_bench(const FusionInput& in, const Options& options) {
+Field fusion_bench_direction(const FusionInput& in, const Options& options) {
   const TrimmedElection election = trim_and_elect(in, "task_vectors", options.density, task_vectors);
-  const Field direction = in.field(direction_key("ties", options), [&](const Slice& slice) {
-    return merge_elected(slice.task_vectors(), election, options.merge);
+  return in.field(direction_key("ties", options), [election, merge = options.merge](const Slice& slice) {
+    return merge_elected(slice.task_vectors(), election, merge);
   });
-  return move_along(in, direction, options.scale);
 }
 
 // Keeps the max(1, int(n density)) largest |tau| of one tensor; of equal ones the first.
@@ -68,20 +67,24 @@ at::Tensor keep_largest(const at::Tensor& tau, double density) {
   return tau * largest_mask(tau.abs(), std::max(count, int64_t{1}));
 }
 
-FusedModel fuse_mergekit(const FusionInput& in, const Options& options) {
+Field mergekit_direction(const FusionInput& in, const Options& options) {
   const auto weights = model_weights("ties", options.weights, false, static_cast<int64_t>(in.num_experts()));
-  const Field direction = in.tensor_field(direction_key("ties", options), [&](const Slice& slice) {
+  return in.tensor_field(direction_key("ties", options), [weights, options](const Slice& slice) {
     std::vector<at::Tensor> kept;
     for (size_t i = 0; i < weights.size(); ++i) {
       kept.push_back(keep_largest(slice.task_vector(i), options.density));
     }
     return merge_weighted(kept, weights, true, options.merge);
   });
-  return move_along(in, direction, options.scale);
+}
+
+Field direction(const FusionInput& in, const Options& options) {
+  return options.dialect == "mergekit" ? mergekit_direction(in, options)
+                                       : fusion_bench_direction(in, options);
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  return options.dialect == "mergekit" ? fuse_mergekit(in, options) : fuse_fusion_bench(in, options);
+  return move_along(in, direction(in, options), options.scale);
 }
 
 const RegisterMethod<Options> registered{
@@ -96,6 +99,7 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained}},
     fuse,
+    direction,
 };
 
 }  // namespace

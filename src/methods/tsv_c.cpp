@@ -3,11 +3,11 @@
 // Source:  Gargiulo et al., "Task Singular Vectors: Reducing Task Interference in Model Merging", CVPR 2025,
 //          arXiv:2412.00081.
 // Differs: nothing; triplets that are not significant (see svd.h) are not stored.
-// Grain:   whole model: a pass over whole tensors makes one model, and this makes one per task.
 // Cost:    the SVDs that all subspace methods share. Stored: base, the triplets, and all tensors that are no
 //          matrices once per task.
 
 #include <algorithm>
+#include <optional>
 
 #include <ATen/TensorOperators.h>
 
@@ -32,31 +32,40 @@ int64_t kept_rank(const TensorInfo& info, const FusionInput& in, const Options& 
                                : static_cast<int64_t>(static_cast<double>(full) * options.fraction);
 }
 
-// Numbers stored for the task vector of one expert's tensor.
-double stored(const FusionInput& in, const Slice& slice, size_t expert, const Options& options) {
+struct CutModel {
+  at::Tensor weight;
+  double stored = 0;  // numbers of its task vector
+};
+
+CutModel cut(const FusionInput& in, const Slice& slice, size_t expert, const Options& options) {
   if (!is_matrix(*slice.info)) {
-    return static_cast<double>(slice.count);
+    return {slice.experts[expert], static_cast<double>(slice.count)};
   }
   const Svd svd = task_vector_svd(in, slice, expert).first(kept_rank(*slice.info, in, options));
-  return static_cast<double>(svd.u.numel() + svd.s.numel() + svd.v.numel());
+  return {slice.base + svd.product().to(at::kFloat),
+          static_cast<double>(svd.u.numel() + svd.s.numel() + svd.v.numel())};
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  std::vector<Weights> models;
-  for (size_t i = 0; i < in.num_experts(); ++i) {
-    models.push_back(in.map_tensors([&](const Slice& slice) -> at::Tensor {
-      if (!is_matrix(*slice.info)) {
-        return slice.experts[i];
-      }
-      const Svd svd = task_vector_svd(in, slice, i).first(kept_rank(*slice.info, in, options));
-      return slice.base + svd.product().to(at::kFloat);
-    }));
-  }
+  // Noted while the models are made, so that a streamed merge, which keeps no decompositions, makes each once.
+  std::vector<std::optional<double>> stored(in.tensors().size());
+  const auto all_cut = [&](const Slice& slice) {
+    std::vector<at::Tensor> weights;
+    stored[slice.tensor_index] = 0;
+    for (size_t i = 0; i < slice.experts.size(); ++i) {
+      CutModel model = cut(in, slice, i, options);
+      *stored[slice.tensor_index] += model.stored;
+      weights.push_back(std::move(model.weight));
+    }
+    return weights;
+  };
+  auto models = in.map_tensors(in.num_experts(), all_cut);
   auto numbers = static_cast<double>(in.num_elements());
   const auto of_tensors = in.reduce_tensors(1, [&](const Slice& slice, double* out) {
-    for (size_t i = 0; i < in.num_experts(); ++i) {
-      out[0] += stored(in, slice, i, options);
+    if (!stored[slice.tensor_index]) {
+      all_cut(slice);  // its file was complete already when an interrupted merge went on
     }
+    out[0] = *stored[slice.tensor_index];
   });
   for (const auto& of_tensor : of_tensors) {
     numbers += of_tensor[0];
@@ -72,7 +81,7 @@ const RegisterMethod<Options> registered{
          R"(matrices  tau_i = U_i S_i V_i^T,   theta^(i) = theta_0 + the leading fraction of its triplets
 others    theta^(i) = theta_i)",
      .family = Family::kSubspace,
-     .grain = Grain::kWholeModel,
+     .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .yields = Yields::kModelPerTask,
      .needs_task_identity = true,

@@ -40,7 +40,8 @@ struct Setting {
   std::optional<double> validation_loss;
   std::optional<double> test_loss;
   std::optional<double> stored_parameters;
-  std::optional<double> merge_seconds;  // mean over seeds
+  std::optional<double> merge_seconds;     // mean over seeds
+  std::optional<double> evaluate_seconds;  // mean over cells: validation and test of one task
   std::vector<Gap> gaps;
 };
 

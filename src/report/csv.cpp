@@ -91,7 +91,6 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           to_string(card.yields),
           number(row.setting.stored_parameters),
           number(row.stored_models),
-          number(row.setting.merge_seconds),
           gap_text(row.setting.gaps)};
 }
 
@@ -126,7 +125,6 @@ std::string csv_report(const std::vector<Board>& boards) {
                                   "yields",
                                   "stored_parameters",
                                   "stored_models",
-                                  "merge_s",
                                   "missing"};
   for (const std::string& task : tasks) {
     header.push_back("accuracy_" + task);
@@ -148,16 +146,26 @@ std::string csv_report(const std::vector<Board>& boards) {
 }
 
 std::string csv_settings(const std::vector<Board>& boards) {
-  std::string text =
-      record({"zoo", "experts", "shift", "method", "parameters", "chosen", "validation", "test",
-              "validation_loss", "test_loss", "stored_parameters", "merge_s", "missing"});
+  std::string text = record({"zoo", "experts", "shift", "method", "parameters", "chosen", "validation",
+                             "test", "validation_loss", "test_loss", "stored_parameters", "missing"});
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
-      text +=
-          record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
-                  flag(setting.chosen), number(setting.validation_accuracy), number(setting.test_accuracy),
-                  number(setting.validation_loss), number(setting.test_loss),
-                  number(setting.stored_parameters), number(setting.merge_seconds), gap_text(setting.gaps)});
+      text += record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
+                      flag(setting.chosen), number(setting.validation_accuracy),
+                      number(setting.test_accuracy), number(setting.validation_loss),
+                      number(setting.test_loss), number(setting.stored_parameters), gap_text(setting.gaps)});
+    }
+  }
+  return text;
+}
+
+std::string csv_timings(const std::vector<Board>& boards) {
+  std::string text =
+      record({"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s", "evaluate_s"});
+  for (const Board& board : boards) {
+    for (const Setting& setting : board.settings) {
+      text += record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
+                      flag(setting.chosen), number(setting.merge_seconds), number(setting.evaluate_seconds)});
     }
   }
   return text;

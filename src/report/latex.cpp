@@ -8,7 +8,8 @@ namespace {
 
 // A board has more columns than a page is wide and may have more rows than it is high: what is too large is scaled.
 constexpr const char* kFit =
-    "\\providecommand{\\fusegridfit}[1]{\\resizebox*{!}{\\ifdim\\totalheight>.8\\textheight .8\\textheight\\else\\totalheight"
+    "\\providecommand{\\fusegridfit}[1]{\\resizebox*{!}{\\ifdim\\totalheight>.8\\textheight "
+    ".8\\textheight\\else\\totalheight"
     "\\fi}{\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{#1}}}\n";
 
 // Text in which no character of LaTeX acts.
@@ -102,14 +103,12 @@ std::string score_tabular(const Board& board) {
 }
 
 std::string cost_tabular(const Board& board) {
-  const std::vector<std::string> header{"Method",  "Data",  "Task identity", "Stored",
-                                        "Merge s", "Tried", "Parameters"};
-  return tabular(board, "lllrrrl", header, [](const Row& row) {
+  const std::vector<std::string> header{"Method", "Data", "Task identity", "Stored", "Tried", "Parameters"};
+  return tabular(board, "lllrrl", header, [](const Row& row) {
     const MethodCard& card = row.method.card;
     return std::vector<std::string>{
-        escape(card.title),           escape(data_used(card)), card.needs_task_identity ? "yes" : "no",
-        escape(stored_text(row)),     seconds_text(row),       std::to_string(row.tried),
-        escape(shown_parameters(row))};
+        escape(card.title),       escape(data_used(card)),   card.needs_task_identity ? "yes" : "no",
+        escape(stored_text(row)), std::to_string(row.tried), escape(shown_parameters(row))};
   });
 }
 
@@ -122,15 +121,15 @@ std::string caption(const Board& board) {
 }
 
 std::string float_of(const std::string& caption, const std::string& tabular) {
-  return "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n  \\caption{" + caption +
-         "}\n  \\fusegridfit{" + tabular + "}\n\\end{table*}\n";
+  return "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n  \\caption{" +
+         caption + "}\n  \\fusegridfit{" + tabular + "}\n\\end{table*}\n";
 }
 
 }  // namespace
 
-std::string latex_report(const std::vector<Board>& boards, const ReportSource& source) {
-  std::string text = "% Made by: fusegrid report " + source.folder + "\n";
-  text += source.metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + source.metrics_sha256 + "\n";
+std::string latex_report(const std::vector<Board>& boards, const std::string& metrics_sha256) {
+  std::string text = "% Made by: fusegrid report\n";
+  text += metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + metrics_sha256 + "\n";
   text += "% Needs \\usepackage{booktabs,graphicx} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
   for (const std::string& note : reading_notes("bold", "dagger")) {
     text += "% " + note + "\n";
@@ -138,7 +137,8 @@ std::string latex_report(const std::vector<Board>& boards, const ReportSource& s
   text += kFit;
   for (const Board& board : boards) {
     text += float_of(caption(board), score_tabular(board));
-    text += float_of(escape(board_title(board)) + ": data used, costs and chosen parameters.", cost_tabular(board));
+    text += float_of(escape(board_title(board)) + ": data used, costs and chosen parameters.",
+                     cost_tabular(board));
   }
   return text;
 }

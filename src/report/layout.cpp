@@ -117,10 +117,6 @@ std::string stored_text(const Row& row) {
   return row.setting.stored_parameters ? fixed(*row.setting.stored_parameters, 0) : "-";
 }
 
-std::string seconds_text(const Row& row) {
-  return row.setting.merge_seconds ? fixed(*row.setting.merge_seconds, 2) : "-";
-}
-
 std::string interval_text(const Row& row) {
   return row.interval ? percent(row.interval->low) + " - " + percent(row.interval->high) : "-";
 }
@@ -160,8 +156,8 @@ std::vector<std::string> reading_notes(const std::string& best, const std::strin
           "each input are a group of their own; references take no part, nor have they a rank.",
       "Norm.: mean over tasks of accuracy / accuracy of the task's own expert, in %. Data: what the fusion "
       "saw "
-      "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. Merge: seconds of "
-      "fusion.",
+      "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. "
+      "Seconds are in timings.md.",
   };
 }
 

@@ -22,8 +22,7 @@ std::string data_used(const MethodCard& card);
 // The chosen parameters that were tuned or differ from their defaults; "defaults", or "-" for a method
 // without.
 std::string shown_parameters(const Row& row);
-std::string stored_text(const Row& row);   // "2.3x"; absolute where the size of a model is unknown
-std::string seconds_text(const Row& row);  // "0.42"
+std::string stored_text(const Row& row);  // "2.3x"; absolute where the size of a model is unknown
 // 70.4 - 73.9 (percent); "-" where there is none
 std::string interval_text(const Row& row);
 

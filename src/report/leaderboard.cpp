@@ -65,13 +65,14 @@ void write_report(const std::filesystem::path& results, std::ostream& out) {
   }
   const std::vector<Board> boards = make_boards(records, registered_methods());
   const std::filesystem::path published = results / "results.h5";
-  const ReportSource source{results.string(),
-                            std::filesystem::exists(published) ? metrics_sha256(published) : ""};
-  const std::string markdown = markdown_report(boards, source);
+  const std::string digest = std::filesystem::exists(published) ? metrics_sha256(published) : "";
+  const std::string markdown = markdown_report(boards, digest);
   write_atomically(results / "leaderboard.md", markdown);
   write_atomically(results / "leaderboard.csv", csv_report(boards));
   write_atomically(results / "settings.csv", csv_settings(boards));
-  write_atomically(results / "leaderboard.tex", latex_report(boards, source));
+  write_atomically(results / "leaderboard.tex", latex_report(boards, digest));
+  write_atomically(results / "timings.md", markdown_timings(boards));
+  write_atomically(results / "timings.csv", csv_timings(boards));
   out << markdown;
 }
 

@@ -11,9 +11,11 @@ namespace fusegrid {
 //   leaderboard.csv   one row per board and method, fractions in full precision, one column per task
 //   settings.csv      one row per parameter setting that was tried, for plots of sweeps
 //   leaderboard.tex   the same tables for LaTeX (booktabs)
+//   timings.md, .csv  seconds of fusion and evaluation
 //
-// into it, each under a temporary name that is renamed when complete, and prints the Markdown to `out`. Also
-// while a run still writes to the folder: what is missing is listed. Called by one process.
+// into it: all but the timings are the same bytes for every run of the same grid on the same kind of device. Each is
+// written under a temporary name that is renamed when complete. Prints the leaderboard's Markdown to `out`. Also while
+// a run still writes to the folder: what is missing is listed. Called by one process.
 //   Throws  ConfigError: the folder holds no grid; DataError: damaged, or cells of a method that this program
 //           does not have; IoError: cannot read or write.
 void write_report(const std::filesystem::path& results, std::ostream& out);

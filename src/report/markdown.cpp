@@ -75,6 +75,10 @@ void add_rows(Table& table, const Board& board, const MakeCells& cells) {
   }
 }
 
+std::string seconds(const std::optional<double>& value) {
+  return value ? fixed(*value, 2) : "-";
+}
+
 std::string average_text(const Row& row) {
   std::string text = percent(row.average(), 2);
   if (row.average_deviation) {
@@ -113,18 +117,36 @@ Table score_table(const Board& board) {
 
 Table cost_table(const Board& board) {
   Table table;
-  table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Merge s", "Tried", "Parameters"};
-  table.right = {false, false, false, false, true, true, true, false};
+  table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Tried", "Parameters"};
+  table.right = {false, false, false, false, true, true, false};
   add_rows(table, board, [](const Row& row) {
     const MethodCard& card = row.method.card;
-    return std::vector<std::string>{escape(card.title),
-                                    data_used(card),
-                                    card.needs_task_identity ? "yes" : "no",
-                                    to_string(card.yields),
-                                    stored_text(row),
-                                    seconds_text(row),
-                                    std::to_string(row.tried),
-                                    escape(shown_parameters(row))};
+    return std::vector<std::string>{
+        escape(card.title),           data_used(card),  card.needs_task_identity ? "yes" : "no",
+        to_string(card.yields),       stored_text(row), std::to_string(row.tried),
+        escape(shown_parameters(row))};
+  });
+  return table;
+}
+
+// Fusion at all settings, mean over seeds; absent where none was timed.
+std::optional<double> all_merges(const Board& board, const Row& row) {
+  std::optional<double> sum;
+  for (const Setting& setting : board.settings) {
+    if (setting.method == row.setting.method && setting.merge_seconds) {
+      sum = sum.value_or(0) + *setting.merge_seconds;
+    }
+  }
+  return sum;
+}
+
+Table timing_table(const Board& board) {
+  Table table;
+  table.header = {"Method", "Merge", "Merges of all settings", "Evaluation of a task"};
+  table.right = {false, true, true, true};
+  add_rows(table, board, [&](const Row& row) {
+    return std::vector<std::string>{escape(row.method.card.title), seconds(row.setting.merge_seconds),
+                                    seconds(all_merges(board, row)), seconds(row.setting.evaluate_seconds)};
   });
   return table;
 }
@@ -157,7 +179,7 @@ std::string list(const std::vector<std::string>& items, bool escaped) {
 
 }  // namespace
 
-std::string markdown_report(const std::vector<Board>& boards, const ReportSource& source) {
+std::string markdown_report(const std::vector<Board>& boards, const std::string& metrics_sha256) {
   std::string text = "# Leaderboard\n";
   for (const Board& board : boards) {
     text += "\n## " + escape(board_title(board)) + "\n\n";
@@ -171,8 +193,18 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportSource
     text += "\nThe tasks change with the experts: compare within a column.\n";
   }
   text += "\n## How to read this\n\n" + list(reading_notes("**bold**", "†"), true);
-  text += "- Definitions: docs/metrics.md. Made by `fusegrid report " + source.folder + "`";
-  text += source.metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + source.metrics_sha256 + ".\n";
+  text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";
+  text += metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + metrics_sha256 + ".\n";
+  return text;
+}
+
+std::string markdown_timings(const std::vector<Board>& boards) {
+  std::string text =
+      "# Timings\n\nSeconds of this run on the machines that it had; another run has others. What several "
+      "methods\nshare is paid for by the one that ran first. Every setting: timings.csv.\n";
+  for (const Board& board : boards) {
+    text += "\n## " + escape(board_title(board)) + "\n\n" + render(timing_table(board));
+  }
   return text;
 }
 

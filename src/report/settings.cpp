@@ -84,6 +84,18 @@ std::optional<double> mean_merge_seconds(const BoardCells& board, const SettingC
   return merges == 0 ? std::nullopt : std::optional(sum / static_cast<double>(merges));
 }
 
+std::optional<double> mean_evaluate_seconds(const SettingCells& cells) {
+  double sum = 0;
+  int64_t timed = 0;
+  for (const Result* cell : cells) {
+    if (cell != nullptr && cell->timings.contains("evaluate")) {
+      sum += cell->timings.at("evaluate");
+      ++timed;
+    }
+  }
+  return timed == 0 ? std::nullopt : std::optional(sum / static_cast<double>(timed));
+}
+
 std::optional<double> find_stored_parameters(const SettingCells& cells) {
   std::optional<double> most;
   for (const Result* cell : cells) {
@@ -149,6 +161,7 @@ Setting summarise(const BoardCells& board, const std::string& method, const std:
   setting.test_loss = mean_metric(cells, "loss", "test");
   setting.stored_parameters = find_stored_parameters(cells);
   setting.merge_seconds = mean_merge_seconds(board, cells);
+  setting.evaluate_seconds = mean_evaluate_seconds(cells);
   for (size_t i = 0; i < cells.size(); ++i) {
     if (find_metric(cells[i], "accuracy", "test") == nullptr) {
       const Cell cell{board.zoo,

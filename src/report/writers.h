@@ -1,4 +1,5 @@
-// Boards as text. Pure functions: same boards, same bytes.
+// Boards as text. Pure functions: same boards, same bytes. Only the writers of timings look at what differs from
+// run to run.
 #pragma once
 
 #include <string>
@@ -8,15 +9,12 @@
 
 namespace fusegrid {
 
-// What a report says about its source.
-struct ReportSource {
-  std::string folder;          // as the user named it
-  std::string metrics_sha256;  // "" where nothing is published
-};
-
-std::string markdown_report(const std::vector<Board>& boards, const ReportSource& source);
-std::string latex_report(const std::vector<Board>& boards, const ReportSource& source);
+// metrics_sha256: digest of the published metrics; "" where nothing is published
+std::string markdown_report(const std::vector<Board>& boards, const std::string& metrics_sha256);
+std::string latex_report(const std::vector<Board>& boards, const std::string& metrics_sha256);
 std::string csv_report(const std::vector<Board>& boards);
 std::string csv_settings(const std::vector<Board>& boards);
+std::string markdown_timings(const std::vector<Board>& boards);
+std::string csv_timings(const std::vector<Board>& boards);
 
 }  // namespace fusegrid

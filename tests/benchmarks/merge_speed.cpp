@@ -1,7 +1,7 @@
-// merge_speed FOLDER [MILLION_ELEMENTS [EXPERTS [cpu|cuda [THREADS]]]]: how fast merges are against what the machine
-// can do. Makes a base and experts of bfloat16 in FOLDER (best: tmpfs) and merges them; under mpirun by all ranks.
-//   roof  every rank reads its part of all models (pread into one buffer) and writes its part of the result
+// How fast merges are against what the machine can do, and how time and memory grow with the number of models: kUsage.
+#include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -9,7 +9,8 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
-#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "checkpoint/hf_folder.h"
 #include "comm/agreement.h"
@@ -27,6 +28,22 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kTensors = 16;
 constexpr int64_t kRoofBlock = 1 << 20;
+
+constexpr auto kUsage =
+    "usage: merge_speed FOLDER [MILLION_ELEMENTS [EXPERTS [cpu|cuda [THREADS]]]]\n"
+    "       merge_speed growth FOLDER [MILLION_ELEMENTS [cpu|cuda [THREADS]]]\n"
+    "       merge_speed --help\n"
+    "\n"
+    "Makes a base and experts of bfloat16 in FOLDER (best: tmpfs) and merges them; a FOLDER of an earlier "
+    "run with the\n"
+    "same sizes is used again. Defaults: 64 million elements, 8 experts, cpu, 0 threads (cuda: 16).\n"
+    "The first form prints seconds (best of 3) and ratios to the roof: every rank reads its part of all "
+    "models (pread\n"
+    "into one buffer) and writes its part of the result. Under mpirun all ranks merge together.\n"
+    "growth: 2, 4, 8, ... 64 experts (default: 4 million elements), each in a process of its own: seconds "
+    "(best of 3),\n"
+    "their deviation from the line fitted through all, seconds for a model more, and the largest anonymous "
+    "memory.\n";
 
 struct Bench {
   fs::path folder;
@@ -100,8 +117,12 @@ double roof(const Bench& bench) {
   return best;
 }
 
-void run(const Bench& bench, const std::string& title, const std::vector<MergeMethod>& methods,
-         Digests digests) {
+struct Timed {
+  double seconds = 1e9;  // the best of three
+  MergeReport report;
+};
+
+Timed time_merge(const Bench& bench, const std::vector<MergeMethod>& methods, Digests digests) {
   MergeSpec spec;
   spec.base = bench.model(0);
   for (size_t i = 1; i <= bench.experts; ++i) {
@@ -113,19 +134,24 @@ void run(const Bench& bench, const std::string& title, const std::vector<MergeMe
   spec.threads = bench.threads;
   spec.digests = digests;
   spec.shard_bytes = bench.elements * 2 / 8;
-  double best = 1e9;
-  MergeReport report;
+  Timed timed;
   for (int repetition = 0; repetition < 3; ++repetition) {
     bench.group->barrier();
     const auto start = Clock::now();
-    report = run_merge(plan_merge(spec), *bench.group, {}, [](double) {});
+    timed.report = run_merge(plan_merge(spec), *bench.group, {}, [](double) {});
     bench.group->barrier();
-    best = std::min(best, seconds(start));
+    timed.seconds = std::min(timed.seconds, seconds(start));
     if (bench.speaks()) {
       fs::remove_all(spec.out);
     }
     bench.group->barrier();
   }
+  return timed;
+}
+
+void run(const Bench& bench, const std::string& title, const std::vector<MergeMethod>& methods,
+         Digests digests) {
+  const auto [best, report] = time_merge(bench, methods, digests);
   if (bench.speaks()) {
     const double per_element =
         best * 1e9 * bench.group->size() /
@@ -150,8 +176,138 @@ int64_t anonymous_mib() {
   return 0;
 }
 
+// -- growth with the number of models
+
+struct Growth {
+  double seconds = 0;
+  double anonymous_mib = 0;  // the largest that was seen, every millisecond
+};
+
+Growth measure(const Bench& bench, const MergeMethod& method) {
+  Growth growth;
+  std::jthread sampler([&](const std::stop_token& stop) {
+    while (!stop.stop_requested()) {
+      growth.anonymous_mib = std::max(growth.anonymous_mib, static_cast<double>(anonymous_mib()));
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  });
+  const double best = time_merge(bench, {method}, Digests::kNone).seconds;
+  sampler.request_stop();
+  sampler.join();
+  growth.seconds = best;
+  return growth;
+}
+
+void open_device(Bench& bench, const std::string& name) {
+  if (name == "cuda") {
+    ::setenv("CUDA_VISIBLE_DEVICES", std::to_string(bench.group->rank()).c_str(), 1);
+    load_cuda();
+    bench.device = at::Device(at::kCUDA, 0);
+  }
+}
+
+// In a process of its own, so that one number of models leaves nothing to the next.
+Growth measure_in_child(Bench bench, const MergeMethod& method, const std::string& device) {
+  int ends[2];
+  if (::pipe(ends) != 0) {
+    throw IoError("cannot make a pipe");
+  }
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int status = 1;
+    try {
+      open_device(bench, device);
+      const Growth growth = measure(bench, method);
+      status = ::write(ends[1], &growth, sizeof growth) == sizeof growth ? 0 : 1;
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+    }
+    ::_exit(status);
+  }
+  ::close(ends[1]);
+  Growth growth;
+  const bool complete = ::read(ends[0], &growth, sizeof growth) == sizeof growth;
+  ::close(ends[0]);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  if (!complete || status != 0) {
+    throw IoError("the merge of " + std::to_string(bench.experts) + " experts failed");
+  }
+  return growth;
+}
+
+// Least squares: seconds = first + second * models.
+std::pair<double, double> line_through(const std::vector<size_t>& models, const std::vector<Growth>& points) {
+  const auto count = static_cast<double>(points.size());
+  double x = 0, y = 0, xx = 0, xy = 0;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const auto n = static_cast<double>(models[i]);
+    x += n;
+    y += points[i].seconds;
+    xx += n * n;
+    xy += n * points[i].seconds;
+  }
+  const double slope = (count * xy - x * y) / (count * xx - x * x);
+  return {(y - slope * x) / count, slope};
+}
+
+void print_growth(const MergeMethod& method, const std::vector<size_t>& models,
+                  const std::vector<Growth>& points) {
+  const auto [start, slope] = line_through(models, points);
+  std::printf("\n%s: %.4f s + %.4f s per expert\n%8s %10s %12s %18s %14s\n", method.name.c_str(), start,
+              slope, "experts", "seconds", "off line", "s per expert more", "anonymous MiB");
+  double worst = 0;
+  for (size_t i = 0; i < points.size(); ++i) {
+    const double off = points[i].seconds / (start + slope * static_cast<double>(models[i])) - 1;
+    worst = std::max(worst, i == 0 ? 0 : std::abs(off));
+    const double more =
+        i == 0 ? 0
+               : (points[i].seconds - points[i - 1].seconds) / static_cast<double>(models[i] - models[i - 1]);
+    std::printf("%8zu %10.4f %+11.1f%% %18.4f %14.0f\n", models[i], points[i].seconds, 100 * off, more,
+                points[i].anonymous_mib);
+  }
+  std::printf(
+      "off the line by at most %.1f %% (from %zu experts on); anonymous memory of %zu experts is %+.0f MiB "
+      "of that of %zu\n",
+      100 * worst, models.at(1), models.back(), points.back().anonymous_mib - points.front().anonymous_mib,
+      models.front());
+}
+
+int growth_on(const std::vector<std::string>& args) {
+  const auto group = local_collectives();
+  Bench bench;
+  bench.group = group.get();
+  bench.folder = args.at(2);
+  bench.elements =
+      (args.size() > 3 ? parse_int(args[3], "MILLION_ELEMENTS") : 4) * 1'000'000 / kTensors * kTensors;
+  const std::string device = args.size() > 4 ? args[4] : "cpu";
+  bench.threads = static_cast<int>(args.size() > 5    ? parse_int(args[5], "THREADS")
+                                   : device == "cuda" ? 16
+                                                      : 0);
+  const std::vector<size_t> models{2, 4, 8, 16, 32, 64};
+  bench.experts = models.back();
+  fs::create_directories(bench.folder);
+  make_models(bench);
+  std::printf("base and experts of %ld elements, bfloat16, %s, 1 rank, %d threads\n",
+              static_cast<long>(bench.elements), device.c_str(), bench.threads);
+  for (const MergeMethod& method :
+       {MergeMethod{"task_arithmetic", {}}, MergeMethod{"ties", {{"density", "0.5"}}}}) {
+    std::vector<Growth> points;
+    for (const size_t experts : models) {
+      bench.experts = experts;
+      points.push_back(measure_in_child(bench, method, device));
+    }
+    print_growth(method, models, points);
+    std::fflush(stdout);
+  }
+  return 0;
+}
+
 int main_on(Transport& transport, const std::vector<std::string>& args) {
   at::set_num_threads(1);
+  if (args.at(1) == "growth") {
+    return growth_on(args);
+  }
   const auto group = transport.size() > 1 ? mpi_collectives(0) : local_collectives();
   const auto number = [&](size_t i, int64_t fallback) {
     return args.size() > i ? parse_int(args[i], "an argument") : fallback;
@@ -161,11 +317,7 @@ int main_on(Transport& transport, const std::vector<std::string>& args) {
   bench.elements = number(2, 64) * 1'000'000 / kTensors * kTensors;
   bench.experts = static_cast<size_t>(number(3, 8));
   bench.group = group.get();
-  if (args.size() > 4 && args[4] == "cuda") {
-    ::setenv("CUDA_VISIBLE_DEVICES", std::to_string(group->rank()).c_str(), 1);
-    load_cuda();
-    bench.device = at::Device(at::kCUDA, 0);
-  }
+  open_device(bench, args.size() > 4 ? args[4] : "cpu");
   bench.threads = static_cast<int>(number(5, bench.device.is_cpu() ? 0 : 16));
   if (bench.speaks()) {
     fs::create_directories(bench.folder);
@@ -202,9 +354,10 @@ int main_on(Transport& transport, const std::vector<std::string>& args) {
 }  // namespace fusegrid
 
 int main(int argc, char** argv) {
-  if (argc < 2) {
-    std::fprintf(stderr, "usage: merge_speed FOLDER [MILLION_ELEMENTS [EXPERTS [cpu|cuda [THREADS]]]]\n");
-    return 1;
+  const std::string first = argc < 2 ? "" : argv[1];
+  if (first.empty() || first == "--help" || first == "-h" || (first == "growth" && argc < 3)) {
+    std::fputs(fusegrid::kUsage, first == "--help" || first == "-h" ? stdout : stderr);
+    return first == "--help" || first == "-h" ? 0 : 1;
   }
   const auto transport = fusegrid::launched_by_mpi() ? fusegrid::mpi_transport(&argc, &argv)
                                                      : std::move(fusegrid::in_process_transports(1).front());

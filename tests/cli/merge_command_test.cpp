@@ -79,6 +79,37 @@ TEST_F(MergeCommand, a_job_file_makes_one_folder_per_configuration) {
   EXPECT_EQ(value(folder / "sweep" / "simple_average"), 3);
 }
 
+TEST_F(MergeCommand, a_job_file_takes_the_options_of_the_command_line) {
+  const std::string models =
+      "base = " + path("base") + "\nexpert = " + path("first") + "\nout = " + path("out") + "\n";
+  write_text(folder / "compat.cfg",
+             models + "precision = compat\n[task_arithmetic]\nweights = 0.5\nscale = 1\n");
+  EXPECT_EQ(run({"--job", path("compat.cfg"), "--device", "cpu"}).code, ExitCode::kOk);
+  EXPECT_EQ(value(folder / "out"), 1.5);
+  write_text(folder / "wrong.cfg", models + "precision = compat\nallow-vocabulary-mismatch = yes\n[emr]\n");
+  const Ran vague = run({"--job", path("wrong.cfg")});
+  EXPECT_EQ(vague.code, ExitCode::kConfig);
+  EXPECT_NE(vague.err.find("'allow-vocabulary-mismatch' must be true or false"), std::string::npos)
+      << vague.err;
+  std::filesystem::remove_all(folder / "out");
+  write_text(folder / "wrong.cfg", models + "precision = compat\n[emr]\n");
+  const Ran refused = run({"--job", path("wrong.cfg")});
+  EXPECT_EQ(refused.code, ExitCode::kConfig);
+  EXPECT_NE(refused.err.find("choose --precision fp32 or one of: arcee_fusion"), std::string::npos)
+      << refused.err;
+}
+
+TEST_F(MergeCommand, says_how_much_of_an_interrupted_merge_is_there) {
+  std::filesystem::create_directories(folder / "out.partial" / ".fusegrid");
+  auto words = line("task_arithmetic");
+  words.emplace_back("--dry-run");
+  EXPECT_EQ(run(words).code, ExitCode::kOk);
+  write_text(folder / "out.partial" / ".fusegrid" / "identity", "another merge");
+  const Ran ran = run(words);
+  EXPECT_EQ(ran.code, ExitCode::kConfig);
+  EXPECT_NE(ran.err.find("unfinished merge of other inputs"), std::string::npos) << ran.err;
+}
+
 TEST_F(MergeCommand, job_files_name_the_line_of_a_mistake) {
   write_text(folder / "bad.cfg", "base = x\n[task_arithmetic]\nscale = much\n");
   const Ran ran = run({"--job", path("bad.cfg")});
@@ -91,6 +122,9 @@ TEST_F(MergeCommand, mistakes_are_told_before_anything_is_written) {
   EXPECT_EQ(run({"--method", "ties", "--out", path("out")}).code, ExitCode::kUsage);
   for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--dtype", "int8"},
                                                 {"--digests", "some"},
+                                                {"--precision", "bf16"},
+                                                {"--reduction", "sum"},
+                                                {"--inputs-are", "remote"},
                                                 {"--memory-limit", "1K"},
                                                 {"--threads", "-1"}}) {
     auto words = line("task_arithmetic");

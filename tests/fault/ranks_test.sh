@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# mpirun -n 1, 2, 3 and 5 give byte-identical /metrics. Usage: ranks_test.sh PROGRAM SOURCE
+# mpirun -n 1, 2, 3 and 5 give byte-identical /metrics and leaderboards. Usage: ranks_test.sh PROGRAM SOURCE
 set -euo pipefail
 PROGRAM=$1 SOURCE=$2
 WORK=$(mktemp -d)
@@ -18,4 +18,7 @@ for ranks in 1 2 3 5; do
   if [ -z "$digest" ] || [ "$digest" != "$expected" ]; then
     fail "$ranks ranks gave other metrics than 1 rank"
   fi
+  for file in leaderboard.md leaderboard.csv leaderboard.tex settings.csv; do
+    cmp "$WORK/ranks1/$file" "$WORK/ranks$ranks/$file" || fail "$file of $ranks ranks differs from that of 1 rank"
+  done
 done

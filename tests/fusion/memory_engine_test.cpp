@@ -82,13 +82,16 @@ TEST(MemoryEngine, without_a_base_takes_layout_and_integers_from_the_first_exper
   Models models;
   const Weights none;
   MemoryEngine engine(none, {&models.first, &models.second}, "key", models.cache, [] {});
-  const Weights merged = engine.map_tensors([](const Slice& slice) {
+  const auto merged = engine.map_tensors(2, [](const Slice& slice) {
     EXPECT_FALSE(slice.base.defined());
     EXPECT_THROW(slice.task_vector(0), AccessError);
-    return slice.experts[0] + slice.experts[1];
+    return std::vector<at::Tensor>{slice.experts[0] + slice.experts[1], slice.experts[1]};
   });
-  EXPECT_TRUE(merged.at("a").eq(3).all().item<bool>());
-  EXPECT_TRUE(merged.at("e").equal(models.first.at("e")));
+  ASSERT_EQ(merged.size(), 2U);
+  EXPECT_TRUE(merged[0].at("a").eq(3).all().item<bool>());
+  EXPECT_TRUE(merged[1].at("a").eq(2).all().item<bool>());
+  EXPECT_EQ(merged[1].at("a").sizes().vec(), models.second.at("a").sizes().vec());
+  EXPECT_TRUE(merged[1].at("e").equal(models.first.at("e")));
 }
 
 TEST(MemoryEngine, reduces_per_tensor_in_block_order) {

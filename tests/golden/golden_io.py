@@ -15,6 +15,7 @@ _DTYPE_NAMES = {
     torch.float64: "F64",
     torch.float32: "F32",
     torch.bfloat16: "BF16",
+    torch.float16: "F16",
     torch.int64: "I64",
     torch.uint8: "U8",
     torch.bool: "BOOL",

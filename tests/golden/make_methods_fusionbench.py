@@ -509,6 +509,62 @@ def make_by_definition(base, experts):
          package="numpy " + np.__version__)
 
 
+def lines_by_definition(taus, merged, blocks, beta, alpha=None):
+    """LiNeS in numpy: name -> merged task vector scaled by depth. `blocks`: name -> (index, count)."""
+    def norm(values):
+        return np.sqrt(sum((value ** 2).sum() for value in values.values()))
+
+    if alpha is None:
+        summed = {name: sum(tau[name] for tau in taus) for name in merged}
+        alpha = norm(summed) / norm(merged) / len(taus)
+    scaled = {}
+    for name, value in merged.items():
+        index, count = blocks.get(name, (0, 2))
+        scaled[name] = value * (alpha + beta * index / (count - 1))
+    return scaled
+
+
+def make_lines_scaling():
+    """A stack of four blocks and tensors outside of it; TIES by fusion-bench."""
+    generator = np.random.default_rng(2410_17146)
+    shapes = {"embed.weight": (5, 3), "head.bias": (4,)}
+    blocks = {}
+    for index in range(4):
+        for name, shape in (("fc1.weight", (4, 3)), ("fc1.bias", (4,))):
+            key = f"encoder.layers.{index}.{name}"
+            shapes[key], blocks[key] = shape, (index, 4)
+
+    def model(spread):
+        return {name: np.round(spread * generator.standard_normal(shape) * 2**20) / 2**20
+                for name, shape in shapes.items()}
+
+    base, taus = model(0.5), [model(0.1) for _ in range(3)]
+    inputs = {f"base/{name}": torch.from_numpy(value) for name, value in base.items()}
+    for index, tau in enumerate(taus):
+        inputs.update({f"expert{index}/{name}": torch.from_numpy(base[name] + value)
+                       for name, value in tau.items()})
+    order = sorted(shapes)
+    rows = torch.vstack([torch.cat([torch.from_numpy(tau[name]).flatten() for name in order])
+                         for tau in taus])
+    trimmed, _ = ties_merging_utils.topk_values_mask(rows.clone(), K=20, return_mask=False)
+    elected = ties_merging_utils.disjoint_merge(
+        trimmed, "dis-sum", ties_merging_utils.resolve_sign(trimmed)).numpy()
+    vectors = {"ties": {}, "task_arithmetic": {name: sum(tau[name] for tau in taus) for name in order}}
+    done = 0
+    for name in order:
+        count = int(np.prod(shapes[name]))
+        vectors["ties"][name] = elected[done:done + count].reshape(shapes[name])
+        done += count
+    for method, alpha, beta in (("task_arithmetic", None, 0.5), ("ties", None, 0.5), ("ties", 0.2, 0.8)):
+        scaled = lines_by_definition(taus, vectors[method], blocks, beta, alpha)
+        tensors = {name: torch.from_numpy(base[name] + scaled[name]) for name in order}
+        case = method + ("" if alpha is None else "_fixed")
+        save("lines", case, {**inputs, **tensors},
+             dict(base=method, beta=beta, **({} if alpha is None else dict(alpha=alpha))),
+             "lines_by_definition of ties_merging_utils.{topk_values_mask,resolve_sign,disjoint_merge}"
+             if method == "ties" else "lines_by_definition", package="numpy " + np.__version__)
+
+
 def make_randes(base, experts):
     algorithm = SuperposedTaskArithmeticAlgorithm(
         scaling_factor=0.5, mode="random_binary_diagonal_matrix",
@@ -1122,6 +1178,7 @@ def main():
     make_tall_masks(base, experts)
     make_trimmed(base, experts)
     make_by_definition(base, experts)
+    make_lines_scaling()
     make_randes(base, experts)
     make_fisher(base, experts)
     make_regmean(base, experts)

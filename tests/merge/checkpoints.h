@@ -23,9 +23,12 @@
 namespace fusegrid {
 
 inline Weights random_model(uint64_t key, double spread) {
-  const std::map<std::string, std::vector<int64_t>> shapes{{"bias", {17}},    {"embed.weight", {700, 500}},
-                                                           {"empty", {0, 4}}, {"head.weight", {300, 512}},
-                                                           {"norm", {65536}}, {"scalar", {}}};
+  std::map<std::string, std::vector<int64_t>> shapes{{"bias", {17}},    {"embed.weight", {700, 500}},
+                                                     {"empty", {0, 4}}, {"head.weight", {300, 512}},
+                                                     {"norm", {65536}}, {"scalar", {}}};
+  for (int layer = 0; layer < 10; ++layer) {  // more files, where they are small, than are made side by side
+    shapes["layers." + std::to_string(layer) + ".weight"] = {8, 25};
+  }
   Weights weights;
   uint64_t stream = 0;
   for (const auto& [name, shape] : shapes) {

@@ -28,7 +28,7 @@ TEST(Knots, sums_experts_of_orthogonal_outputs_exactly) {
   const at::Tensor sum = taus[0] + taus[1] + taus[2];
   // equal singular values of different experts leave the basis open within their span: set them apart
   TestZoo scaled = matrix_zoo({taus[0], taus[1] * 1.7, taus[2] * 0.6});
-  expect_close(scaled.fuse("knots{scale=1,density=1}").weights.at("fc.weight"),
+  expect_close(scaled.fuse("knots{scale=1,density=1,merge=sum}").weights.at("fc.weight"),
                taus[0] + taus[1] * 1.7 + taus[2] * 0.6, 2e-6);
   const at::Tensor entrywise = zoo.fuse("ties{scale=1,density=1}").weights.at("fc.weight");
   EXPECT_GT((entrywise - sum).abs().max().item<double>(), 0.1);

@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include "core/errors.h"
 #include "support/golden.h"
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
@@ -22,6 +23,19 @@ TEST(Pcb, lets_agreeing_large_entries_win) {
   const at::Tensor more = merged_task_vector(zoo, "pcb{density=0.5,scale=1}");
   EXPECT_NEAR(more[1].item<double>(), 1, 1e-6);  // both have the same weight there
   EXPECT_EQ(more[2].item<double>(), 0);
+}
+
+TEST(Pcb, scales_the_part_of_each_task_by_its_weight) {
+  const TestZoo zoo = random_zoo(2);
+  const Weights both = zoo.fuse("pcb{density=0.5,scale=1,weights=2:3}").weights;
+  const Weights first = zoo.fuse("pcb{density=0.5,scale=1,weights=1:0}").weights;
+  const Weights second = zoo.fuse("pcb{density=0.5,scale=1,weights=0:1}").weights;
+  for (const auto& [name, base] : zoo.base) {
+    if (base.is_floating_point()) {
+      expect_close(both.at(name) - base, (first.at(name) - base) * 2 + (second.at(name) - base) * 3, 1e-6);
+    }
+  }
+  EXPECT_THROW(zoo.fuse("pcb{weights=1:2:3}"), ConfigError);
 }
 
 TEST(Pcb, lies_between_the_experts) {

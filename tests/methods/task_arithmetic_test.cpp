@@ -1,6 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include "core/errors.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
@@ -12,6 +13,18 @@ TEST(TaskArithmetic, equals_fusion_bench) {
                read_golden("task_arithmetic__scale03").tensors, 3e-7);
   expect_close(golden_zoo().first(1).fuse("task_arithmetic{scale=-0.5}").weights,
                read_golden("task_arithmetic__negation").tensors, 3e-7);
+}
+
+TEST(TaskArithmetic, weighted_equals_mergekit) {
+  expect_close(golden_zoo().fuse("task_arithmetic{scale=0.7,weights=0.5:0.3:0.2:0.4}").weights,
+               read_golden("task_arithmetic__mergekit_float64").tensors, 3e-7);
+}
+
+TEST(TaskArithmetic, of_weights_one_is_that_without_weights) {
+  const TestZoo zoo = random_zoo(3);
+  EXPECT_EQ(digest(zoo.fuse("task_arithmetic{weights=1:1:1}").weights),
+            digest(zoo.fuse("task_arithmetic").weights));
+  EXPECT_THROW(zoo.fuse("task_arithmetic{weights=1:1}"), ConfigError);
 }
 
 TEST(TaskArithmetic, of_scale_zero_is_the_base) {

@@ -30,16 +30,18 @@ const RegisterMethod<NoOptions> registered{
 
 class WriteReport : public testing::Test {
  protected:
-  void record(const std::string& kind, const Results& results) const {
-    const auto store = ResultStore::open(folder_, {kind, "plan", nlohmann::json::object()});
+  void record(const std::string& kind, const Results& results) const { record(folder_, kind, results); }
+  static void record(const fs::path& folder, const std::string& kind, const Results& results) {
+    const auto store = ResultStore::open(folder, {kind, "plan", nlohmann::json::object()});
     for (const auto& [name, result] : results) {
       store->record(result);
     }
     store->flush();
     store->publish();
   }
-  std::string text_of(const std::string& file) const {
-    std::ifstream in(folder_ / file, std::ios::binary);
+  std::string text_of(const std::string& file) const { return bytes_of(folder_ / file); }
+  static std::string bytes_of(const fs::path& file) {
+    std::ifstream in(file, std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
   static Results one_result() {
@@ -62,6 +64,8 @@ TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
   EXPECT_THAT(text_of("leaderboard.csv"), HasSubstr("reported,Reported,,1,0,0.75,"));
   EXPECT_THAT(text_of("settings.csv"), HasSubstr("reported,,true,0.5,0.75,"));
   EXPECT_THAT(text_of("leaderboard.tex"), HasSubstr("Reported & 75.0"));
+  EXPECT_THAT(text_of("timings.csv"), HasSubstr("reported,,true,0.25,3"));
+  EXPECT_THAT(text_of("timings.md"), HasSubstr("0.25"));
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr(".tmp")));
   }
@@ -75,6 +79,34 @@ TEST_F(WriteReport, gives_the_same_text_from_the_published_file_alone) {
   std::ostringstream published;
   write_report(folder_, published);
   EXPECT_EQ(published.str(), journal.str());
+}
+
+// Everything that differs between two runs of a grid: the folder, the machine's speed, attempts, host and order.
+TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
+  Results first = one_result();
+  put(first, make_cell("reported", "", "bee"), 0.25, "1100");
+  Results second = first;
+  for (auto& [name, result] : second) {
+    result.timings = {{"fuse", 17}, {"evaluate", 0.125}, {"load", 2}};
+    result.attempts = 2;
+    result.worker = "elsewhere rank 2 cuda:1";
+  }
+  const fs::path one = folder_ / "one";
+  const fs::path other = folder_ / "other";
+  std::ostringstream ignored;
+  record(one, "grid", first);
+  write_report(one, ignored);
+  for (auto cell = second.rbegin(); cell != second.rend(); ++cell) {
+    record(other, "grid", {*cell});
+  }
+  write_report(other, ignored);
+  for (const char* file : {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "settings.csv"}) {
+    EXPECT_FALSE(bytes_of(one / file).empty()) << file;
+    EXPECT_EQ(bytes_of(one / file), bytes_of(other / file)) << file;
+  }
+  for (const char* file : {"timings.md", "timings.csv"}) {
+    EXPECT_NE(bytes_of(one / file), bytes_of(other / file)) << file;
+  }
 }
 
 TEST_F(WriteReport, refuses_folders_without_results_of_a_grid) {

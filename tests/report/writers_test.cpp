@@ -18,7 +18,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-const ReportSource kSource{"results/toy", "0123abcd"};
+const std::string kDigest = "0123abcd";
 
 // The toy board, a second number of experts and a second seed of it.
 std::vector<Board> toy_boards() {
@@ -66,7 +66,7 @@ std::vector<size_t> field_counts(const std::string& text) {
 }
 
 TEST(Markdown, is_as_reviewed) {
-  expect_golden("leaderboard.md", markdown_report(toy_boards(), kSource));
+  expect_golden("leaderboard.md", markdown_report(toy_boards(), kDigest));
 }
 
 TEST(Csv, is_as_reviewed) {
@@ -74,12 +74,17 @@ TEST(Csv, is_as_reviewed) {
   expect_golden("settings.csv", csv_settings(toy_boards()));
 }
 
+TEST(Timings, are_as_reviewed) {
+  expect_golden("timings.md", markdown_timings(toy_boards()));
+  expect_golden("timings.csv", csv_timings(toy_boards()));
+}
+
 TEST(Latex, is_as_reviewed) {
-  expect_golden("leaderboard.tex", latex_report(toy_boards(), kSource));
+  expect_golden("leaderboard.tex", latex_report(toy_boards(), kDigest));
 }
 
 TEST(Markdown, escapes_what_would_act_and_keeps_tables_aligned) {
-  const std::string text = markdown_report(toy_boards(), kSource);
+  const std::string text = markdown_report(toy_boards(), kDigest);
   EXPECT_THAT(text, HasSubstr("Adapt_it\\|now"));
   EXPECT_THAT(text, HasSubstr("signal 11 (segmentation \\| fault)"));
   size_t width = 0;  // of the current table
@@ -97,7 +102,8 @@ TEST(Markdown, escapes_what_would_act_and_keeps_tables_aligned) {
 }
 
 TEST(Csv, has_as_many_fields_in_every_record) {
-  for (const std::string& text : {csv_report(toy_boards()), csv_settings(toy_boards())}) {
+  for (const std::string& text :
+       {csv_report(toy_boards()), csv_settings(toy_boards()), csv_timings(toy_boards())}) {
     const auto counts = field_counts(text);
     ASSERT_GT(counts.size(), 3U);
     EXPECT_THAT(counts, testing::Each(counts[0])) << text;
@@ -111,7 +117,7 @@ TEST(Csv, lists_every_setting_with_the_chosen_one_marked) {
 }
 
 TEST(Latex, is_balanced_and_escaped) {
-  const std::string text = latex_report(toy_boards(), kSource);
+  const std::string text = latex_report(toy_boards(), kDigest);
   for (const std::string environment : {"table*", "tabular"}) {
     EXPECT_GT(count_of(text, "\\begin{" + environment + "}"), 0U);
     EXPECT_EQ(count_of(text, "\\begin{" + environment + "}"), count_of(text, "\\end{" + environment + "}"));

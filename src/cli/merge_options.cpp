@@ -1,0 +1,254 @@
+#include "cli/merge_options.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <thread>
+
+#include <boost/program_options/value_semantic.hpp>
+
+#include "cli/merge_job.h"
+#include "cli/print.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "worker/device.h"
+
+namespace fusegrid {
+namespace {
+
+namespace po = boost::program_options;
+using Texts = std::vector<std::string>;
+
+constexpr int64_t kMostThreads = 16;  // that a rank starts by itself
+
+void add_limits(Options& options) {
+  options.add()("memory-limit", po::value<std::string>()->value_name("SIZE"),
+                "of a rank's buffers (default: 1G)");
+  options.add()(
+      "reduction", po::value<std::string>()->value_name("HOW"),
+      "ordered; all_reduce: partial sums of ranks, exact (averages, task arithmetic); all_reduce_float");
+  options.add()(
+      "inputs-are", po::value<std::string>()->value_name("WHERE"),
+      "shared: all ranks see all folders; local: an expert is on some ranks' disks (default: shared)");
+  options.add()("threads", po::value<int>()->value_name("N"),
+                "threads of a rank that read, and as many that write (default: by cores)");
+  options.add()("device", po::value<std::string>()->value_name("KIND"), "auto, cpu or cuda (default: auto)");
+  options.add()("seed", po::value<int64_t>()->value_name("N"),
+                "of methods that draw random numbers (default: 0)");
+  options.add()("digests", po::value<std::string>()->value_name("WHICH"),
+                "tensors whose SHA-256 the manifest has: all, outputs, none (default: all)");
+  options.add()("precision", po::value<std::string>()->value_name("P"),
+                "fp32, or compat: rounds as mergekit does (default: fp32)");
+  options.add()("allow-vocabulary-mismatch",
+                "experts may have more or fewer rows of embeddings than the base");
+  options.add()("dry-run",
+                "check everything, print bytes, passes, memory and time; read no weights, write nothing");
+  options.add()("verify", po::value<std::string>()->value_name("DIR"),
+                "hash a merged folder and compare its manifest");
+  options.add()("quiet,q", "print errors only");
+}
+
+}  // namespace
+
+Options merge_options() {
+  Options options("merge",
+                  "Merges checkpoint folders (HuggingFace layout, safetensors) into a new one, streaming: "
+                  "the memory of a rank "
+                  "does not depend on the size of the models. Under mpirun all ranks work together, with the "
+                  "same result. An "
+                  "interrupted merge is continued by the same command. docs/merge.md tells more.",
+                  {"fusegrid merge --method 'task_arithmetic{scale=0.3}' --base llama --expert math --expert "
+                   "code --out merged",
+                   "mpirun -n 8 fusegrid merge --method 'ties{density=0.5,scale=0.3}' --base llama --expert "
+                   "math=ft/m1 \\",
+                   "    --expert code=ft/c7 --out merged --dtype bfloat16 --shard-size 4G",
+                   "fusegrid merge --job sweep.cfg --dry-run", "fusegrid merge --verify merged"});
+  options.add()("method", po::value<Texts>()->value_name("M"),
+                "name{parameter=value,...}; may be repeated: all read the models together");
+  options.add()("base", po::value<std::string>()->value_name("DIR"),
+                "the model that the experts were tuned from");
+  options.add()("expert", po::value<Texts>()->value_name("[NAME=]DIR"),
+                "a model to merge; repeat it. NAME: default is the folder's name");
+  options.add()("out", po::value<std::string>()->value_name("DIR"),
+                "the new folder; several methods: folders in it");
+  options.add()("job", po::value<std::string>()->value_name("FILE"),
+                "read all of this from a file (docs/merge.md)");
+  options.add()("dtype", po::value<std::string>()->value_name("T"),
+                "of the merged weights: bfloat16, float16, float32, float64 (default: the base's)");
+  options.add()("shard-size", po::value<std::string>()->value_name("SIZE"),
+                "most bytes of a weight file, as 4G or 500M (default: the base's files)");
+  add_limits(options);
+  return options;
+}
+
+namespace {
+
+at::ScalarType parse_dtype(const std::string& text) {
+  static const std::map<std::string, at::ScalarType> kNames{
+      {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble},
+      {"bf16", at::kBFloat16},     {"fp16", at::kHalf},    {"fp32", at::kFloat},    {"fp64", at::kDouble}};
+  const auto it = kNames.find(text);
+  if (it == kNames.end()) {
+    throw ConfigError("--dtype must be bfloat16, float16, float32 or float64, but it is '" + text + "'");
+  }
+  return it->second;
+}
+
+Digests parse_digests(const std::string& text) {
+  static const std::map<std::string, Digests> kNames{
+      {"all", Digests::kAll}, {"outputs", Digests::kOutputs}, {"none", Digests::kNone}};
+  const auto it = kNames.find(text);
+  if (it == kNames.end()) {
+    throw ConfigError("--digests must be all, outputs or none, but it is '" + text + "'");
+  }
+  return it->second;
+}
+
+// Of a job file; on the command line it has no value.
+bool parse_switch(const std::string& text, const std::string& key) {
+  if (text != "true" && text != "false") {
+    throw ConfigError("'" + key + "' must be true or false, but it is '" + text + "'");
+  }
+  return text == "true";
+}
+
+Reduce parse_reduction(const std::string& text) {
+  static const std::map<std::string, Reduce> kNames{{"ordered", Reduce::kOrdered},
+                                                    {"all_reduce", Reduce::kAllReduce},
+                                                    {"all_reduce_float", Reduce::kAllReduceFloat}};
+  const auto it = kNames.find(text);
+  if (it == kNames.end()) {
+    throw ConfigError("--reduction must be ordered, all_reduce or all_reduce_float, but it is '" + text +
+                      "'");
+  }
+  return it->second;
+}
+
+bool parse_where(const std::string& text) {
+  if (text != "shared" && text != "local") {
+    throw ConfigError("--inputs-are must be shared or local, but it is '" + text + "'");
+  }
+  return text == "local";
+}
+
+Precision parse_precision(const std::string& text) {
+  if (text != "fp32" && text != "compat") {
+    throw ConfigError("--precision must be fp32 or compat, but it is '" + text + "'");
+  }
+  return text == "compat" ? Precision::kCompat : Precision::kFloat32;
+}
+
+MergeExpert parse_expert(const std::string& text) {
+  const size_t equals = text.find('=');
+  // an existing folder may have a '=' in its name
+  if (equals != std::string::npos && !std::filesystem::exists(text)) {
+    return {text.substr(0, equals), text.substr(equals + 1)};
+  }
+  const auto path = (std::filesystem::path(text) / "").parent_path();
+  return {path.filename().string(), path};
+}
+
+// Called before anything asks LibTorch for CUDA.
+at::Device open_device(const std::string& setting, int index, int ranks) {
+  const DeviceChoice choice = choose_device(setting, index, ranks, HostDevices::here());
+  if (choice.device == "cpu") {
+    return at::kCPU;
+  }
+  ::setenv("CUDA_VISIBLE_DEVICES", choice.visible_gpus.c_str(), 1);
+  load_cuda();
+  return {at::kCUDA, 0};
+}
+
+// Command line and job file, by option.
+std::map<std::string, Texts> given_options(const Options& options, std::vector<MergeMethod>& methods) {
+  std::map<std::string, Texts> given;
+  if (options.has("job")) {
+    MergeJob job = read_merge_job(options.get<std::string>("job"));
+    given = std::move(job.settings);
+    methods = std::move(job.methods);
+  }
+  for (const std::string key : {"method", "expert"}) {
+    if (options.has(key)) {
+      given[key] = options.get<Texts>(key);
+    }
+  }
+  for (const std::string key : {"base", "out", "dtype", "shard-size", "memory-limit", "device", "digests",
+                                "precision", "inputs-are", "reduction"}) {
+    if (options.has(key)) {
+      given[key] = {options.get<std::string>(key)};
+    }
+  }
+  if (options.has("allow-vocabulary-mismatch")) {
+    given["allow-vocabulary-mismatch"] = {"true"};
+  }
+  if (options.has("seed")) {
+    given["seed"] = {number_text(options.get<int64_t>("seed"))};
+  }
+  if (options.has("threads")) {
+    given["threads"] = {number_text(int64_t{options.get<int>("threads")})};
+  }
+  return given;
+}
+
+using Given = std::map<std::string, Texts>;
+
+std::string last(const Given& given, const std::string& key, const std::string& fallback) {
+  const auto it = given.find(key);
+  return it == given.end() || it->second.empty() ? fallback : it->second.back();
+}
+
+void read_models(Given& given, MergeSpec& spec) {
+  for (const std::string& call : given["method"]) {
+    auto [name, parameters] = parse_call(call);
+    spec.methods.push_back({name, parameters});
+  }
+  if (spec.methods.empty()) {
+    throw UsageError("'fusegrid merge' needs --method, such as --method 'task_arithmetic{scale=0.3}'");
+  }
+  if (given["expert"].empty()) {
+    throw UsageError("'fusegrid merge' needs --expert DIR, once for every model to merge");
+  }
+  for (const std::string& expert : given["expert"]) {
+    spec.experts.push_back(parse_expert(expert));
+  }
+  if (given.contains("base")) {
+    spec.base = given["base"].back();
+  }
+  if (!given.contains("out")) {
+    throw UsageError("'fusegrid merge' needs --out DIR, the folder to write");
+  }
+  spec.out = (std::filesystem::path(given["out"].back()) / "").parent_path();
+}
+
+}  // namespace
+
+MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& place) {
+  MergeSpec spec;
+  Given given = given_options(options, spec.methods);
+  read_models(given, spec);
+  if (given.contains("dtype")) {
+    spec.dtype = parse_dtype(last(given, "dtype", ""));
+  }
+  if (given.contains("shard-size")) {
+    spec.shard_bytes = parse_bytes(last(given, "shard-size", ""), "--shard-size");
+  }
+  spec.memory_limit_bytes = parse_bytes(last(given, "memory-limit", "1G"), "--memory-limit");
+  spec.digests = parse_digests(last(given, "digests", "all"));
+  spec.reduction = parse_reduction(last(given, "reduction", "ordered"));
+  spec.inputs_are_local = parse_where(last(given, "inputs-are", "shared"));
+  spec.precision = parse_precision(last(given, "precision", "fp32"));
+  spec.seed = static_cast<uint64_t>(parse_int(last(given, "seed", "0"), "--seed"));
+  spec.allow_vocabulary_mismatch =
+      parse_switch(last(given, "allow-vocabulary-mismatch", "false"), "allow-vocabulary-mismatch");
+  const auto [index, ranks] = place;
+  spec.device = open_device(last(given, "device", "auto"), index, ranks);
+  const int64_t cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks);
+  const std::string by_cores = number_text(std::min(cores, kMostThreads));
+  spec.threads = static_cast<int>(parse_int(last(given, "threads", by_cores), "--threads"));
+  if (spec.threads < (spec.device.is_cpu() ? 0 : 1) || spec.threads > 1024) {
+    throw ConfigError("--threads must lie in [0, 1024] (with a GPU, [1, 1024]), but it is " +
+                      number_text(int64_t{spec.threads}));
+  }
+  return spec;
+}
+
+}  // namespace fusegrid

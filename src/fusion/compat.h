@@ -1,0 +1,97 @@
+// The arithmetic of `fusegrid merge --precision compat`: what mergekit 0.1.5 computes, bit by bit.
+//
+// The rule. mergekit calls PyTorch on tensors in the dtype T of the checkpoint, so every single operation rounds to T,
+// and it matters which operations there are and in what order. A compat method therefore takes its tensors in T (stored()
+// below; T is the dtype of the output, to which every model is rounded first, as mergekit's `dtype` does) and calls the
+// operations of the original in their order. What the original does in float32 is done in float32. Two things the
+// original leaves open are fixed here:
+//   - sums over models are added in float32 in the order of the experts and rounded once (for fewer than 16 models that is
+//     what PyTorch does);
+//   - of equal magnitudes at a threshold the first counts as the larger (the original leaves it to an unstable sort).
+// Random masks are those of our counter-based numbers. Reductions over a tensor (norms, dots, sums) are LibTorch's,
+// on the whole tensor: equal bits need the same LibTorch on the same kind of processor.
+//
+// A method has this arithmetic where a file of src/methods/compat registers it, with the rule of the original and what
+// of its parameters the original has. tests/merge/compat_test.cpp compares the bytes with those that mergekit wrote.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "core/params.h"
+#include "core/registry.h"
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+
+// The parameters of a call, those that were not given at their defaults.
+class CompatOptions {
+ public:
+  // Throws ConfigError: unknown parameters, values out of range.
+  CompatOptions(const std::string& method, const ParamText& given);
+
+  double number(const std::string& name) const;
+  bool flag(const std::string& name) const { return all_.at(name) == "true"; }
+  const std::string& word(const std::string& name) const { return all_.at(name); }
+  // The list `weights`, all 1 where it is empty or the method has none. Throws ConfigError where its length is not `models`.
+  std::vector<double> weights(size_t models) const;
+  // Everything but `scale`: the key of a Field.
+  std::string key() const;
+  // Throws ConfigError where the parameter has a value that the original has no rule for.
+  void require(const std::string& name, const std::vector<std::string>& accepted) const;
+
+ private:
+  std::string method_;
+  ParamText all_;
+};
+
+struct CompatMethod {
+  std::string original;                             // the method's name in mergekit
+  std::string rounding;                             // what rounds to T and what is in float32, for people
+  std::function<void(const CompatOptions&)> check;  // throws ConfigError; see CompatOptions::require
+  // Results in any floating dtype whose values the output's dtype can hold, or float32 that is rounded to it.
+  std::function<FusedModel(const FusionInput&, const CompatOptions&)> fuse;
+};
+
+// By the name of our method.
+Registry<CompatMethod>& compat_registry();
+
+struct RegisterCompat {
+  RegisterCompat(const std::string& method, CompatMethod entry) {
+    compat_registry().add(method, std::move(entry));
+  }
+};
+
+// Throws ConfigError where the method has no such arithmetic (naming those that have) or its parameters no rule.
+void check_compat(const std::string& method, const ParamText& parameters);
+FusedModel fuse_compat(const std::string& method, const FusionInput& in, const ParamText& parameters);
+
+// -- pieces of mergekit that several of its methods share. T: the dtype of the tensors that are passed.
+
+// A tensor of the slice in T, the dtype of the output; it may share the memory of `values`.
+at::Tensor stored(const Slice& slice, const at::Tensor& values);
+std::vector<at::Tensor> stored(const Slice& slice, const std::vector<at::Tensor>& values);
+// expert - base, rounded to T.
+std::vector<at::Tensor> stored_task_vectors(const Slice& slice);
+
+// [models], in the dtype and on the device of `like`.
+at::Tensor weight_tensor(const std::vector<double>& weights, const at::Tensor& like);
+// In float32, in order; rounded to T once.
+at::Tensor sum_over_models(const std::vector<at::Tensor>& values);
+// Which entries have the sign of the sum over models (zero counts as +; a zero entry never does), as bool.
+std::vector<at::Tensor> agreeing_signs(const std::vector<at::Tensor>& vectors);
+// vector * mask; with `keep_l1` times sum |vector| / sum |vector * mask|, unless one of them is below 1e-7.
+at::Tensor masked(const at::Tensor& vector, const at::Tensor& mask, bool keep_l1);
+
+struct CompatMerge {
+  std::vector<double> weights;
+  bool elect = false;      // only entries of the elected sign
+  bool normalize = false;  // divided by the sum of the weights (of those that agree); 1 where that is zero
+};
+// What mergekit adds to the base, before its factor `lambda`.
+at::Tensor mixed_delta(const std::vector<at::Tensor>& vectors, const CompatMerge& how);
+// base + scale * delta, each operation rounded.
+at::Tensor moved(const Slice& slice, const at::Tensor& delta, double scale);
+
+}  // namespace fusegrid

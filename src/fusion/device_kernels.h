@@ -1,0 +1,45 @@
+// Fused loops for NVIDIA GPUs: one trip through memory where op by op takes ten. Compiled where CUDA's compiler is found
+// (FUSEGRID_WITH_KERNELS); without it the same rules run op by op, with the same results. No CUDA type in this header.
+#pragma once
+
+#include <cstdint>
+
+#include "fusion/scalar_rules.h"
+
+namespace fusegrid::device_kernels {
+
+#ifdef FUSEGRID_WITH_KERNELS
+constexpr bool kCompiled = true;
+#else
+constexpr bool kCompiled = false;
+#endif
+
+// Vectors of equal length on the device; of each, what is smaller than its threshold counts as zero.
+constexpr int kMaxVectors = 256;  // they travel as an argument of the kernel
+struct Vectors {
+  const float* values[kMaxVectors];
+  float thresholds[kMaxVectors];
+  int count;
+};
+
+// All pointers are the device's; `stream` is a cudaStream_t. The calls return before the work is done. Throw DeviceError.
+
+// Adds to the histogram of the high 16 bits of ordered_bits(), or of the low 16 of those whose high bits are `high`. Kept
+// in kCountCopies copies, whose sum counts: values crowd in a few hundred bins, and threads that meet there wait.
+constexpr int64_t kCountCopies = 16;
+constexpr int64_t kCountBins = int64_t{1} << 16;
+struct CountRule {
+  Order order = Order::kValues;
+  bool low = false;
+  uint32_t high = 0;
+};
+void count_bits(const float* values, int64_t elements, CountRule rule, int64_t* counts, void* stream);
+
+// Adds the number of positive entries of the vectors' sum less the number of negative ones.
+void add_sign_balance(const Vectors& vectors, int64_t elements, int64_t* balance, void* stream);
+
+// Merges the entries that have the elected sign: see merge_elected().
+void merge_agreeing(const Vectors& vectors, int64_t elements, bool positive_majority, AgreeingMerge merge,
+                    float* merged, void* stream);
+
+}  // namespace fusegrid::device_kernels

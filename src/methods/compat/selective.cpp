@@ -1,0 +1,93 @@
+// mergekit's sce and arcee_fusion: every operation rounds.
+
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/count_nonzero.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/softmax.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/var.h>
+
+#include "fusion/compat.h"
+#include "fusion/selection.h"
+
+namespace fusegrid {
+namespace {
+
+// taus: [models, ...]
+at::Tensor selected(const at::Tensor& taus, double density) {
+  const at::Tensor variance = taus.var({0}, /*unbiased=*/false, /*keepdim=*/false);
+  // the product is float32 in the original
+  const auto count = static_cast<int64_t>((at::count_nonzero(variance) * density).item<double>());
+  return largest_mask(variance.abs().to(at::kFloat), count).to(taus.scalar_type());
+}
+
+at::Tensor weights_of(const at::Tensor& taus) {
+  const at::Tensor weights = taus.square().reshape({taus.size(0), -1}).mean({1});
+  const double sum = weights.sum().item<double>();
+  return std::abs(sum) < 1e-6 ? at::ones_like(weights) / static_cast<double>(weights.size(0)) : weights / sum;
+}
+
+FusedModel sce(const FusionInput& in, const CompatOptions& options) {
+  const double density = options.number("density");
+  return one_model(in.map_tensors([&](const Slice& slice) {
+    at::Tensor taus = at::stack(stored_task_vectors(slice));
+    if (density < 1) {
+      taus = taus * selected(taus, density).unsqueeze(0);
+    }
+    const at::Tensor weights = weights_of(taus);
+    const auto agree = agreeing_signs(taus.unbind(0));
+    std::vector<at::Tensor> shares;
+    std::vector<at::Tensor> parts;
+    for (size_t i = 0; i < agree.size(); ++i) {
+      const auto model = static_cast<int64_t>(i);
+      shares.push_back(weights[model] * agree[i]);
+      parts.push_back(taus[model] * shares.back());
+    }
+    const at::Tensor step = sum_over_models(parts) / sum_over_models(shares).clamp_min(1e-6);
+    return (stored(slice, slice.base) + step).to(at::kFloat);
+  }));
+}
+
+const RegisterCompat sce_{"sce",
+                          {.original = "sce",
+                           .rounding = "every operation rounds",
+                           .check = [](const CompatOptions& options) { options.require("scale", {"1"}); },
+                           .fuse = sce}};
+
+at::Tensor importance(const at::Tensor& expert, const at::Tensor& base) {
+  constexpr double kEpsilon = 1e-8;
+  const at::Tensor p = at::softmax(expert, -1) + kEpsilon;
+  const at::Tensor q = at::softmax(base, -1) + kEpsilon;
+  const at::Tensor divergence = (p * (p / q).log()).sum({-1}, true);
+  return (expert - base).abs() * divergence;
+}
+
+at::Tensor quantile(const at::Tensor& values, float fraction) {
+  const auto place = static_cast<int64_t>(fraction * static_cast<float>(values.numel() - 1));
+  return at::scalar_tensor(kth_value(values.to(at::kFloat), place + 1), values.options());
+}
+
+// The original's result is float32 whatever T is: expert - base rounds to T, the sum does not.
+FusedModel arcee_fusion(const FusionInput& in, const CompatOptions&) {
+  return one_model(in.map_tensors([](const Slice& slice) {
+    const at::Tensor base = stored(slice, slice.base);
+    const at::Tensor expert = stored(slice, slice.experts[0]);
+    const at::Tensor scores = importance(expert, base);
+    const at::Tensor range = quantile(scores, 0.75F) - quantile(scores, 0.25F);
+    const at::Tensor threshold = quantile(scores, 0.5F) + range * 1.5;
+    return base.to(at::kFloat) + (expert - base).to(at::kFloat) * (scores >= threshold);
+  }));
+}
+
+const RegisterCompat arcee_fusion_{
+    "arcee_fusion",
+    {.original = "arcee_fusion (quartiles of all entries, where it samples a million)",
+     .rounding = "every operation rounds but the last sum, which is float32",
+     .check = [](const CompatOptions&) {},
+     .fuse = arcee_fusion}};
+
+}  // namespace
+}  // namespace fusegrid

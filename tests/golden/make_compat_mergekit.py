@@ -1,0 +1,231 @@
+"""Bytes that `fusegrid merge --precision compat` must write, made by mergekit 0.1.5.
+
+Run: python make_compat_mergekit.py [OUTPUT_FOLDER]   (default: compat/ beside this file)
+
+One file per case, with the merged tensors for each dtype of the models: <dtype>/<tensor>. The
+metadata holds the call of fusegrid, how many experts it takes, the seed, and what is left out.
+The inputs are those of zoo.py, rounded to the dtype.
+
+Two things that mergekit leaves open are fixed while it runs, by the rules of fusegrid:
+- which of equal magnitudes is kept (mergekit sorts unstably): positions decide, see stable();
+- random masks come from the numbers that fusegrid draws (philox.h), see Draws.
+"""
+
+import contextlib
+import os
+import sys
+
+import torch
+
+from mergekit import merge_methods
+from mergekit.merge_methods.api import merge_state_dicts
+
+import zoo
+from golden_io import save_golden
+
+OUT = sys.argv[1] if len(sys.argv) > 1 else os.path.join(
+    os.path.dirname(os.path.abspath(__file__)), "compat")
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch.float32}
+WEIGHTS = [0.5, 0.3, 0.2, 0.4]
+LIST = ":".join(str(w) for w in WEIGHTS)
+SEED = 3
+NAMES = sorted(zoo.shapes())
+UNCHANGED = "vision_model.post_layernorm.bias"
+
+
+# --- fusegrid's random numbers -----------------------------------------------------------
+
+
+def philox(key, stream, counter):
+    mask = 0xFFFFFFFF
+    c = [counter & mask, counter >> 32, stream & mask, stream >> 32]
+    k0, k1 = key & mask, key >> 32
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [(p1 >> 32) ^ c[1] ^ k0, p1 & mask, (p0 >> 32) ^ c[3] ^ k1, p0 & mask]
+        k0, k1 = (k0 + 0x9E3779B9) & mask, (k1 + 0xBB67AE85) & mask
+    return c
+
+
+def derive_key(seed, purpose):
+    fnv = 0xCBF29CE484222325
+    for byte in purpose.encode():
+        fnv = ((fnv ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    words = philox(seed, fnv, 0)
+    return words[1] << 32 | words[0]
+
+
+def uniform(key, begin, count):
+    numbers = [(philox(key, 0, e // 4)[e % 4] >> 8) * 2.0**-24
+               for e in range(begin, begin + count)]
+    return torch.tensor(numbers, dtype=torch.float32)
+
+
+class Draws:
+    """Stands in for torch.bernoulli. mergekit goes through tensors, then through experts."""
+
+    def __init__(self, purpose, experts, drop_rate=None):
+        begins, total = {}, 0
+        for name in NAMES:  # fusegrid numbers the elements of the sorted tensors
+            begins[name] = total
+            total += torch.Size(zoo.shapes()[name]).numel()
+        keys = [derive_key(SEED, f"{purpose}/expert{i}") for i in range(experts)]
+        self.numbers = iter([uniform(key, begins[name], torch.Size(shape).numel())
+                             for name, shape in zoo.shapes().items() for key in keys])
+        self.drop_rate = drop_rate
+
+    def __call__(self, probability):
+        random = next(self.numbers).view(probability.shape)
+        kept = (random < probability.float() if self.drop_rate is None
+                else random >= self.drop_rate)
+        return kept.to(probability.dtype)
+
+
+# --- stable choices ------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def stable(draws):
+    originals = {name: getattr(torch, name) for name in ("argsort", "sort", "topk", "bernoulli")}
+
+    def argsort(values, dim=-1, descending=False):
+        return originals["argsort"](values, dim=dim, descending=descending, stable=True)
+
+    def sort(values, descending=False):
+        """Ascending; of equal entries the first is the larger."""
+        assert not descending and values.dim() == 1
+        ranked = originals["sort"](values.flip(0), stable=True)
+        return torch.return_types.sort((ranked.values, values.numel() - 1 - ranked.indices))
+
+    def topk(values, k, largest=True):
+        assert largest
+        ranked = originals["sort"](values, descending=True, stable=True)
+        return torch.return_types.topk((ranked.values[:k], ranked.indices[:k]))
+
+    torch.argsort, torch.sort, torch.topk = argsort, sort, topk
+    if draws:
+        torch.bernoulli = draws
+    try:
+        yield
+    finally:
+        for name, original in originals.items():
+            setattr(torch, name, original)
+
+
+# --- cases -----------------------------------------------------------------------------------
+
+
+def per_expert(values):
+    return {f"expert{i}": value for i, value in enumerate(values)}
+
+
+def case(name, call, registered, experts=4, base=True, draws=None, left_out=None,
+         **parameters):
+    return dict(name=name, call=call, registered=registered, experts=experts, base=base,
+                draws=draws, left_out=left_out, parameters=parameters)
+
+
+def cases():
+    weight = dict(weight=per_expert(WEIGHTS))
+    ones = dict(weight=per_expert([1.0] * 4))
+    pair = dict(weight=per_expert([0.7, 0.3]))
+    yield case("weighted_average", f"weighted_average{{weights={LIST}}}", "linear",
+               base=False, normalize=True, **weight)
+    yield case("weighted_average_raw",
+               f"weighted_average{{weights={LIST},normalize=false}}", "linear", base=False,
+               normalize=False, **weight)
+    yield case("simple_average", "simple_average", "linear", base=False, **ones)
+    yield case("task_arithmetic", f"task_arithmetic{{scale=0.7,weights={LIST}}}",
+               "task_arithmetic", **{"lambda": 0.7}, **weight)
+    yield case("ties_mean",
+               f"ties{{dialect=mergekit,density=0.5,scale=1,merge=mean,weights={LIST}}}",
+               "ties", normalize=True, density=0.5, **weight)
+    yield case("ties_sum",
+               "ties{dialect=mergekit,density=0.2,scale=0.7,merge=sum,weights=0.5:-0.3:0.2:0.4}",
+               "ties", normalize=False, density=0.2, **{"lambda": 0.7},
+               weight=per_expert([0.5, -0.3, 0.2, 0.4]))
+    for merge in ("sum", "mean"):
+        for rescale in ("l1", "none"):
+            options = dict(density=0.4, rescale=rescale == "l1", normalize=merge == "mean")
+            yield case(f"dare_{merge}_{rescale}",
+                       f"dare{{drop_rate=0.6,scale=0.7,rescale={rescale},merge={merge}}}",
+                       "dare_linear", draws=("dare", 0.6), **options, **ones,
+                       **{"lambda": 0.7})
+        yield case(f"dare_ties_{merge}",
+                   "dare_ties{drop_rate=0.6,density=1,scale=0.7,rescale=l1,"
+                   f"merge={merge},weights={LIST}}}", "dare_ties", draws=("dare", 0.6),
+                   density=0.4, rescale=True, normalize=merge == "mean", **weight,
+                   **{"lambda": 0.7})
+    yield case("breadcrumbs",
+               f"breadcrumbs{{density=0.6,gamma=0.1,scale=1,weights={LIST}}}", "breadcrumbs",
+               density=0.6, gamma=0.1, **weight)
+    yield case("breadcrumbs_ties",
+               "breadcrumbs{density=0.6,gamma=0.1,elect=true,merge=mean,rescale=l1,scale=0.7,"
+               f"weights={LIST}}}", "breadcrumbs_ties", density=0.6, gamma=0.1,
+               normalize=True, rescale=True, **weight, **{"lambda": 0.7})
+    for elect in (True, False):
+        merge = "mean" if elect else "sum"
+        yield case("della_ties" if elect else "della_linear",
+                   f"della{{density=0.5,epsilon=0.15,elect={str(elect).lower()},"
+                   f"merge={merge},rescale=l1,scale=0.7,weights={LIST}}}",
+                   "della" if elect else "della_linear", draws=("della", None), density=0.5,
+                   epsilon=0.15, rescale=True, normalize=elect, **weight, **{"lambda": 0.7})
+    for t in (0.3, 0.5):
+        yield case(f"slerp_{t}", f"slerp{{t={t}}}", "slerp", experts=2, base=False, t=t)
+    for unit, options in (("tensor", dict(nuslerp_flatten=True)),
+                          ("rows", dict(nuslerp_flatten=False)),
+                          ("columns", dict(nuslerp_flatten=False, nuslerp_row_wise=True))):
+        yield case(f"nuslerp_{unit}", f"nuslerp{{t=0.3,unit={unit}}}", "nuslerp", experts=2,
+                   **pair, **options)
+    yield case("nuslerp_weights", "nuslerp{t=0.3,arc=weights}", "nuslerp", experts=2,
+               base=False, nuslerp_flatten=True, **pair)
+    # more than two models and a tensor that nobody changed: an error in mergekit
+    yield case("multislerp", f"multislerp{{weights={LIST}}}", "multislerp",
+               left_out=UNCHANGED, **weight)
+    yield case("multislerp_zero", f"multislerp{{weights={LIST},normalize=false,around=zero}}",
+               "multislerp", base=False, normalize_weights=False, **weight)
+    yield case("karcher", "karcher", "karcher", base=False, max_iter=10, tol=1e-5)
+    yield case("model_stock", "model_stock", "model_stock")
+    yield case("model_stock_filters", "model_stock{unit=filters}", "model_stock",
+               filter_wise=True)
+    yield case("sce", "sce{density=0.5}", "sce", select_topk=0.5)
+    yield case("sce_all", "sce{density=1}", "sce", select_topk=1.0)
+    yield case("nearswap", "nearswap{t=0.01}", "nearswap", experts=1, t=0.01)
+    yield case("arcee_fusion", "arcee_fusion", "arcee_fusion", experts=1)
+
+
+def merge(what, dtype, base, experts):
+    def cast(model):
+        return {name: value.to(DTYPES[dtype]) for name, value in model.items()
+                if name != what["left_out"]}
+
+    models = {f"expert{i}": cast(e) for i, e in enumerate(experts[:what["experts"]])}
+    base_id = None
+    if what["base"]:
+        models, base_id = {"base": cast(base), **models}, "base"
+    elif what["registered"] == "slerp":
+        base_id = "expert0"
+    draws = what["draws"] and Draws(what["draws"][0], what["experts"], what["draws"][1])
+    with stable(draws):
+        merged = merge_state_dicts(models, merge_methods.get(what["registered"]), base=base_id,
+                                   parameters=what["parameters"])
+    # arcee_fusion returns float32 whatever it is given; a checkpoint has its own dtype
+    return {f"{dtype}/{name}": value.to(DTYPES[dtype]) for name, value in merged.items()}
+
+
+def main():
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    base, experts = zoo.make_zoo()
+    for what in cases():
+        tensors = {}
+        for dtype in DTYPES:
+            tensors.update(merge(what, dtype, base, experts))
+        save_golden(os.path.join(OUT, what["name"] + ".safetensors"), tensors,
+                    dict(call=what["call"], experts=what["experts"], seed=SEED,
+                         left_out=what["left_out"] or "", package="mergekit 0.1.5",
+                         original=what["registered"]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+// Merges with precision=compat write the bytes that mergekit wrote (tests/golden/compat).
+#include "fusion/compat.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/safetensors.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "merge/checkpoints.h"
+#include "merge/manifest.h"
+
+namespace fusegrid {
+namespace {
+
+const std::filesystem::path kGolden = FUSEGRID_SOURCE_DIR "/tests/golden/compat";
+const std::map<std::string, at::ScalarType> kDtypes{
+    {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}};
+
+std::vector<std::string> cases() {
+  std::vector<std::string> stems;
+  for (const auto& entry : std::filesystem::directory_iterator(kGolden)) {
+    stems.push_back(entry.path().stem().string());
+  }
+  std::sort(stems.begin(), stems.end());
+  return stems;
+}
+
+// The golden zoo as files.
+struct GoldenCheckpoints {
+  GoldenCheckpoints(size_t experts, at::ScalarType dtype) : zoo(golden_zoo().first(experts)) {
+    add("base", zoo.base, dtype);
+    for (size_t i = 0; i < experts; ++i) {
+      add(zoo.tasks[i], zoo.experts[i], dtype);
+    }
+  }
+  void add(const std::string& name, const Weights& weights, at::ScalarType dtype) const {
+    save_hf_folder(folder / name, converted(weights, dtype), {{"model_type", "test"}});
+  }
+  MergeSpec spec(const std::string& call, uint64_t seed) const {
+    MergeSpec spec;
+    spec.base = folder / "base";
+    for (const std::string& task : zoo.tasks) {
+      spec.experts.push_back({task, folder / task});
+    }
+    auto [name, parameters] = parse_call(call);
+    spec.methods = {{name, parameters}};
+    spec.out = folder / "out";
+    spec.seed = seed;
+    spec.precision = Precision::kCompat;
+    spec.threads = 0;
+    return spec;
+  }
+
+  TemporaryFolder folder;
+  TestZoo zoo;
+};
+
+// Also tells 0 from -0.
+int64_t different_bits(const at::Tensor& a, const at::Tensor& b) {
+  const auto whole = a.element_size() == 2 ? at::kShort : at::kInt;
+  return (a.contiguous().view(whole) != b.contiguous().view(whole)).sum().item<int64_t>();
+}
+
+class Compat : public testing::TestWithParam<std::string> {};
+
+TEST_P(Compat, writes_the_bytes_of_mergekit) {
+  const SafetensorsFile golden(kGolden / (GetParam() + ".safetensors"));
+  const auto experts = static_cast<size_t>(parse_int(golden.metadata().at("experts"), "experts"));
+  const auto seed = static_cast<uint64_t>(parse_int(golden.metadata().at("seed"), "seed"));
+  for (const auto& [dtype, type] : kDtypes) {
+    const GoldenCheckpoints models(experts, type);
+    const MergeSpec spec = models.spec(golden.metadata().at("call"), seed);
+    merge(spec, 2);
+    const HfFolder merged(spec.out);
+    size_t compared = 0;
+    for (const TensorInfo& info : merged.tensors()) {
+      if (info.name != golden.metadata().at("left_out")) {
+        const at::Tensor expected = golden.read(dtype + "/" + info.name);
+        EXPECT_EQ(different_bits(merged.read(info.name), expected), 0)
+            << "of " << info.numel() << " entries of " << info.name << ", " << dtype
+            << ", largest difference " << (merged.read(info.name) - expected).abs().max().item<double>();
+        ++compared;
+      }
+    }
+    EXPECT_GE(compared, 22U);
+  }
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '.', '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(Golden, Compat, testing::ValuesIn(cases()), test_name);
+
+TEST(CompatRegistry, every_method_has_golden_bytes) {
+  std::set<std::string> proven;
+  for (const std::string& stem : cases()) {
+    proven.insert(parse_call(SafetensorsFile(kGolden / (stem + ".safetensors")).metadata().at("call")).first);
+  }
+  const auto names = compat_registry().names();
+  EXPECT_EQ(proven, std::set<std::string>(names.begin(), names.end()));
+}
+
+TEST(CompatPlan, is_not_the_default_and_is_in_the_manifest) {
+  const GoldenCheckpoints models(2, at::kBFloat16);
+  MergeSpec spec = models.spec("task_arithmetic{scale=0.7}", 0);
+  merge(spec, 1);
+  const auto manifest = nlohmann::json::parse(read_text(spec.out / kManifestFile));
+  EXPECT_TRUE(manifest.at("arithmetic").get<std::string>().starts_with("mergekit 0.1.5, task_arithmetic"));
+  spec.precision = Precision::kFloat32;
+  spec.out = models.folder / "fp32";
+  merge(spec, 1);
+  EXPECT_NE(folder_digest(spec.out), folder_digest(models.folder / "out"));
+}
+
+TEST(CompatPlan, refuses_what_mergekit_does_not_have) {
+  const GoldenCheckpoints models(2, at::kBFloat16);
+  const auto refusal = [&](const std::string& call) {
+    return message_of<ConfigError>([&] { plan_merge(models.spec(call, 0)); });
+  };
+  const std::string unknown = refusal("emr");
+  EXPECT_NE(unknown.find("ties"), std::string::npos) << unknown;  // who has it
+  EXPECT_NE(refusal("ties").find("ties{dialect=mergekit}"), std::string::npos);
+  EXPECT_NE(refusal("dare").find("rescale=l1|none"), std::string::npos);
+  EXPECT_NE(refusal("dare_ties{rescale=l1}").find("density=1"), std::string::npos);
+  EXPECT_NE(refusal("slerp{threshold=0.9}").find("threshold=0.9995"), std::string::npos);
+}
+
+TEST(CompatPlan, refuses_dtypes_that_it_cannot_round_to) {
+  const GoldenCheckpoints models(2, at::kBFloat16);
+  MergeSpec spec = models.spec("task_arithmetic", 0);
+  spec.dtype = at::kDouble;
+  EXPECT_NE(message_of<ConfigError>([&] { plan_merge(spec); }).find("float64"), std::string::npos);
+  models.add("other", models.zoo.experts[1], at::kFloat);
+  spec.dtype.reset();
+  spec.experts[1].path = models.folder / "other";
+  EXPECT_NE(message_of<ConfigError>([&] { plan_merge(spec); }).find("add --dtype"), std::string::npos);
+  spec.dtype = at::kBFloat16;  // then it is rounded first, as by mergekit's `dtype`
+  merge(spec, 1);
+  const MergeSpec same = [&] {
+    MergeSpec equal = models.spec("task_arithmetic", 0);
+    equal.out = models.folder / "same";
+    return equal;
+  }();
+  merge(same, 1);
+  EXPECT_EQ(folder_digest(spec.out), folder_digest(same.out));
+}
+
+}  // namespace
+}  // namespace fusegrid
