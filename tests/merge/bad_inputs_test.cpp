@@ -154,10 +154,11 @@ TEST(MergeInput, a_file_that_ends_early_is_damaged) {
 
 TEST(MergePlan, knows_what_an_interrupted_merge_has_finished) {
   const Checkpoints models(2, at::kBFloat16);
-  const MergeSpec spec = models.spec({"task_arithmetic"});
+  MergeSpec spec = models.spec({"task_arithmetic"});
+  spec.shard_bytes = 400;  // a file per tensor: more than are made side by side
   EXPECT_FALSE(plan_merge(spec).unfinished);
   const auto die = [](double share) {
-    if (share > 0.45) {
+    if (share > 0.6) {
       throw std::runtime_error("killed");
     }
   };

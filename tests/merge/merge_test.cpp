@@ -114,7 +114,7 @@ TEST(Merge, continues_behind_the_last_finished_file) {
   merge(spec, 1);
   spec.out = models.folder / "interrupted";
   const auto die_half_way = [](double share) {
-    if (share > 0.45) {
+    if (share > 0.6) {
       throw std::runtime_error("killed");
     }
   };
