@@ -20,10 +20,12 @@ done
 run_shards() {
   local shards=$1 results=$2 ranks=$3
   shift 3
+  # one method of each grain, and one that merges on a single executor
+  set -- --only 'simple_average|ties|tsv_m|magmax|regmean' "$@"
   mpirun --oversubscribe -n "$ranks" "$PROGRAM" run "$WORK/shards$shards.cfg" --results "$results" "$@" >>"$results.log" 2>&1
 }
 
-for shards in 1 2 3; do
+for shards in 1 3; do
   run_shards "$shards" "$WORK/shards$shards" 5 --quiet || fail "shards = $shards: status $? ($(tail -n 5 "$WORK/shards$shards.log"))"
   digest=$(metrics_digest "$WORK/shards$shards")
   echo "shards = $shards: /metrics $digest"
@@ -33,8 +35,8 @@ for shards in 1 2 3; do
   fi
 done
 
-# An executor that is stopped as soon as it exists cannot finish the first merge, for which all three are needed.
-run_shards 3 "$WORK/killed" 4 &
+# An executor that is stopped as soon as it exists cannot finish the first merge, for which both are needed.
+run_shards 2 "$WORK/killed" 3 &
 job=$!
 victim=
 for _ in $(seq 1 600); do
@@ -55,5 +57,7 @@ echo "member killed: /metrics $digest"
 
 status=0
 "$PROGRAM" run "$WORK/shards3.cfg" --results "$WORK/refused" >"$WORK/refused.log" 2>&1 || status=$?
-[ "$status" -eq 2 ] && grep -q "'shards' must be at most the number of workers" "$WORK/refused.log" && [ ! -e "$WORK/refused" ] ||
+if [ "$status" -ne 2 ] || [ -e "$WORK/refused" ] ||
+  ! grep -q "'shards' must be at most the number of workers" "$WORK/refused.log"; then
   fail "3 shards on 1 worker: status $status ($(cat "$WORK/refused.log"))"
+fi
