@@ -189,6 +189,7 @@ StreamStats make_outputs(const MergePlan& plan, const StreamLayout& layout, Coll
 MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann::json& provenance,
                       const std::function<void(double share)>& progress) {
   const auto start = std::chrono::steady_clock::now();
+  group.barrier();  // until every rank has its plan: a plan looks at what is there, and now things appear
   MergeOutputs outputs(setup_of(plan), group);
   const StreamLayout layout(plan.models.tensors, stages_of(plan), group.size(),
                             slice_elements(plan.spec.device));

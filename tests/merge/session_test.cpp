@@ -13,9 +13,10 @@ class StreamSessionTest : public testing::Test {
  protected:
   // Runs `fuse` on two ranks; the message of the error that both throw.
   std::string failure(const std::function<void(Engine&)>& fuse) {
+    // before any rank begins: a plan refuses the unfinished outputs of another merge
+    const MergePlan plan = plan_merge(models.spec({"task_arithmetic"}));
     return message_of<AgreedError>([&] {
       on_ranks(2, [&](Collectives& group) {
-        const MergePlan plan = plan_merge(models.spec({"task_arithmetic"}));
         MergeOutputs::Setup setup;
         setup.out = models.folder / "out";
         setup.folders = {""};
