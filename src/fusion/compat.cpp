@@ -33,9 +33,7 @@ std::vector<double> CompatOptions::weights(size_t models) const {
   std::vector<double> given;
   const auto it = all_.find("weights");
   const std::string text = it == all_.end() ? "" : it->second;
-  for (const std::string& part : text.empty() ? std::vector<std::string>{} : split(text, ':')) {
-    given.push_back(parse_double(part, "weights"));
-  }
+  ParamReader(method_, {{"weights", text}}).param("weights", given, Range{}, "");
   return model_weights(method_, given, false, static_cast<int64_t>(models));
 }
 

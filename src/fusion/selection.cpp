@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/kthvalue.h>
+#include <ATen/ops/softmax.h>
 
 #include "core/errors.h"
 
@@ -27,6 +28,14 @@ at::Tensor largest_mask(const at::Tensor& values, int64_t count) {
 double kth_value(const at::Tensor& values, int64_t k) {
   FUSEGRID_ASSERT(k >= 1 && k <= values.numel(), "k = " + std::to_string(k));
   return std::get<0>(at::kthvalue(values.reshape({-1}), k)).item<double>();
+}
+
+at::Tensor softmax_importance(const at::Tensor& expert, const at::Tensor& base) {
+  constexpr double kEpsilon = 1e-8;
+  const at::Tensor p = at::softmax(expert, -1) + kEpsilon;
+  const at::Tensor q = at::softmax(base, -1) + kEpsilon;
+  const at::Tensor divergence = (p * (p / q).log()).sum({-1}, true);
+  return (expert - base).abs() * divergence;
 }
 
 }  // namespace fusegrid

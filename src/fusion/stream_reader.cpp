@@ -94,14 +94,23 @@ void StreamReader::start(std::vector<StreamRange> ranges, Observe observe) {
 }
 
 StreamReader::Place* StreamReader::place_of(size_t range) {
+  Place* slot = &slots_[range % slots_.size()];
+  if (options_.keep_bytes == 0) {
+    return slot;
+  }
   const StreamRange& what = ranges_[range];
   auto& kept = kept_[{what.tensor, what.begin}];
   if (!kept) {
     kept = keep(what);
   }
   // The passes of a merge cut tensors alike; one that a pass cuts otherwise is read again.
-  const bool fits = kept && kept->bytes.front().numel() == bytes_of(0, what);
-  return fits ? kept.get() : &slots_[range % slots_.size()];
+  if (!kept || kept->bytes.front().numel() != bytes_of(0, what)) {
+    return slot;
+  }
+  if (kept->missing > 0) {  // new, or given up half way
+    kept->missing = sources_.size();
+  }
+  return kept.get();
 }
 
 std::unique_ptr<StreamReader::Place> StreamReader::keep(const StreamRange& range) {

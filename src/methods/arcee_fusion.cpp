@@ -8,21 +8,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
-#include <ATen/ops/softmax.h>
 
 #include "fusion/fusion_input.h"
 #include "fusion/selection.h"
 
 namespace fusegrid {
 namespace {
-
-at::Tensor importance(const at::Tensor& expert, const at::Tensor& base) {
-  constexpr double kEpsilon = 1e-8;
-  const at::Tensor p = at::softmax(expert, -1) + kEpsilon;
-  const at::Tensor q = at::softmax(base, -1) + kEpsilon;
-  const at::Tensor divergence = (p * (p / q).log()).sum({-1}, true);
-  return (expert - base).abs() * divergence;
-}
 
 double quantile(const at::Tensor& values, double fraction) {
   return kth_value(values, static_cast<int64_t>(fraction * static_cast<double>(values.numel() - 1)) + 1);
@@ -32,8 +23,8 @@ FusedModel fuse(const FusionInput& in, const NoOptions&) {
   return one_model(in.map_tensors([](const Slice& slice) {
     const at::Tensor tau = slice.task_vector(0);
     const int64_t row = slice.base.dim() == 0 ? 1 : slice.base.size(-1);
-    const at::Tensor scores = importance(slice.experts[0].to(at::kDouble).reshape({-1, row}),
-                                         slice.base.to(at::kDouble).reshape({-1, row}));
+    const at::Tensor scores = softmax_importance(slice.experts[0].to(at::kDouble).reshape({-1, row}),
+                                                 slice.base.to(at::kDouble).reshape({-1, row}));
     const double threshold = quantile(scores, 0.5) + 1.5 * (quantile(scores, 0.75) - quantile(scores, 0.25));
     return at::add(slice.base, tau * (scores >= threshold).view(tau.sizes()));
   }));

@@ -48,6 +48,9 @@ metrics_digest() {
   "$PROGRAM" verify "$1" | grep -oE '[0-9a-f]{64}' | head -n 1
 }
 
+# executors_of RESULTS: process numbers, if there are any, of the executors of the grid that writes there; fails if there are none
+executors_of() { pgrep -f "^$PROGRAM run .*$1" | xargs -r -n 1 pgrep -P; }
+
 fail() {
   echo "FAILED: $*" >&2
   exit 1

@@ -15,7 +15,7 @@ processes() {
   case $1 in
     job) pgrep -f "mpirun .*$WORK/chaos" ;;
     rank) pgrep -f "^$PROGRAM run .*$WORK/chaos" ;;
-    executor) pgrep -f "^$PROGRAM run .*$WORK/chaos" | xargs -r -n 1 pgrep -P ;;
+    executor) executors_of "$WORK/chaos" ;;
   esac
 }
 

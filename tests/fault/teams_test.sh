@@ -40,7 +40,7 @@ run_shards 2 "$WORK/killed" 3 &
 job=$!
 victim=
 for _ in $(seq 1 600); do
-  victim=$(pgrep -f "^$PROGRAM run .*$WORK/killed" | xargs -r -n 1 pgrep -P | head -n 1 || true)
+  victim=$(executors_of "$WORK/killed" | head -n 1 || true)  # it fails as long as there are none
   [ -n "$victim" ] && break
   sleep 0.05
 done

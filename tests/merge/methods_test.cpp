@@ -4,22 +4,18 @@
 #include "core/text.h"
 #include "fusion/fused_model.h"
 #include "fusion/method.h"
+#include "fusion/sharding.h"
 #include "merge/checkpoints.h"
 #include "support/quick_options.h"
 
 namespace fusegrid {
 namespace {
 
-bool is_mergeable(const MethodCard& card) {
-  return card.grain != Grain::kWholeModel && std::all_of(card.needs.begin(), card.needs.end(),
-                                                         [](Need need) { return need == Need::kPretrained; });
-}
-
 // Every mergeable method with few steps, and options that take another way through a method.
 std::vector<std::string> calls() {
   std::vector<std::string> calls{"ties{dialect=mergekit}", "dare{rescale=l1}", "emr{rescaler=per_tensor}"};
   for (const std::string& name : method_registry().names()) {
-    if (is_mergeable(method_registry().at(name).card)) {
+    if (can_be_sharded(method_registry().at(name).card)) {
       calls.push_back(quick(name));
     }
   }

@@ -6,7 +6,6 @@
 #include <ATen/ops/count_nonzero.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/scalar_tensor.h>
-#include <ATen/ops/softmax.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/var.h>
 
@@ -57,14 +56,6 @@ const RegisterCompat sce_{"sce",
                            .check = [](const CompatOptions& options) { options.require("scale", {"1"}); },
                            .fuse = sce}};
 
-at::Tensor importance(const at::Tensor& expert, const at::Tensor& base) {
-  constexpr double kEpsilon = 1e-8;
-  const at::Tensor p = at::softmax(expert, -1) + kEpsilon;
-  const at::Tensor q = at::softmax(base, -1) + kEpsilon;
-  const at::Tensor divergence = (p * (p / q).log()).sum({-1}, true);
-  return (expert - base).abs() * divergence;
-}
-
 at::Tensor quantile(const at::Tensor& values, float fraction) {
   const auto place = static_cast<int64_t>(fraction * static_cast<float>(values.numel() - 1));
   return at::scalar_tensor(kth_value(values.to(at::kFloat), place + 1), values.options());
@@ -75,7 +66,7 @@ FusedModel arcee_fusion(const FusionInput& in, const CompatOptions&) {
   return one_model(in.map_tensors([](const Slice& slice) {
     const at::Tensor base = stored(slice, slice.base);
     const at::Tensor expert = stored(slice, slice.experts[0]);
-    const at::Tensor scores = importance(expert, base);
+    const at::Tensor scores = softmax_importance(expert, base);
     const at::Tensor range = quantile(scores, 0.75F) - quantile(scores, 0.25F);
     const at::Tensor threshold = quantile(scores, 0.5F) + range * 1.5;
     return base.to(at::kFloat) + (expert - base).to(at::kFloat) * (scores >= threshold);
