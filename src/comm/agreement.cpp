@@ -45,6 +45,20 @@ std::vector<std::string> all_gather_bytes(Collectives& group, const std::string&
   return all;
 }
 
+std::unique_ptr<Collectives> nccl_collectives_of(Collectives& group, int device) {
+  std::string id;
+  std::exception_ptr error;
+  try {
+    if (group.rank() == 0) {
+      id = nccl_unique_id();
+    }
+  } catch (...) {
+    error = std::current_exception();
+  }
+  agree(group, error);
+  return nccl_collectives(all_gather_bytes(group, id).front(), group.rank(), group.size(), device);
+}
+
 void agree(Collectives& group, const std::exception_ptr& error) {
   int64_t failed = error ? 1 : 0;
   group.all_reduce_sum(std::span<int64_t>(&failed, 1));

@@ -21,4 +21,8 @@ void agree(Collectives& group, const std::exception_ptr& error);
 // Every rank contributes bytes; returns all contributions, in rank order. Every rank of the group must call it.
 std::vector<std::string> all_gather_bytes(Collectives& group, const std::string& mine);
 
+// The ranks of `group`, each with a GPU of its own, as a group of NCCL, whose id goes through `group`. Every rank of
+// the group must call it. Throws as agree() and nccl_collectives().
+std::unique_ptr<Collectives> nccl_collectives_of(Collectives& group, int device);
+
 }  // namespace fusegrid

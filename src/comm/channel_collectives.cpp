@@ -3,6 +3,7 @@
 
 #include <ATen/ops/empty_like.h>
 
+#include "comm/agreement.h"
 #include "comm/team_channel.h"
 #include "core/errors.h"
 
@@ -136,16 +137,7 @@ std::unique_ptr<Collectives> team_collectives(TeamChannel& channel, at::Device d
   if (device.is_cpu()) {
     return channel_collectives(channel);
   }
-  std::string id;
-  if (channel.rank() == kRoot) {
-    id = nccl_unique_id();
-    for (int member = 1; member < channel.size(); ++member) {
-      channel.send(member, id);
-    }
-  } else {
-    id = channel.receive(kRoot);
-  }
-  return nccl_collectives(id, channel.rank(), channel.size(), device.index());
+  return nccl_collectives_of(*channel_collectives(channel), device.index());
 }
 
 }  // namespace fusegrid

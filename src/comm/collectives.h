@@ -41,8 +41,8 @@ std::vector<std::unique_ptr<Collectives>> thread_collectives(int ranks);
 std::unique_ptr<Collectives> mpi_collectives(int first_rank);
 
 // NCCL on CUDA device `device` (index). `id` is the group's unique id: made by rank 0 with nccl_unique_id()
-// and handed to the others. Throws DeviceError where the program was built without NCCL, and on any NCCL
-// error or deadline.
+// and handed to the others (comm/agreement.h has a function that does so). Throws DeviceError where the program
+// was built without NCCL, and on any NCCL error or deadline.
 bool built_with_nccl();
 std::string nccl_unique_id();
 std::unique_ptr<Collectives> nccl_collectives(const std::string& id, int rank, int size, int device);

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <thread>
 
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <cuda_runtime_api.h>
 #include <nccl.h>
 
@@ -170,8 +171,8 @@ class NcclCollectives : public Collectives {
     FUSEGRID_ASSERT(tensor.is_contiguous() && tensor.is_cuda() && tensor.device().index() == device_,
                     "the tensor must be contiguous, on the device of the group");
     use_device();
-    // The tensor's values may still be on their way on LibTorch's streams.
-    check_cuda(cudaDeviceSynchronize(), "cudaDeviceSynchronize", rank_);
+    // The tensor's values may still be on their way on LibTorch's stream.
+    c10::impl::VirtualGuardImpl(at::kCUDA).getStream(tensor.device()).synchronize();
   }
 
   void gather(std::span<const double> mine, size_t longest, std::vector<double>& flat) {

@@ -75,8 +75,7 @@ class StreamSession {
   using Wave = std::map<size_t, std::vector<StreamRequest*>>;
   std::vector<StreamRequest*> active_requests(size_t stage,
                                               const std::vector<StreamRequest*>& requests) const;
-  std::vector<std::vector<StreamRange>> pieces_of(StreamRequest::Kind kind, size_t stage) const;
-  std::vector<StreamRange> ranges_of(StreamRequest::Kind kind, const Wave& wave) const;
+  StagePieces pieces_of(StreamRequest::Kind kind, size_t stage) const;
   void start_reading(const Wave& wave, const std::vector<StreamRange>& ranges);
   void run_wave(StreamRequest::Kind kind, const Wave& wave);
   void finish_stage(size_t stage, const std::vector<StreamRequest*>& requests);

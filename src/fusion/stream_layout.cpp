@@ -3,6 +3,10 @@
 #include <algorithm>
 
 namespace fusegrid {
+namespace {
+constexpr size_t kWaveStages = 8;
+constexpr int64_t kWaveElements = int64_t{1} << 30;
+}  // namespace
 
 StreamLayout::StreamLayout(const std::vector<TensorInfo>& tensors,
                            const std::vector<std::vector<size_t>>& stages, int ranks, int64_t block)
@@ -54,6 +58,35 @@ void StreamLayout::assign_whole(std::vector<size_t> stage) {
       load[rank] += numel_[tensor];
     }
   }
+}
+
+std::vector<std::vector<size_t>> StreamLayout::waves(const std::vector<size_t>& stages) const {
+  std::vector<std::vector<size_t>> waves;
+  int64_t elements = 0;
+  for (const size_t stage : stages) {
+    if (waves.empty() || waves.back().size() == kWaveStages ||
+        elements + stage_elements_[stage] > kWaveElements) {
+      waves.emplace_back();
+      elements = 0;
+    }
+    waves.back().push_back(stage);
+    elements += stage_elements_[stage];
+  }
+  return waves;
+}
+
+std::vector<StreamRange> taken_in_turn(const std::vector<StagePieces>& stages) {
+  std::vector<StreamRange> ranges;
+  for (size_t turn = 0, left = stages.size(); left > 0; ++turn) {
+    left = 0;
+    for (const StagePieces& pieces : stages) {
+      if (turn < pieces.size()) {
+        ranges.insert(ranges.end(), pieces[turn].begin(), pieces[turn].end());
+        ++left;
+      }
+    }
+  }
+  return ranges;
 }
 
 }  // namespace fusegrid

@@ -35,6 +35,10 @@ class StreamLayout {
   bool is_whole(const StreamRange& range) const { return range.count == numel_[range.tensor]; }
   int64_t stage_elements(size_t stage) const { return stage_elements_[stage]; }
   size_t stage_of(size_t tensor) const { return stage_of_[tensor]; }
+  // `stages` (in order) by those whose ranges are taken in turn. Their files are then written side by side: one file takes
+  // a fraction of what a file system does (2.4 of 30 GB/s on tmpfs). An interrupted merge loses what it had of them, so
+  // they are few and not too large together.
+  std::vector<std::vector<size_t>> waves(const std::vector<size_t>& stages) const;
 
  private:
   void split_elements(const std::vector<size_t>& stage, int64_t block);
@@ -47,5 +51,10 @@ class StreamLayout {
   std::vector<std::vector<std::vector<StreamRange>>> elements_;  // [stage][rank]
   std::vector<std::vector<std::vector<size_t>>> whole_;          // [stage][rank]
 };
+
+// What is read of one stage, in pieces that may come in any order, each of ranges that may not.
+using StagePieces = std::vector<std::vector<StreamRange>>;
+// One piece of each stage in turn.
+std::vector<StreamRange> taken_in_turn(const std::vector<StagePieces>& stages);
 
 }  // namespace fusegrid

@@ -86,6 +86,18 @@ void StreamWriter::put(const Piece& piece) {
   bytes_written_ += piece.range.count * static_cast<int64_t>(c10::elementSize(piece.target.dtype));
 }
 
+// The first that goes into a file nobody else writes to, if there is one: file systems let writers of one file wait for
+// each other.
+StreamWriter::Piece StreamWriter::take_piece() {
+  auto chosen = std::find_if(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
+    return !busy_.contains({piece.target.output, piece.target.stage});
+  });
+  chosen = chosen == pieces_.end() ? pieces_.begin() : chosen;
+  const Piece piece = *chosen;
+  pieces_.erase(chosen);
+  return piece;
+}
+
 void StreamWriter::work() {
   std::unique_lock lock(mutex_);
   while (true) {
@@ -93,8 +105,8 @@ void StreamWriter::work() {
     if (stopping_) {
       return;
     }
-    const Piece piece = pieces_.front();
-    pieces_.pop_front();
+    const Piece piece = take_piece();
+    const auto file = busy_.emplace(piece.target.output, piece.target.stage);
     const bool failed = error_ != nullptr;
     lock.unlock();
     std::exception_ptr error;
@@ -106,6 +118,7 @@ void StreamWriter::work() {
       error = std::current_exception();
     }
     lock.lock();
+    busy_.erase(file);
     error_ = error && !error_ ? error : error_;
     free_.push_back(piece.buffer);
     changed_.notify_all();

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <numeric>
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/zeros.h>
 
 #include "comm/agreement.h"
@@ -64,9 +62,9 @@ class Reduction {
         layout_(layout),
         group_(group),
         sink_(sink),
-        sources_(plan.models.sources()),
         exact_(plan.spec.reduction == Reduce::kAllReduce),
-        block_(kDigestElements * group.size()) {
+        piece_(piece_elements(plan.spec.device, group.size())),
+        block_(piece_ * group.size()) {
     for (const MergeMethod& call : plan.spec.methods) {
       const Coefficients of =
           rules().at(call.name)(CompatOptions(call.name, call.parameters), plan.spec.experts.size());
@@ -76,187 +74,263 @@ class Reduction {
       }
     }
     find_own_models();
+    std::exception_ptr error;
+    try {
+      open_buffers();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    agree(group_, error);
+    if (!plan_.spec.device.is_cpu() && group_.size() > 1) {
+      device_group_ = nccl_collectives_of(group_, plan_.spec.device.index());
+    }
   }
 
-  void run_stage(size_t stage) {
-    open_.clear();
-    for (size_t output = 0; output < plan_.outputs.size(); ++output) {
-      if (!sink_.is_finished(output, stage)) {
-        open_.push_back(output);
+  void run(const std::function<void(double share)>& progress) {
+    std::vector<size_t> stages;
+    for (size_t stage = 0; stage < layout_.num_stages(); ++stage) {
+      for (size_t output = 0; output < plan_.outputs.size(); ++output) {
+        if (!sink_.is_finished(output, stage)) {
+          open_[stage].push_back(output);
+        }
+      }
+      if (open_.contains(stage)) {
+        stages.push_back(stage);
       }
     }
-    if (open_.empty()) {
-      return;
+    for (const auto& wave : layout_.waves(stages)) {
+      run_wave(wave);
+      progress(static_cast<double>(wave.back() + 1) / static_cast<double>(layout_.num_stages()));
     }
-    // the whole stage, of whatever rank it would be: every rank adds its models everywhere
-    for (const size_t tensor : tensors_of(stage)) {
-      const int64_t numel = plan_.models.tensors[tensor].numel();
-      for (int64_t begin = 0; begin < numel; begin += block_) {
-        reduce_block(stage, {tensor, begin, std::min(block_, numel - begin)});
+    std::exception_ptr error;
+    try {
+      for (const size_t source : own_) {
+        plan_.models.sources()[source]->check_unchanged();
       }
+    } catch (...) {
+      error = std::current_exception();
     }
-    if (sink_.wants_inputs(stage)) {
-      sink_.finish_inputs(stage);
-    }
-    for (const size_t output : open_) {
-      sink_.finish(output, stage);
-    }
+    agree(group_, error);
   }
 
   StreamStats stats() const {
     return {.passes = 1,
-            .bytes_read = bytes_read_,
-            .bytes_written = bytes_written_,
-            .buffer_bytes =
-                block_ * static_cast<int64_t>(sizeof(double)) * (3 + static_cast<int64_t>(own_.size()))};
-  }
-
-  void check_unchanged() const {
-    for (const size_t source : own_) {
-      sources_[source]->check_unchanged();
-    }
+            .bytes_read = reader_->bytes_read(),
+            .bytes_written = writer_->bytes_written(),
+            .buffer_bytes = reader_->buffer_bytes() + writer_->buffer_bytes() +
+                            (plan_.spec.device.is_cpu() ? arithmetic_bytes() : 0)};
   }
 
  private:
+  // What a rank writes of a block: as much as fills the device, and whole pieces of digests.
+  static int64_t piece_elements(at::Device device, int ranks) {
+    const int64_t share = slice_elements(device) / ranks / kDigestElements * kDigestElements;
+    return std::max(kDigestElements, share);
+  }
+
   void find_own_models() {
     const size_t first = plan_.models.base != nullptr ? 1 : 0;
-    for (size_t source = 0; source < sources_.size(); ++source) {
-      const auto& holders = plan_.inputs.holders;
-      const size_t expert = source - first;
-      const int holder =
-          source < first || holders.empty() ? static_cast<int>(source) % group_.size() : holders[expert];
+    const auto& holders = plan_.inputs.holders;
+    for (size_t source = 0; source < plan_.models.sources().size(); ++source) {
+      const int holder = source < first || holders.empty() ? static_cast<int>(source) % group_.size()
+                                                           : holders[source - first];
       if (holder == group_.rank()) {
         own_.push_back(source);
       }
     }
-    for (const ModelSource* source : sources_) {
-      auto& dtypes = dtypes_.emplace_back();
-      for (const TensorInfo& info : source->tensors()) {
-        dtypes.emplace(info.name, info.dtype);
+  }
+
+  void open_buffers() {
+    StreamBuffers buffers = stream_buffers(plan_.models, plan_.outputs.size(),
+                                           {.memory_limit_bytes = plan_.spec.memory_limit_bytes,
+                                            .threads = plan_.spec.threads,
+                                            .device = plan_.spec.device});
+    buffers.reader.range_elements = block_;
+    std::vector<const ModelSource*> own;
+    for (const size_t source : own_) {
+      own.push_back(plan_.models.sources()[source]);
+    }
+    reader_ = std::make_unique<StreamReader>(own, plan_.models.tensors, buffers.reader);
+    writer_ = std::make_unique<StreamWriter>(sink_, buffers.writer);
+  }
+
+  // float32 of every model, of the terms of one, and the sum.
+  int64_t arithmetic_bytes() const {
+    return block_ *
+           (static_cast<int64_t>(own_.size() * sizeof(float)) + 3 * static_cast<int64_t>(sizeof(int64_t)));
+  }
+
+  void run_wave(const std::vector<size_t>& stages) {
+    std::vector<StagePieces> pieces;
+    for (const size_t stage : stages) {
+      pieces.push_back(pieces_of(stage));
+    }
+    const auto ranges = taken_in_turn(pieces);
+    start_reading(ranges);
+    for (const StreamRange& range : ranges) {
+      reduce_block(range);
+    }
+    std::exception_ptr error = last_error_;
+    try {
+      writer_->flush();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    agree(group_, error);
+    for (const size_t stage : stages) {
+      if (sink_.wants_inputs(stage)) {
+        sink_.finish_inputs(stage);
+      }
+      for (const size_t output : open_.at(stage)) {
+        sink_.finish(output, stage);
       }
     }
   }
 
-  std::vector<size_t> tensors_of(size_t stage) const {
+  // The whole stage, of whatever rank it would be: every rank adds its models everywhere.
+  StagePieces pieces_of(size_t stage) const {
     std::vector<size_t> tensors;
     for (int rank = 0; rank < layout_.num_ranks(); ++rank) {
       const auto& part = layout_.whole(stage, rank);
       tensors.insert(tensors.end(), part.begin(), part.end());
     }
     std::sort(tensors.begin(), tensors.end());
-    return tensors;
+    StagePieces pieces;
+    for (const size_t tensor : tensors) {
+      const int64_t numel = plan_.models.tensors[tensor].numel();
+      for (int64_t begin = 0; begin < numel; begin += block_) {
+        pieces.push_back({{tensor, begin, std::min(block_, numel - begin)}});
+      }
+    }
+    return pieces;
+  }
+
+  void start_reading(const std::vector<StreamRange>& ranges) {
+    reader_->start(ranges, [this](size_t i, const StreamRange& range, const void* bytes) {
+      if (sink_.wants_inputs(layout_.stage_of(range.tensor))) {
+        sink_.see_input(own_[i], range, bytes);
+      }
+    });
   }
 
   // The last element of what is reduced counts the ranks that failed, so that no rank waits for another.
-  void reduce_block(size_t stage, const StreamRange& range) {
-    std::exception_ptr error;
-    std::vector<at::Tensor> models;
+  void reduce_block(const StreamRange& range) {
+    std::exception_ptr error = last_error_;
+    Models models;
     try {
-      models = read(stage, range);
+      if (!error) {
+        models = read();
+      }
     } catch (...) {
       error = std::current_exception();
     }
-    for (const size_t output : open_) {
-      at::Tensor sum = at::zeros({range.count + 1}, exact_ ? at::kLong : at::kFloat);
+    for (const size_t output : open_.at(layout_.stage_of(range.tensor))) {
+      const size_t method = plan_.outputs[output].method;
+      at::Tensor sum = at::zeros({range.count + 1},
+                                 at::TensorOptions(plan_.spec.device).dtype(exact_ ? at::kLong : at::kFloat));
       try {
         if (!error) {
-          add_models(models, plan_.outputs[output].method, range, sum);
+          add_models(models, method, sum);
         }
       } catch (...) {
         error = std::current_exception();
       }
-      sum[range.count].fill_(error ? 1 : 0);
-      group_.all_reduce_sum(sum);
-      if (sum[range.count].item<double>() > 0) {
-        agree(group_, error);
+      if (error) {
+        sum.select(0, range.count).fill_(1);
+      }
+      (device_group_ ? *device_group_ : group_).all_reduce_sum(sum);
+      if (sum.select(0, range.count).item<double>() > 0) {
+        agree(group_, error ? error : out_of_range(models, method, range));
       }
       try {
-        write(output, stage, range, sum);
+        write(output, range, sum);
       } catch (...) {
-        error = std::current_exception();  // told with the next block, or by the last look
+        error = std::current_exception();  // told with the next block, or behind the last
       }
     }
     last_error_ = error;
-    if (range.begin + range.count == plan_.models.tensors[range.tensor].numel()) {
-      agree(group_, last_error_);
-    }
   }
 
-  std::vector<at::Tensor> read(size_t stage, const StreamRange& range) {
-    if (last_error_) {
-      std::rethrow_exception(last_error_);
-    }
-    std::vector<at::Tensor> models;
-    const std::string& name = plan_.models.tensors[range.tensor].name;
-    for (const size_t source : own_) {
-      const at::Tensor stored = at::empty({range.count}, dtypes_[source].at(name));
-      sources_[source]->read_range(name, range.begin, range.count, stored.mutable_data_ptr());
-      bytes_read_ += static_cast<int64_t>(stored.nbytes());
-      if (sink_.wants_inputs(stage)) {
-        sink_.see_input(source, range, stored.const_data_ptr());
+  // A block of this rank's models.
+  struct Models {
+    std::vector<at::Tensor> values;   // float32
+    std::vector<at::Tensor> largest;  // of each, absolute; float64, or NaN where it has one. For fixed point.
+  };
+
+  Models read() {
+    Models models;
+    for (const at::Tensor& values : reader_->next()) {
+      models.values.push_back(values.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true));
+      if (exact_) {
+        models.largest.push_back(models.values.back().abs().amax().to(at::kDouble));
       }
-      models.push_back(stored.to(at::kFloat));
     }
+    reader_->release();
     return models;
   }
 
-  void add_models(const std::vector<at::Tensor>& models, size_t method, const StreamRange& range,
-                  at::Tensor& sum) const {
-    for (size_t i = 0; i < models.size(); ++i) {
+  void add_models(const Models& models, size_t method, at::Tensor& sum) const {
+    const int64_t count = sum.numel() - 1;
+    at::Tensor total = sum.narrow(0, 0, count);
+    at::Tensor wrong = sum.select(0, count);
+    for (size_t i = 0; i < models.values.size(); ++i) {
       const double coefficient = coefficients_[method][own_[i]];
-      if (!exact_) {
-        sum.narrow(0, 0, range.count).add_(models[i], coefficient);
-        continue;
-      }
-      const auto* values = models[i].const_data_ptr<float>();
-      auto* units = sum.mutable_data_ptr<int64_t>();
-      const double largest = kLargest / static_cast<double>(sources_.size());
-      double worst = 0;
-      for (int64_t e = 0; e < range.count; ++e) {
-        const double term = coefficient * static_cast<double>(values[e]);
-        worst = std::abs(term) <= worst ? worst : std::abs(term);  // NaN is taken over ...
-        if (!(worst <= largest)) {                                 // ... and found
-          fail(range, own_[i], largest);
-        }
-        units[e] += std::llrint(term / kUnit);
+      if (exact_) {
+        total.add_(models.values[i].to(at::kDouble).mul_(coefficient).mul_(1 / kUnit).round_().to(at::kLong));
+        wrong.add_(exceeds(models.largest[i], coefficient));
+      } else {
+        total.add_(models.values[i], coefficient);
       }
     }
   }
 
-  [[noreturn]] void fail(const StreamRange& range, size_t source, double largest) const {
-    throw DataError("fixed point holds numbers up to " + number_text(largest) + ", but tensor '" +
-                    plan_.models.tensors[range.tensor].name + "' of '" + sources_[source]->name() +
-                    "' has a larger one, or NaN; choose --reduction ordered");
+  double largest_term() const { return kLargest / static_cast<double>(plan_.models.sources().size()); }
+
+  // Also NaN.
+  at::Tensor exceeds(const at::Tensor& largest, double coefficient) const {
+    return largest.mul(std::abs(coefficient)).le(largest_term()).logical_not();
+  }
+
+  // The error of this rank, if it has one.
+  std::exception_ptr out_of_range(const Models& models, size_t method, const StreamRange& range) const {
+    for (size_t i = 0; i < models.largest.size(); ++i) {
+      if (exceeds(models.largest[i], coefficients_[method][own_[i]]).item<bool>()) {
+        return std::make_exception_ptr(DataError(
+            "fixed point holds numbers up to " + number_text(largest_term()) + ", but tensor '" +
+            plan_.models.tensors[range.tensor].name + "' of '" + plan_.models.sources()[own_[i]]->name() +
+            "' has a larger one, or NaN; choose --reduction ordered"));
+      }
+    }
+    return nullptr;
   }
 
   // This rank's piece of the block.
-  void write(size_t output, size_t stage, const StreamRange& range, const at::Tensor& sum) {
-    const int64_t begin = std::min(kDigestElements * group_.rank(), range.count);
-    const int64_t count = std::min(kDigestElements, range.count - begin);
+  void write(size_t output, const StreamRange& range, const at::Tensor& sum) {
+    const int64_t begin = std::min(piece_ * group_.rank(), range.count);
+    const int64_t count = std::min(piece_, range.count - begin);
     if (count <= 0) {
       return;
     }
     const at::Tensor mine = sum.narrow(0, begin, count);
-    const at::Tensor values = exact_ ? (mine.to(at::kDouble) * kUnit).to(at::kFloat) : mine;
-    const at::Tensor stored = values.to(plan_.models.tensors[range.tensor].dtype);
-    sink_.write(output, stage, {range.tensor, range.begin + begin, count}, stored.const_data_ptr());
-    bytes_written_ += static_cast<int64_t>(stored.nbytes());
+    const at::Tensor values = exact_ ? mine.to(at::kDouble).mul_(kUnit).to(at::kFloat) : mine;
+    writer_->write({output, layout_.stage_of(range.tensor), plan_.models.tensors[range.tensor].dtype},
+                   {range.tensor, range.begin + begin, count}, values);
   }
 
   const MergePlan& plan_;
   const StreamLayout& layout_;
   Collectives& group_;
   StreamSink& sink_;
-  std::vector<const ModelSource*> sources_;
   const bool exact_;
+  const int64_t piece_;  // elements of a block that a rank writes
   const int64_t block_;
-  std::vector<std::vector<double>> coefficients_;              // [method][source]
-  std::vector<size_t> own_;                                    // sources that this rank adds
-  std::vector<std::map<std::string, at::ScalarType>> dtypes_;  // per source, as stored
-  std::vector<size_t> open_;                                   // outputs that the stage still needs
+  std::vector<std::vector<double>> coefficients_;  // [method][source]
+  std::vector<size_t> own_;                        // sources that this rank adds
+  std::unique_ptr<StreamReader> reader_;           // of those
+  std::unique_ptr<StreamWriter> writer_;
+  std::unique_ptr<Collectives> device_group_;   // the same ranks, for tensors on GPUs
+  std::map<size_t, std::vector<size_t>> open_;  // [stage]: outputs that still need it
   std::exception_ptr last_error_;
-  int64_t bytes_read_ = 0;
-  int64_t bytes_written_ = 0;
 };
 
 }  // namespace
@@ -272,27 +346,15 @@ void check_linear_reduction(const MergeSpec& spec) {
                         "' is not; choose --reduction ordered, or one of: " + join(names, ", "));
     }
   }
-  if (!spec.device.is_cpu() || spec.precision != Precision::kFloat32) {
-    throw ConfigError(
-        "--reduction all_reduce works with --device cpu and --precision fp32; add them, or choose "
-        "--reduction ordered");
+  if (spec.precision != Precision::kFloat32) {
+    throw ConfigError("--reduction all_reduce needs --precision fp32; add it, or choose --reduction ordered");
   }
 }
 
 StreamStats reduce_linear(const MergePlan& plan, const StreamLayout& layout, Collectives& group,
                           StreamSink& sink, const std::function<void(double share)>& progress) {
   Reduction reduction(plan, layout, group, sink);
-  for (size_t stage = 0; stage < layout.num_stages(); ++stage) {
-    reduction.run_stage(stage);
-    progress(static_cast<double>(stage + 1) / static_cast<double>(layout.num_stages()));
-  }
-  std::exception_ptr error;
-  try {
-    reduction.check_unchanged();
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
+  reduction.run(progress);
   return reduction.stats();
 }
 

@@ -1,5 +1,7 @@
 // How fast merges are against what the machine can do, and how time and memory grow with the number of models: kUsage.
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -9,6 +11,7 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
+#include <c10/core/StreamGuard.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +20,7 @@
 #include "comm/transport.h"
 #include "core/philox.h"
 #include "core/text.h"
+#include "fusion/stream_device.h"
 #include "merge/merge.h"
 #include "worker/device.h"
 
@@ -37,9 +41,10 @@ constexpr auto kUsage =
     "Makes a base and experts of bfloat16 in FOLDER (best: tmpfs) and merges them; a FOLDER of an earlier "
     "run with the\n"
     "same sizes is used again. Defaults: 64 million elements, 8 experts, cpu, 0 threads (cuda: 16).\n"
-    "The first form prints seconds (best of 3) and ratios to the roof: every rank reads its part of all "
-    "models (pread\n"
-    "into one buffer) and writes its part of the result. Under mpirun all ranks merge together.\n"
+    "The first form prints seconds (best of 3) and ratios to the roof: all threads of all ranks read the "
+    "models (pread,\n"
+    "and for a GPU the copy to it) and write a model, and do nothing else. Under mpirun all ranks merge "
+    "together.\n"
     "growth: 2, 4, 8, ... 64 experts (default: 4 million elements), each in a process of its own: seconds "
     "(best of 3),\n"
     "their deviation from the line fitted through all, seconds for a model more, and the largest anonymous "
@@ -53,6 +58,7 @@ struct Bench {
   int threads = 1;
   Collectives* group = nullptr;
   double roof_s = 0;
+  Reduce reduction = Reduce::kOrdered;
 
   bool speaks() const { return group->rank() == 0; }
   fs::path model(size_t i) const { return folder / ("m" + std::to_string(i)); }
@@ -62,63 +68,146 @@ double seconds(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
+void make_model(const Bench& bench, size_t i, const at::Tensor& noise) {
+  Weights weights;
+  for (int64_t t = 0; t < kTensors; ++t) {
+    at::Tensor values = at::empty({bench.elements / kTensors}, at::kBFloat16);
+    for (int64_t done = 0; done < values.numel(); done += noise.numel()) {
+      const int64_t count = std::min(noise.numel(), values.numel() - done);
+      const at::Tensor own = normal(100 + i, static_cast<uint64_t>(t), done, i == 0 ? 0 : count);
+      const at::Tensor base = noise.narrow(0, 0, count) * 0.02;
+      values.narrow(0, done, count).copy_(i == 0 ? base : base + own * 3e-4);
+    }
+    weights["layer" + std::to_string(t)] = values;
+  }
+  save_hf_folder(bench.model(i), weights, {{"model_type", "benchmark"}});
+}
+
 void make_models(const Bench& bench) {
   const at::Tensor noise = normal(7, 0, 0, 1 << 20);
-  for (size_t i = 0; i <= bench.experts; ++i) {
-    if (fs::exists(bench.model(i))) {
-      continue;
-    }
-    Weights weights;
-    for (int64_t t = 0; t < kTensors; ++t) {
-      at::Tensor values = at::empty({bench.elements / kTensors}, at::kBFloat16);
-      for (int64_t done = 0; done < values.numel(); done += noise.numel()) {
-        const int64_t count = std::min(noise.numel(), values.numel() - done);
-        const at::Tensor own = normal(100 + i, static_cast<uint64_t>(t), done, i == 0 ? 0 : count);
-        const at::Tensor base = noise.narrow(0, 0, count) * 0.02;
-        values.narrow(0, done, count).copy_(i == 0 ? base : base + own * 3e-4);
+  std::atomic<size_t> next = 0;
+  std::vector<std::jthread> threads;
+  for (int thread = 0; thread < std::max(1, bench.threads); ++thread) {
+    threads.emplace_back([&] {
+      for (size_t i = next++; i <= bench.experts; i = next++) {
+        if (!fs::exists(bench.model(i))) {
+          make_model(bench, i, noise);
+        }
       }
-      weights["layer" + std::to_string(t)] = values;
-    }
-    save_hf_folder(bench.model(i), weights, {{"model_type", "benchmark"}});
+    });
   }
 }
 
-// Reading every model once and writing one, by all ranks, with nothing in between.
+// One thread's memory for the roof: two buffers in turn and, for a GPU, the stream that copies them there.
+class Lane {
+ public:
+  explicit Lane(at::Device device) {
+    const bool gpu = !device.is_cpu();
+    for (at::Tensor& buffer : buffers_) {
+      buffer = at::empty({kRoofBlock * 2}, at::TensorOptions().dtype(at::kByte).pinned_memory(gpu));
+    }
+    if (gpu) {
+      stream_ = pooled_stream(device);
+      arrived_ = at::empty({kRoofBlock * 2}, at::TensorOptions(device).dtype(at::kByte));
+    }
+  }
+  // A buffer that nothing is copied from any more.
+  char* take() {
+    turn_ = 1 - turn_;
+    if (copied_[turn_]) {
+      copied_[turn_]->synchronize();
+    }
+    return static_cast<char*>(buffers_[turn_].mutable_data_ptr());
+  }
+  void send() {
+    if (stream_) {
+      const c10::StreamGuard on(*stream_);
+      arrived_.copy_(buffers_[turn_], true);
+      record(copied_[turn_], *stream_);
+    }
+  }
+  void finish() {
+    if (stream_) {
+      stream_->synchronize();
+    }
+  }
+
+ private:
+  std::array<at::Tensor, 2> buffers_;
+  std::array<std::optional<c10::Event>, 2> copied_;
+  std::optional<c10::Stream> stream_;
+  at::Tensor arrived_;
+  size_t turn_ = 0;
+};
+
+// Reading every model once and writing one, by all threads of all ranks, with nothing in between but, for a GPU, the copy
+// to it.
 double roof(const Bench& bench) {
+  struct Task {
+    size_t model = 0;  // behind the last: what is written
+    int64_t tensor = 0, begin = 0, count = 0;
+  };
   std::vector<std::unique_ptr<HfFolder>> models;
   for (size_t i = 0; i <= bench.experts; ++i) {
     models.push_back(std::make_unique<HfFolder>(bench.model(i)));
   }
+  std::vector<Task> tasks;
+  for (int64_t begin = 0; begin < bench.elements / kTensors; begin += kRoofBlock) {
+    for (int64_t t = bench.group->rank(); t < kTensors;
+         t += bench.group->size()) {  // in turn: files written side by side
+      for (size_t model = 0; model <= models.size(); ++model) {
+        tasks.push_back({model, t, begin, std::min(kRoofBlock, bench.elements / kTensors - begin)});
+      }
+    }
+  }
+  std::vector<std::unique_ptr<Lane>> lanes;
+  for (int i = 0; i < std::max(1, bench.threads); ++i) {
+    lanes.push_back(std::make_unique<Lane>(bench.device));
+  }
   const fs::path out = bench.folder / ("roof" + std::to_string(bench.group->rank()));
-  std::vector<char> buffer(kRoofBlock * 2);
   double best = 1e9;
   for (int repetition = 0; repetition < 3; ++repetition) {
+    fs::create_directories(out);
     bench.group->barrier();
     const auto start = Clock::now();
-    {
-      PosixFile file = PosixFile::create(out);
-      uint64_t written = 0;
-      for (int64_t t = bench.group->rank(); t < kTensors; t += bench.group->size()) {
-        const int64_t numel = bench.elements / kTensors;
-        for (int64_t begin = 0; begin < numel; begin += kRoofBlock) {
-          const int64_t count = std::min(kRoofBlock, numel - begin);
-          for (const auto& model : models) {
-            model->read_range("layer" + std::to_string(t), begin, count, buffer.data());
-          }
-          file.write_at(written, buffer.data(), static_cast<size_t>(count) * 2);
-          written += static_cast<uint64_t>(count) * 2;
+    std::map<int64_t, PosixFile> files;
+    for (int64_t t = bench.group->rank(); t < kTensors; t += bench.group->size()) {
+      files.emplace(t, PosixFile::create(out / std::to_string(t)));
+    }
+    std::atomic<size_t> next = 0;
+    const auto work = [&](Lane& lane) {
+      for (size_t i = next++; i < tasks.size(); i = next++) {
+        const Task& task = tasks[i];
+        char* buffer = lane.take();
+        if (task.model == models.size()) {
+          files.at(task.tensor)
+              .write_at(static_cast<uint64_t>(task.begin) * 2, buffer, static_cast<size_t>(task.count) * 2);
+        } else {
+          models[task.model]->read_range("layer" + std::to_string(task.tensor), task.begin, task.count,
+                                         buffer);
+          lane.send();
         }
+      }
+      lane.finish();
+    };
+    {
+      std::vector<std::jthread> threads;
+      for (const auto& lane : lanes) {
+        threads.emplace_back([&] { work(*lane); });
       }
     }
     bench.group->barrier();
     best = std::min(best, seconds(start));
-    fs::remove(out);
+    files.clear();
+    fs::remove_all(out);
   }
   return best;
 }
 
 struct Timed {
   double seconds = 1e9;  // the best of three
+  std::vector<double>
+      passes;  // of that one: seconds of each; what is left is before the first and behind the last
   MergeReport report;
 };
 
@@ -133,14 +222,26 @@ Timed time_merge(const Bench& bench, const std::vector<MergeMethod>& methods, Di
   spec.device = bench.device;
   spec.threads = bench.threads;
   spec.digests = digests;
+  spec.reduction = bench.reduction;
   spec.shard_bytes = bench.elements * 2 / 8;
   Timed timed;
   for (int repetition = 0; repetition < 3; ++repetition) {
     bench.group->barrier();
     const auto start = Clock::now();
-    timed.report = run_merge(plan_merge(spec), *bench.group, {}, [](double) {});
+    std::vector<double> passes;
+    auto pass_start = start;
+    const auto note_end_of_pass = [&](double share) {
+      if (share >= 1) {
+        passes.push_back(seconds(pass_start));
+        pass_start = Clock::now();
+      }
+    };
+    timed.report = run_merge(plan_merge(spec), *bench.group, {}, note_end_of_pass);
     bench.group->barrier();
-    timed.seconds = std::min(timed.seconds, seconds(start));
+    if (const double now = seconds(start); now < timed.seconds) {
+      timed.seconds = now;
+      timed.passes = passes;
+    }
     if (bench.speaks()) {
       fs::remove_all(spec.out);
     }
@@ -151,17 +252,21 @@ Timed time_merge(const Bench& bench, const std::vector<MergeMethod>& methods, Di
 
 void run(const Bench& bench, const std::string& title, const std::vector<MergeMethod>& methods,
          Digests digests) {
-  const auto [best, report] = time_merge(bench, methods, digests);
+  const auto [best, passes, report] = time_merge(bench, methods, digests);
   if (bench.speaks()) {
+    std::string each;
+    for (const double pass : passes) {
+      each += " " + number_text(std::round(pass * 1000) / 1000);
+    }
     const double per_element =
         best * 1e9 * bench.group->size() /
         static_cast<double>(bench.elements * static_cast<int64_t>(bench.experts * methods.size()));
     std::printf(
-        "%-34s %7.3f s  %5.2f x roof  %6.2f ns x rank per element and model  %5.1f GB/s  %ld passes, buffers "
-        "%ld MiB\n",
+        "%-34s %7.3f s  %5.2f x roof  %6.2f ns x rank per element and model  %5.1f GB/s  %ld passes:%s s, "
+        "buffers %ld MiB\n",
         title.c_str(), best, best / bench.roof_s, per_element,
         static_cast<double>(report.bytes_read + report.bytes_written) / best / 1e9,
-        static_cast<long>(report.passes), static_cast<long>(report.buffer_bytes >> 20));
+        static_cast<long>(report.passes), each.c_str(), static_cast<long>(report.buffer_bytes >> 20));
     std::fflush(stdout);
   }
 }
@@ -344,6 +449,10 @@ int main_on(Transport& transport, const std::vector<std::string>& args) {
   run(bench, "simple average", {{"simple_average", {}}}, Digests::kNone);
   run(bench, "ties, density 0.5", {ties}, Digests::kNone);
   run(bench, "task arithmetic, 8 scales", sweep, Digests::kNone);
+  bench.reduction = Reduce::kAllReduce;
+  run(bench, "task arithmetic, all_reduce", {sweep[2]}, Digests::kNone);
+  bench.reduction = Reduce::kAllReduceFloat;
+  run(bench, "task arithmetic, all_reduce_float", {sweep[2]}, Digests::kNone);
   if (bench.speaks()) {
     std::printf("anonymous memory of rank 0: %ld MiB\n", static_cast<long>(anonymous_mib()));
   }

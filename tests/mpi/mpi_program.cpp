@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <iostream>
 
-#include "comm/collectives.h"
+#include "comm/agreement.h"
 #include "coordinator/campaign.h"
 #include "support/collectives_checks.h"
 #include "support/fake_store.h"
@@ -38,19 +38,9 @@ int test_collectives(Transport& transport) {
 
 // On a host with a GPU per rank: all ranks as one NCCL group, rank r on device r.
 int test_nccl(Transport& transport) {
-  std::string id;
-  if (transport.rank() == 0) {
-    id = nccl_unique_id();
-    for (int rank = 1; rank < transport.size(); ++rank) {
-      transport.send(rank, id);
-    }
-  } else {
-    const auto message = transport.receive(std::chrono::seconds(60));
-    id = message ? message->bytes : "";
-  }
   load_cuda();
   const int device = transport.rank();
-  const auto group = nccl_collectives(id, transport.rank(), transport.size(), device);
+  const auto group = nccl_collectives_of(*mpi_collectives(0), device);
   return complain(check_collectives(*group, at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device))));
 }
 
