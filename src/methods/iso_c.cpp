@@ -21,7 +21,7 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
+    v.param("scale", scale, Range{-2, 10}, "multiplier of the merged task vector");
   }
 };
 

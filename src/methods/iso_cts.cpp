@@ -10,9 +10,9 @@
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 
+#include "core/concatenate.h"
 #include "fusion/direction.h"
 #include "fusion/svd.h"
 
@@ -25,7 +25,7 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
+    v.param("scale", scale, Range{-2, 10}, "multiplier of the merged task vector");
     v.param("common", common, Range{0, 1}, "fraction of the directions that are common to all tasks");
   }
 };
@@ -60,9 +60,9 @@ at::Tensor merged(const Slice& slice, double common) {
   u.push_back(shared.u);
   s.push_back(shared.s);
   v.push_back(shared.v);
-  const at::Tensor level = at::cat(s).sum() / static_cast<double>(all);
-  const at::Tensor left = polar_factor(at::cat(u, 1));
-  const at::Tensor right = polar_factor(at::cat(v, 1));
+  const at::Tensor level = concatenate(s).sum() / static_cast<double>(all);
+  const at::Tensor left = polar_factor(concatenate(u, 1));
+  const at::Tensor right = polar_factor(concatenate(v, 1));
   return (at::matmul(left, right.t()) * level).to(at::kFloat);
 }
 
