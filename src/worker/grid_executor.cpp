@@ -27,7 +27,12 @@ namespace {
 
 // An expert whose accuracy is further from what zoo.json recorded is not the model that the zoo describes.
 constexpr double kScoreTolerance = 0.01;
-constexpr int64_t kCacheBytes = int64_t{4} << 30;
+constexpr int64_t kStatisticsBytes = int64_t{1} << 30;
+
+// Of statistics in memory: a quarter of what an executor may use, where that is limited.
+int64_t statistics_bytes(int64_t memory_limit_bytes) {
+  return memory_limit_bytes > 0 ? memory_limit_bytes / 4 : kStatisticsBytes;
+}
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
@@ -50,7 +55,7 @@ class GridExecutor final : public Executor {
   explicit GridExecutor(const ExecutorContext& context)
       : settings_(context.settings),
         device_(context.device),
-        cache_(settings_.value("memory_limit_bytes", kCacheBytes),
+        cache_(statistics_bytes(settings_.value("memory_limit_bytes", int64_t{0})),
                settings_.value("statistics", std::string()), device_),
         merger_(device_, settings_.value("memory_limit_bytes", int64_t{0})) {}
 
