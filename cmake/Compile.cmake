@@ -22,7 +22,7 @@ if(FUSEGRID_SANITIZE)
   target_compile_options(fusegrid_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
   target_link_options(fusegrid_options INTERFACE -fsanitize=address,undefined)
 endif()
-target_include_directories(fusegrid_options INTERFACE ${PROJECT_SOURCE_DIR}/src)
+target_include_directories(fusegrid_options INTERFACE ${PROJECT_SOURCE_DIR}/src ${PROJECT_SOURCE_DIR}/cmake/quick)
 
 find_program(FUSEGRID_CCACHE ccache)
 if(FUSEGRID_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
@@ -73,9 +73,13 @@ function(fusegrid_precompile target)
   target_precompile_headers(${target} REUSE_FROM fusegrid_precompiled)
 endfunction()
 
-# fusegrid_add_library(<folder> [OBJECT] DEPENDS <targets...>): the library of one folder of src/, from all .cpp files below it.
+# What only calls libraries gains nothing from more, and takes a third less of the compiler's time.
+set(FUSEGRID_CALLER_OPTIMISATION -O1)
+
+# fusegrid_add_library(<folder> [OBJECT] [LOOPS] DEPENDS <targets...>): the library of one folder of src/, from all .cpp files
+# below it. LOOPS: it goes over numbers itself.
 function(fusegrid_add_library folder)
-  cmake_parse_arguments(ARG "OBJECT" "" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "OBJECT;LOOPS" "" "DEPENDS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
   if(NOT sources)
     add_library(fusegrid_${folder} INTERFACE)
@@ -88,5 +92,8 @@ function(fusegrid_add_library folder)
     add_library(fusegrid_${folder} STATIC ${sources})
   endif()
   target_link_libraries(fusegrid_${folder} PUBLIC fusegrid_options ${ARG_DEPENDS})
+  if(NOT ARG_LOOPS)
+    target_compile_options(fusegrid_${folder} PRIVATE ${FUSEGRID_CALLER_OPTIMISATION})
+  endif()
   fusegrid_precompile(fusegrid_${folder})
 endfunction()

@@ -1,6 +1,6 @@
 # Tests are compiled once and run for seconds: the time goes into the compiler, so it optimises less, and GoogleTest is
 # precompiled with the rest. Half the compile time of a test.
-set(FUSEGRID_TEST_OPTIMISATION -O1)
+set(FUSEGRID_TEST_OPTIMISATION ${FUSEGRID_CALLER_OPTIMISATION})
 add_library(fusegrid_precompiled_tests STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
 target_compile_options(fusegrid_precompiled_tests PRIVATE ${FUSEGRID_TEST_OPTIMISATION})
 target_link_libraries(fusegrid_precompiled_tests PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json

@@ -3,7 +3,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
@@ -13,6 +12,7 @@
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "core/text.h"
 #include "fusion/adam.h"
@@ -44,7 +44,7 @@ at::Tensor TestStream::next() {
   for (Task& task : tasks_) {
     batches.push_back(next_of(task));
   }
-  return network_.pixels(at::cat(batches));
+  return network_.pixels(concatenate(batches));
 }
 
 at::Tensor entropy_loss(const FusionInput& in, const at::Tensor& features, int64_t batch) {

@@ -14,10 +14,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "core/concatenate.h"
 #include "core/text.h"
 #include "fusion/adam.h"
 #include "fusion/svd.h"
@@ -50,7 +50,7 @@ at::Tensor shared_directions(const FusionInput& in, const Slice& slice, const Op
   for (size_t i = 0; i < in.num_experts(); ++i) {
     u.push_back(task_vector_svd(in, slice, i).first(share).u);
   }
-  return significant_svd(at::cat(u, 1), all / options.subspace).u;
+  return significant_svd(concatenate(u, 1), all / options.subspace).u;
 }
 
 struct Layer {

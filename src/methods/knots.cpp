@@ -9,10 +9,10 @@
 // Cost:    one SVD of an N times wider matrix per matrix: the eigenvectors of its smaller Gram side.
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/where.h>
 
+#include "core/concatenate.h"
 #include "fusion/direction.h"
 #include "fusion/selection.h"
 #include "fusion/sign_election.h"
@@ -57,7 +57,7 @@ at::Tensor merged(const Slice& slice, const Options& options) {
   if (!is_matrix(*slice.info)) {
     return ties(taus, options).to(at::kFloat);
   }
-  const at::Tensor basis = significant_svd(at::cat(taus, 1)).u;
+  const at::Tensor basis = significant_svd(concatenate(taus, 1)).u;
   std::vector<at::Tensor> coordinates;  // Sigma V_i^T = U^T tau_i
   for (const at::Tensor& tau : taus) {
     coordinates.push_back(at::matmul(basis.t(), tau));

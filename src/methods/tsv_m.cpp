@@ -10,9 +10,9 @@
 #include <algorithm>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/matmul.h>
 
+#include "core/concatenate.h"
 #include "fusion/direction.h"
 #include "fusion/svd.h"
 
@@ -43,9 +43,9 @@ at::Tensor merged(const FusionInput& in, const Slice& slice) {
     s.push_back(svd.s);
     v.push_back(svd.v);
   }
-  const at::Tensor left = polar_factor(at::cat(u, 1));
-  const at::Tensor right = polar_factor(at::cat(v, 1));
-  return at::matmul(left * at::cat(s), right.t()).to(at::kFloat);
+  const at::Tensor left = polar_factor(concatenate(u, 1));
+  const at::Tensor right = polar_factor(concatenate(v, 1));
+  return at::matmul(left * concatenate(s), right.t()).to(at::kFloat);
 }
 
 Field direction(const FusionInput& in, const Options&) {

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
@@ -13,6 +12,7 @@
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 
 namespace fusegrid {
@@ -155,7 +155,7 @@ at::Tensor ClipVision::embed(const Weights& weights, const at::Tensor& pixels) c
   const at::Tensor patches =
       at::conv2d(pixels.to(kernel.scalar_type()), kernel, {}, shape_.patch).flatten(2).transpose(1, 2);
   const at::Tensor class_token = weights.at(class_embedding_).expand({pixels.size(0), 1, shape_.width});
-  const at::Tensor tokens = at::cat({class_token, patches}, 1) + weights.at(position_embedding_);
+  const at::Tensor tokens = concatenate({class_token, patches}, 1) + weights.at(position_embedding_);
   return norm(weights, pre_norm_, tokens);
 }
 

@@ -5,10 +5,10 @@
 
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/argmax.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/isfinite.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 
 namespace fusegrid {
@@ -29,8 +29,8 @@ Answers answer(const Network& network, const at::Tensor& images, const at::Tenso
     losses.push_back(at::cross_entropy_loss(logits, truth, {}, at::Reduction::None).to(at::kDouble));
     on_batch();
   }
-  const at::Tensor predicted = at::cat(classes).cpu();
-  const at::Tensor loss = at::cat(losses).cpu();
+  const at::Tensor predicted = concatenate(classes).cpu();
+  const at::Tensor loss = concatenate(losses).cpu();
   const at::Tensor truth = labels.cpu();
   Answers answers;
   const auto* prediction = predicted.const_data_ptr<int64_t>();

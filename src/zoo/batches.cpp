@@ -4,11 +4,11 @@
 #include <numeric>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/replication_pad2d.h>
 #include <ATen/ops/tensor.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
 
@@ -86,8 +86,8 @@ PoolBatches::PoolBatches(const std::vector<PoolSource>& pool, const std::vector<
     classes_ += task.classes;
   }
   begin_.push_back(static_cast<int64_t>(mask_.size()));
-  images_ = at::cat(all_images_).to(options.device);
-  labels_ = at::cat(all_labels_).to(options.device);
+  images_ = concatenate(all_images_).to(options.device);
+  labels_ = concatenate(all_labels_).to(options.device);
   all_images_.clear();
   all_labels_.clear();
   draw_order();

@@ -6,7 +6,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linalg_vector_norm.h>
@@ -15,6 +14,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
 #include "zoo/adamw.h"
@@ -170,7 +170,7 @@ Weights train(const Recipe& recipe, const Network& network, Trainee trainee, std
       pixels.push_back(batch.pixels);
       labels.push_back(batch.labels);
     }
-    const at::Tensor features = network.architecture->features(trainee.weights, at::cat(pixels));
+    const at::Tensor features = network.architecture->features(trainee.weights, concatenate(pixels));
     at::Tensor loss;
     for (size_t i = 0, row = 0; i < tasks.size(); ++i) {
       const int64_t count = labels[i].size(0);

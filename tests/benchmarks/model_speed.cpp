@@ -10,9 +10,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/log_softmax.h>
 
+#include "core/concatenate.h"
 #include "fusion/adaptation.h"
 #include "fusion/memory_engine.h"
 #include "models/evaluation.h"

@@ -6,12 +6,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "core/concatenate.h"
 #include "fusion/adam.h"
 #include "support/golden.h"
 #include "support/table_model.h"
@@ -62,7 +62,7 @@ TEST(EntropyLoss, equals_fusion_bench) {
   const at::AutoGradMode with_gradients(true);
   at::Tensor logits = golden.tensors.at("logits").clone().requires_grad_(true);
   // lifted to a sphere of radius 1000, as the first row holds logits of 200
-  const at::Tensor features = at::cat({logits, (1e6 - logits.square().sum({1}, true)).sqrt()}, 1);
+  const at::Tensor features = concatenate({logits, (1e6 - logits.square().sum({1}, true)).sqrt()}, 1);
   zoo.with_needs({}, [&](const FusionInput& in) {
     const at::Tensor loss = entropy_loss(in, features, 6);
     loss.backward();

@@ -1,7 +1,6 @@
 #include "fusion/svd.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/linalg_qr.h>
 #include <ATen/ops/linalg_svd.h>
@@ -10,6 +9,7 @@
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
@@ -98,7 +98,7 @@ TEST(PolarFactor, is_orthonormal_and_nearest) {
 
 TEST(PolarFactor, of_repeated_columns_shares_them) {
   const at::Tensor u = orthonormal(9, 6, 2);
-  expect_close(polar_factor(at::cat({u, u}, 1)), at::cat({u, u}, 1) / std::sqrt(2.0), 1e-12);
+  expect_close(polar_factor(concatenate({u, u}, 1)), concatenate({u, u}, 1) / std::sqrt(2.0), 1e-12);
 }
 
 TEST(TaskVectorSvd, is_computed_once_per_expert_and_tensor_and_equal_from_the_cache) {

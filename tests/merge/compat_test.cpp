@@ -2,10 +2,10 @@
 #include "fusion/compat.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <gtest/gtest.h>
 
 #include "checkpoint/safetensors.h"
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "merge/checkpoints.h"

@@ -5,13 +5,13 @@
 #include <csignal>
 #include <cstring>
 
-#include <ATen/ops/cat.h>
 #include <ATen/ops/isnan.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
 #include "checkpoint/lora_expert.h"
 #include "comm/agreement.h"
+#include "core/concatenate.h"
 #include "fusion/stream_engine.h"
 #include "merge/checkpoints.h"
 #include "merge/manifest.h"
@@ -316,7 +316,8 @@ TEST(Plan, refuses_what_cannot_be_merged_before_reading) {
 TEST(Plan, refuses_shapes_and_says_what_a_vocabulary_mismatch_would_do) {
   Checkpoints models(2, at::kBFloat16);
   Weights longer = models.zoo.experts[0];
-  longer["embed.weight"] = at::cat({longer.at("embed.weight"), longer.at("embed.weight").narrow(0, 0, 3)});
+  longer["embed.weight"] =
+      concatenate({longer.at("embed.weight"), longer.at("embed.weight").narrow(0, 0, 3)});
   models.add("longer", longer, at::kBFloat16);
   Weights shorter = models.zoo.experts[1];
   shorter["embed.weight"] = shorter.at("embed.weight").narrow(0, 0, 690);

@@ -5,10 +5,10 @@
 #include <map>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/log_softmax.h>
 #include <gtest/gtest.h>
 
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "core/text.h"
 #include "fusion/fusion_input.h"
@@ -24,7 +24,7 @@ inline TestZoo golden_backbone(const Golden& golden) {
   for (int64_t task = 0; task < 3; ++task) {
     rows.push_back(golden.tensors.at("batches/task" + std::to_string(task)).reshape({20, 6}));
   }
-  TestZoo zoo = table_zoo({at::cat(rows).to(at::kFloat),
+  TestZoo zoo = table_zoo({concatenate(rows).to(at::kFloat),
                            {},
                            [](const Weights& weights, const at::Tensor& x, const LinearHook& hook) {
                              return lifted(two_layers(weights, x, hook));

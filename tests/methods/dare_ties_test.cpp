@@ -1,8 +1,8 @@
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "support/golden.h"
 #include "support/line_zoo.h"
@@ -36,7 +36,7 @@ Weights by_rule(const TestZoo& zoo, const std::vector<Weights>& masks, const Rul
     for (const auto& [name, base] : zoo.base) {
       parts.push_back(dropped(zoo, i, name, masks[i], rule).reshape({-1}));
     }
-    at::Tensor vector = at::cat(parts);
+    at::Tensor vector = concatenate(parts);
     const auto kept = static_cast<int64_t>(static_cast<double>(vector.numel()) * rule.density);
     if (kept < vector.numel()) {
       const at::Tensor threshold = std::get<0>(vector.abs().sort())[vector.numel() - kept - 1];

@@ -1,13 +1,13 @@
 #include "support/table_model.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "core/concatenate.h"
 #include "models/network.h"
 
 namespace fusegrid {
@@ -78,11 +78,11 @@ Examples images_of_rows(const std::vector<int64_t>& rows) {
 }
 
 at::Tensor lifted(const at::Tensor& x) {
-  return at::cat({x, (kLift * kLift - x.square().sum({1}, true)).sqrt()}, 1);
+  return concatenate({x, (kLift * kLift - x.square().sum({1}, true)).sqrt()}, 1);
 }
 
 at::Tensor lifted_head(const at::Tensor& rows) {
-  return at::cat({rows, at::zeros({rows.size(0), 1}, rows.options())}, 1).to(at::kFloat);
+  return concatenate({rows, at::zeros({rows.size(0), 1}, rows.options())}, 1).to(at::kFloat);
 }
 
 }  // namespace fusegrid

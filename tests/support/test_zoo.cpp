@@ -2,10 +2,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
-#include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 #include <nlohmann/json.hpp>
 
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "fusion/fusion_input.h"
 #include "fusion/memory_engine.h"
@@ -109,7 +109,7 @@ at::Tensor TestZoo::logits(const Merged& merged, const std::string& task, int64_
     parts.push_back(merged.model->predictor->logits(*network, network->pixels(images.narrow(0, begin, size)),
                                                     task, task));
   }
-  return at::cat(parts);
+  return concatenate(parts);
 }
 
 at::Tensor TestZoo::logits_of(const Weights& weights, const std::string& task) const {

@@ -3,10 +3,10 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/text.h"
@@ -33,9 +33,9 @@ TEST_P(EveryShift, DoesNotDependOnTheBatch) {
   const std::string text = GetParam() + "-3";
 
   const at::Tensor whole = apply_shift(text, images, "mnist", 10);
-  const at::Tensor parts = at::cat({apply_shift(text, images.narrow(0, 0, 2), "mnist", 10),
-                                    apply_shift(text, images.narrow(0, 2, 1), "mnist", 12),
-                                    apply_shift(text, images.narrow(0, 3, 4), "mnist", 13)});
+  const at::Tensor parts = concatenate({apply_shift(text, images.narrow(0, 0, 2), "mnist", 10),
+                                        apply_shift(text, images.narrow(0, 2, 1), "mnist", 12),
+                                        apply_shift(text, images.narrow(0, 3, 4), "mnist", 13)});
 
   EXPECT_TRUE(whole.equal(parts));
   EXPECT_TRUE(whole.equal(apply_shift(text, images, "mnist", 10)));
