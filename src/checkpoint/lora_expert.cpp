@@ -12,6 +12,7 @@
 #include "checkpoint/checks.h"
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/json_scanner.h"
+#include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_config.h"
 #include "checkpoint/lora_keys.h"
 #include "core/errors.h"
@@ -340,6 +341,9 @@ void LoraExpert::check_unchanged() const {
 
 std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path, const ModelSource* base,
                                         HfFolderOptions options) {
+  if (const auto slices = parse_layer_stack(path.string()); !slices.empty()) {
+    return open_layer_stack(slices, options);
+  }
   const ContainedFolder folder(path, options.allow_symlinks);
   if (!folder.contains(kConfig)) {
     return std::make_unique<HfFolder>(path, options);

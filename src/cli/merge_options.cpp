@@ -6,6 +6,7 @@
 
 #include <boost/program_options/value_semantic.hpp>
 
+#include "checkpoint/layer_stack.h"
 #include "cli/merge_job.h"
 #include "cli/print.h"
 #include "core/errors.h"
@@ -66,8 +67,10 @@ Options merge_options() {
                 "name{parameter=value,...}; may be repeated: all read the models together");
   options.add()("base", po::value<std::string>()->value_name("DIR"),
                 "the model that the experts were tuned from");
-  options.add()("expert", po::value<Texts>()->value_name("[NAME=]DIR"),
-                "a model to merge; repeat it. NAME: default is the folder's name");
+  options.add()(
+      "expert", po::value<Texts>()->value_name("[NAME=]DIR"),
+      "a model to merge; repeat it. NAME: default is the folder's name. Layers of folders as one model: "
+      "'A[0:24]+B[8:32]'");
   options.add()("out", po::value<std::string>()->value_name("DIR"),
                 "the new folder; several methods: folders in it");
   options.add()("job", po::value<std::string>()->value_name("FILE"),
@@ -142,6 +145,9 @@ MergeExpert parse_expert(const std::string& text) {
   // an existing folder may have a '=' in its name
   if (equals != std::string::npos && !std::filesystem::exists(text)) {
     return {text.substr(0, equals), text.substr(equals + 1)};
+  }
+  if (const auto slices = parse_layer_stack(text); !slices.empty()) {
+    return {slices.front().folder.filename().string() + "-stack", text};
   }
   const auto path = (std::filesystem::path(text) / "").parent_path();
   return {path.filename().string(), path};

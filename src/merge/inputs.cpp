@@ -115,9 +115,7 @@ void check_experts(const MergeSpec& spec) {
   }
 }
 
-}  // namespace
-
-nlohmann::json stamp_of(const std::filesystem::path& folder) {
+nlohmann::json folder_stamp(const std::filesystem::path& folder) {
   nlohmann::json files = nlohmann::json::object();
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     struct stat status {};
@@ -129,10 +127,31 @@ nlohmann::json stamp_of(const std::filesystem::path& folder) {
   return {{"path", std::filesystem::canonical(folder).string()}, {"files", files}};
 }
 
+}  // namespace
+
+nlohmann::json stamp_of(const std::filesystem::path& model) {
+  const auto slices = parse_layer_stack(model.string());
+  if (slices.empty()) {
+    return folder_stamp(model);
+  }
+  std::vector<std::string> ranges;
+  nlohmann::json stamp;
+  for (const LayerSlice& slice : slices) {
+    ranges.push_back(range_text({std::filesystem::canonical(slice.folder), slice.begin, slice.end}));
+    stamp["slices"].push_back(folder_stamp(slice.folder));
+  }
+  stamp["path"] = join(ranges, "+");
+  return stamp;
+}
+
 MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   check_experts(spec);
   MergeInputs inputs;
   inputs.reference_folder = spec.base ? *spec.base : spec.experts.front().path;
+  inputs.reference_slices = parse_layer_stack(inputs.reference_folder.string());
+  if (!inputs.reference_slices.empty()) {
+    inputs.reference_folder = inputs.reference_slices.front().folder;
+  }
   inputs.stamps = nlohmann::json::array();
   if (spec.base) {
     inputs.base = open_model(*spec.base, nullptr, {.allow_symlinks = true});

@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/layer_stack.h"
 #include "checkpoint/model_source.h"
 #include "fusion/stream_models.h"
 #include "merge/local_inputs.h"
@@ -21,7 +22,8 @@ struct MergeInputs {
   // The model whose names, shapes, dtypes, files, integer tensors and configuration the output has: the base, or else
   // the first expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
-  std::filesystem::path reference_folder;
+  std::filesystem::path reference_folder;    // of a stack of layers: the first slice's
+  std::vector<LayerSlice> reference_slices;  // where it is a stack
   std::vector<int> holders;  // per expert the first rank that has it; none where all ranks have all
   // What tells a later run that the inputs are the same: path, size and time of every file.
   nlohmann::json stamps;
@@ -35,7 +37,8 @@ struct MergeInputs {
 // local: where the experts come from instead of their folders; must outlive the result.
 MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local = nullptr);
 
-// What tells a later run that a model is the same: path, size and time of every file.
-nlohmann::json stamp_of(const std::filesystem::path& folder);
+// What tells a later run that a model is the same: path, size and time of every file; of a stack of layers, of all its
+// folders.
+nlohmann::json stamp_of(const std::filesystem::path& model);
 
 }  // namespace fusegrid

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
 #include "comm/agreement.h"
 #include "core/errors.h"
@@ -96,6 +97,12 @@ LocalInputs::LocalInputs(const MergeSpec& spec, Collectives& group) {
 }
 
 void LocalInputs::open_here(const MergeSpec& spec) {
+  for (const MergeExpert& expert : spec.experts) {
+    if (!parse_layer_stack(expert.path.string()).empty()) {
+      throw ConfigError("with --inputs-are local experts must be folders, but '" + expert.path.string() +
+                        "' is a stack of layers; make the stack first (--method passthrough)");
+    }
+  }
   const auto everywhere = spec.base ? *spec.base : spec.experts.front().path;
   if (!std::filesystem::exists(everywhere)) {
     throw ConfigError(

@@ -36,8 +36,11 @@ bool is_copied(const fs::directory_entry& entry) {
 
 // transformers reads the dtype to load from config.json.
 std::string config_text(const MergePlan& plan) {
-  const ContainedFolder folder(plan.inputs.reference_folder, true);
-  nlohmann::json config = folder.read_json("config.json", kMaxConfigBytes);
+  const auto& slices = plan.inputs.reference_slices;
+  nlohmann::json config =
+      slices.empty()
+          ? ContainedFolder(plan.inputs.reference_folder, true).read_json("config.json", kMaxConfigBytes)
+          : layer_stack_config(slices, {.allow_symlinks = true});
   static const std::map<at::ScalarType, std::string> kNames{
       {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kFloat, "float32"}, {at::kDouble, "float64"}};
   for (const std::string key : {"torch_dtype", "dtype"}) {

@@ -18,6 +18,8 @@ namespace fusegrid {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr int64_t kStackFileBytes = int64_t{5} << 30;  // as HuggingFace's libraries divide models
+
 void check_mergeable(const MethodCard& card) {
   if (can_be_sharded(card)) {
     return;
@@ -47,8 +49,9 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
   check_mergeable(card);
   if (experts < card.min_experts || experts > card.max_experts) {
     throw ConfigError("method '" + call.name + "' takes " + number_text(card.min_experts) +
-                      (card.max_experts == card.min_experts ? "" : " or more") + " experts, but " +
-                      number_text(experts) + " were given");
+                      (card.max_experts == card.min_experts ? "" : " or more") +
+                      (card.max_experts == 1 ? " expert" : " experts") + ", but " + number_text(experts) +
+                      " were given");
   }
   if (card.needs.contains(Need::kPretrained) && !spec.base) {
     throw ConfigError("method '" + call.name +
@@ -214,7 +217,13 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   for (TensorInfo& info : tensors) {
     info.dtype = info.floating() ? spec.dtype.value_or(info.dtype) : info.dtype;
   }
-  plan.layout = output_layout(tensors, spec.shard_bytes, plan.inputs.reference_folder);
+  const bool is_stack = !plan.inputs.reference_slices.empty();  // no folder's index names its tensors
+  plan.layout =
+      output_layout(tensors, is_stack ? spec.shard_bytes.value_or(kStackFileBytes) : spec.shard_bytes,
+                    plan.inputs.reference_folder);
+  if (is_stack) {
+    layer_stack_config(plan.inputs.reference_slices, {.allow_symlinks = true});  // throws now, not at the end
+  }
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {
     for (const TensorInfo& info : source->tensors()) {

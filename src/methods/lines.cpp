@@ -16,6 +16,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
 
+#include "core/block_name.h"
 #include "core/text.h"
 #include "fusion/direction.h"
 
@@ -37,37 +38,18 @@ struct Options {
   }
 };
 
-struct Block {
-  std::string stack;
-  int64_t index = 0;
-};
-
-// "encoder.layers.3.fc1.weight" -> {"encoder.layers", 3}; no stack where the name has no number.
-Block block_of(const std::string& tensor) {
-  std::vector<std::string> before;
-  for (const std::string& part : split(tensor, '.')) {
-    const bool number = !part.empty() && part.size() < 10 &&
-                        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (number) {
-      return {join(before, "."), parse_int(part, tensor)};
-    }
-    before.push_back(part);
-  }
-  return {};
-}
-
 // Place of each tensor's block in its stack, from 0 (first block, and outside of blocks) to 1 (last).
 std::vector<double> depths(const std::vector<TensorInfo>& tensors) {
   std::map<std::string, int64_t> last;
   for (const TensorInfo& info : tensors) {
-    const Block block = block_of(info.name);
-    last[block.stack] = std::max(last[block.stack], block.index);
+    const BlockName block = block_name(info.name);
+    last[block.stack] = std::max(last[block.stack], block.block);
   }
   std::vector<double> depths;
   for (const TensorInfo& info : tensors) {
-    const Block block = block_of(info.name);
+    const BlockName block = block_name(info.name);
     const int64_t end = last[block.stack];
-    depths.push_back(end == 0 ? 0 : static_cast<double>(block.index) / static_cast<double>(end));
+    depths.push_back(end == 0 ? 0 : static_cast<double>(block.block) / static_cast<double>(end));
   }
   return depths;
 }

@@ -59,6 +59,25 @@ TEST_F(MergeCommand, verify_tells_what_differs) {
   EXPECT_NE(verified.err.find("tensor 'weight' has other bytes"), std::string::npos) << verified.err;
 }
 
+TEST_F(MergeCommand, takes_layers_of_models) {
+  save_hf_folder(
+      folder / "deep",
+      {{"layers.0.w", at::full({2}, 5.0, at::kFloat)}, {"layers.1.w", at::full({2}, 6.0, at::kFloat)}},
+      {{"num_hidden_layers", 2}});
+  const auto stack = [&](const std::string& range) {
+    return std::vector<std::string>{"--method", "passthrough",
+                                    "--device", "cpu",
+                                    "--expert", path("deep") + range + "+" + path("deep") + "[1:2]",
+                                    "--out",    path("out")};
+  };
+  const Ran refused = run(stack("[0:3]"));
+  EXPECT_EQ(refused.code, ExitCode::kConfig);
+  EXPECT_NE(refused.err.find("must end at layer 2"), std::string::npos) << refused.err;
+  const Ran ran = run(stack("[0:2]"));
+  EXPECT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_EQ(HfFolder(folder / "out").read("layers.2.w")[0].item<double>(), 6);
+}
+
 TEST_F(MergeCommand, a_dry_run_checks_and_writes_nothing) {
   auto words = line("ties");
   words.emplace_back("--dry-run");

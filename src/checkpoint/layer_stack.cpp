@@ -1,0 +1,229 @@
+#include "checkpoint/layer_stack.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+#include <set>
+
+#include "checkpoint/checks.h"
+#include "core/block_name.h"
+#include "core/errors.h"
+#include "core/text.h"
+
+namespace fusegrid {
+namespace {
+
+using Folders = std::map<std::filesystem::path, std::shared_ptr<const HfFolder>>;
+
+// The stack of layers of a model that has one, and how many layers it has.
+struct Layers {
+  std::string stack;
+  int64_t count = 0;
+};
+
+Layers layers_of(const ModelSource& model) {
+  std::map<std::string, std::set<int64_t>> stacks;
+  for (const TensorInfo& info : model.tensors()) {
+    if (const BlockName name = block_name(info.name); name.inside) {
+      stacks[name.stack].insert(name.block);
+    }
+  }
+  if (stacks.size() != 1) {
+    std::vector<std::string> names;
+    for (const auto& [stack, blocks] : stacks) {
+      names.push_back(stack);
+    }
+    throw ConfigError(
+        "layers can be taken from models with one stack of them, but '" + model.name() + "' has " +
+        (names.empty() ? "none" : std::to_string(names.size()) + " (" + join(names, ", ") + ")"));
+  }
+  const auto& [stack, blocks] = *stacks.begin();
+  if (*blocks.rbegin() + 1 != static_cast<int64_t>(blocks.size())) {
+    throw ConfigError("the layers of '" + model.name() + "' must be numbered from 0 without gaps, but of " +
+                      std::to_string(blocks.size()) + " the last is " + std::to_string(*blocks.rbegin()));
+  }
+  return {stack, static_cast<int64_t>(blocks.size())};
+}
+
+// Of the tensors outside of the layers, those behind them in the forward pass, by the names that architectures use.
+bool is_behind_layers(const std::string& tensor) {
+  static const std::set<std::string> kBehind{
+      "lm_head",           "norm",           "ln_f",      "final_layernorm",
+      "final_layer_norm",  "post_layernorm", "layernorm", "embed_out",
+      "visual_projection", "pooler",         "score",     "classifier"};
+  const auto parts = split(tensor, '.');
+  return std::any_of(parts.begin(), parts.end(),
+                     [](const std::string& part) { return kBehind.contains(part); });
+}
+
+class LayerStack final : public ModelSource {
+ public:
+  LayerStack(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
+    std::vector<std::string> ranges;
+    for (const LayerSlice& slice : slices) {
+      ranges.push_back(range_text(slice));
+      auto& model = folders_[slice.folder];
+      model = model ? model : std::make_shared<const HfFolder>(slice.folder, options);
+    }
+    name_ = join(ranges, "+");
+    const HfFolder& first = *folders_.at(slices.front().folder);
+    stack_ = layers_of(first).stack;
+    add_outside(first, *folders_.at(slices.back().folder));
+    for (const LayerSlice& slice : slices) {
+      add_slice(slice);
+    }
+    std::sort(tensors_.begin(), tensors_.end(),
+              [](const TensorInfo& a, const TensorInfo& b) { return a.name < b.name; });
+  }
+
+  std::string name() const override { return name_; }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
+    const auto& [model, theirs] = sources_.at(name);
+    model->read_range(theirs, begin, count, destination);
+  }
+  void check_unchanged() const override {
+    for (const auto& [folder, model] : folders_) {
+      model->check_unchanged();
+    }
+  }
+
+ private:
+  void add_outside(const HfFolder& first, const HfFolder& last) {
+    for (const TensorInfo& info : first.tensors()) {
+      if (block_name(info.name).inside) {
+        continue;
+      }
+      if (!last.contains(info.name) || last.info(info.name).shape != info.shape) {
+        throw ConfigError("tensor '" + info.name +
+                          "' must be in the first and in the last model of a stack, in one shape, but '" +
+                          last.name() + "' has it not, or as another one than '" + first.name() + "'");
+      }
+      const HfFolder& model = is_behind_layers(info.name) ? last : first;
+      add(model.info(info.name), model, info.name);
+    }
+  }
+
+  void add(TensorInfo info, const HfFolder& model, const std::string& name) {
+    sources_.emplace(name, std::pair(&model, info.name));
+    info.name = name;
+    tensors_.push_back(std::move(info));
+  }
+
+  void add_slice(const LayerSlice& slice) {
+    const HfFolder& model = *folders_.at(slice.folder);
+    const Layers layers = layers_of(model);
+    if (slice.end > layers.count) {
+      throw ConfigError("'" + range_text(slice) + "' must end at layer " + std::to_string(layers.count) +
+                        " or before: the model has no more");
+    }
+    for (const TensorInfo& info : model.tensors()) {
+      const BlockName name = block_name(info.name);
+      if (!name.inside || name.block < slice.begin || name.block >= slice.end) {
+        continue;
+      }
+      const auto [known, is_new] = shapes_.emplace(name.rest, info.shape);
+      if (!is_new && known->second != info.shape) {
+        throw ConfigError(
+            "tensor '" + name.rest + "' must have one shape in all layers of a stack, but it has " +
+            shape_text(info.shape) + " in layer " + std::to_string(name.block) + " of '" +
+            slice.folder.string() + "' and " + shape_text(known->second) + " in a layer before");
+      }
+      add(info, model, stack_ + std::to_string(layers_ + name.block - slice.begin) + "." + name.rest);
+    }
+    layers_ += slice.end - slice.begin;
+  }
+
+  std::string name_;
+  Folders folders_;
+  std::string stack_;
+  int64_t layers_ = 0;                                  // stacked so far
+  std::map<std::string, std::vector<int64_t>> shapes_;  // by name within a layer
+  std::map<std::string, std::pair<const HfFolder*, std::string>> sources_;
+  std::vector<TensorInfo> tensors_;
+};
+
+LayerSlice parse_slice(const std::string& text, const std::string& whole) {
+  const size_t bracket = text.rfind('[');
+  const auto range = bracket == std::string::npos || text.back() != ']'
+                         ? std::vector<std::string>()
+                         : split(text.substr(bracket + 1, text.size() - bracket - 2), ':');
+  if (range.size() != 2 || bracket == 0) {
+    throw ConfigError("a stack of layers must be written FOLDER[BEGIN:END]+FOLDER[BEGIN:END], but '" + whole +
+                      "' has '" + text + "'");
+  }
+  const LayerSlice slice{text.substr(0, bracket), parse_int(range[0], "the first layer of '" + text + "'"),
+                         parse_int(range[1], "the end of '" + text + "'")};
+  if (slice.begin < 0 || slice.end <= slice.begin) {
+    throw ConfigError("the layers of '" + text +
+                      "' must be at least one: END is behind the last, so above BEGIN");
+  }
+  return slice;
+}
+
+}  // namespace
+
+std::string range_text(const LayerSlice& slice) {
+  return slice.folder.string() + "[" + std::to_string(slice.begin) + ":" + std::to_string(slice.end) + "]";
+}
+
+std::vector<LayerSlice> parse_layer_stack(const std::string& text) {
+  const size_t bracket = text.rfind('[');
+  const bool has_range =
+      bracket != std::string::npos && text.back() == ']' && text.find(':', bracket) != std::string::npos;
+  if (!has_range || std::filesystem::exists(text)) {
+    return {};
+  }
+  std::vector<LayerSlice> slices;
+  for (size_t begin = 0; begin < text.size();) {  // a folder's name may have a '+'
+    const size_t end = std::min(text.find("]+", begin), text.size() - 1) + 1;
+    slices.push_back(parse_slice(text.substr(begin, end - begin), text));
+    begin = end + 1;
+  }
+  return slices;
+}
+
+std::unique_ptr<ModelSource> open_layer_stack(const std::vector<LayerSlice>& slices,
+                                              HfFolderOptions options) {
+  return std::make_unique<LayerStack>(slices, options);
+}
+
+nlohmann::json layer_stack_config(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
+  static const std::vector<std::string> kCounts{"num_hidden_layers", "n_layer", "num_layers"};
+  const HfFolder first(slices.front().folder, options);
+  nlohmann::json config = first.config();
+  const int64_t before = layers_of(first).count;
+  const int64_t count =
+      std::accumulate(slices.begin(), slices.end(), int64_t{0},
+                      [](int64_t sum, const LayerSlice& slice) { return sum + slice.end - slice.begin; });
+  const auto key = std::find_if(kCounts.begin(), kCounts.end(), [&](const std::string& candidate) {
+    return config.contains(candidate) && config[candidate] == before;
+  });
+  if (key == kCounts.end()) {
+    throw ConfigError("config.json of '" + slices.front().folder.string() + "' must have its " +
+                      std::to_string(before) + " layers as one of " + join(kCounts, ", ") +
+                      ", so that the stack's can be written there");
+  }
+  for (auto& [name, value] : config.items()) {
+    if (value.is_array() && static_cast<int64_t>(value.size()) == before &&
+        name.find("layer") != std::string::npos) {
+      nlohmann::json stacked = nlohmann::json::array();
+      for (const LayerSlice& slice : slices) {
+        const nlohmann::json theirs = HfFolder(slice.folder, options).config().value(name, nlohmann::json());
+        for (int64_t layer = slice.begin; layer < slice.end; ++layer) {
+          if (!theirs.is_array() || layer >= static_cast<int64_t>(theirs.size())) {
+            throw ConfigError(
+                "'" + name + "' must be a list with an entry for each layer in config.json of '" +
+                slice.folder.string() + "', as it is in that of '" + slices.front().folder.string() + "'");
+          }
+          stacked.push_back(theirs[layer]);
+        }
+      }
+      value = stacked;
+    }
+  }
+  config[*key] = count;
+  return config;
+}
+
+}  // namespace fusegrid
