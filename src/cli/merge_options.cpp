@@ -146,11 +146,13 @@ MergeExpert parse_expert(const std::string& text) {
   if (equals != std::string::npos && !std::filesystem::exists(text)) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
+  const auto folder_name = [](const std::filesystem::path& folder) {
+    return (folder / "").parent_path().filename().string();
+  };
   if (const auto slices = parse_layer_stack(text); !slices.empty()) {
-    return {slices.front().folder.filename().string() + "-stack", text};
+    return {folder_name(slices.front().folder) + "-stack", text};
   }
-  const auto path = (std::filesystem::path(text) / "").parent_path();
-  return {path.filename().string(), path};
+  return {folder_name(text), (std::filesystem::path(text) / "").parent_path()};
 }
 
 // Called before anything asks LibTorch for CUDA.

@@ -17,6 +17,7 @@
 #include "checkpoint/random_weights.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
+#include "support/source_folder.h"
 #include "support/temporary_folder.h"
 
 namespace fusegrid {
@@ -25,7 +26,7 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-const std::filesystem::path kGolden = FUSEGRID_SOURCE_DIR "/tests/golden/lora";
+const std::filesystem::path kGolden = source_folder() / "tests/golden/lora";
 
 at::Tensor read(const ModelSource& source, const TensorInfo& tensor) {
   at::Tensor values = at::empty(tensor.shape, tensor.dtype);

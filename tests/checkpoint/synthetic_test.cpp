@@ -13,6 +13,7 @@
 #include "checkpoint/synthetic_noise.h"
 #include "core/errors.h"
 #include "core/philox.h"
+#include "support/source_folder.h"
 #include "support/temporary_folder.h"
 
 namespace fusegrid {
@@ -169,7 +170,7 @@ TEST(Synthetic, clip_has_the_tensors_of_the_published_tower) {
   const TemporaryFolder folder;
   write_synthetic(small_clip(), folder / "out");
   const HfFolder expert(folder / "out/expert-1");
-  const HfFolder golden(FUSEGRID_SOURCE_DIR "/tests/golden/clip/vision_projection_uneven");
+  const HfFolder golden(source_folder() / "tests/golden/clip/vision_projection_uneven");
   for (const auto& tensor : golden.tensors()) {
     EXPECT_TRUE(expert.contains(tensor.name)) << tensor.name;
   }

@@ -8,6 +8,7 @@
 
 #include "cli/invoke.h"
 #include "coordinator/job_file.h"
+#include "support/source_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -16,7 +17,7 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 std::string committed(const std::string& name) {
-  std::ifstream stream(std::string(FUSEGRID_SOURCE_DIR) + "/" + name, std::ios::binary);
+  std::ifstream stream(source_folder() / name, std::ios::binary);
   std::stringstream text;
   text << stream.rdbuf();
   return text.str();
@@ -58,13 +59,13 @@ TEST(Reference, list_shows_every_method_task_and_shift) {
 // Every job file in jobs/ is readable with the methods that there are.
 TEST(Reference, committed_job_files_are_readable_and_begin_with_their_question) {
   int files = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(std::string(FUSEGRID_SOURCE_DIR) + "/jobs")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "jobs")) {
     EXPECT_NO_THROW(read_job_file(entry.path())) << entry.path();
     EXPECT_THAT(committed("jobs/" + entry.path().filename().string()), testing::ContainsRegex("^# .*[?]"));
     ++files;
   }
   EXPECT_GE(files, 5);
-  EXPECT_GE(read_job_file(std::string(FUSEGRID_SOURCE_DIR) + "/jobs/quickstart.cfg").methods.size(), 15U);
+  EXPECT_GE(read_job_file(source_folder() / "jobs/quickstart.cfg").methods.size(), 15U);
 }
 
 }  // namespace

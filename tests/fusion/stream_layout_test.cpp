@@ -68,6 +68,27 @@ TEST_P(StreamLayoutTest, whole_tensors_go_to_one_rank_the_longest_first) {
   EXPECT_EQ(all.whole(0, 0).front(), 0U);
 }
 
+TEST(StreamWaves, are_few_stages_and_not_too_large) {
+  std::vector<TensorInfo> tensors;
+  std::vector<std::vector<size_t>> stages;
+  for (size_t i = 0; i < 12; ++i) {  // the last three have 2^29 elements
+    tensors.push_back({"t" + std::to_string(i), {i < 9 ? 10 : int64_t{1} << 29}, at::kFloat});
+    stages.push_back({i});
+  }
+  const StreamLayout layout(tensors, stages, 1, kBlock);
+  using Waves = std::vector<std::vector<size_t>>;
+  EXPECT_EQ(layout.waves({0, 1, 2, 3, 4, 5, 6, 7, 8}), (Waves{{0, 1, 2, 3, 4, 5, 6, 7}, {8}}));
+  EXPECT_EQ(layout.waves({8, 9, 10, 11}), (Waves{{8, 9}, {10, 11}}));
+  EXPECT_EQ(layout.waves({}), Waves{});
+}
+
+TEST(StreamWaves, take_one_piece_of_each_stage_in_turn) {
+  const StreamRange a{0, 0, 5}, a_more{0, 5, 5}, b{1, 0, 7}, c{2, 0, 9}, d{3, 0, 1};
+  const auto ranges = taken_in_turn({{{a, a_more}, {d}}, {{b}}, {}, {{c}}});
+  EXPECT_EQ(ranges, (std::vector<StreamRange>{a, a_more, b, c, d}));
+  EXPECT_TRUE(taken_in_turn({}).empty());
+}
+
 INSTANTIATE_TEST_SUITE_P(Ranks, StreamLayoutTest, testing::Values(1, 2, 3, 5, 7, 30));
 
 }  // namespace

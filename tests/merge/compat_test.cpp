@@ -10,11 +10,12 @@
 #include "core/text.h"
 #include "merge/checkpoints.h"
 #include "merge/manifest.h"
+#include "support/source_folder.h"
 
 namespace fusegrid {
 namespace {
 
-const std::filesystem::path kGolden = FUSEGRID_SOURCE_DIR "/tests/golden/compat";
+const std::filesystem::path kGolden = source_folder() / "tests/golden/compat";
 const std::map<std::string, at::ScalarType> kDtypes{
     {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}};
 

@@ -16,6 +16,7 @@
 #include "merge/checkpoints.h"
 #include "merge/manifest.h"
 #include "merge/piece_digests.h"
+#include "support/source_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -228,7 +229,7 @@ TEST(Merge, keeps_the_files_of_the_base) {
 
 TEST(Merge, takes_an_adapter_as_the_model_that_it_makes) {
   const TemporaryFolder folder;
-  const std::filesystem::path golden = FUSEGRID_SOURCE_DIR "/tests/golden/lora";
+  const std::filesystem::path golden = source_folder() / "tests/golden/lora";
   MergeSpec spec;
   spec.base = golden / "base";
   spec.experts = {{"linear", golden / "linear"}};

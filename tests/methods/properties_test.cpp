@@ -12,6 +12,7 @@
 #include "fusion/fusion_input.h"
 #include "support/golden.h"
 #include "support/quick_options.h"
+#include "support/source_folder.h"
 #include "support/test_zoo.h"
 
 namespace fusegrid {
@@ -245,7 +246,7 @@ INSTANTIATE_TEST_SUITE_P(Registry, EveryMethod, testing::ValuesIn(method_registr
 
 TEST(Registry, names_are_the_file_stems) {
   std::set<std::string> stems;
-  for (const auto& entry : std::filesystem::directory_iterator(FUSEGRID_SOURCE_DIR "/src/methods")) {
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "src/methods")) {
     if (entry.path().extension() == ".cpp") {
       stems.insert(entry.path().stem().string());
     }

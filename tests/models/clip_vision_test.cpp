@@ -18,6 +18,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "models/network.h"
+#include "support/source_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -26,7 +27,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 using testing::HasSubstr;
 
-const fs::path kGolden = fs::path(FUSEGRID_SOURCE_DIR) / "tests/golden/clip";
+const fs::path kGolden = source_folder() / "tests/golden/clip";
 
 double max_error(const at::Tensor& a, const at::Tensor& b) {
   return a.sizes() == b.sizes() ? (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>() : 1e300;

@@ -11,6 +11,7 @@
 #include "core/text.h"
 #include "report/board_fixture.h"
 #include "report/layout.h"
+#include "support/source_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -31,7 +32,7 @@ std::vector<Board> toy_boards() {
 
 // Compares with the committed text; FUSEGRID_REGENERATE=1 writes it anew.
 void expect_golden(const std::string& file, const std::string& text) {
-  const std::string path = std::string(FUSEGRID_SOURCE_DIR) + "/tests/report/golden/" + file;
+  const std::string path = source_folder() / "tests/report/golden" / file;
   if (std::getenv("FUSEGRID_REGENERATE") != nullptr) {
     std::ofstream(path, std::ios::binary) << text;
   }

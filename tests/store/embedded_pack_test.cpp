@@ -9,12 +9,13 @@
 #include "core/digest.h"
 #include "store/task_pack.h"
 #include "support.h"
+#include "support/source_folder.h"
 
 namespace fusegrid::test {
 namespace {
 
 const fs::path& pack_path() {
-  static const fs::path path = fs::path(FUSEGRID_SOURCE_DIR) / "data" / "embedded.h5";
+  static const fs::path path = source_folder() / "data" / "embedded.h5";
   return path;
 }
 

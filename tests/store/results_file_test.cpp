@@ -9,6 +9,7 @@
 #include "core/digest.h"
 #include "store/hdf5.h"
 #include "support.h"
+#include "support/source_folder.h"
 
 namespace fusegrid::test {
 namespace {
@@ -163,7 +164,7 @@ TEST(ResultsFile, PythonExampleOfTheDocumentationWorks) {
   const TemporaryFolder folder;
   const auto content = make_results_file(some_results(0), {grid_run()}, 17);
   write_bytes(folder.path() / "results.h5", encode_results_file(content));
-  const std::string page = read_bytes(fs::path(FUSEGRID_SOURCE_DIR) / "docs/results_format.md");
+  const std::string page = read_bytes(source_folder() / "docs/results_format.md");
   std::string code;
   for (size_t at = page.find("```python\n"); at != std::string::npos; at = page.find("```python\n", at + 1)) {
     const size_t begin = at + 10;

@@ -9,6 +9,7 @@
 
 #include "checkpoint/safetensors.h"
 #include "core/text.h"
+#include "support/source_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -47,7 +48,7 @@ Weights Golden::under(const std::string& prefix) const {
 }
 
 Golden read_golden(const std::string& name) {
-  const SafetensorsFile file(std::string(FUSEGRID_SOURCE_DIR "/tests/golden/methods/") + name +
+  const SafetensorsFile file((source_folder() / "tests/golden/methods").string() + "/" + name +
                              ".safetensors");
   Golden golden;
   golden.metadata = file.metadata();
