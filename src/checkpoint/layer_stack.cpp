@@ -13,8 +13,6 @@
 namespace fusegrid {
 namespace {
 
-using Folders = std::map<std::filesystem::path, std::shared_ptr<const HfFolder>>;
-
 // The stack of layers of a model that has one, and how many layers it has.
 struct Layers {
   std::string stack;
@@ -56,19 +54,31 @@ bool is_behind_layers(const std::string& tensor) {
                      [](const std::string& part) { return kBehind.contains(part); });
 }
 
+struct Checkpoint {
+  Checkpoint(const std::filesystem::path& path, HfFolderOptions options)
+      : folder(path, options), layers(layers_of(folder)) {}
+  HfFolder folder;
+  Layers layers;
+};
+
+// Each once, however many slices are of it.
+using Checkpoints = std::map<std::filesystem::path, Checkpoint>;
+
+Checkpoints open_checkpoints(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
+  Checkpoints all;
+  for (const LayerSlice& slice : slices) {
+    all.try_emplace(slice.folder, slice.folder, options);
+  }
+  return all;
+}
+
 class LayerStack final : public ModelSource {
  public:
-  LayerStack(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
-    std::vector<std::string> ranges;
-    for (const LayerSlice& slice : slices) {
-      ranges.push_back(range_text(slice));
-      auto& model = folders_[slice.folder];
-      model = model ? model : std::make_shared<const HfFolder>(slice.folder, options);
-    }
-    name_ = join(ranges, "+");
-    const HfFolder& first = *folders_.at(slices.front().folder);
-    stack_ = layers_of(first).stack;
-    add_outside(first, *folders_.at(slices.back().folder));
+  LayerStack(const std::vector<LayerSlice>& slices, HfFolderOptions options)
+      : name_(stack_text(slices)), checkpoints_(open_checkpoints(slices, options)) {
+    const Checkpoint& first = checkpoints_.at(slices.front().folder);
+    stack_ = first.layers.stack;
+    add_outside(first.folder, checkpoints_.at(slices.back().folder).folder);
     for (const LayerSlice& slice : slices) {
       add_slice(slice);
     }
@@ -83,8 +93,8 @@ class LayerStack final : public ModelSource {
     model->read_range(theirs, begin, count, destination);
   }
   void check_unchanged() const override {
-    for (const auto& [folder, model] : folders_) {
-      model->check_unchanged();
+    for (const auto& [path, checkpoint] : checkpoints_) {
+      checkpoint.folder.check_unchanged();
     }
   }
 
@@ -111,8 +121,7 @@ class LayerStack final : public ModelSource {
   }
 
   void add_slice(const LayerSlice& slice) {
-    const HfFolder& model = *folders_.at(slice.folder);
-    const Layers layers = layers_of(model);
+    const auto& [model, layers] = checkpoints_.at(slice.folder);
     if (slice.end > layers.count) {
       throw ConfigError("'" + range_text(slice) + "' must end at layer " + std::to_string(layers.count) +
                         " or before: the model has no more");
@@ -135,7 +144,7 @@ class LayerStack final : public ModelSource {
   }
 
   std::string name_;
-  Folders folders_;
+  Checkpoints checkpoints_;
   std::string stack_;
   int64_t layers_ = 0;                                  // stacked so far
   std::map<std::string, std::vector<int64_t>> shapes_;  // by name within a layer
@@ -162,6 +171,14 @@ LayerSlice parse_slice(const std::string& text, const std::string& whole) {
 }
 
 }  // namespace
+
+std::string stack_text(const std::vector<LayerSlice>& slices) {
+  std::vector<std::string> ranges;
+  for (const LayerSlice& slice : slices) {
+    ranges.push_back(range_text(slice));
+  }
+  return join(ranges, "+");
+}
 
 std::string range_text(const LayerSlice& slice) {
   return slice.folder.string() + "[" + std::to_string(slice.begin) + ":" + std::to_string(slice.end) + "]";
@@ -190,9 +207,10 @@ std::unique_ptr<ModelSource> open_layer_stack(const std::vector<LayerSlice>& sli
 
 nlohmann::json layer_stack_config(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
   static const std::vector<std::string> kCounts{"num_hidden_layers", "n_layer", "num_layers"};
-  const HfFolder first(slices.front().folder, options);
-  nlohmann::json config = first.config();
-  const int64_t before = layers_of(first).count;
+  const Checkpoints checkpoints = open_checkpoints(slices, options);
+  const Checkpoint& first = checkpoints.at(slices.front().folder);
+  nlohmann::json config = first.folder.config();
+  const int64_t before = first.layers.count;
   const int64_t count =
       std::accumulate(slices.begin(), slices.end(), int64_t{0},
                       [](int64_t sum, const LayerSlice& slice) { return sum + slice.end - slice.begin; });
@@ -209,7 +227,8 @@ nlohmann::json layer_stack_config(const std::vector<LayerSlice>& slices, HfFolde
         name.find("layer") != std::string::npos) {
       nlohmann::json stacked = nlohmann::json::array();
       for (const LayerSlice& slice : slices) {
-        const nlohmann::json theirs = HfFolder(slice.folder, options).config().value(name, nlohmann::json());
+        const nlohmann::json theirs =
+            checkpoints.at(slice.folder).folder.config().value(name, nlohmann::json());
         for (int64_t layer = slice.begin; layer < slice.end; ++layer) {
           if (!theirs.is_array() || layer >= static_cast<int64_t>(theirs.size())) {
             throw ConfigError(

@@ -21,7 +21,8 @@ struct LayerSlice {
   int64_t end = 0;  // behind the last layer
 };
 
-std::string range_text(const LayerSlice& slice);  // "FOLDER[BEGIN:END]"
+std::string range_text(const LayerSlice& slice);                // "FOLDER[BEGIN:END]"
+std::string stack_text(const std::vector<LayerSlice>& slices);  // what parse_layer_stack() reads
 
 // Reads "FOLDER[BEGIN:END]+FOLDER[BEGIN:END]+...". Empty where `text` does not end in such a range, or is a folder
 // that exists. Throws ConfigError where it does and the rest is wrong.

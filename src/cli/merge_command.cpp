@@ -75,20 +75,6 @@ ExitCode verify(Invocation& in, const std::string& folder) {
   return equal ? ExitCode::kOk : ExitCode::kDataCorrupt;
 }
 
-// What every rank makes for itself; what one of them finds wrong ends all of them.
-template <typename Make>
-auto on_all_ranks(Collectives& group, const Make& make) {
-  std::optional<decltype(make())> made;
-  std::exception_ptr error;
-  try {
-    made.emplace(make());
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
-  return std::move(*made);
-}
-
 ExitCode merge(Invocation& in, const Options& options, Collectives& group, const MergeSpec& spec,
                const LocalInputs* local) {
   const MergePlan plan = on_all_ranks(group, [&] { return plan_merge(spec, local); });

@@ -46,16 +46,8 @@ std::vector<std::string> all_gather_bytes(Collectives& group, const std::string&
 }
 
 std::unique_ptr<Collectives> nccl_collectives_of(Collectives& group, int device) {
-  std::string id;
-  std::exception_ptr error;
-  try {
-    if (group.rank() == 0) {
-      id = nccl_unique_id();
-    }
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
+  const std::string id =
+      on_all_ranks(group, [&] { return group.rank() == 0 ? nccl_unique_id() : std::string(); });
   return nccl_collectives(all_gather_bytes(group, id).front(), group.rank(), group.size(), device);
 }
 

@@ -17,6 +17,7 @@ using Kind = StreamRequest::Kind;
 
 // Bytes of inputs between two exchanges of errors: a rank that fails is noticed within about a second.
 constexpr int64_t kSegmentBytes = int64_t{1} << 30;
+
 thread_local bool inside_pass = false;
 
 // Ends the threads of the configurations whatever happens to the driving one.
@@ -44,8 +45,7 @@ StreamSession::StreamSession(const StreamModels& models, const StreamLayout& lay
 }
 
 void StreamSession::run(const std::vector<StreamConfiguration>& configurations) {
-  std::exception_ptr error;
-  try {
+  on_all_ranks(group_, [&] {
     size_t outputs = 0;
     for (const auto& configuration : configurations) {
       outputs += configuration.outputs;
@@ -59,10 +59,7 @@ void StreamSession::run(const std::vector<StreamConfiguration>& configurations) 
       blocks_.push_back(at::empty({std::min(slice_elements(options_.device), buffers_.reader.range_elements)},
                                   at::TensorOptions(options_.device).dtype(at::kFloat)));
     }
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group_, error);
+  });
 
   StreamRounds rounds(configurations.size());
   Joiner joiner{rounds, {}};
@@ -134,15 +131,11 @@ void StreamSession::run_pass(Kind kind, const std::vector<StreamRequest*>& reque
     }
     run_wave(kind, wave);
   }
-  std::exception_ptr error;
-  try {
+  on_all_ranks(group_, [&] {
     for (const ModelSource* source : models_.sources()) {
       source->check_unchanged();
     }
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group_, error);
+  });
   passes_ += stages.empty() ? 0 : 1;
   for (StreamRequest* request : requests) {
     if (request->after) {
@@ -228,18 +221,14 @@ void StreamSession::run_wave(Kind kind, const Wave& wave) {
   const auto segments = static_cast<size_t>(bytes / kSegmentBytes / group_.size() + 1);
   const auto first = static_cast<double>(wave.begin()->first);
   for (size_t segment = 0; segment < segments; ++segment) {
-    std::exception_ptr error;
-    try {
+    on_all_ranks(group_, [&] {
       for (size_t i = ranges.size() * segment / segments; i < ranges.size() * (segment + 1) / segments; ++i) {
         visit_range(kind, ranges[i], wave.at(layout_.stage_of(ranges[i].tensor)));
       }
       if (segment + 1 == segments) {
         writer_->flush();
       }
-    } catch (...) {
-      error = std::current_exception();
-    }
-    agree(group_, error);
+    });
     const double share = static_cast<double>(segment + 1) / static_cast<double>(segments);
     options_.progress((first + share * static_cast<double>(wave.size())) /
                       static_cast<double>(layout_.num_stages()));

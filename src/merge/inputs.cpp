@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "checkpoint/checks.h"
+#include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -130,17 +131,16 @@ nlohmann::json folder_stamp(const std::filesystem::path& folder) {
 }  // namespace
 
 nlohmann::json stamp_of(const std::filesystem::path& model) {
-  const auto slices = parse_layer_stack(model.string());
+  auto slices = parse_layer_stack(model.string());
   if (slices.empty()) {
     return folder_stamp(model);
   }
-  std::vector<std::string> ranges;
   nlohmann::json stamp;
-  for (const LayerSlice& slice : slices) {
-    ranges.push_back(range_text({std::filesystem::canonical(slice.folder), slice.begin, slice.end}));
+  for (LayerSlice& slice : slices) {
     stamp["slices"].push_back(folder_stamp(slice.folder));
+    slice.folder = std::filesystem::canonical(slice.folder);
   }
-  stamp["path"] = join(ranges, "+");
+  stamp["path"] = stack_text(slices);
   return stamp;
 }
 
@@ -148,9 +148,9 @@ MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   check_experts(spec);
   MergeInputs inputs;
   inputs.reference_folder = spec.base ? *spec.base : spec.experts.front().path;
-  inputs.reference_slices = parse_layer_stack(inputs.reference_folder.string());
-  if (!inputs.reference_slices.empty()) {
-    inputs.reference_folder = inputs.reference_slices.front().folder;
+  if (const auto slices = parse_layer_stack(inputs.reference_folder.string()); !slices.empty()) {
+    inputs.reference_folder = slices.front().folder;
+    inputs.stack_config = layer_stack_config(slices, {.allow_symlinks = true});
   }
   inputs.stamps = nlohmann::json::array();
   if (spec.base) {

@@ -2,12 +2,12 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/layer_stack.h"
 #include "checkpoint/model_source.h"
 #include "fusion/stream_models.h"
 #include "merge/local_inputs.h"
@@ -22,8 +22,8 @@ struct MergeInputs {
   // The model whose names, shapes, dtypes, files, integer tensors and configuration the output has: the base, or else
   // the first expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
-  std::filesystem::path reference_folder;    // of a stack of layers: the first slice's
-  std::vector<LayerSlice> reference_slices;  // where it is a stack
+  std::filesystem::path reference_folder;      // of a stack of layers: the first slice's
+  std::optional<nlohmann::json> stack_config;  // config.json, where the reference is a stack
   std::vector<int> holders;  // per expert the first rank that has it; none where all ranks have all
   // What tells a later run that the inputs are the same: path, size and time of every file.
   nlohmann::json stamps;

@@ -62,6 +62,7 @@ class Reduction {
         layout_(layout),
         group_(group),
         sink_(sink),
+        sources_(plan.models.sources()),
         exact_(plan.spec.reduction == Reduce::kAllReduce),
         piece_(piece_elements(plan.spec.device, group.size())),
         block_(piece_ * group.size()) {
@@ -74,13 +75,7 @@ class Reduction {
       }
     }
     find_own_models();
-    std::exception_ptr error;
-    try {
-      open_buffers();
-    } catch (...) {
-      error = std::current_exception();
-    }
-    agree(group_, error);
+    on_all_ranks(group_, [&] { open_buffers(); });
     if (!plan_.spec.device.is_cpu() && group_.size() > 1) {
       device_group_ = nccl_collectives_of(group_, plan_.spec.device.index());
     }
@@ -102,15 +97,11 @@ class Reduction {
       run_wave(wave);
       progress(static_cast<double>(wave.back() + 1) / static_cast<double>(layout_.num_stages()));
     }
-    std::exception_ptr error;
-    try {
+    on_all_ranks(group_, [&] {
       for (const size_t source : own_) {
-        plan_.models.sources()[source]->check_unchanged();
+        sources_[source]->check_unchanged();
       }
-    } catch (...) {
-      error = std::current_exception();
-    }
-    agree(group_, error);
+    });
   }
 
   StreamStats stats() const {
@@ -131,7 +122,7 @@ class Reduction {
   void find_own_models() {
     const size_t first = plan_.models.base != nullptr ? 1 : 0;
     const auto& holders = plan_.inputs.holders;
-    for (size_t source = 0; source < plan_.models.sources().size(); ++source) {
+    for (size_t source = 0; source < sources_.size(); ++source) {
       const int holder = source < first || holders.empty() ? static_cast<int>(source) % group_.size()
                                                            : holders[source - first];
       if (holder == group_.rank()) {
@@ -148,7 +139,7 @@ class Reduction {
     buffers.reader.range_elements = block_;
     std::vector<const ModelSource*> own;
     for (const size_t source : own_) {
-      own.push_back(plan_.models.sources()[source]);
+      own.push_back(sources_[source]);
     }
     reader_ = std::make_unique<StreamReader>(own, plan_.models.tensors, buffers.reader);
     writer_ = std::make_unique<StreamWriter>(sink_, buffers.writer);
@@ -284,7 +275,7 @@ class Reduction {
     }
   }
 
-  double largest_term() const { return kLargest / static_cast<double>(plan_.models.sources().size()); }
+  double largest_term() const { return kLargest / static_cast<double>(sources_.size()); }
 
   // Also NaN.
   at::Tensor exceeds(const at::Tensor& largest, double coefficient) const {
@@ -295,10 +286,10 @@ class Reduction {
   std::exception_ptr out_of_range(const Models& models, size_t method, const StreamRange& range) const {
     for (size_t i = 0; i < models.largest.size(); ++i) {
       if (exceeds(models.largest[i], coefficients_[method][own_[i]]).item<bool>()) {
-        return std::make_exception_ptr(DataError(
-            "fixed point holds numbers up to " + number_text(largest_term()) + ", but tensor '" +
-            plan_.models.tensors[range.tensor].name + "' of '" + plan_.models.sources()[own_[i]]->name() +
-            "' has a larger one, or NaN; choose --reduction ordered"));
+        return std::make_exception_ptr(
+            DataError("fixed point holds numbers up to " + number_text(largest_term()) + ", but tensor '" +
+                      plan_.models.tensors[range.tensor].name + "' of '" + sources_[own_[i]]->name() +
+                      "' has a larger one, or NaN; choose --reduction ordered"));
       }
     }
     return nullptr;
@@ -321,6 +312,7 @@ class Reduction {
   const StreamLayout& layout_;
   Collectives& group_;
   StreamSink& sink_;
+  const std::vector<const ModelSource*> sources_;
   const bool exact_;
   const int64_t piece_;  // elements of a block that a rank writes
   const int64_t block_;

@@ -84,13 +84,7 @@ class LocalInputs::Remote final : public ModelSource {
 };
 
 LocalInputs::LocalInputs(const MergeSpec& spec, Collectives& group) {
-  std::exception_ptr error;
-  try {
-    open_here(spec);
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
+  on_all_ranks(group, [&] { open_here(spec); });
   find_owners(group);
   requests_ = mpi_requests(kAnsweringThreads, [this](const std::string& question, void* destination,
                                                      size_t size) { answer(question, destination, size); });

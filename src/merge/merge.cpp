@@ -36,11 +36,10 @@ bool is_copied(const fs::directory_entry& entry) {
 
 // transformers reads the dtype to load from config.json.
 std::string config_text(const MergePlan& plan) {
-  const auto& slices = plan.inputs.reference_slices;
   nlohmann::json config =
-      slices.empty()
-          ? ContainedFolder(plan.inputs.reference_folder, true).read_json("config.json", kMaxConfigBytes)
-          : layer_stack_config(slices, {.allow_symlinks = true});
+      plan.inputs.stack_config
+          ? *plan.inputs.stack_config
+          : ContainedFolder(plan.inputs.reference_folder, true).read_json("config.json", kMaxConfigBytes);
   static const std::map<at::ScalarType, std::string> kNames{
       {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kFloat, "float32"}, {at::kDouble, "float64"}};
   for (const std::string key : {"torch_dtype", "dtype"}) {
@@ -197,16 +196,12 @@ MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann:
   const StreamLayout layout(plan.models.tensors, stages_of(plan), group.size(),
                             slice_elements(plan.spec.device));
   const StreamStats mine = make_outputs(plan, layout, group, outputs, progress);
-  std::exception_ptr error;
-  try {
+  on_all_ranks(group, [&] {
     if (group.rank() == 0) {
       add_small_files(plan, outputs, provenance);
       outputs.publish();
     }
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
+  });
 
   MergeReport report{.passes = mine.passes, .continued_files = outputs.continued()};
   const std::vector<double> numbers{static_cast<double>(mine.bytes_read),

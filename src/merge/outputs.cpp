@@ -25,15 +25,11 @@ const std::map<std::string, std::string> kMetadata{{"format", "pt"}};  // transf
 // Runs `work` on rank 0, or on every rank, and lets all ranks know how it went.
 template <typename Work>
 void together(Collectives& group, bool here, const Work& work) {
-  std::exception_ptr error;
-  try {
+  on_all_ranks(group, [&] {
     if (here) {
       work();
     }
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
+  });
 }
 
 }  // namespace

@@ -217,13 +217,10 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   for (TensorInfo& info : tensors) {
     info.dtype = info.floating() ? spec.dtype.value_or(info.dtype) : info.dtype;
   }
-  const bool is_stack = !plan.inputs.reference_slices.empty();  // no folder's index names its tensors
+  const bool is_stack = plan.inputs.stack_config.has_value();  // no folder's index names its tensors
   plan.layout =
       output_layout(tensors, is_stack ? spec.shard_bytes.value_or(kStackFileBytes) : spec.shard_bytes,
                     plan.inputs.reference_folder);
-  if (is_stack) {
-    layer_stack_config(plan.inputs.reference_slices, {.allow_symlinks = true});  // throws now, not at the end
-  }
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {
     for (const TensorInfo& info : source->tensors()) {
