@@ -30,8 +30,9 @@ void add_limits(Options& options) {
   options.add()(
       "inputs-are", po::value<std::string>()->value_name("WHERE"),
       "shared: all ranks see all folders; local: an expert is on some ranks' disks (default: shared)");
-  options.add()("threads", po::value<int>()->value_name("N"),
-                "threads of a rank that read, and as many that write (default: by cores)");
+  options.add()(
+      "threads", po::value<int>()->value_name("N"),
+      "threads of a rank that read; half as many write one output, as many several (default: by cores)");
   options.add()("device", po::value<std::string>()->value_name("KIND"), "auto, cpu or cuda (default: auto)");
   options.add()("seed", po::value<int64_t>()->value_name("N"),
                 "of methods that draw random numbers (default: 0)");

@@ -84,9 +84,9 @@ std::vector<at::Tensor> stored(const Slice& slice, const std::vector<at::Tensor>
 }
 
 std::vector<at::Tensor> stored_task_vectors(const Slice& slice) {
-  const at::Tensor base = stored(slice, slice.base);
+  const at::Tensor base = stored(slice, slice.base());
   std::vector<at::Tensor> vectors;
-  for (const at::Tensor& expert : slice.experts) {
+  for (const at::Tensor& expert : slice.experts()) {
     vectors.push_back(stored(slice, expert) - base);
   }
   return vectors;
@@ -153,7 +153,7 @@ at::Tensor mixed_delta(const std::vector<at::Tensor>& vectors, const CompatMerge
 }
 
 at::Tensor moved(const Slice& slice, const at::Tensor& delta, double scale) {
-  return (stored(slice, slice.base) + delta * scale).to(at::kFloat);
+  return (stored(slice, slice.base()) + delta * scale).to(at::kFloat);
 }
 
 }  // namespace fusegrid

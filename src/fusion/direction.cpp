@@ -9,7 +9,7 @@ namespace fusegrid {
 FusedModel move_along(const FusionInput& in, const Field& direction, double scale) {
   const auto moved = [&](const Slice& slice) {
     const at::Tensor step = slice[direction];
-    return at::add(slice.base, step, scale);
+    return at::add(slice.base(), step, scale);
   };
   return one_model(direction.whole_tensors ? in.map_tensors(moved) : in.map_elements(moved));
 }

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fusion/slice.h"
@@ -23,6 +24,8 @@ class Engine {
 
   // Calls `visit` once for each of this rank's blocks; those of one tensor in their order.
   virtual void for_each_slice(const Visit& visit) = 0;
+  // Calls `visit` for this rank's share of a sample: see below. Engines on CPUs only.
+  virtual void for_each_sample(const Visit& visit) = 0;
   // Calls `visit` once for each of this rank's whole tensors.
   virtual void for_each_tensor(const Visit& visit) = 0;
 
@@ -40,5 +43,14 @@ class Engine {
   // Element-wise sum over ranks of integer counters.
   virtual void sum_over_ranks(std::vector<int64_t>& counters) = 0;
 };
+
+// A sample of a model: one run of elements in kSampleStride, wherever tensors and blocks begin, so that it is the same for
+// any number of ranks and every part of the model has its share. Runs, for the sake of disks. The sample of a model of
+// fewer than kSampledElements is all of it.
+constexpr int64_t kSampledElements = 1 << 20;
+constexpr int64_t kSampleRun = 1 << 10;
+constexpr int64_t kSampleStride = 32;
+// What of the model's elements [begin, begin + count) is in the sample: first elements and counts.
+std::vector<std::pair<int64_t, int64_t>> sampled_runs(int64_t begin, int64_t count);
 
 }  // namespace fusegrid

@@ -9,7 +9,6 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "fusion/chunked_sum.h"
 #include "fusion/statistics.h"
 
 namespace fusegrid {
@@ -18,7 +17,7 @@ namespace {
 // Methods never see a tensor without elements: there is nothing to merge in it, and no k-th entry or norm.
 FusionInput::FuseSlice where_elements(FusionInput::FuseSlice fuse) {
   return [fuse = std::move(fuse)](const Slice& slice) {
-    return slice.count == 0 ? slice.experts.at(0) : fuse(slice);
+    return slice.count == 0 ? slice.expert(0) : fuse(slice);
   };
 }
 
@@ -73,7 +72,7 @@ Weights FusionInput::map_tensors(const FuseSlice& fuse) const {
 
 std::vector<Weights> FusionInput::map_tensors(size_t models, const FuseSlices& fuse) const {
   return context_.engine->map_tensors(models, [&](const Slice& slice) {
-    return slice.count == 0 ? std::vector<at::Tensor>(models, slice.experts.at(0)) : fuse(slice);
+    return slice.count == 0 ? std::vector<at::Tensor>(models, slice.expert(0)) : fuse(slice);
   });
 }
 
@@ -124,24 +123,14 @@ Field FusionInput::tensor_field(std::string key, std::function<at::Tensor(const 
 
 Field FusionInput::task_vector_sum() const {
   require(Need::kPretrained, "task vectors");
-  return field("task_vector_sum", [](const Slice& slice) {
-    if (is_plain(slice.base) && std::all_of(slice.experts.begin(), slice.experts.end(), is_plain)) {
-      const auto* base = slice.base.const_data_ptr<float>();
-      return chunked_sum(slice.experts, [=](float entry, int64_t i) { return entry - base[i]; });
-    }
-    at::Tensor sum = slice.task_vector(0);
-    for (size_t i = 1; i < slice.experts.size(); ++i) {
-      sum.add_(slice.task_vector(i));  // one at a time: a slice of each stays in cache
-    }
-    return sum;
-  });
+  return field("task_vector_sum", [](const Slice& slice) { return sum_of(slice.task_vector_views()); });
 }
 
 std::vector<float> FusionInput::kth_magnitude(int64_t k,
                                               const std::function<bool(const TensorInfo&)>& chosen) const {
   require(Need::kPretrained, "task vectors");
   const auto taus = [&](const Slice& slice) {
-    return chosen(*slice.info) ? slice.task_vectors() : std::vector<at::Tensor>();
+    return chosen(*slice.info) ? slice.task_vector_views() : std::vector<SliceVector>();
   };
   std::vector<float> magnitudes;
   for (const auto& of_expert : kth_smallest(Order::kMagnitudes, num_experts(), {k}, taus)) {

@@ -69,7 +69,6 @@ class FusionInput {
   Field tensor_field(std::string key, std::function<at::Tensor(const Slice&)> value) const;
   Field task_vector_sum() const;
   // Exact order statistics of vectors that are functions of the slice: see order_statistics.h.
-  using SliceVectors = std::function<std::vector<at::Tensor>(const Slice&)>;
   std::vector<std::vector<float>> kth_smallest(Order order, size_t width, const std::vector<int64_t>& ks,
                                                const SliceVectors& vectors) const;
   // The k-th smallest |task vector| of each expert, among the entries of the tensors that `chosen` accepts.

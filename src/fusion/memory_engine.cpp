@@ -8,22 +8,6 @@
 
 namespace fusegrid {
 
-namespace {
-
-constexpr int64_t kWholeTensor = -1;
-
-// The block of a tensor that a slice covers: 1-D, or the tensor in its own shape.
-at::Tensor cut(const at::Tensor& tensor, int64_t block) {
-  if (block == kWholeTensor) {
-    return tensor;
-  }
-  const int64_t most = slice_elements(tensor.device());
-  const int64_t begin = block * most;
-  return tensor.view({-1}).narrow(0, begin, std::min(most, tensor.numel() - begin));
-}
-
-}  // namespace
-
 MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
                            StatisticsCache& cache, std::function<void()> tick)
     : base_(base),
@@ -32,47 +16,66 @@ MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> expe
       cache_(cache),
       tick_(std::move(tick)) {
   const Weights& layout = base_.empty() ? *experts_.at(0) : base_;
-  int64_t elements = 0;
   for (auto& info : tensor_infos(layout)) {
     if (info.floating()) {
       device_ = layout.at(info.name).device();
-      global_begin_.push_back(elements);
-      elements += info.numel();
+      global_begin_.push_back(elements_);
+      elements_ += info.numel();
       tensors_.push_back(std::move(info));
     }
   }
 }
 
-void MemoryEngine::visit_tensor(size_t index, int64_t block, const Visit& visit) {
+void MemoryEngine::show(size_t index, int64_t begin, int64_t count, const Cut& cut, const Visit& visit) {
   const TensorInfo& info = tensors_[index];
   Slice slice;
   slice.info = &info;
   slice.tensor_index = index;
-  slice.begin = block == kWholeTensor ? 0 : block * slice_elements(device_);
-  slice.global_begin = global_begin_[index] + slice.begin;
+  slice.begin = begin;
+  slice.global_begin = global_begin_[index] + begin;
+  slice.count = count;
   if (!base_.empty()) {
-    slice.base = cut(base_.at(info.name), block);
+    slice.base_block = SliceBlock(cut(base_.at(info.name)));
   }
   for (const Weights* expert : experts_) {
-    slice.experts.push_back(cut(expert->at(info.name), block));
+    slice.expert_blocks.emplace_back(cut(expert->at(info.name)));
   }
-  slice.count = slice.experts.empty() ? slice.base.numel() : slice.experts.front().numel();
   slice.field_value = [this](const Slice& s, const Field& field) { return field_value(s, field); };
   visit(slice);
   tick_();
 }
 
+void MemoryEngine::show_part(size_t index, int64_t begin, int64_t count, const Visit& visit) {
+  const auto cut = [=](const at::Tensor& tensor) { return tensor.view({-1}).narrow(0, begin, count); };
+  show(index, begin, count, cut, visit);
+}
+
 void MemoryEngine::for_each_slice(const Visit& visit) {
+  const int64_t most = slice_elements(device_);
   for (size_t index = 0; index < tensors_.size(); ++index) {
-    for (int64_t block = 0; block * slice_elements(device_) < tensors_[index].numel(); ++block) {
-      visit_tensor(index, block, visit);
+    const int64_t elements = tensors_[index].numel();
+    for (int64_t begin = 0; begin < elements; begin += most) {
+      show_part(index, begin, std::min(most, elements - begin), visit);
+    }
+  }
+}
+
+void MemoryEngine::for_each_sample(const Visit& visit) {
+  if (elements_ < kSampledElements) {
+    for_each_slice(visit);
+    return;
+  }
+  for (size_t index = 0; index < tensors_.size(); ++index) {
+    for (const auto& [begin, count] : sampled_runs(global_begin_[index], tensors_[index].numel())) {
+      show_part(index, begin - global_begin_[index], count, visit);
     }
   }
 }
 
 void MemoryEngine::for_each_tensor(const Visit& visit) {
   for (size_t index = 0; index < tensors_.size(); ++index) {
-    visit_tensor(index, kWholeTensor, visit);
+    show(
+        index, 0, tensors_[index].numel(), [](const at::Tensor& tensor) { return tensor; }, visit);
   }
 }
 

@@ -19,6 +19,7 @@ class MemoryEngine final : public Engine {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   at::Device device() const override { return device_; }
   void for_each_slice(const Visit& visit) override;
+  void for_each_sample(const Visit& visit) override;
   void for_each_tensor(const Visit& visit) override;
   std::vector<Weights> map_slices(size_t outputs, const Fuse& fuse) override;
   std::vector<Weights> map_tensors(size_t outputs, const Fuse& fuse) override;
@@ -27,7 +28,9 @@ class MemoryEngine final : public Engine {
   void sum_over_ranks(std::vector<int64_t>&) override {}  // one rank
 
  private:
-  void visit_tensor(size_t index, int64_t block, const Visit& visit);
+  using Cut = std::function<at::Tensor(const at::Tensor&)>;
+  void show(size_t index, int64_t begin, int64_t count, const Cut& cut, const Visit& visit);
+  void show_part(size_t index, int64_t begin, int64_t count, const Visit& visit);
   at::Tensor field_value(const Slice& slice, const Field& field);
   Weights untouched() const;  // integer tensors: copied from the base (or the first expert), never merged
 
@@ -38,6 +41,7 @@ class MemoryEngine final : public Engine {
   std::function<void()> tick_;
   std::vector<TensorInfo> tensors_;
   std::vector<int64_t> global_begin_;
+  int64_t elements_ = 0;
   at::Device device_ = at::kCPU;
 };
 

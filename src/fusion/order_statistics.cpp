@@ -2,6 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
+#include <optional>
+#include <span>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/bitwise_and.h>
@@ -13,6 +16,7 @@
 
 #include "core/errors.h"
 #include "fusion/device_kernels.h"
+#include "fusion/number_window.h"
 #include "fusion/stream_device.h"
 
 namespace fusegrid {
@@ -28,17 +32,17 @@ float from_ordered_bits(uint32_t bits) {
 }
 
 // In chunks, so that the bits stay in the innermost cache and their making becomes vector instructions.
-void count_on_cpu(const at::Tensor& values, CountRule rule, int64_t* counts) {
-  constexpr int64_t kChunk = 2048;
-  const at::Tensor contiguous = values.contiguous();
-  const auto* data = contiguous.const_data_ptr<float>();
-  const int64_t elements = contiguous.numel();
+void count_on_cpu(const SliceVector& vector, CountRule rule, int64_t* counts) {
+  constexpr int64_t kChunk = ChunkReader::kChunk;
+  const ChunkReader reader(vector);
+  float scratch[kChunk];
   uint32_t bits[kChunk];
   uint32_t bins[kChunk];
-  for (int64_t done = 0; done < elements; done += kChunk) {
-    const int64_t count = std::min(kChunk, elements - done);
+  for (int64_t begin = 0; begin < reader.size(); begin += kChunk) {
+    const int64_t count = std::min(kChunk, reader.size() - begin);
+    const float* values = reader.read(begin, count, scratch);
     for (int64_t i = 0; i < count; ++i) {
-      bits[i] = ordered_bits(data[done + i], rule.order);
+      bits[i] = ordered_bits(values[i], rule.order);
     }
     int64_t counted = 0;
     for (int64_t i = 0; i < count; ++i) {
@@ -97,58 +101,151 @@ class DeviceCounts {
   at::Tensor counts_;
 };
 
-// The bin of a histogram that holds its `rank`-th entry (from 1); `rank` becomes the rank inside that bin.
-uint32_t find_bin(const int64_t* counts, int64_t& rank) {
-  uint32_t bin = 0;
-  for (; rank > counts[bin]; ++bin) {
-    FUSEGRID_ASSERT(bin + 1 < kBins, "fewer entries than k");
-    rank -= counts[bin];
-  }
-  return bin;
-}
+// What is looked for, and what was found.
+struct Target {
+  size_t vector = 0;
+  int64_t k = 0;
+  std::optional<float> value = {};
+};
 
-// One pass: a histogram for each of `rules`, where rule j counts in vector j / rules_of_vector.
-std::vector<int64_t> histograms(Engine& engine, const std::vector<CountRule>& rules, size_t rules_of_vector,
-                                const std::function<std::vector<at::Tensor>(const Slice&)>& vectors) {
-  std::vector<int64_t> counts(rules.size() * kStride, 0);
-  std::vector<DeviceCounts> on_device(rules.size());
+// -- two passes over everything
+
+struct Histogram {
+  size_t vector = 0;
+  CountRule rule;
+};
+
+// One pass, a row of kBins counts for each histogram.
+std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& histograms,
+                               const SliceVectors& vectors) {
+  std::vector<int64_t> counts(histograms.size() * kStride, 0);
+  std::vector<DeviceCounts> on_device(histograms.size());
   engine.for_each_slice([&](const Slice& slice) {
-    const std::vector<at::Tensor> values = vectors(slice);
-    for (size_t j = 0; j < rules.size() && !values.empty(); ++j) {
-      const at::Tensor& vector = values[j / rules_of_vector];
-      if (vector.is_cpu()) {
-        count_on_cpu(vector, rules[j], &counts[j * kStride]);
+    const std::vector<SliceVector> all = vectors(slice);
+    for (size_t j = 0; j < histograms.size() && !all.empty(); ++j) {
+      const SliceVector& vector = all[histograms[j].vector];
+      if (vector.values.is_cpu()) {
+        count_on_cpu(vector, histograms[j].rule, &counts[j * kStride]);
       } else {
-        on_device[j].add(vector, rules[j]);
+        on_device[j].add(vector.tensor(), histograms[j].rule);
       }
     }
   });
-  for (size_t j = 0; j < rules.size(); ++j) {
+  for (size_t j = 0; j < histograms.size(); ++j) {
     on_device[j].move_to(&counts[j * kStride]);
   }
   engine.sum_over_ranks(counts);
   return counts;
 }
 
-}  // namespace
-
-std::vector<std::vector<float>> kth_smallest(
-    Engine& engine, Order order, size_t width, const std::vector<int64_t>& ks,
-    const std::function<std::vector<at::Tensor>(const Slice&)>& vectors) {
-  const auto high = histograms(engine, std::vector<CountRule>(width, {order}), 1, vectors);
+void search_by_halves(Engine& engine, Order order, std::vector<Target*> targets,
+                      const SliceVectors& vectors) {
+  std::vector<Histogram> high;
+  for (const Target* target : targets) {
+    high.push_back({target->vector, {order}});
+  }
+  const auto high_counts = count_all(engine, high, vectors);
   std::vector<int64_t> ranks;
-  std::vector<CountRule> rules;
-  for (size_t i = 0; i < width; ++i) {
-    for (const int64_t k : ks) {
-      ranks.push_back(k);
-      rules.push_back({order, true, find_bin(&high[i * kStride], ranks.back())});
+  std::vector<Histogram> low;
+  for (size_t j = 0; j < targets.size(); ++j) {
+    ranks.push_back(targets[j]->k);
+    const size_t bin = find_bin(&high_counts[j * kStride], kStride, ranks[j]);
+    low.push_back({targets[j]->vector, {order, true, static_cast<uint32_t>(bin)}});
+  }
+  const auto low_counts = count_all(engine, low, vectors);
+  for (size_t j = 0; j < targets.size(); ++j) {
+    const size_t bin = find_bin(&low_counts[j * kStride], kStride, ranks[j]);
+    targets[j]->value = from_ordered_bits(low[j].rule.high << 16 | static_cast<uint32_t>(bin));
+  }
+}
+
+// -- a sample and one pass
+
+// Where, among all float32 numbers in their order, the sample has the part `k / elements` of a vector below it.
+int64_t place_in_sample(std::span<const int64_t> histogram, double share) {
+  const auto total = std::accumulate(histogram.begin(), histogram.end(), int64_t{0});
+  const double rank = std::clamp(share, 0.0, 1.0) * static_cast<double>(total);
+  double below = 0;
+  for (size_t bin = 0; bin < histogram.size(); ++bin) {
+    const auto inside = static_cast<double>(histogram[bin]);
+    if (inside > 0 && below + inside >= rank) {
+      return static_cast<int64_t>((static_cast<double>(bin) + (rank - below) / inside) * kBins);
+    }
+    below += inside;
+  }
+  return 0;
+}
+
+std::vector<NumberWindow> place_windows(Engine& engine, Order order, size_t width,
+                                        const std::vector<Target>& targets, const SliceVectors& vectors) {
+  std::vector<int64_t> counts(width * kStride, 0);
+  std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
+  engine.for_each_sample([&](const Slice& slice) {
+    const auto all = vectors(slice);
+    sizes[0] += slice.count;
+    sizes[1] += all.empty() ? 0 : slice.count;
+    for (size_t i = 0; i < all.size(); ++i) {
+      count_on_cpu(all[i], {order}, &counts[i * kStride]);
+    }
+  });
+  engine.sum_over_ranks(counts);
+  engine.sum_over_ranks(sizes);
+  const auto& infos = engine.tensors();
+  const auto elements =
+      std::accumulate(infos.begin(), infos.end(), int64_t{0},
+                      [](int64_t sum, const TensorInfo& info) { return sum + info.numel(); });
+  const double part = static_cast<double>(sizes[1]) / static_cast<double>(std::max(sizes[0], int64_t{1}));
+  std::vector<NumberWindow> windows;
+  for (const Target& target : targets) {
+    const double share = static_cast<double>(target.k) / std::max(1.0, static_cast<double>(elements) * part);
+    windows.emplace_back(order, place_in_sample({&counts[target.vector * kStride], kStride}, share));
+  }
+  return windows;
+}
+
+void search_windows(Engine& engine, Order order, size_t width, std::vector<Target>& targets,
+                    const SliceVectors& vectors) {
+  std::vector<NumberWindow> windows = place_windows(engine, order, width, targets, vectors);
+  engine.for_each_slice([&](const Slice& slice) {
+    const auto all = vectors(slice);
+    for (size_t j = 0; j < targets.size() && !all.empty(); ++j) {
+      windows[j].add(ChunkReader(all[targets[j].vector]));
+    }
+  });
+  for (size_t j = 0; j < targets.size(); ++j) {
+    auto counts = windows[j].counts();
+    engine.sum_over_ranks(counts);
+    if (const auto bits = windows[j].find(counts, targets[j].k)) {
+      targets[j].value = from_ordered_bits(*bits);
     }
   }
-  const auto low = histograms(engine, rules, ks.size(), vectors);
+}
+
+}  // namespace
+
+std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t width,
+                                             const std::vector<int64_t>& ks, const SliceVectors& vectors) {
+  std::vector<Target> targets;
+  for (size_t i = 0; i < width; ++i) {
+    for (const int64_t k : ks) {
+      targets.push_back({i, k});
+    }
+  }
+  if (engine.device().is_cpu()) {
+    search_windows(engine, order, width, targets, vectors);
+  }
+  std::vector<Target*> missed;
+  for (Target& target : targets) {
+    if (!target.value) {
+      missed.push_back(&target);
+    }
+  }
+  if (!missed.empty()) {
+    search_by_halves(engine, order, missed, vectors);
+  }
   std::vector<std::vector<float>> found(width);
-  for (size_t j = 0; j < rules.size(); ++j) {
-    const uint32_t bits = rules[j].high << 16 | find_bin(&low[j * kStride], ranks[j]);
-    found[j / ks.size()].push_back(from_ordered_bits(bits));
+  for (const Target& target : targets) {
+    found[target.vector].push_back(*target.value);
   }
   return found;
 }

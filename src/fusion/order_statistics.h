@@ -1,5 +1,5 @@
-// Exact order statistics over the whole model, by integer histograms of the floats' bits: a pass for the high bits
-// and one for the low ones. Counts are integers, so any engine and any number of ranks give the same bits.
+// Exact order statistics over the whole model. Counts are integers, so any engine and any number of ranks give the same
+// bits.
 #pragma once
 
 #include <cstdint>
@@ -11,11 +11,17 @@
 
 namespace fusegrid {
 
+// Vectors made of a slice, always as many; none: the slice takes no part.
+using SliceVectors = std::function<std::vector<SliceVector>(const Slice&)>;
+
 // The k-th smallest entries or magnitudes (k counted from 1) of `width` vectors that `vectors` makes of a slice, for
-// each of `ks`: [width][ks]. Slices for which `vectors` returns none take no part. The values must not be NaN. Every
-// rank of the engine's group must call. Aborts where a vector has fewer than k entries.
-std::vector<std::vector<float>> kth_smallest(
-    Engine& engine, Order order, size_t width, const std::vector<int64_t>& ks,
-    const std::function<std::vector<at::Tensor>(const Slice&)>& vectors);
+// each of `ks`: [width][ks]. The vectors are float32 or less (SliceVector); no value is NaN. Every rank of the engine's group must call. Aborts where a vector has
+// fewer than k entries.
+//
+// On CPUs a sample says about where an entry is, and one pass counts what is below a window around that place and how often each number
+// in the window occurs: that pass is as fast as reading. Where the entry is not in the window, and on GPUs, two passes
+// count the high and the low bits of all numbers.
+std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t width,
+                                             const std::vector<int64_t>& ks, const SliceVectors& vectors);
 
 }  // namespace fusegrid

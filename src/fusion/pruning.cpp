@@ -37,7 +37,7 @@ Stored stored_per_expert(const FusionInput& in, double ratio) {
 FusedModel per_task(const FusionInput& in, double stored, const Prune& value) {
   auto models = in.map_tensors(in.num_experts(), [&](const Slice& slice) {
     std::vector<at::Tensor> values;
-    for (size_t i = 0; i < slice.experts.size(); ++i) {
+    for (size_t i = 0; i < slice.num_experts(); ++i) {
       values.push_back(value(slice, i));
     }
     return values;
@@ -58,7 +58,7 @@ FusedModel pruned_models(const FusionInput& in, double ratio, const Prune& prune
   const Stored stored = stored_per_expert(in, ratio);
   const auto experts = static_cast<double>(in.num_experts());
   return per_task(in, experts * (stored.linear + stored.others), [&](const Slice& slice, size_t i) {
-    return is_linear_weight(*slice.info) ? prune(slice, i) : slice.experts[i];
+    return is_linear_weight(*slice.info) ? prune(slice, i) : slice.expert(i);
   });
 }
 
@@ -69,7 +69,7 @@ FusedModel pruned_changes(const FusionInput& in, double ratio,
   const double stored = base + experts * stored_per_expert(in, ratio).linear;
   return per_task(in, stored, [&](const Slice& slice, size_t i) {
     const at::Tensor tau = slice.task_vector(i);
-    return is_linear_weight(*slice.info) ? slice.base + prune(tau) : slice.base;
+    return is_linear_weight(*slice.info) ? slice.base() + prune(tau) : slice.base();
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp_min.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/hardshrink.h>
 #include <ATen/ops/maximum.h>
@@ -49,8 +50,17 @@ at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedE
   return (merge == AgreeingMerge::kMean ? merged.div_(entries.clamp_min_(1)) : merged).mul_(sign);
 }
 
+std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors) {
+  std::vector<at::Tensor> tensors;
+  for (const SliceVector& vector : vectors) {
+    tensors.push_back(vector.tensor());
+  }
+  return tensors;
+}
+
 bool fit_a_kernel(const std::vector<at::Tensor>& vectors) {
-  return device_kernels::kCompiled && vectors.size() <= device_kernels::kMaxVectors;
+  return device_kernels::kCompiled && vectors.size() <= device_kernels::kMaxVectors && vectors[0].is_cuda() &&
+         vectors[0].scalar_type() == at::kFloat;
 }
 
 // `contiguous` keeps alive what the kernel reads.
@@ -97,61 +107,38 @@ double sign_balance_on_device(const std::vector<at::Tensor>& vectors, const std:
   return sum_of(trimmed(vectors, thresholds)).sign().sum(at::kDouble).item<double>();
 }
 
-constexpr int64_t kChunk = 2048;
-
-// The vectors of a slice on the CPU, chunk by chunk. The loops have neither branches nor aliases, so that compilers
-// make vector instructions of them.
+// The trimmed vectors of a slice on the CPU, chunk by chunk. The loops have neither branches nor aliases, so that
+// compilers make vector instructions of them.
 class Chunks {
  public:
-  Chunks(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds)
-      : thresholds_(thresholds), elements_(vectors[0].numel()) {
-    for (const at::Tensor& vector : vectors) {
-      vectors_.push_back(vector.contiguous());
-    }
-  }
-  int64_t elements() const { return elements_; }
+  static constexpr int64_t kChunk = ChunkReader::kChunk;
+
+  Chunks(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds)
+      : readers_(vectors.begin(), vectors.end()),
+        thresholds_(thresholds),
+        kept_(vectors.size() * static_cast<size_t>(kChunk)) {}
+  int64_t elements() const { return readers_.front().size(); }
 
   // Positive minus negative entries of the sum of the trimmed vectors.
-  int64_t sign_balance(int64_t begin) const {
-    float sum[kChunk];
-    add_up(begin, sum);
-    const int64_t size = count(begin);
+  int64_t sign_balance(int64_t begin) {
+    const int64_t size = load(begin);
     int32_t balance = 0;
     for (int64_t i = 0; i < size; ++i) {
-      balance += static_cast<int32_t>(sum[i] > 0) - static_cast<int32_t>(sum[i] < 0);
+      balance += static_cast<int32_t>(sum_[i] > 0) - static_cast<int32_t>(sum_[i] < 0);
     }
     return balance;
   }
 
-  void merge(int64_t begin, bool positive_majority, AgreeingMerge merge, float* __restrict out) const {
-    const int64_t size = count(begin);
+  void merge(int64_t begin, bool positive_majority, AgreeingMerge merge, float* __restrict out) {
+    const int64_t size = load(begin);
     float sign[kChunk];
-    float value[kChunk];
     float entries[kChunk] = {};
-    add_up(begin, sign);
     for (int64_t i = 0; i < size; ++i) {
-      sign[i] = elected_sign(sign[i], positive_majority);
+      sign[i] = elected_sign(sum_[i], positive_majority);
     }
     std::fill_n(out, size, 0.0F);
-    for (size_t index = 0; index < vectors_.size(); ++index) {
-      trim(index, begin, size, value);
-      for (int64_t i = 0; i < size; ++i) {
-        value[i] = agreeing_value(value[i], sign[i]);
-      }
-      if (merge == AgreeingMerge::kMax) {
-        for (int64_t i = 0; i < size; ++i) {
-          out[i] = std::fabs(value[i]) > std::fabs(out[i]) ? value[i] : out[i];
-        }
-        continue;
-      }
-      for (int64_t i = 0; i < size; ++i) {
-        out[i] += value[i];
-      }
-      if (merge == AgreeingMerge::kMean) {
-        for (int64_t i = 0; i < size; ++i) {
-          entries[i] += value[i] != 0 ? 1.0F : 0.0F;
-        }
-      }
+    for (size_t index = 0; index < readers_.size(); ++index) {
+      add_agreeing(kept(index), sign, size, merge, out, entries);
     }
     if (merge == AgreeingMerge::kMean) {
       for (int64_t i = 0; i < size; ++i) {
@@ -161,41 +148,62 @@ class Chunks {
   }
 
  private:
-  int64_t count(int64_t begin) const { return std::min(kChunk, elements_ - begin); }
+  float* kept(size_t index) { return &kept_[index * static_cast<size_t>(kChunk)]; }
 
-  // size: a plain number, since compilers make no vector instructions of loops whose end they must look up.
-  void trim(size_t index, int64_t begin, int64_t size, float* __restrict kept) const {
-    const float* __restrict from = vectors_[index].const_data_ptr<float>() + begin;
-    const float threshold = thresholds_[index];
-    for (int64_t i = 0; i < size; ++i) {
-      kept[i] = trimmed_value(from[i], threshold);
+  // The trimmed entries of all vectors and their sums; returns how many.
+  int64_t load(int64_t begin) {
+    const int64_t size = std::min(kChunk, elements() - begin);
+    for (size_t index = 0; index < readers_.size(); ++index) {
+      const float threshold = thresholds_[index];
+      float* __restrict to = kept(index);
+      const float* from = readers_[index].read(begin, size, to);
+      for (int64_t i = 0; i < size; ++i) {
+        to[i] = trimmed_value(from[i], threshold);
+      }
+      if (index == 0) {
+        std::copy_n(to, size, sum_);
+        continue;
+      }
+      for (int64_t i = 0; i < size; ++i) {
+        sum_[i] += to[i];
+      }
     }
+    return size;
   }
 
-  void add_up(int64_t begin, float* __restrict sum) const {
-    const int64_t size = count(begin);
-    float kept[kChunk];
-    trim(0, begin, size, sum);
-    for (size_t index = 1; index < vectors_.size(); ++index) {
-      trim(index, begin, size, kept);
+  static void add_agreeing(const float* __restrict values, const float* __restrict sign, int64_t size,
+                           AgreeingMerge merge, float* __restrict out, float* __restrict entries) {
+    if (merge == AgreeingMerge::kMax) {
       for (int64_t i = 0; i < size; ++i) {
-        sum[i] += kept[i];
+        const float value = agreeing_value(values[i], sign[i]);
+        out[i] = std::fabs(value) > std::fabs(out[i]) ? value : out[i];
+      }
+    } else if (merge == AgreeingMerge::kMean) {
+      for (int64_t i = 0; i < size; ++i) {
+        const float value = agreeing_value(values[i], sign[i]);
+        out[i] += value;
+        entries[i] += value != 0 ? 1.0F : 0.0F;
+      }
+    } else {
+      for (int64_t i = 0; i < size; ++i) {
+        out[i] += agreeing_value(values[i], sign[i]);
       }
     }
   }
 
-  std::vector<at::Tensor> vectors_;
+  std::vector<ChunkReader> readers_;
   const std::vector<float>& thresholds_;
-  int64_t elements_ = 0;
+  std::vector<float> kept_;  // [vectors][kChunk]
+  float sum_[kChunk];
 };
 
-double sign_balance(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds) {
-  if (!vectors[0].is_cpu()) {
-    return sign_balance_on_device(vectors, thresholds);
+double sign_balance(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds) {
+  if (!all_chunked(vectors)) {
+    return sign_balance_on_device(tensors_of(vectors), thresholds);
   }
-  const Chunks chunks(vectors, thresholds);
+  Chunks chunks(vectors, thresholds);
   int64_t balance = 0;
-  for (int64_t begin = 0; begin < chunks.elements(); begin += kChunk) {
+  for (int64_t begin = 0; begin < chunks.elements(); begin += Chunks::kChunk) {
     balance += chunks.sign_balance(begin);
   }
   return static_cast<double>(balance);
@@ -215,7 +223,7 @@ std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors,
 }
 
 std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
-                                       const FusionInput::SliceVectors& vectors) {
+                                       const SliceVectors& vectors) {
   const size_t experts = in.num_experts();
   const int64_t elements = in.num_elements();
   const auto kept = static_cast<int64_t>(static_cast<double>(elements) * density);
@@ -233,7 +241,7 @@ std::vector<float> trimming_thresholds(const FusionInput& in, const std::string&
 }
 
 TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
-                               const FusionInput::SliceVectors& vectors) {
+                               const SliceVectors& vectors) {
   TrimmedElection election;
   election.thresholds = trimming_thresholds(in, key, density, vectors);
   election.majority = in.scalars("majority{density=" + number_text(density) + "}/" + key, [&] {
@@ -244,19 +252,17 @@ TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, do
   return election;
 }
 
-at::Tensor merge_elected(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
+at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,
                          const std::string& merge) {
   const AgreeingMerge rule = agreeing_merge(merge);
-  if (vectors[0].scalar_type() != at::kFloat) {
-    return merge_op_by_op(vectors, election, rule);
+  const at::Tensor& shaped = vectors[0].values;
+  if (!all_chunked(vectors)) {
+    return merge_on_device(tensors_of(vectors), election, rule);
   }
-  if (!vectors[0].is_cpu()) {
-    return merge_on_device(vectors, election, rule);
-  }
-  const Chunks chunks(vectors, election.thresholds);
-  at::Tensor merged = at::empty_like(vectors[0], at::MemoryFormat::Contiguous);
+  Chunks chunks(vectors, election.thresholds);
+  at::Tensor merged = at::empty(shaped.sizes(), at::TensorOptions(at::kFloat));
   auto* out = merged.mutable_data_ptr<float>();
-  for (int64_t begin = 0; begin < merged.numel(); begin += kChunk) {
+  for (int64_t begin = 0; begin < merged.numel(); begin += Chunks::kChunk) {
     chunks.merge(begin, election.majority > 0, rule, out + begin);
   }
   return merged;

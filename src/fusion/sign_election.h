@@ -21,16 +21,16 @@ struct TrimmedElection {
 // int(d density) + 1 entries and all that equal the last of them; density = 1 keeps everything. The passes run
 // once per key and density.
 std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
-                                       const FusionInput::SliceVectors& vectors);
+                                       const SliceVectors& vectors);
 TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
-                               const FusionInput::SliceVectors& vectors);
+                               const SliceVectors& vectors);
 
 // `vectors` without the entries below their thresholds.
 std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds);
 
-// The merged vector of a slice, float32 or float64 as `vectors`: the entries of `vectors` that reach their thresholds and have the elected sign
+// The merged vector of a slice, float64 if `vectors` are, else float32: the entries of `vectors` that reach their thresholds and have the elected sign
 // (that of the sum; where it is zero, the majority's, and - if there is none), as "sum", "mean" or "max".
-at::Tensor merge_elected(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
+at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,
                          const std::string& merge);
 
 // Weighted merge by mergekit's rules. elect: only entries of the sign of the weighted sum (zero counts as +).

@@ -1,48 +1,69 @@
 #include "fusion/slice.h"
 
-#include <algorithm>
-
-#include <ATen/TensorOperators.h>
 #include <ATen/ops/sub.h>
-
-#include "fusion/chunked_sum.h"
 
 namespace fusegrid {
 
-at::Tensor Slice::task_vector(size_t expert) const {
-  if (!base.defined()) {
-    throw AccessError("a task vector needs the base: declare Need::kPretrained in the method's card");
+SliceBlock::SliceBlock(at::Tensor stored, at::Tensor buffer)
+    : stored_(std::move(stored)), buffer_(std::move(buffer)) {}
+
+const at::Tensor& SliceBlock::values() const {
+  if (!values_.defined()) {
+    values_ = buffer_.defined() ? buffer_.copy_(stored_) : stored_.to(at::kFloat);
   }
-  return at::sub(experts[expert], base);
+  return values_;
+}
+
+const at::Tensor& Slice::base() const {
+  if (!base_block.defined()) {
+    throw AccessError("the base and task vectors need Need::kPretrained in the method's card");
+  }
+  return base_block.values();
+}
+
+std::vector<at::Tensor> Slice::experts() const {
+  std::vector<at::Tensor> all;
+  for (const SliceBlock& block : expert_blocks) {
+    all.push_back(block.values());
+  }
+  return all;
+}
+
+at::Tensor Slice::task_vector(size_t index) const {
+  return at::sub(expert(index), base());
 }
 
 std::vector<at::Tensor> Slice::task_vectors() const {
   std::vector<at::Tensor> taus;
-  for (size_t i = 0; i < experts.size(); ++i) {
+  for (size_t i = 0; i < num_experts(); ++i) {
     taus.push_back(task_vector(i));
   }
   return taus;
 }
 
+std::vector<SliceVector> Slice::expert_views() const {
+  std::vector<SliceVector> views;
+  for (const SliceBlock& block : expert_blocks) {
+    views.emplace_back(block.stored());
+  }
+  return views;
+}
+
+std::vector<SliceVector> Slice::task_vector_views() const {
+  if (!base_block.defined()) {
+    base();  // throws
+  }
+  std::vector<SliceVector> views;
+  for (const SliceBlock& block : expert_blocks) {
+    views.emplace_back(block.stored(), base_block.stored());
+  }
+  return views;
+}
+
 at::Tensor Slice::of(const Weights& whole) const {
   const at::Tensor& tensor = whole.at(name());
-  const bool own_shape = count == tensor.numel() && experts.front().dim() == tensor.dim();
+  const bool own_shape = count == tensor.numel() && expert_blocks.front().stored().dim() == tensor.dim();
   return own_shape ? tensor : tensor.view({-1}).narrow(0, begin, count);
-}
-
-at::Tensor sum_of(const std::vector<at::Tensor>& tensors) {
-  if (!tensors.empty() && std::all_of(tensors.begin(), tensors.end(), is_plain)) {
-    return chunked_sum(tensors, [](float entry, int64_t) { return entry; });
-  }
-  at::Tensor sum = tensors.at(0).clone();
-  for (size_t i = 1; i < tensors.size(); ++i) {
-    sum.add_(tensors[i]);
-  }
-  return sum;
-}
-
-at::Tensor mean_of(const std::vector<at::Tensor>& tensors) {
-  return sum_of(tensors).div_(static_cast<double>(tensors.size()));
 }
 
 }  // namespace fusegrid

@@ -7,6 +7,7 @@
 
 #include "core/errors.h"
 #include "core/weights.h"
+#include "fusion/slice_vector.h"
 
 namespace fusegrid {
 
@@ -21,30 +22,50 @@ struct Field {
   bool whole_tensors = false;
 };
 
-// The same block of one tensor of the base and of every expert, in float32 on the engine's device.
-// Element-grain passes see 1-D blocks of at most slice_elements(device) elements; tensor-grain passes see whole
-// tensors in their own shape. Filled in by engines; methods read it.
+// One model's block in a slice: as it is stored and, made when first asked for, as float32.
+class SliceBlock {
+ public:
+  SliceBlock() = default;
+  // `buffer`: float32 memory of the block's size for values(), if it is to be used
+  explicit SliceBlock(at::Tensor stored, at::Tensor buffer = {});
+  bool defined() const { return stored_.defined(); }
+  const at::Tensor& stored() const { return stored_; }  // float32, bfloat16 or float16
+  const at::Tensor& values() const;                     // float32
+
+ private:
+  at::Tensor stored_;
+  at::Tensor buffer_;
+  mutable at::Tensor values_;
+};
+
+// The same block of one tensor of the base and of every expert, on the engine's device. Element-grain passes see 1-D
+// blocks of at most slice_elements(device) elements; tensor-grain passes see whole tensors in their own shape. Filled
+// in by engines; methods read it.
 struct Slice {
   const TensorInfo* info = nullptr;
   size_t tensor_index = 0;   // position among the floating tensors, sorted by name
   int64_t begin = 0;         // first element inside the tensor
   int64_t global_begin = 0;  // ... inside the concatenation of all floating tensors
   int64_t count = 0;
-  at::Tensor base;  // undefined unless the method's card declares Need::kPretrained
-  std::vector<at::Tensor> experts;
+  SliceBlock base_block;  // undefined unless the method's card declares Need::kPretrained
+  std::vector<SliceBlock> expert_blocks;
   std::function<at::Tensor(const Slice&, const Field&)> field_value;
 
   const std::string& name() const { return info->name; }
+  size_t num_experts() const { return expert_blocks.size(); }
+  // In float32, for operations on whole blocks.
+  const at::Tensor& base() const;  // AccessError where it is undefined
+  const at::Tensor& expert(size_t index) const { return expert_blocks[index].values(); }
+  std::vector<at::Tensor> experts() const;
   at::Tensor task_vector(size_t expert) const;
   std::vector<at::Tensor> task_vectors() const;
+  // For loops over chunks, which need no float32 copies: slice_vector.h.
+  std::vector<SliceVector> expert_views() const;
+  std::vector<SliceVector> task_vector_views() const;
   at::Tensor operator[](const Field& field) const { return field_value(*this, field); }
   // The block of `whole` (a model-shaped set of tensors, such as a Fisher diagonal) that this slice covers.
   at::Tensor of(const Weights& whole) const;
 };
-
-// Added in the order given, so that every method rounds alike. Neither changes its arguments.
-at::Tensor sum_of(const std::vector<at::Tensor>& tensors);
-at::Tensor mean_of(const std::vector<at::Tensor>& tensors);
 
 // Elements of a block, the unit of element-grain passes and of every floating-point reduction. So it is part of
 // the numbers: it may depend on the kind of device, never on ranks or memory. On CPUs a block's op-by-op

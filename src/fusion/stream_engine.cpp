@@ -83,7 +83,9 @@ StreamBuffers stream_buffers(const StreamModels& models, size_t outputs, const S
                                                        : 8,
                     .range_elements = block,
                     .device = options.device};
-  buffers.writer = {.threads = options.threads,
+  // For one output half as many as read: writers hold processors while the system fills new pages.
+  const int writers = outputs > 1 ? options.threads : (options.threads + 1) / 2;
+  buffers.writer = {.threads = writers,
                     .buffers = std::max(2 * options.threads, static_cast<int>(std::min<size_t>(outputs, 8))),
                     // page-locking takes time
                     .buffer_elements = options.device.is_cpu() ? block : std::min(block, kPinnedElements),
@@ -111,6 +113,11 @@ StreamBuffers stream_buffers(const StreamModels& models, size_t outputs, const S
 
 void StreamEngine::for_each_slice(const Visit& visit) {
   ask({.kind = Kind::kElements, .visit = visit});
+}
+
+void StreamEngine::for_each_sample(const Visit& visit) {
+  FUSEGRID_ASSERT(device().is_cpu(), "ranges of a sample would take the place of those kept on the device");
+  ask({.kind = Kind::kSample, .visit = visit});
 }
 
 void StreamEngine::for_each_tensor(const Visit& visit) {

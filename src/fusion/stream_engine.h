@@ -19,7 +19,7 @@ namespace fusegrid {
 
 struct StreamOptions {
   int64_t memory_limit_bytes = int64_t{1} << 30;  // of a rank's buffers on the host
-  int threads = 1;  // that read, and as many that write; 0: no other threads (CPU)
+  int threads = 1;  // that read; half as many write one output, as many several; 0: no other threads (CPU)
   at::Device device = at::kCPU;
   int64_t keep_bytes = 0;  // of the device's memory: for blocks of the models that stay there between passes
   std::function<void(double share)> progress = [](double) {};  // of a pass; called by the driving thread
@@ -47,7 +47,7 @@ struct StreamConfiguration {
 };
 
 struct StreamStats {
-  int64_t passes = 0;
+  int64_t passes = 0;         // over all elements; those over samples do not count
   int64_t bytes_read = 0;     // by this rank, of all sources
   int64_t bytes_written = 0;  // by this rank
   int64_t buffer_bytes = 0;   // largest sum of this rank's buffers on the host
@@ -76,7 +76,7 @@ class StreamSession {
   std::vector<StreamRequest*> active_requests(size_t stage,
                                               const std::vector<StreamRequest*>& requests) const;
   StagePieces pieces_of(StreamRequest::Kind kind, size_t stage) const;
-  void start_reading(const Wave& wave, const std::vector<StreamRange>& ranges);
+  void start_reading(StreamRequest::Kind kind, const Wave& wave, const std::vector<StreamRange>& ranges);
   void run_wave(StreamRequest::Kind kind, const Wave& wave);
   void finish_stage(size_t stage, const std::vector<StreamRequest*>& requests);
   void visit_range(StreamRequest::Kind kind, const StreamRange& range,
@@ -89,14 +89,15 @@ class StreamSession {
   void show(const Slice& slice, const std::vector<StreamRequest*>& requests);
   at::Tensor field_value(const Slice& slice, const Field& field);
   void write(size_t output, const Slice& slice, const at::Tensor& values);
-  Slice make_slice(const StreamRange& range, std::vector<at::Tensor> values);
+  Slice make_slice(const StreamRange& range, std::vector<SliceBlock> blocks);
 
   const StreamModels& models_;
   const StreamLayout& layout_;
   Collectives& group_;
   StreamSink& sink_;
   StreamOptions options_;
-  std::vector<int64_t> global_begin_;
+  std::vector<int64_t> global_begin_;  // [tensors]: elements of the model before each
+  int64_t elements_ = 0;
   std::unique_ptr<StreamReader> reader_;
   std::unique_ptr<StreamWriter> writer_;
   StreamBuffers buffers_;
@@ -118,6 +119,7 @@ class StreamEngine final : public Engine {
   const std::vector<TensorInfo>& tensors() const override { return session_.models_.tensors; }
   at::Device device() const override { return session_.options_.device; }
   void for_each_slice(const Visit& visit) override;
+  void for_each_sample(const Visit& visit) override;
   void for_each_tensor(const Visit& visit) override;
   std::vector<Weights> map_slices(size_t outputs, const Fuse& fuse) override;
   std::vector<Weights> map_tensors(size_t outputs, const Fuse& fuse) override;

@@ -12,7 +12,7 @@ namespace fusegrid {
 
 // What one configuration asks of the streamed engine, and then waits for.
 struct StreamRequest {
-  enum class Kind { kElements, kTensors, kSum };
+  enum class Kind { kSample, kElements, kTensors, kSum };
   Kind kind = Kind::kElements;
   Engine::Visit visit = {};  // of a pass; called by the driving thread
   std::function<void()> after =

@@ -37,10 +37,9 @@ struct Joiner {
 StreamSession::StreamSession(const StreamModels& models, const StreamLayout& layout, Collectives& group,
                              StreamSink& sink, StreamOptions options)
     : models_(models), layout_(layout), group_(group), sink_(sink), options_(std::move(options)) {
-  int64_t elements = 0;
   for (const TensorInfo& info : models_.tensors) {
-    global_begin_.push_back(elements);
-    elements += info.numel();
+    global_begin_.push_back(elements_);
+    elements_ += info.numel();
   }
 }
 
@@ -102,7 +101,7 @@ void StreamSession::drive(StreamRounds& rounds) {
       rounds.done(sums);
       continue;
     }
-    for (const Kind kind : {Kind::kElements, Kind::kTensors}) {
+    for (const Kind kind : {Kind::kSample, Kind::kElements, Kind::kTensors}) {
       if (const auto requests = of_kind(kind); !requests.empty()) {
         run_pass(kind, requests);
       }
@@ -136,7 +135,7 @@ void StreamSession::run_pass(Kind kind, const std::vector<StreamRequest*>& reque
       source->check_unchanged();
     }
   });
-  passes_ += stages.empty() ? 0 : 1;
+  passes_ += stages.empty() || kind == Kind::kSample ? 0 : 1;
   for (StreamRequest* request : requests) {
     if (request->after) {
       request->after();
@@ -169,6 +168,15 @@ StagePieces StreamSession::pieces_of(Kind kind, size_t stage) const {
     }
     return ranges;
   };
+  const auto sampled = [&](const StreamRange& part) {
+    const int64_t first = global_begin_[part.tensor];
+    std::vector<StreamRange> ranges;
+    for (const auto& [begin, count] : sampled_runs(first + part.begin, part.count)) {
+      ranges.push_back({part.tensor, begin - first, count});
+    }
+    return ranges;
+  };
+  const bool take_sample = kind == Kind::kSample && elements_ >= kSampledElements;
   StagePieces pieces;
   if (kind == Kind::kTensors) {
     for (const size_t tensor : layout_.whole(stage, group_.rank())) {
@@ -177,17 +185,17 @@ StagePieces StreamSession::pieces_of(Kind kind, size_t stage) const {
     return pieces;
   }
   for (const StreamRange& part : layout_.elements(stage, group_.rank())) {
-    for (const StreamRange& range : cut(part)) {
+    for (const StreamRange& range : take_sample ? sampled(part) : cut(part)) {
       pieces.push_back({range});
     }
   }
   return pieces;
 }
 
-void StreamSession::start_reading(const Wave& wave, const std::vector<StreamRange>& ranges) {
+void StreamSession::start_reading(Kind kind, const Wave& wave, const std::vector<StreamRange>& ranges) {
   std::set<size_t> shown;
   for (const auto& [stage, requests] : wave) {
-    if (sink_.wants_inputs(stage)) {
+    if (kind != Kind::kSample && sink_.wants_inputs(stage)) {
       shown.insert(stage);
     }
   }
@@ -212,7 +220,7 @@ void StreamSession::run_wave(Kind kind, const Wave& wave) {
               stages.begin() + static_cast<int64_t>(stages.size()) * group_.rank() / group_.size(),
               stages.end());
   const auto ranges = taken_in_turn(stages);
-  start_reading(wave, ranges);
+  start_reading(kind, wave, ranges);
   int64_t elements = 0;
   for (const auto& [stage, requests] : wave) {
     elements += layout_.stage_elements(stage);
@@ -234,7 +242,9 @@ void StreamSession::run_wave(Kind kind, const Wave& wave) {
                       static_cast<double>(layout_.num_stages()));
   }
   for (const auto& [stage, requests] : wave) {
-    finish_stage(stage, requests);
+    if (kind != Kind::kSample) {
+      finish_stage(stage, requests);
+    }
   }
 }
 
@@ -254,10 +264,10 @@ void StreamSession::finish_stage(size_t stage, const std::vector<StreamRequest*>
 void StreamSession::visit_range(Kind kind, const StreamRange& range,
                                 const std::vector<StreamRequest*>& requests) {
   const auto stored = reader_->next();
-  if (kind == Kind::kElements) {
-    visit_blocks(range, stored, requests);
-  } else {
+  if (kind == Kind::kTensors) {
     collect_tensor(range, stored, requests);
+  } else {
+    visit_blocks(range, stored, requests);
   }
   reader_->release();
 }
@@ -267,13 +277,17 @@ void StreamSession::visit_blocks(const StreamRange& range, const std::vector<at:
   const int64_t most = slice_elements(options_.device);
   for (int64_t done = 0; done < range.count; done += most) {
     const int64_t count = std::min(most, range.count - done);
-    std::vector<at::Tensor> values;
+    std::vector<SliceBlock> blocks;
     for (size_t source = 0; source < stored.size(); ++source) {
       const at::Tensor part = stored[source].narrow(0, done, count);
-      values.push_back(part.scalar_type() == at::kFloat ? part
-                                                        : blocks_[source].narrow(0, 0, count).copy_(part));
+      const at::Tensor buffer = blocks_[source].narrow(0, 0, count);
+      if (part.is_cpu() && part.scalar_type() != at::kDouble) {
+        blocks.emplace_back(part, buffer);
+      } else {
+        blocks.emplace_back(part.scalar_type() == at::kFloat ? part : buffer.copy_(part));
+      }
     }
-    show(make_slice({range.tensor, range.begin + done, count}, std::move(values)), requests);
+    show(make_slice({range.tensor, range.begin + done, count}, std::move(blocks)), requests);
   }
 }
 
@@ -290,12 +304,12 @@ void StreamSession::collect_tensor(const StreamRange& range, const std::vector<a
     whole_[source].view({-1}).narrow(0, range.begin, range.count).copy_(stored[source]);
   }
   if (range.begin + range.count == info.numel()) {
-    show(make_slice({range.tensor, 0, info.numel()}, std::move(whole_)), requests);
+    show(make_slice({range.tensor, 0, info.numel()}, {whole_.begin(), whole_.end()}), requests);
     whole_.clear();
   }
 }
 
-Slice StreamSession::make_slice(const StreamRange& range, std::vector<at::Tensor> values) {
+Slice StreamSession::make_slice(const StreamRange& range, std::vector<SliceBlock> blocks) {
   Slice slice;
   slice.info = &models_.tensors[range.tensor];
   slice.tensor_index = range.tensor;
@@ -303,10 +317,10 @@ Slice StreamSession::make_slice(const StreamRange& range, std::vector<at::Tensor
   slice.global_begin = global_begin_[range.tensor] + range.begin;
   slice.count = range.count;
   if (models_.base != nullptr) {
-    slice.base = values.front();
-    values.erase(values.begin());
+    slice.base_block = blocks.front();
+    blocks.erase(blocks.begin());
   }
-  slice.experts = std::move(values);
+  slice.expert_blocks = std::move(blocks);
   slice.field_value = [this](const Slice& s, const Field& field) { return field_value(s, field); };
   return slice;
 }
@@ -314,7 +328,7 @@ Slice StreamSession::make_slice(const StreamRange& range, std::vector<at::Tensor
 void StreamSession::show(const Slice& slice, const std::vector<StreamRequest*>& requests) {
   fields_.clear();
   Slice without_base = slice;
-  without_base.base.reset();
+  without_base.base_block = {};
   inside_pass = true;
   try {
     for (StreamRequest* request : requests) {
@@ -336,8 +350,8 @@ at::Tensor StreamSession::field_value(const Slice& slice, const Field& field) {
     return entry->second;
   }
   const int64_t most = slice_elements(options_.device);
-  const at::Tensor& first = slice.experts.empty() ? slice.base : slice.experts.front();
-  if (field.whole_tensors || (first.dim() == 1 && slice.count <= most)) {
+  const SliceBlock& first = slice.expert_blocks.empty() ? slice.base_block : slice.expert_blocks.front();
+  if (field.whole_tensors || (first.stored().dim() == 1 && slice.count <= most)) {
     return entry->second = field.value(slice);
   }
   std::vector<at::Tensor> parts;
@@ -346,12 +360,14 @@ at::Tensor StreamSession::field_value(const Slice& slice, const Field& field) {
     part.begin += done;
     part.global_begin += done;
     part.count = std::min(most, slice.count - done);
-    const auto cut = [&](const at::Tensor& whole) { return whole.view({-1}).narrow(0, done, part.count); };
-    part.base = slice.base.defined() ? cut(slice.base) : slice.base;
-    std::transform(slice.experts.begin(), slice.experts.end(), part.experts.begin(), cut);
+    const auto cut = [&](const SliceBlock& whole) {
+      return SliceBlock(whole.stored().view({-1}).narrow(0, done, part.count));
+    };
+    part.base_block = slice.base_block.defined() ? cut(slice.base_block) : slice.base_block;
+    std::transform(slice.expert_blocks.begin(), slice.expert_blocks.end(), part.expert_blocks.begin(), cut);
     parts.push_back(field.value(part));
   }
-  return entry->second = concatenate(parts).view(first.sizes());
+  return entry->second = concatenate(parts).view(first.stored().sizes());
 }
 
 void StreamSession::write(size_t output, const Slice& slice, const at::Tensor& values) {

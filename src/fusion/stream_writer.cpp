@@ -86,27 +86,25 @@ void StreamWriter::put(const Piece& piece) {
   bytes_written_ += piece.range.count * static_cast<int64_t>(c10::elementSize(piece.target.dtype));
 }
 
-// The first that goes into a file nobody else writes to, if there is one: file systems let writers of one file wait for
-// each other.
-StreamWriter::Piece StreamWriter::take_piece() {
-  auto chosen = std::find_if(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
+// One thread writes to a file at a time: file systems let writers of one file wait for each other, and threads that wait
+// in the kernel turn there and take processors from those that read.
+std::deque<StreamWriter::Piece>::iterator StreamWriter::next_piece() {
+  return std::find_if(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
     return !busy_.contains({piece.target.output, piece.target.stage});
   });
-  chosen = chosen == pieces_.end() ? pieces_.begin() : chosen;
-  const Piece piece = *chosen;
-  pieces_.erase(chosen);
-  return piece;
 }
 
 void StreamWriter::work() {
   std::unique_lock lock(mutex_);
   while (true) {
-    changed_.wait(lock, [&] { return stopping_ || !pieces_.empty(); });
+    changed_.wait(lock, [&] { return stopping_ || next_piece() != pieces_.end(); });
     if (stopping_) {
       return;
     }
-    const Piece piece = take_piece();
-    const auto file = busy_.emplace(piece.target.output, piece.target.stage);
+    const auto next = next_piece();
+    const Piece piece = *next;
+    pieces_.erase(next);
+    const auto file = busy_.emplace(piece.target.output, piece.target.stage).first;
     const bool failed = error_ != nullptr;
     lock.unlock();
     std::exception_ptr error;

@@ -56,7 +56,7 @@ class StreamWriter {
   size_t take_buffer();
   void fill(Piece& piece, const at::Tensor& values);
   void put(const Piece& piece);
-  Piece take_piece();
+  std::deque<Piece>::iterator next_piece();
   void work();
 
   StreamSink& sink_;
@@ -68,7 +68,7 @@ class StreamWriter {
   std::condition_variable changed_;
   std::vector<size_t> free_;
   std::deque<Piece> pieces_;
-  std::multiset<std::pair<size_t, size_t>> busy_;  // output and stage of what is being put
+  std::set<std::pair<size_t, size_t>> busy_;  // output and stage of what is being put
   bool stopping_ = false;
   std::exception_ptr error_;
   int64_t bytes_written_ = 0;

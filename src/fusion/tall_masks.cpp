@@ -7,8 +7,8 @@ namespace {
 
 constexpr double kTiesDensity = 0.2;  // of the authors' code
 
-std::vector<at::Tensor> task_vectors(const Slice& slice) {
-  return slice.task_vectors();
+std::vector<SliceVector> task_vectors(const Slice& slice) {
+  return slice.task_vector_views();
 }
 
 }  // namespace
@@ -20,14 +20,14 @@ TallMasks::TallMasks(const FusionInput& in, TallMaskRule rule) : rule_(std::move
 }
 
 at::Tensor TallMasks::multitask_vector(const Slice& slice) const {
-  const auto taus = slice.task_vectors();
+  const auto taus = task_vectors(slice);
   return rule_.vector == "ties" ? merge_elected(taus, election_, "sum") : sum_of(taus);
 }
 
 std::vector<at::Tensor> TallMasks::masks(const Slice& slice, const at::Tensor& multitask) const {
   std::vector<at::Tensor> masks;
   for (const at::Tensor& tau : slice.task_vectors()) {
-    const at::Tensor own = rule_.compare == "fusion_bench" ? slice.base - tau : tau;
+    const at::Tensor own = rule_.compare == "fusion_bench" ? slice.base() - tau : tau;
     masks.push_back(own.abs() > (multitask - tau).abs() * rule_.lambda);
   }
   return masks;

@@ -22,11 +22,11 @@ double quantile(const at::Tensor& values, double fraction) {
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
   return one_model(in.map_tensors([](const Slice& slice) {
     const at::Tensor tau = slice.task_vector(0);
-    const int64_t row = slice.base.dim() == 0 ? 1 : slice.base.size(-1);
-    const at::Tensor scores = softmax_importance(slice.experts[0].to(at::kDouble).reshape({-1, row}),
-                                                 slice.base.to(at::kDouble).reshape({-1, row}));
+    const int64_t row = slice.base().dim() == 0 ? 1 : slice.base().size(-1);
+    const at::Tensor scores = softmax_importance(slice.expert(0).to(at::kDouble).reshape({-1, row}),
+                                                 slice.base().to(at::kDouble).reshape({-1, row}));
     const double threshold = quantile(scores, 0.5) + 1.5 * (quantile(scores, 0.75) - quantile(scores, 0.25));
-    return at::add(slice.base, tau * (scores >= threshold).view(tau.sizes()));
+    return at::add(slice.base(), tau * (scores >= threshold).view(tau.sizes()));
   }));
 }
 

@@ -49,12 +49,12 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   });
   std::vector<Weights> models = in.map_elements(experts, [&](const Slice& slice) {
     if (!options.quantises(*slice.info)) {
-      return slice.experts;
+      return slice.experts();
     }
     std::vector<at::Tensor> values;
     for (size_t i = 0; i < experts; ++i) {
       const double size = sums[slice.tensor_index][i] / static_cast<double>(slice.info->numel());
-      values.push_back(slice.base + at::where(slice.task_vector(i) < 0, -size, size));
+      values.push_back(slice.base() + at::where(slice.task_vector(i) < 0, -size, size));
     }
     return values;
   });

@@ -63,10 +63,10 @@ std::vector<double> magnitudes(const FusionInput& in, const Options& options,
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const std::string key = direction_key("compeft", options);
   const auto thresholds = trimming_thresholds(in, "task_vectors", options.density,
-                                              [](const Slice& slice) { return slice.task_vectors(); });
+                                              [](const Slice& slice) { return slice.task_vector_views(); });
   const auto sizes = in.scalars(key, [&] { return magnitudes(in, options, thresholds); });
   const Field direction = in.field(key, [&](const Slice& slice) {
-    at::Tensor sum = at::zeros_like(slice.experts[0]);
+    at::Tensor sum = at::zeros_like(slice.expert(0));
     const auto kept = trimmed(slice.task_vectors(), thresholds);
     for (size_t i = 0; i < sizes.size(); ++i) {
       sum.add_(kept[i].sign(), sizes[i]);

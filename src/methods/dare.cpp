@@ -39,7 +39,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const double divisor = options.merge == "mean" ? static_cast<double>(experts) : 1;
   const Field direction =
       in.field(direction_key("dare", options) + "/" + seed_key(in), [&](const Slice& slice) {
-        at::Tensor sum = at::zeros_like(slice.experts[0]);
+        at::Tensor sum = at::zeros_like(slice.expert(0));
         for (size_t i = 0; i < experts; ++i) {
           sum.add_(randomly_dropped(in, slice, i, options.drop_rate),
                    factors[slice.tensor_index * experts + i] / divisor);

@@ -50,7 +50,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
       const double factor = factors[slice.tensor_index * experts + i] * weights[i];
       vectors.push_back(randomly_dropped(in, slice, i, options.drop_rate).mul_(factor));
     }
-    return vectors;
+    return views(vectors);
   };
   const std::string key = direction_key("dare_ties", options) + "/" + seed_key(in);
   const TrimmedElection election = trim_and_elect(in, key, options.density, dropped);

@@ -44,7 +44,7 @@ struct Options {
 
 // The leading shared left directions of a layer: [rows, at most r / subspace].
 at::Tensor shared_directions(const FusionInput& in, const Slice& slice, const Options& options) {
-  const int64_t all = std::min(slice.base.size(0), slice.base.size(1));
+  const int64_t all = std::min(slice.base().size(0), slice.base().size(1));
   const int64_t share = all / static_cast<int64_t>(in.num_experts());
   std::vector<at::Tensor> u;
   for (size_t i = 0; i < in.num_experts(); ++i) {
@@ -60,7 +60,7 @@ struct Layer {
 
 Layer layer_of(const Slice& slice, double scale) {
   Layer layer;
-  for (size_t i = 0; i < slice.experts.size(); ++i) {
+  for (size_t i = 0; i < slice.num_experts(); ++i) {
     layer.taus.push_back(slice.task_vector(i).to(at::kDouble));
     const auto norm = layer.taus.back().norm().item<double>();
     layer.weights.push_back(norm > 0 ? scale / norm : 0);
@@ -95,7 +95,7 @@ at::Tensor common_step(const FusionInput& in, const Slice& slice, const Layer& l
 at::Tensor merged(const FusionInput& in, const Slice& slice, const std::vector<float>& thresholds,
                   const Options& options) {
   if (!is_linear_weight(*slice.info)) {
-    return at::zeros_like(slice.base);
+    return at::zeros_like(slice.base());
   }
   const Layer layer = layer_of(slice, options.scale);
   const at::Tensor delta = common_step(in, slice, layer, options);
@@ -116,7 +116,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const std::vector<float> thresholds = kept == entries ? std::vector<float>(in.num_experts(), 0.0F)
                                                         : in.kth_magnitude(entries - kept, is_linear_weight);
   return one_model(in.map_tensors(
-      [&](const Slice& slice) { return slice.base + merged(in, slice, thresholds, options); }));
+      [&](const Slice& slice) { return slice.base() + merged(in, slice, thresholds, options); }));
 }
 
 const RegisterMethod<Options> registered{

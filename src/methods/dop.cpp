@@ -123,7 +123,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
       const at::Tensor tau = slice.task_vector(order[step]).to(at::kDouble);
       merged = is_linear_weight(*slice.info) ? between(in, merged, tau, options) : (merged + tau) / 2;
     }
-    return slice.base + merged.to(at::kFloat);
+    return slice.base() + merged.to(at::kFloat);
   }));
 }
 

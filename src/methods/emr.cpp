@@ -80,7 +80,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     const Elected elected = elect(slice);
     std::vector<at::Tensor> values;
     for (size_t i = 0; i < lambda.size(); ++i) {
-      values.push_back(at::add(slice.base, elected.unified * elected.masks[i], lambda[i]));
+      values.push_back(at::add(slice.base(), elected.unified * elected.masks[i], lambda[i]));
     }
     return values;
   });

@@ -61,11 +61,11 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   }
   const auto weights = expert_weights(fishers, options.normalize);
   return one_model(in.map_elements([&](const Slice& slice) {
-    at::Tensor numerator = at::zeros_like(slice.experts[0]);
-    at::Tensor denominator = at::zeros_like(slice.experts[0]);
+    at::Tensor numerator = at::zeros_like(slice.expert(0));
+    at::Tensor denominator = at::zeros_like(slice.expert(0));
     for (size_t i = 0; i < fishers.size(); ++i) {
       const at::Tensor importance = (slice.of(*fishers[i]) + options.floor).mul_(weights[i]);
-      numerator.addcmul_(importance, slice.experts[i]);
+      numerator.addcmul_(importance, slice.expert(i));
       denominator.add_(importance);
     }
     return numerator.div_(denominator);

@@ -27,10 +27,10 @@ struct Options {
 
 at::Tensor merged(const Slice& slice) {
   if (!is_matrix(*slice.info)) {
-    return mean_of(slice.task_vectors());
+    return mean_of(slice.task_vector_views());
   }
-  const Svd svd = significant_svd(sum_of(slice.task_vectors()));
-  const auto directions = static_cast<double>(std::min(slice.base.size(0), slice.base.size(1)));
+  const Svd svd = significant_svd(sum_of(slice.task_vector_views()));
+  const auto directions = static_cast<double>(std::min(slice.base().size(0), slice.base().size(1)));
   const at::Tensor level = svd.s.sum() / directions;
   return (at::matmul(svd.u, svd.v.t()) * level).to(at::kFloat);
 }

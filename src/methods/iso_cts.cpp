@@ -43,7 +43,7 @@ at::Tensor merged(const Slice& slice, double common) {
     return mean_of(taus);
   }
   const auto experts = static_cast<int64_t>(taus.size());
-  const int64_t all = std::min(slice.base.size(0), slice.base.size(1));
+  const int64_t all = std::min(slice.base().size(0), slice.base().size(1));
   const int64_t own = directions_per_task(all, experts, common);
   const Svd shared = significant_svd(sum_of(taus), all - own * experts);
   std::vector<at::Tensor> u;

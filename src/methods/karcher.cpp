@@ -80,7 +80,7 @@ at::Tensor karcher_mean(const std::vector<at::Tensor>& tensors, const Options& o
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_tensors([&](const Slice& slice) {
-    return slice.experts.size() == 1 ? slice.experts[0].clone() : karcher_mean(slice.experts, options);
+    return slice.num_experts() == 1 ? slice.expert(0).clone() : karcher_mean(slice.experts(), options);
   }));
 }
 

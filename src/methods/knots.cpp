@@ -46,12 +46,12 @@ at::Tensor ties(const std::vector<at::Tensor>& values, const Options& options) {
     kept.push_back(trimmed(value, options.density));
   }
   const TrimmedElection trimmed_already{std::vector<float>(kept.size(), 0.0F), 0};
-  return merge_elected(kept, trimmed_already, options.merge);
+  return merge_elected(views(kept), trimmed_already, options.merge);
 }
 
 at::Tensor merged(const Slice& slice, const Options& options) {
   std::vector<at::Tensor> taus;
-  for (size_t i = 0; i < slice.experts.size(); ++i) {
+  for (size_t i = 0; i < slice.num_experts(); ++i) {
     taus.push_back(slice.task_vector(i).to(at::kDouble));
   }
   if (!is_matrix(*slice.info)) {

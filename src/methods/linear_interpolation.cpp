@@ -26,7 +26,7 @@ struct Options {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_elements([&](const Slice& slice) {
-    return at::add(slice.experts[0] * (1 - options.t), slice.experts[1], options.t);
+    return at::add(slice.expert(0) * (1 - options.t), slice.expert(1), options.t);
   }));
 }
 

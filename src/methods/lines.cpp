@@ -82,7 +82,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const std::vector<double> depth = depths(in.tensors());
   const auto moved = [&](const Slice& slice) {
     const at::Tensor step = slice[direction];
-    return at::add(slice.base, step, alpha + options.beta * depth[slice.tensor_index]);
+    return at::add(slice.base(), step, alpha + options.beta * depth[slice.tensor_index]);
   };
   FusedModel fused = one_model(direction.whole_tensors ? in.map_tensors(moved) : in.map_elements(moved));
   fused.facts["alpha"] = number_text(alpha);

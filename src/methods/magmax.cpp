@@ -25,7 +25,7 @@ struct Options {
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const Field direction = in.field("magmax", [](const Slice& slice) {
     at::Tensor largest = slice.task_vector(0);
-    for (size_t i = 1; i < slice.experts.size(); ++i) {
+    for (size_t i = 1; i < slice.num_experts(); ++i) {
       const at::Tensor tau = slice.task_vector(i);
       largest = at::where(tau.abs() >= largest.abs(), tau, largest);
     }

@@ -23,7 +23,7 @@ struct Options {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return pruned_models(in, options.ratio, [&](const Slice& slice, size_t expert) {
-    const at::Tensor& weight = slice.experts[expert];
+    const at::Tensor& weight = slice.expert(expert);
     return weight * kept_per_row(weight.abs(), options.ratio);
   });
 }

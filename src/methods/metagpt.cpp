@@ -25,7 +25,7 @@ struct Options {
 
 std::vector<double> shares(const FusionInput& in) {
   std::vector<double> squares = in.reduce(in.num_experts(), [](const Slice& slice, double* out) {
-    for (size_t i = 0; i < slice.experts.size(); ++i) {
+    for (size_t i = 0; i < slice.num_experts(); ++i) {
       out[i] = slice.task_vector(i).to(at::kDouble).square().sum().item<double>();
     }
   });
@@ -42,7 +42,7 @@ std::vector<double> shares(const FusionInput& in) {
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto weights = in.scalars("metagpt", [&] { return shares(in); });
   const Field direction = in.field("metagpt", [&](const Slice& slice) {
-    at::Tensor sum = at::zeros_like(slice.experts[0]);
+    at::Tensor sum = at::zeros_like(slice.expert(0));
     for (size_t i = 0; i < weights.size(); ++i) {
       sum.add_(slice.task_vector(i), weights[i]);
     }

@@ -34,9 +34,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const size_t experts = in.num_experts();
   std::vector<double> norms = in.reduce(experts + 1, [&](const Slice& slice, double* out) {
     for (size_t i = 0; i < experts; ++i) {
-      out[i] = squared_norm(slice.experts[i]);
+      out[i] = squared_norm(slice.expert(i));
     }
-    out[experts] = squared_norm(mean_of(slice.experts));
+    out[experts] = squared_norm(mean_of(slice.expert_views()));
   });
   std::transform(norms.begin(), norms.end(), norms.begin(),
                  [](double squared) { return std::sqrt(squared); });
@@ -47,7 +47,8 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
                             : std::accumulate(norms.begin(), norms.end(), 0.0) / static_cast<double>(experts);
   const double factor =
       average_norm > 0 ? target / average_norm : 1;  // opposite models average to zero: stay there
-  return one_model(in.map_elements([=](const Slice& slice) { return mean_of(slice.experts).mul_(factor); }));
+  return one_model(
+      in.map_elements([=](const Slice& slice) { return mean_of(slice.expert_views()).mul_(factor); }));
 }
 
 const RegisterMethod<Options> registered{

@@ -60,7 +60,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     source.push_back(drawn_expert(in, options.unit == "layer" ? layer_of(info.name) : info.name));
   }
   return one_model(
-      in.map_elements([&](const Slice& slice) { return slice.experts[source[slice.tensor_index]]; }));
+      in.map_elements([&](const Slice& slice) { return slice.expert(source[slice.tensor_index]); }));
 }
 
 const RegisterMethod<Options> registered{

@@ -60,14 +60,14 @@ at::Tensor ratio(const std::vector<at::Tensor>& taus, bool average_angles) {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_tensors([&](const Slice& slice) {
-    const bool by_filter = options.unit == "filters" && slice.base.dim() > 1;
-    const int64_t rows = by_filter ? slice.count / slice.base.size(-1) : 1;
+    const bool by_filter = options.unit == "filters" && slice.base().dim() > 1;
+    const int64_t rows = by_filter ? slice.count / slice.base().size(-1) : 1;
     std::vector<at::Tensor> taus;
     for (const at::Tensor& tau : slice.task_vectors()) {
       taus.push_back(tau.to(at::kDouble).reshape({rows, slice.count / rows}));
     }
     const at::Tensor step = mean_of(taus) * ratio(taus, options.average == "angles");
-    return at::add(step.view(slice.base.sizes()), slice.base);
+    return at::add(step.view(slice.base().sizes()), slice.base());
   }));
 }
 

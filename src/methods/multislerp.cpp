@@ -77,13 +77,13 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     const bool around_base = options.around == "base";
     std::vector<at::Tensor> vectors;
     for (size_t i = 0; i < weights.size(); ++i) {
-      vectors.push_back((around_base ? slice.task_vector(i) : slice.experts[i]).to(at::kDouble));
+      vectors.push_back((around_base ? slice.task_vector(i) : slice.expert(i)).to(at::kDouble));
     }
     if (vectors.size() == 1) {
-      return slice.experts[0].clone();  // nothing to interpolate
+      return slice.expert(0).clone();  // nothing to interpolate
     }
     const at::Tensor mean = spherical_mean(vectors, weights);
-    return around_base ? at::add(mean, slice.base) : mean;
+    return around_base ? at::add(mean, slice.base()) : mean;
   }));
 }
 

@@ -27,7 +27,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_elements([&](const Slice& slice) {
     const at::Tensor tau = slice.task_vector(0);
     const at::Tensor share = tau.abs().clamp_min_(1e-6).reciprocal_().mul_(options.t).clamp_max_(1);
-    return at::add(slice.base, share.mul_(tau));
+    return at::add(slice.base(), share.mul_(tau));
   }));
 }
 

@@ -60,11 +60,11 @@ at::Tensor walk_by_unit(const at::Tensor& a, const at::Tensor& b, const Options&
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_tensors([&](const Slice& slice) {
     if (options.arc == "weights") {
-      return walk_by_unit(slice.experts[0].to(at::kDouble), slice.experts[1].to(at::kDouble), options);
+      return walk_by_unit(slice.expert(0).to(at::kDouble), slice.expert(1).to(at::kDouble), options);
     }
     const at::Tensor a = slice.task_vector(0).to(at::kDouble);
     const at::Tensor b = slice.task_vector(1).to(at::kDouble);
-    return at::add(walk_by_unit(a, b, options), slice.base);
+    return at::add(walk_by_unit(a, b, options), slice.base());
   }));
 }
 

@@ -61,7 +61,7 @@ at::Tensor accumulated(const Slice& slice, const std::vector<size_t>& order, dou
 
 double average_length(const FusionInput& in) {
   const std::vector<double> squares = in.reduce(in.num_experts(), [](const Slice& slice, double* out) {
-    for (size_t i = 0; i < slice.experts.size(); ++i) {
+    for (size_t i = 0; i < slice.num_experts(); ++i) {
       out[i] = slice.task_vector(i).to(at::kDouble).square().sum().item<double>();
     }
   });

@@ -11,7 +11,7 @@ namespace fusegrid {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
-  return one_model(in.map_elements([](const Slice& slice) { return slice.experts.front(); }));
+  return one_model(in.map_elements([](const Slice& slice) { return slice.expert(0); }));
 }
 
 const RegisterMethod<NoOptions> registered{

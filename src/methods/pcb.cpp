@@ -48,7 +48,7 @@ struct Bounds {
 
 // Entries number `low` and `high` (from 0) of each vector in ascending order.
 std::vector<Bounds> bounds(const FusionInput& in, const std::string& key, double low, double high,
-                           const FusionInput::SliceVectors& vectors) {
+                           const SliceVectors& vectors) {
   const int64_t last = in.num_elements() - 1;
   const auto rank = [&](double index) {
     return std::clamp(static_cast<int64_t>(index), int64_t{0}, last) + 1;
@@ -68,12 +68,12 @@ std::vector<Bounds> bounds(const FusionInput& in, const std::string& key, double
   return all;
 }
 
-std::vector<at::Tensor> magnitudes(const Slice& slice) {
+std::vector<SliceVector> magnitudes(const Slice& slice) {
   std::vector<at::Tensor> values = slice.task_vectors();
   for (at::Tensor& value : values) {
     value.abs_();
   }
-  return values;
+  return views(values);
 }
 
 // How well each entry does in the competition, float32.
@@ -99,7 +99,8 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto clipping =
       bounds(in, "pcb/clipping", elements * kOutliers, elements * (1 - kOutliers) - 1, magnitudes);
   const auto competing = [&](const Slice& slice) { return scores(slice, clipping); };
-  const auto winning = bounds(in, key, elements * (1 - options.density), elements - 1, competing);
+  const auto winning = bounds(in, key, elements * (1 - options.density), elements - 1,
+                              [&](const Slice& slice) { return views(competing(slice)); });
   const Field direction = in.field(key, [&](const Slice& slice) {
     const auto values = competing(slice);
     at::Tensor sum = at::zeros_like(values[0], at::TensorOptions(at::kDouble));

@@ -44,7 +44,7 @@ struct Changes {
 
 Changes changes(const Slice& slice, double epsilon) {
   Changes found;
-  found.count = at::zeros_like(slice.experts[0]);
+  found.count = at::zeros_like(slice.expert(0));
   for (const at::Tensor& tau : slice.task_vectors()) {
     found.changed.push_back(tau.abs() > epsilon);
     found.taus.push_back(tau * found.changed.back());

@@ -38,14 +38,14 @@ at::Tensor flips(const FusionInput& in, const Slice& slice, size_t expert) {
   const uint64_t key = derive_key(in.seed(), "randes/" + in.tasks()[expert] + "/" + slice.name());
   const at::Tensor signs = (uniform(key, 0, 0, columns) < 0.5).to(at::kFloat) * 2 - 1;
   const at::Tensor column = at::arange(slice.begin, slice.begin + slice.count, at::kLong).remainder(columns);
-  return signs.index_select(0, column).to(slice.base.device());
+  return signs.index_select(0, column).to(slice.base().device());
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   std::vector<Weights> models = in.map_elements(in.num_experts(), [&](const Slice& slice) {
     const auto taus = slice.task_vectors();
     if (options.tensors == "matrices" && slice.info->shape.size() < 2) {
-      return std::vector<at::Tensor>(taus.size(), slice.base + sum_of(taus) * options.scale);
+      return std::vector<at::Tensor>(taus.size(), slice.base() + sum_of(taus) * options.scale);
     }
     std::vector<at::Tensor> contexts;
     at::Tensor superposed = at::zeros_like(taus[0]);
@@ -55,7 +55,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     }
     std::vector<at::Tensor> values;
     for (const at::Tensor& context : contexts) {
-      values.push_back(slice.base + superposed * context * options.scale);
+      values.push_back(slice.base() + superposed * context * options.scale);
     }
     return values;
   });

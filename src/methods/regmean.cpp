@@ -41,7 +41,7 @@ at::Tensor solve(const Slice& slice, const std::vector<at::Tensor>& grams, const
   for (size_t i = 0; i < grams.size(); ++i) {
     const at::Tensor gram = grams[i] * options.ratio + grams[i].diagonal().diag() * (1 - options.ratio);
     gram_sum.add_(gram);
-    right.add_(at::matmul(gram, slice.experts[i].to(at::kDouble).t() - mean));
+    right.add_(at::matmul(gram, slice.expert(i).to(at::kDouble).t() - mean));
   }
   const at::Tensor unit = gram_sum.diagonal().mean().clamp_min(1e-300);
   gram_sum.diagonal().add_(unit * options.ridge);
@@ -59,7 +59,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     input_of.emplace(layer.name + ".weight", layer.input);
   }
   return one_model(in.map_tensors([&](const Slice& slice) {
-    const at::Tensor average = mean_of(slice.experts);
+    const at::Tensor average = mean_of(slice.expert_views());
     const auto input = input_of.find(slice.name());
     if (input == input_of.end()) {
       return average;

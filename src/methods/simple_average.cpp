@@ -10,7 +10,7 @@ namespace fusegrid {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
-  return one_model(in.map_elements([](const Slice& slice) { return mean_of(slice.experts); }));
+  return one_model(in.map_elements([](const Slice& slice) { return mean_of(slice.expert_views()); }));
 }
 
 const RegisterMethod<NoOptions> registered{

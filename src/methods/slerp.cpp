@@ -24,7 +24,7 @@ struct Options {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_tensors([&](const Slice& slice) {
-    return slerp(slice.experts[0], slice.experts[1], options.t, options.threshold);
+    return slerp(slice.expert(0), slice.expert(1), options.t, options.threshold);
   }));
 }
 

@@ -137,8 +137,9 @@ LowRank low_rank(const FusionInput& in, const Slice& slice, size_t expert, const
 }
 
 bool changed_by_any(const Slice& slice) {
-  return std::any_of(slice.experts.begin(), slice.experts.end(),
-                     [&](const at::Tensor& expert) { return !expert.equal(slice.base); });
+  const auto experts = slice.experts();
+  return std::any_of(experts.begin(), experts.end(),
+                     [&](const at::Tensor& expert) { return !expert.equal(slice.base()); });
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
@@ -151,14 +152,14 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   Weights base = in.map_tensors([&](const Slice& slice) -> at::Tensor {
     const std::string name = slice.name().substr(0, slice.name().rfind('.'));
     if (!linear.contains(name)) {
-      return options.average_others ? mean_of(slice.experts) : slice.base.clone();
+      return options.average_others ? mean_of(slice.expert_views()) : slice.base().clone();
     }
     if (slice.name().ends_with(".weight") && changed_by_any(slice)) {
-      for (size_t i = 0; i < slice.experts.size(); ++i) {
+      for (size_t i = 0; i < slice.num_experts(); ++i) {
         layers[name].push_back(low_rank(in, slice, i, options));
       }
     }
-    return slice.base.clone();
+    return slice.base().clone();
   });
   for (auto& [name, experts] : layers) {
     const auto bias = origin.find(name + ".bias");

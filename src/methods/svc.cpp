@@ -39,11 +39,11 @@ struct Options {
 
 // Factor of each singular direction: N / sum_i max(alpha, <u^T merged, u^T tau_i> / |u^T tau_i|^2).
 at::Tensor calibration(const Svd& svd, const Slice& slice, double alpha) {
-  const auto side = static_cast<double>(std::max(slice.base.size(0), slice.base.size(1)));
+  const auto side = static_cast<double>(std::max(slice.base().size(0), slice.base().size(1)));
   const double rounding = side * static_cast<double>(std::numeric_limits<float>::epsilon());
   const at::Tensor response = svd.v.t() * svd.s.unsqueeze(1);  // u_r^T merged, one per row
   at::Tensor total = at::zeros_like(svd.s);
-  for (size_t i = 0; i < slice.experts.size(); ++i) {
+  for (size_t i = 0; i < slice.num_experts(); ++i) {
     const at::Tensor tau = slice.task_vector(i).to(at::kDouble);
     const at::Tensor own = at::matmul(svd.u.t(), tau);
     const at::Tensor norm = own.square().sum(1);
@@ -51,7 +51,7 @@ at::Tensor calibration(const Svd& svd, const Slice& slice, double alpha) {
     const at::Tensor ratio = at::where(answers, (response * own).sum(1) / norm, alpha);
     total.add_(ratio.clamp_min(alpha));
   }
-  return static_cast<double>(slice.experts.size()) / total;
+  return static_cast<double>(slice.num_experts()) / total;
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
@@ -59,11 +59,11 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_tensors([&](const Slice& slice) {
     const at::Tensor merged = slice[direction] * options.scale;
     if (!is_matrix(*slice.info)) {
-      return slice.base + merged;
+      return slice.base() + merged;
     }
     Svd svd = significant_svd(merged);
     svd.s = svd.s * calibration(svd, slice, options.alpha);
-    return slice.base + svd.product().to(at::kFloat);
+    return slice.base() + svd.product().to(at::kFloat);
   }));
 }
 

@@ -37,7 +37,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     const at::Tensor multitask = tall.multitask_vector(slice);
     std::vector<at::Tensor> values;
     for (const at::Tensor& mask : tall.masks(slice, multitask)) {
-      values.push_back(slice.base + multitask * mask);
+      values.push_back(slice.base() + multitask * mask);
     }
     return values;
   });

@@ -54,7 +54,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     return move_along(in, direction, options.scale);
   }
   const auto thresholds = trimming_thresholds(in, "task_vectors", options.density,
-                                              [](const Slice& slice) { return slice.task_vectors(); });
+                                              [](const Slice& slice) { return slice.task_vector_views(); });
   const Field direction = in.field(
       key, [&](const Slice& slice) { return merged(trimmed(slice.task_vectors(), thresholds), options); });
   return move_along(in, direction, options.scale);

@@ -39,10 +39,10 @@ struct CutModel {
 
 CutModel cut(const FusionInput& in, const Slice& slice, size_t expert, const Options& options) {
   if (!is_matrix(*slice.info)) {
-    return {slice.experts[expert], static_cast<double>(slice.count)};
+    return {slice.expert(expert), static_cast<double>(slice.count)};
   }
   const Svd svd = task_vector_svd(in, slice, expert).first(kept_rank(*slice.info, in, options));
-  return {slice.base + svd.product().to(at::kFloat),
+  return {slice.base() + svd.product().to(at::kFloat),
           static_cast<double>(svd.u.numel() + svd.s.numel() + svd.v.numel())};
 }
 
@@ -52,7 +52,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto all_cut = [&](const Slice& slice) {
     std::vector<at::Tensor> weights;
     stored[slice.tensor_index] = 0;
-    for (size_t i = 0; i < slice.experts.size(); ++i) {
+    for (size_t i = 0; i < slice.num_experts(); ++i) {
       CutModel model = cut(in, slice, i, options);
       *stored[slice.tensor_index] += model.stored;
       weights.push_back(std::move(model.weight));

@@ -30,10 +30,10 @@ struct Options {
 
 at::Tensor merged(const FusionInput& in, const Slice& slice) {
   if (!is_matrix(*slice.info)) {
-    return mean_of(slice.task_vectors());
+    return mean_of(slice.task_vector_views());
   }
   const auto experts = static_cast<int64_t>(in.num_experts());
-  const int64_t share = std::min(slice.base.size(0), slice.base.size(1)) / experts;
+  const int64_t share = std::min(slice.base().size(0), slice.base().size(1)) / experts;
   std::vector<at::Tensor> u;
   std::vector<at::Tensor> s;
   std::vector<at::Tensor> v;

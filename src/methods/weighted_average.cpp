@@ -28,9 +28,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto weights = model_weights("weighted_average", options.weights, options.normalize,
                                      static_cast<int64_t>(in.num_experts()));
   return one_model(in.map_elements([&](const Slice& slice) {
-    at::Tensor sum = slice.experts[0] * weights[0];
+    at::Tensor sum = slice.expert(0) * weights[0];
     for (size_t i = 1; i < weights.size(); ++i) {
-      sum.add_(slice.experts[i], weights[i]);
+      sum.add_(slice.expert(i), weights[i]);
     }
     return sum;
   }));

@@ -53,7 +53,7 @@ class RoutedModel final : public Predictor {
   RoutedModel(const FusionInput& in, const Options& options) : options_(options), experts_(in.num_experts()) {
     const Field sum = in.task_vector_sum();
     merged_ =
-        in.map_elements([&](const Slice& slice) { return at::add(slice.base, slice[sum], options.scale); });
+        in.map_elements([&](const Slice& slice) { return at::add(slice.base(), slice[sum], options.scale); });
     const Architecture& architecture = *in.network().architecture;
     for (int64_t block = 0; block < architecture.num_blocks(); ++block) {
       add_mlps(in, architecture.mlp_prefix(block));

@@ -35,14 +35,14 @@ struct Options {
 
 at::Tensor merged(const FusionInput& in, const Slice& slice, const Options& options) {
   if (!is_matrix(*slice.info)) {
-    return mean_of(slice.task_vectors());
+    return mean_of(slice.task_vector_views());
   }
-  const int64_t columns = slice.base.size(1);
-  const auto of_base = slice.base.options().dtype(at::kDouble);
-  at::Tensor tau = at::zeros(slice.base.sizes(), of_base);
+  const int64_t columns = slice.base().size(1);
+  const auto of_base = slice.base().options().dtype(at::kDouble);
+  at::Tensor tau = at::zeros(slice.base().sizes(), of_base);
   at::Tensor inputs = at::zeros({columns, columns}, of_base);  // sum_i A_i
   at::Tensor target = at::zeros_like(tau);                     // sum_i tau_i A_i
-  for (size_t i = 0; i < slice.experts.size(); ++i) {
+  for (size_t i = 0; i < slice.num_experts(); ++i) {
     const at::Tensor own = slice.task_vector(i).to(at::kDouble);
     const auto norm = own.square().sum().item<double>();
     if (norm > 0) {

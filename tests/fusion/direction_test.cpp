@@ -40,7 +40,7 @@ TEST(MoveAlong, reads_a_field_of_whole_tensors) {
   zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) {
     const Field largest = in.tensor_field("largest", [&](const Slice& slice) {
       ++evaluations;
-      EXPECT_EQ(slice.base.sizes().vec(), slice.info->shape);
+      EXPECT_EQ(slice.base().sizes().vec(), slice.info->shape);
       const at::Tensor tau = slice.task_vector(0);
       return at::full_like(tau, tau.max().item<double>());
     });

@@ -85,8 +85,8 @@ TEST(FusionInput, numbers_of_tensors_come_from_whole_tensors) {
   const TestZoo zoo = random_zoo(1);
   zoo.with_needs({Need::kPretrained}, [](const FusionInput& in) {
     const auto numbers = in.reduce_tensors(2, [](const Slice& slice, double* out) {
-      out[0] = static_cast<double>(slice.base.dim());
-      out[1] = -0.5 * static_cast<double>(slice.base.numel());
+      out[0] = static_cast<double>(slice.base().dim());
+      out[1] = -0.5 * static_cast<double>(slice.base().numel());
     });
     ASSERT_EQ(numbers.size(), in.tensors().size());
     for (size_t i = 0; i < numbers.size(); ++i) {
@@ -102,7 +102,8 @@ TEST(FusionInput, fields_of_whole_tensors_are_made_once_and_read_by_tensor_passe
     size_t made = 0;
     const Field field = in.tensor_field("transposed", [&](const Slice& slice) {
       ++made;
-      return slice.base.dim() == 2 ? slice.base.t().contiguous().view(slice.base.sizes()) : slice.base;
+      return slice.base().dim() == 2 ? slice.base().t().contiguous().view(slice.base().sizes())
+                                     : slice.base();
     });
     const auto read = [&](const Slice& slice) { return slice[field]; };
     const Weights first = in.map_tensors(read);
@@ -127,13 +128,14 @@ TEST(KthSmallest, equals_sorting_for_every_k) {
         const auto* data = values[i].const_data_ptr<float>();
         sorted[i].insert(sorted[i].end(), data, data + slice.count);
       }
-      return slice.base;
+      return slice.base();
     });
     std::vector<int64_t> ks;
     for (int64_t k = 1; k <= in.num_elements(); k += 83) {
       ks.push_back(k);
     }
-    const auto found = in.kth_smallest(Order::kValues, 2, ks, vectors);
+    const auto found =
+        in.kth_smallest(Order::kValues, 2, ks, [&](const Slice& slice) { return views(vectors(slice)); });
     for (size_t i = 0; i < 2; ++i) {
       std::sort(sorted[i].begin(), sorted[i].end());
       for (size_t j = 0; j < ks.size(); ++j) {
@@ -222,7 +224,7 @@ TEST(FusionInput, shares_statistics_between_the_cells_of_a_grid) {
   for (int cell = 0; cell < 4; ++cell) {
     zoo.with_needs({Need::kPretrained, Need::kTrainInputs, Need::kGradients}, [&](const FusionInput& in) {
       const Field sum = in.task_vector_sum();
-      in.map_elements([&](const Slice& slice) { return slice.base + slice[sum] * (0.1 * cell); });
+      in.map_elements([&](const Slice& slice) { return slice.base() + slice[sum] * (0.1 * cell); });
       for (size_t i = 0; i < 3; ++i) {
         in.gram(i, 8);
         in.fisher(i, 8, 4, "batch_squared");

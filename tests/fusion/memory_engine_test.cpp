@@ -42,9 +42,9 @@ TEST(MemoryEngine, slices_cover_every_element_once_and_in_order) {
     EXPECT_EQ(slice.begin, covered[slice.name()]);
     EXPECT_GT(slice.count, 0);
     EXPECT_LE(slice.count, kSliceElements);
-    EXPECT_EQ(slice.base.dim(), 1);
-    EXPECT_EQ(slice.base.numel(), slice.count);
-    EXPECT_EQ(slice.experts.size(), 2U);
+    EXPECT_EQ(slice.base().dim(), 1);
+    EXPECT_EQ(slice.base().numel(), slice.count);
+    EXPECT_EQ(slice.num_experts(), 2U);
     EXPECT_TRUE(slice.task_vector(1).eq(2).all().item<bool>());
     covered[slice.name()] += slice.count;
     next += slice.count;
@@ -58,7 +58,7 @@ TEST(MemoryEngine, tensors_come_whole_in_their_own_shape) {
   std::vector<std::string> names;
   models.engine.for_each_tensor([&](const Slice& slice) {
     names.push_back(slice.name());
-    EXPECT_EQ(slice.base.sizes().vec(), models.base.at(slice.name()).sizes().vec());
+    EXPECT_EQ(slice.base().sizes().vec(), models.base.at(slice.name()).sizes().vec());
     EXPECT_EQ(slice.begin, 0);
   });
   EXPECT_EQ(names, (std::vector<std::string>{"a", "b", "c", "d"}));
@@ -67,7 +67,7 @@ TEST(MemoryEngine, tensors_come_whole_in_their_own_shape) {
 TEST(MemoryEngine, maps_slices_to_models_and_copies_integers) {
   Models models;
   const auto outputs = models.engine.map_slices(2, [](const Slice& slice) {
-    return std::vector<at::Tensor>{slice.experts[0] * 10, slice.experts[1] * 10};
+    return std::vector<at::Tensor>{slice.expert(0) * 10, slice.expert(1) * 10};
   });
   ASSERT_EQ(outputs.size(), 2U);
   for (const std::string name : {"a", "b", "c", "d"}) {
@@ -83,9 +83,9 @@ TEST(MemoryEngine, without_a_base_takes_layout_and_integers_from_the_first_exper
   const Weights none;
   MemoryEngine engine(none, {&models.first, &models.second}, "key", models.cache, [] {});
   const auto merged = engine.map_tensors(2, [](const Slice& slice) {
-    EXPECT_FALSE(slice.base.defined());
+    EXPECT_FALSE(slice.base().defined());
     EXPECT_THROW(slice.task_vector(0), AccessError);
-    return std::vector<at::Tensor>{slice.experts[0] + slice.experts[1], slice.experts[1]};
+    return std::vector<at::Tensor>{slice.expert(0) + slice.expert(1), slice.expert(1)};
   });
   ASSERT_EQ(merged.size(), 2U);
   EXPECT_TRUE(merged[0].at("a").eq(3).all().item<bool>());
@@ -113,10 +113,10 @@ TEST(MemoryEngine, evaluates_a_field_once_for_all_slices_and_engines_of_these_mo
   int64_t evaluated = 0;
   const Field field{"twice", [&](const Slice& slice) {
                       evaluated += slice.count;
-                      return slice.experts[0] * 2;
+                      return slice.expert(0) * 2;
                     }};
   const auto use = [&](MemoryEngine& engine) {
-    engine.for_each_slice([&](const Slice& slice) { EXPECT_TRUE(slice[field].equal(slice.experts[0] * 2)); });
+    engine.for_each_slice([&](const Slice& slice) { EXPECT_TRUE(slice[field].equal(slice.expert(0) * 2)); });
   };
   use(models.engine);
   const int64_t once = kSliceElements * 5 / 2 + 2;

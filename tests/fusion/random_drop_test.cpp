@@ -36,7 +36,7 @@ TEST(DropRescaling, gives_each_tensor_its_own_norm) {
       const at::Tensor kept = randomly_dropped(in, slice, 1, 0.3).to(at::kDouble);
       const double norm = kept.abs().sum().item<double>() * factors[2 * slice.tensor_index + 1];
       EXPECT_NEAR(norm, tau.abs().sum().item<double>(), 1e-6 * norm) << slice.name();
-      return slice.base;
+      return slice.base();
     });
   });
 }

@@ -26,15 +26,15 @@ TEST(MergeWeighted, elects_by_the_weighted_sum_and_counts_zero_as_positive) {
 
 TEST(MergeElected, takes_the_sign_of_the_majority_where_the_sum_is_zero) {
   const std::vector<at::Tensor> vectors{at::tensor({1.0F, 2.0F}), at::tensor({-1.0F, 3.0F})};
-  expect_line(merge_elected(vectors, {.thresholds = {0, 0}, .majority = 1}, "sum"), {1, 5});
-  expect_line(merge_elected(vectors, {.thresholds = {0, 0}, .majority = 0}, "sum"), {-1, 5});
-  expect_line(merge_elected(vectors, {.thresholds = {0, 0}, .majority = -1}, "max"), {-1, 3});
-  expect_line(merge_elected(vectors, {.thresholds = {1.5F, 0}, .majority = 1}, "mean"), {-1, 2.5});
+  expect_line(merge_elected(views(vectors), {.thresholds = {0, 0}, .majority = 1}, "sum"), {1, 5});
+  expect_line(merge_elected(views(vectors), {.thresholds = {0, 0}, .majority = 0}, "sum"), {-1, 5});
+  expect_line(merge_elected(views(vectors), {.thresholds = {0, 0}, .majority = -1}, "max"), {-1, 3});
+  expect_line(merge_elected(views(vectors), {.thresholds = {1.5F, 0}, .majority = 1}, "mean"), {-1, 2.5});
 }
 
 TEST(TrimAndElect, makes_its_passes_once_per_key_and_density) {
   const TestZoo zoo = line_zoo({{1, -2, 3, 4}, {-5, 6, 7, -8}});
-  const auto vectors = [](const Slice& slice) { return slice.task_vectors(); };
+  const auto vectors = [](const Slice& slice) { return slice.task_vector_views(); };
   for (int cell = 0; cell < 3; ++cell) {
     zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) {
       const TrimmedElection election = trim_and_elect(in, "task_vectors", 0.5, vectors);

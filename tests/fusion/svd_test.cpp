@@ -111,14 +111,14 @@ TEST(TaskVectorSvd, is_computed_once_per_expert_and_tensor_and_equal_from_the_ca
         expect_close(svd.product(), slice.task_vector(i).to(at::kDouble), 1e-7);
         parts[slice.name() + std::to_string(i)] = svd.product();
       }
-      return slice.base;
+      return slice.base();
     });
     return digest(parts);
   };
   zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) { EXPECT_EQ(all(in), all(in)); });
   zoo.first(1).with_needs({Need::kPretrained}, [&](const FusionInput& in) {
     in.map_tensors([&](const Slice& slice) -> at::Tensor {  // another set of experts, the same one's SVD
-      return is_matrix(*slice.info) ? task_vector_svd(in, slice, 0).product() : slice.base;
+      return is_matrix(*slice.info) ? task_vector_svd(in, slice, 0).product() : slice.base();
     });
   });
   int64_t matrices = 0;

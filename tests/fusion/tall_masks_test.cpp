@@ -33,7 +33,7 @@ TEST(TallMasks, with_fusion_benchs_error_are_full) {
       for (const at::Tensor& mask : tall.masks(slice, tall.multitask_vector(slice))) {
         EXPECT_TRUE(mask.all().item<bool>());
       }
-      return slice.base;
+      return slice.base();
     });
   });
 }

@@ -52,7 +52,7 @@ TEST_F(StreamSessionTest, a_pass_inside_a_pass_is_refused) {
 
 TEST_F(StreamSessionTest, models_are_made_in_one_pass) {
   const std::string message = failure([](Engine& engine) {
-    const auto copy = [](const Slice& slice) { return std::vector<at::Tensor>{slice.base, slice.base}; };
+    const auto copy = [](const Slice& slice) { return std::vector<at::Tensor>{slice.base(), slice.base()}; };
     engine.map_slices(2, copy);
   });
   EXPECT_NE(message.find("1 model(s) in one pass"), std::string::npos) << message;

@@ -60,8 +60,8 @@ FusedModel slerp(const FusionInput& in, const CompatOptions& options) {
   constexpr double kCollinear = 0.9995;
   const at::Tensor t = at::scalar_tensor(options.number("t"), at::TensorOptions(at::kFloat)).view({1, 1});
   return one_model(in.map_tensors([&](const Slice& slice) {
-    const at::Tensor a = stored(slice, slice.experts[0]).to(at::kFloat).reshape({-1});
-    const at::Tensor b = stored(slice, slice.experts[1]).to(at::kFloat).reshape({-1});
+    const at::Tensor a = stored(slice, slice.expert(0)).to(at::kFloat).reshape({-1});
+    const at::Tensor b = stored(slice, slice.expert(1)).to(at::kFloat).reshape({-1});
     const at::Tensor share = t.to(a.device());
     const at::Tensor cosine = chunked_cosine(a, b);
     const at::Tensor linear = cosine.abs() > kCollinear;
@@ -70,7 +70,7 @@ FusedModel slerp(const FusionInput& in, const CompatOptions& options) {
     const at::Tensor rest = at::rsub(share, 1);
     const at::Tensor weight_a = at::where(linear, rest, (rest * angle).sin() / sine);
     const at::Tensor weight_b = at::where(linear, share, (share * angle).sin() / sine);
-    return (weight_a * a + weight_b * b).view(slice.experts[0].sizes());
+    return (weight_a * a + weight_b * b).view(slice.expert(0).sizes());
   }));
 }
 
@@ -106,9 +106,9 @@ FusedModel nuslerp(const FusionInput& in, const CompatOptions& options) {
   const std::string& unit = options.word("unit");
   const bool of_weights = options.word("arc") == "weights";
   return one_model(in.map_tensors([&](const Slice& slice) {
-    const auto ends = of_weights ? stored(slice, slice.experts) : stored_task_vectors(slice);
+    const auto ends = of_weights ? stored(slice, slice.experts()) : stored_task_vectors(slice);
     const at::Tensor walked = walk_by_unit(ends[0], ends[1], t, unit);
-    return (of_weights ? walked : stored(slice, slice.base) + walked).to(at::kFloat);
+    return (of_weights ? walked : stored(slice, slice.base()) + walked).to(at::kFloat);
   }));
 }
 
@@ -147,10 +147,10 @@ FusedModel multislerp(const FusionInput& in, const CompatOptions& options) {
   const auto weights = options.weights(in.num_experts());
   const bool around_base = options.word("around") == "base";
   return one_model(in.map_tensors([&](const Slice& slice) {
-    if (slice.experts.size() == 1) {
-      return stored(slice, slice.experts[0]).to(at::kFloat);
+    if (slice.num_experts() == 1) {
+      return stored(slice, slice.expert(0)).to(at::kFloat);
     }
-    const auto vectors = around_base ? stored_task_vectors(slice) : stored(slice, slice.experts);
+    const auto vectors = around_base ? stored_task_vectors(slice) : stored(slice, slice.experts());
     at::Tensor shares = weight_tensor(weights, vectors[0]);
     if (options.flag("normalize")) {
       shares = shares / shares.sum();
@@ -158,7 +158,7 @@ FusedModel multislerp(const FusionInput& in, const CompatOptions& options) {
     const auto models = static_cast<int64_t>(vectors.size());
     const at::Tensor mean =
         spherical_mean(at::stack(vectors).view({models, slice.count}), shares).view(vectors[0].sizes());
-    return (around_base ? mean + stored(slice, slice.base) : mean).to(at::kFloat);
+    return (around_base ? mean + stored(slice, slice.base()) : mean).to(at::kFloat);
   }));
 }
 
@@ -237,7 +237,7 @@ FusedModel karcher(const FusionInput& in, const CompatOptions& options) {
   const auto steps = static_cast<int64_t>(options.number("max_iter"));
   const double tol = options.number("tol");
   return one_model(in.map_tensors([&](const Slice& slice) {
-    const auto tensors = stored(slice, slice.experts);
+    const auto tensors = stored(slice, slice.experts());
     if (tensors.size() == 1) {
       return tensors[0].to(at::kFloat);
     }
@@ -279,10 +279,10 @@ FusedModel model_stock(const FusionInput& in, const CompatOptions& options) {
       return by_filter && tensor.dim() > 0 ? (tensor.dim() == 1 ? tensor.unsqueeze(0) : tensor)
                                            : tensor.reshape({-1});
     };
-    const at::Tensor base = shaped(slice.base);
+    const at::Tensor base = shaped(slice.base());
     std::vector<at::Tensor> offsets;
     at::Tensor sum;
-    for (const at::Tensor& expert : slice.experts) {
+    for (const at::Tensor& expert : slice.experts()) {
       const at::Tensor tensor = shaped(expert);
       offsets.push_back(tensor - base);
       sum = sum.defined() ? sum + tensor : at::add(tensor, 0);
@@ -291,7 +291,7 @@ FusedModel model_stock(const FusionInput& in, const CompatOptions& options) {
     const at::Tensor divisor = cosine * (models - 1) + 1;
     const at::Tensor pole = divisor.abs() < 1e-6;
     const at::Tensor t = (cosine * models / divisor.masked_fill(pole, 1)).masked_fill(pole, 0);
-    return (t * (sum / models) + at::rsub(t, 1) * base).view(slice.base.sizes()).to(at::kFloat);
+    return (t * (sum / models) + at::rsub(t, 1) * base).view(slice.base().sizes()).to(at::kFloat);
   }));
 }
 

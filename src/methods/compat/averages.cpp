@@ -13,10 +13,10 @@ namespace {
 
 FusedModel linear(const FusionInput& in, const std::vector<double>& weights, bool normalize) {
   return one_model(in.map_elements([&](const Slice& slice) {
-    const auto options = slice.experts[0].options();  // float32
-    at::Tensor sum = at::zeros(slice.experts[0].sizes(), options);
+    const auto options = slice.expert(0).options();  // float32
+    at::Tensor sum = at::zeros(slice.expert(0).sizes(), options);
     for (size_t i = 0; i < weights.size(); ++i) {
-      sum.addcmul_(stored(slice, slice.experts[i]).to(at::kFloat), at::scalar_tensor(weights[i], options));
+      sum.addcmul_(stored(slice, slice.expert(i)).to(at::kFloat), at::scalar_tensor(weights[i], options));
     }
     return normalize ? sum.div_(weight_tensor(weights, sum).sum()) : sum;
   }));
@@ -26,8 +26,8 @@ FusedModel linear(const FusionInput& in, const std::vector<double>& weights, boo
 FusedModel nearswap(const FusionInput& in, const CompatOptions& options) {
   const double t = options.number("t");
   return one_model(in.map_elements([&](const Slice& slice) {
-    const at::Tensor base = stored(slice, slice.base);
-    const at::Tensor expert = stored(slice, slice.experts[0]);
+    const at::Tensor base = stored(slice, slice.base());
+    const at::Tensor expert = stored(slice, slice.expert(0));
     const at::Tensor distance = (base - expert).abs();
     const at::Tensor share = (distance.clamp_min(1e-6).reciprocal() * t).clamp(0, 1);
     return (share * expert + at::rsub(share, 1) * base).to(at::kFloat);

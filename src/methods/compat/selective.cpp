@@ -46,7 +46,7 @@ FusedModel sce(const FusionInput& in, const CompatOptions& options) {
       parts.push_back(taus[model] * shares.back());
     }
     const at::Tensor step = sum_over_models(parts) / sum_over_models(shares).clamp_min(1e-6);
-    return (stored(slice, slice.base) + step).to(at::kFloat);
+    return (stored(slice, slice.base()) + step).to(at::kFloat);
   }));
 }
 
@@ -64,8 +64,8 @@ at::Tensor quantile(const at::Tensor& values, float fraction) {
 // The original's result is float32 whatever T is: expert - base rounds to T, the sum does not.
 FusedModel arcee_fusion(const FusionInput& in, const CompatOptions&) {
   return one_model(in.map_tensors([](const Slice& slice) {
-    const at::Tensor base = stored(slice, slice.base);
-    const at::Tensor expert = stored(slice, slice.experts[0]);
+    const at::Tensor base = stored(slice, slice.base());
+    const at::Tensor expert = stored(slice, slice.expert(0));
     const at::Tensor scores = softmax_importance(expert, base);
     const at::Tensor range = quantile(scores, 0.75F) - quantile(scores, 0.25F);
     const at::Tensor threshold = quantile(scores, 0.5F) + range * 1.5;

@@ -1,0 +1,144 @@
+#include "fusion/slice_vector.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <ATen/ops/empty.h>
+#include <ATen/ops/sub.h>
+
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+bool is_float32_or_less(const at::Tensor& tensor) {
+  const at::ScalarType type = tensor.scalar_type();
+  return type == at::kFloat || type == at::kBFloat16 || type == at::kHalf;
+}
+
+at::Tensor widened(const at::Tensor& tensor) {
+  return is_float32_or_less(tensor) ? tensor.to(at::kFloat) : tensor;
+}
+
+void widen(const at::BFloat16* __restrict from, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const uint32_t bits = uint32_t{from[i].x} << 16;
+    std::memcpy(&to[i], &bits, sizeof bits);
+  }
+}
+
+void widen(const at::Half* __restrict from, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = static_cast<float>(from[i]);
+  }
+}
+
+// The entries as float32: in `scratch`, or where they are stored.
+const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count, float* scratch) {
+  switch (contiguous.scalar_type()) {
+    case at::kBFloat16:
+      widen(contiguous.const_data_ptr<at::BFloat16>() + begin, count, scratch);
+      return scratch;
+    case at::kHalf:
+      widen(contiguous.const_data_ptr<at::Half>() + begin, count, scratch);
+      return scratch;
+    default:
+      return contiguous.const_data_ptr<float>() + begin;
+  }
+}
+
+void add(const float* __restrict from, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] += from[i];
+  }
+}
+
+}  // namespace
+
+SliceVector::SliceVector(at::Tensor all, at::Tensor subtrahend)
+    : values(std::move(all)), minus(std::move(subtrahend)) {}
+
+at::Tensor SliceVector::tensor() const {
+  return minus.defined() ? at::sub(widened(values), widened(minus)) : widened(values);
+}
+
+bool SliceVector::is_chunked() const {
+  const auto fits = [](const at::Tensor& tensor) {
+    return tensor.is_cpu() && is_float32_or_less(tensor) && !tensor.requires_grad();
+  };
+  return fits(values) && (!minus.defined() || fits(minus));
+}
+
+std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors) {
+  std::vector<SliceVector> vectors;
+  for (const at::Tensor& tensor : tensors) {
+    vectors.emplace_back(tensor);
+  }
+  return vectors;
+}
+
+bool all_chunked(const std::vector<SliceVector>& vectors) {
+  return std::all_of(vectors.begin(), vectors.end(),
+                     [](const SliceVector& vector) { return vector.is_chunked(); });
+}
+
+ChunkReader::ChunkReader(const SliceVector& vector)
+    : values_(vector.values.contiguous()),
+      minus_(vector.minus.defined() ? vector.minus.contiguous() : vector.minus) {
+  FUSEGRID_ASSERT(vector.is_chunked(), "a vector that is not on the CPU, float64, or of a graph");
+}
+
+const float* ChunkReader::read(int64_t begin, int64_t count, float* scratch) const {
+  const float* values = widened(values_, begin, count, scratch);
+  if (!minus_.defined()) {
+    return values;
+  }
+  float subtrahend[kChunk];
+  const float* __restrict minus = widened(minus_, begin, count, subtrahend);
+  for (int64_t i = 0; i < count; ++i) {
+    scratch[i] = values[i] - minus[i];
+  }
+  return scratch;
+}
+
+at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
+  const at::Tensor& shaped = vectors.at(0).values;
+  if (!all_chunked(vectors)) {
+    at::Tensor sum = vectors[0].tensor();
+    if (sum.is_alias_of(shaped)) {
+      sum = sum.clone();
+    }
+    for (size_t i = 1; i < vectors.size(); ++i) {
+      sum.add_(vectors[i].tensor());  // one at a time: a slice of each stays in cache
+    }
+    return sum;
+  }
+  const std::vector<ChunkReader> readers(vectors.begin(), vectors.end());
+  at::Tensor sum = at::empty(shaped.sizes(), at::TensorOptions(at::kFloat));
+  auto* out = sum.mutable_data_ptr<float>();
+  float scratch[ChunkReader::kChunk];
+  for (int64_t begin = 0; begin < sum.numel(); begin += ChunkReader::kChunk) {
+    const int64_t count = std::min(ChunkReader::kChunk, sum.numel() - begin);
+    if (const float* first = readers[0].read(begin, count, out + begin); first != out + begin) {
+      std::copy_n(first, count, out + begin);
+    }
+    for (size_t i = 1; i < readers.size(); ++i) {
+      add(readers[i].read(begin, count, scratch), count, out + begin);
+    }
+  }
+  return sum;
+}
+
+at::Tensor sum_of(const std::vector<at::Tensor>& tensors) {
+  return sum_of(views(tensors));
+}
+
+at::Tensor mean_of(const std::vector<SliceVector>& vectors) {
+  return sum_of(vectors).div_(static_cast<double>(vectors.size()));
+}
+
+at::Tensor mean_of(const std::vector<at::Tensor>& tensors) {
+  return mean_of(views(tensors));
+}
+
+}  // namespace fusegrid

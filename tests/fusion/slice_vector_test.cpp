@@ -1,0 +1,73 @@
+#include "fusion/slice_vector.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/sub.h>
+#include <gtest/gtest.h>
+
+#include "core/philox.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int64_t kCount = 3 * ChunkReader::kChunk + 17;
+const std::vector<at::ScalarType> kStored{at::kFloat, at::kBFloat16, at::kHalf};
+
+at::Tensor read_all(const SliceVector& vector) {
+  const ChunkReader reader(vector);
+  at::Tensor all = at::empty({reader.size()}, at::TensorOptions(at::kFloat));
+  std::vector<float> scratch(ChunkReader::kChunk);
+  for (int64_t begin = 0; begin < reader.size(); begin += ChunkReader::kChunk) {
+    const int64_t count = std::min(ChunkReader::kChunk, reader.size() - begin);
+    std::copy_n(reader.read(begin, count, scratch.data()), count, all.mutable_data_ptr<float>() + begin);
+  }
+  return all;
+}
+
+TEST(ChunkReader, gives_the_numbers_of_float32_arithmetic_for_every_dtype) {
+  for (const at::ScalarType left : kStored) {
+    const at::Tensor values = normal(1, 0, 0, kCount).to(left);
+    EXPECT_TRUE(read_all(SliceVector(values)).equal(values.to(at::kFloat)));
+    for (const at::ScalarType right : kStored) {
+      const at::Tensor minus = normal(2, 0, 0, kCount).to(right);
+      const SliceVector difference(values, minus);
+      const at::Tensor expected = at::sub(values.to(at::kFloat), minus.to(at::kFloat));
+      EXPECT_TRUE(read_all(difference).equal(expected));
+      EXPECT_TRUE(difference.tensor().equal(expected));
+    }
+  }
+}
+
+TEST(ChunkReader, reads_vectors_that_are_not_contiguous) {
+  const at::Tensor values = normal(1, 0, 0, 6'000).view({2'000, 3}).t().reshape({3, 2'000}).t();
+  ASSERT_FALSE(values.is_contiguous());
+  EXPECT_TRUE(read_all(SliceVector(values)).equal(values.contiguous().view({-1})));
+}
+
+TEST(SumOf, adds_in_order_and_leaves_its_arguments_alone) {
+  std::vector<SliceVector> vectors;
+  at::Tensor expected;
+  const at::Tensor base = normal(9, 0, 0, kCount).to(at::kBFloat16);
+  for (size_t i = 0; i < 5; ++i) {
+    vectors.emplace_back(normal(i, 0, 0, kCount).to(kStored[i % 3]), base);
+    const at::Tensor value = vectors.back().tensor();
+    expected = i == 0 ? value : expected + value;
+  }
+  EXPECT_TRUE(sum_of(vectors).equal(expected));
+  EXPECT_TRUE(mean_of(vectors).equal(expected / 5));
+
+  const at::Tensor alone = normal(7, 0, 0, kCount);
+  const at::Tensor before = alone.clone();
+  sum_of(std::vector<at::Tensor>{alone}).add_(1);
+  sum_of(std::vector<at::Tensor>{alone.to(at::kDouble), alone.to(at::kDouble)}).add_(1);
+  EXPECT_TRUE(alone.equal(before));
+}
+
+TEST(SumOf, computes_in_float64_where_the_vectors_are) {
+  const at::Tensor values = normal(1, 0, 0, kCount).to(at::kDouble) * (1.0 / 3);
+  const at::Tensor sum = sum_of(std::vector<at::Tensor>{values, values});
+  EXPECT_EQ(sum.scalar_type(), at::kDouble);
+  EXPECT_TRUE(sum.equal(values + values));
+}
+
+}  // namespace
+}  // namespace fusegrid
