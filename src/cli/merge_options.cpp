@@ -6,7 +6,7 @@
 
 #include <boost/program_options/value_semantic.hpp>
 
-#include "checkpoint/layer_stack.h"
+#include "checkpoint/model_spec.h"
 #include "cli/merge_job.h"
 #include "cli/print.h"
 #include "core/errors.h"
@@ -146,13 +146,7 @@ MergeExpert parse_expert(const std::string& text) {
   if (equals != std::string::npos && !std::filesystem::exists(text)) {
     return {text.substr(0, equals), text.substr(equals + 1)};
   }
-  const auto folder_name = [](const std::filesystem::path& folder) {
-    return (folder / "").parent_path().filename().string();
-  };
-  if (const auto slices = parse_layer_stack(text); !slices.empty()) {
-    return {folder_name(slices.front().folder) + "-stack", text};
-  }
-  return {folder_name(text), (std::filesystem::path(text) / "").parent_path()};
+  return {parse_model(text)->default_name(), (std::filesystem::path(text) / "").parent_path()};
 }
 
 // Called before anything asks LibTorch for CUDA.
