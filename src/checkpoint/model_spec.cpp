@@ -3,6 +3,7 @@
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
+#include "checkpoint/mixture.h"
 #include "core/errors.h"
 
 namespace fusegrid {
@@ -45,6 +46,9 @@ class FolderSpec final : public ModelSpec {
 
 std::unique_ptr<ModelSpec> parse_model(const std::string& text) {
   if (!std::filesystem::exists(text)) {
+    if (auto mixture = parse_mixture(text)) {
+      return mixture;
+    }
     if (auto stack = parse_layer_stack(text)) {
       return stack;
     }

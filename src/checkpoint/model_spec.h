@@ -33,8 +33,9 @@ class ModelSpec {
   virtual nlohmann::json config(HfFolderOptions options) const = 0;
 };
 
-// A path that exists is a folder; else the text is read as a stack of layers (layer_stack.h); what is none is a folder
-// as well, which open() will miss. Throws ConfigError where it is the one or the other but wrongly written.
+// A path that exists is a folder; else the text is read as a mixture of experts (mixture.h) or a stack of layers
+// (layer_stack.h); what is neither is a folder as well, which open() will miss. Throws ConfigError where it is one of
+// them but wrongly written.
 std::unique_ptr<ModelSpec> parse_model(const std::string& text);
 
 // parse_model(text)->open(base, options)
