@@ -54,6 +54,24 @@ bool is_behind_layers(const std::string& tensor) {
                      [](const std::string& part) { return kBehind.contains(part); });
 }
 
+struct LayerSlice {
+  std::filesystem::path folder;  // a whole checkpoint
+  int64_t begin = 0;
+  int64_t end = 0;  // behind the last layer
+};
+
+std::string range_text(const LayerSlice& slice) {
+  return slice.folder.string() + "[" + std::to_string(slice.begin) + ":" + std::to_string(slice.end) + "]";
+}
+
+std::string stack_text(const std::vector<LayerSlice>& slices) {
+  std::vector<std::string> ranges;
+  for (const LayerSlice& slice : slices) {
+    ranges.push_back(range_text(slice));
+  }
+  return join(ranges, "+");
+}
+
 struct Checkpoint {
   Checkpoint(const std::filesystem::path& path, HfFolderOptions options)
       : folder(path, options), layers(layers_of(folder)) {}
@@ -170,42 +188,7 @@ LayerSlice parse_slice(const std::string& text, const std::string& whole) {
   return slice;
 }
 
-}  // namespace
-
-std::string stack_text(const std::vector<LayerSlice>& slices) {
-  std::vector<std::string> ranges;
-  for (const LayerSlice& slice : slices) {
-    ranges.push_back(range_text(slice));
-  }
-  return join(ranges, "+");
-}
-
-std::string range_text(const LayerSlice& slice) {
-  return slice.folder.string() + "[" + std::to_string(slice.begin) + ":" + std::to_string(slice.end) + "]";
-}
-
-std::vector<LayerSlice> parse_layer_stack(const std::string& text) {
-  const size_t bracket = text.rfind('[');
-  const bool has_range =
-      bracket != std::string::npos && text.back() == ']' && text.find(':', bracket) != std::string::npos;
-  if (!has_range || std::filesystem::exists(text)) {
-    return {};
-  }
-  std::vector<LayerSlice> slices;
-  for (size_t begin = 0; begin < text.size();) {  // a folder's name may have a '+'
-    const size_t end = std::min(text.find("]+", begin), text.size() - 1) + 1;
-    slices.push_back(parse_slice(text.substr(begin, end - begin), text));
-    begin = end + 1;
-  }
-  return slices;
-}
-
-std::unique_ptr<ModelSource> open_layer_stack(const std::vector<LayerSlice>& slices,
-                                              HfFolderOptions options) {
-  return std::make_unique<LayerStack>(slices, options);
-}
-
-nlohmann::json layer_stack_config(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
+nlohmann::json stack_config(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
   static const std::vector<std::string> kCounts{"num_hidden_layers", "n_layer", "num_layers"};
   const Checkpoints checkpoints = open_checkpoints(slices, options);
   const Checkpoint& first = checkpoints.at(slices.front().folder);
@@ -243,6 +226,54 @@ nlohmann::json layer_stack_config(const std::vector<LayerSlice>& slices, HfFolde
   }
   config[*key] = count;
   return config;
+}
+
+class StackSpec final : public ModelSpec {
+ public:
+  explicit StackSpec(std::vector<LayerSlice> slices) : slices_(std::move(slices)) {}
+
+  std::vector<std::filesystem::path> folders() const override {
+    std::vector<std::filesystem::path> all;
+    for (const LayerSlice& slice : slices_) {
+      all.push_back(slice.folder);
+    }
+    return all;
+  }
+  std::string default_name() const override {
+    return parse_model(slices_.front().folder.string())->default_name() + "-stack";
+  }
+  std::string identity() const override {
+    std::vector<LayerSlice> slices = slices_;
+    for (LayerSlice& slice : slices) {
+      slice.folder = std::filesystem::canonical(slice.folder);
+    }
+    return stack_text(slices);
+  }
+  std::unique_ptr<ModelSource> open(const ModelSource*, HfFolderOptions options) const override {
+    return std::make_unique<LayerStack>(slices_, options);
+  }
+  nlohmann::json config(HfFolderOptions options) const override { return stack_config(slices_, options); }
+
+ private:
+  std::vector<LayerSlice> slices_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelSpec> parse_layer_stack(const std::string& text) {
+  const size_t bracket = text.rfind('[');
+  const bool has_range =
+      bracket != std::string::npos && text.back() == ']' && text.find(':', bracket) != std::string::npos;
+  if (!has_range) {
+    return nullptr;
+  }
+  std::vector<LayerSlice> slices;
+  for (size_t begin = 0; begin < text.size();) {  // a folder's name may have a '+'
+    const size_t end = std::min(text.find("]+", begin), text.size() - 1) + 1;
+    slices.push_back(parse_slice(text.substr(begin, end - begin), text));
+    begin = end + 1;
+  }
+  return std::make_unique<StackSpec>(std::move(slices));
 }
 
 }  // namespace fusegrid

@@ -12,7 +12,6 @@
 #include "checkpoint/checks.h"
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/json_scanner.h"
-#include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_config.h"
 #include "checkpoint/lora_keys.h"
 #include "core/errors.h"
@@ -337,26 +336,6 @@ void LoraExpert::add_update(const Change& change, int64_t begin, int64_t count, 
 void LoraExpert::check_unchanged() const {
   file_.check_unchanged();
   base_.check_unchanged();
-}
-
-std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path, const ModelSource* base,
-                                        HfFolderOptions options) {
-  if (const auto slices = parse_layer_stack(path.string()); !slices.empty()) {
-    return open_layer_stack(slices, options);
-  }
-  const ContainedFolder folder(path, options.allow_symlinks);
-  if (!folder.contains(kConfig)) {
-    return std::make_unique<HfFolder>(path, options);
-  }
-  if (folder.contains("model.safetensors") || folder.contains("model.safetensors.index.json")) {
-    throw ConfigError("a model folder must hold either a checkpoint or an adapter, but '" + path.string() +
-                      "' holds both; move one away");
-  }
-  if (base == nullptr) {
-    throw ConfigError("a base must be a whole checkpoint, but '" + path.string() +
-                      "' is an adapter; give the checkpoint that it was trained on");
-  }
-  return std::make_unique<LoraExpert>(path, *base, options);
 }
 
 }  // namespace fusegrid

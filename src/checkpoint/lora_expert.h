@@ -76,10 +76,4 @@ class LoraExpert final : public ModelSource {
   std::vector<TensorInfo> tensors_;
 };
 
-// Opens a stack of layers where `path` is written as one (layer_stack.h), else a model folder by what it holds:
-// adapter_config.json makes it a LoraExpert on `base`, else it is an HfFolder. `base`: must outlive the result; nullptr where the model is itself the base, which an adapter cannot
-// be. Throws ConfigError where it is both or an adapter without base, and what the two constructors throw.
-std::unique_ptr<ModelSource> open_model(const std::filesystem::path& path, const ModelSource* base,
-                                        HfFolderOptions options = {});
-
 }  // namespace fusegrid

@@ -8,8 +8,8 @@
 
 namespace fusegrid {
 
-// One model that is read in ranges, whatever it is stored as: a checkpoint folder, or a base with an adapter on
-// it. All members may be called from several threads at once.
+// One model that is read in ranges, whatever it is stored as: a checkpoint folder, a base with an adapter on it, or
+// several folders of which it is made (model_spec.h). All members may be called from several threads at once.
 class ModelSource {
  public:
   virtual ~ModelSource() = default;

@@ -6,7 +6,7 @@
 
 #include <boost/program_options/value_semantic.hpp>
 
-#include "checkpoint/layer_stack.h"
+#include "checkpoint/model_spec.h"
 #include "cli/merge_job.h"
 #include "cli/print.h"
 #include "core/errors.h"
@@ -71,7 +71,7 @@ Options merge_options() {
   options.add()(
       "expert", po::value<Texts>()->value_name("[NAME=]DIR"),
       "a model to merge; repeat it. NAME: default is the folder's name. Layers of folders as one model: "
-      "'A[0:24]+B[8:32]'");
+      "'A[0:24]+B[8:32]'; MLPs of folders as a mixture of experts: 'moe(BASE; A, B)'");
   options.add()("out", po::value<std::string>()->value_name("DIR"),
                 "the new folder; several methods: folders in it");
   options.add()("job", po::value<std::string>()->value_name("FILE"),
@@ -142,18 +142,12 @@ Precision parse_precision(const std::string& text) {
 }
 
 MergeExpert parse_expert(const std::string& text) {
-  const size_t equals = text.find('=');
+  const size_t mark = text.find_first_of("={");  // behind a '{' come parameters of a model
   // an existing folder may have a '=' in its name
-  if (equals != std::string::npos && !std::filesystem::exists(text)) {
-    return {text.substr(0, equals), text.substr(equals + 1)};
+  if (mark != std::string::npos && text[mark] == '=' && !std::filesystem::exists(text)) {
+    return {text.substr(0, mark), text.substr(mark + 1)};
   }
-  const auto folder_name = [](const std::filesystem::path& folder) {
-    return (folder / "").parent_path().filename().string();
-  };
-  if (const auto slices = parse_layer_stack(text); !slices.empty()) {
-    return {folder_name(slices.front().folder) + "-stack", text};
-  }
-  return {folder_name(text), (std::filesystem::path(text) / "").parent_path()};
+  return {parse_model(text)->default_name(), (std::filesystem::path(text) / "").parent_path()};
 }
 
 // Called before anything asks LibTorch for CUDA.

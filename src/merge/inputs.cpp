@@ -6,8 +6,7 @@
 #include <sys/stat.h>
 
 #include "checkpoint/checks.h"
-#include "checkpoint/layer_stack.h"
-#include "checkpoint/lora_expert.h"
+#include "checkpoint/model_spec.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "merge/vocabulary.h"
@@ -116,7 +115,7 @@ void check_experts(const MergeSpec& spec) {
   }
 }
 
-nlohmann::json folder_stamp(const std::filesystem::path& folder) {
+nlohmann::json files_of(const std::filesystem::path& folder) {
   nlohmann::json files = nlohmann::json::object();
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     struct stat status {};
@@ -125,33 +124,23 @@ nlohmann::json folder_stamp(const std::filesystem::path& folder) {
                                                  status.st_mtim.tv_nsec};
     }
   }
-  return {{"path", std::filesystem::canonical(folder).string()}, {"files", files}};
+  return files;
 }
 
 }  // namespace
 
-nlohmann::json stamp_of(const std::filesystem::path& model) {
-  auto slices = parse_layer_stack(model.string());
-  if (slices.empty()) {
-    return folder_stamp(model);
+nlohmann::json stamp_of(const std::filesystem::path& text) {
+  const auto model = parse_model(text.string());
+  nlohmann::json stamp = {{"path", model->identity()}};
+  for (const std::filesystem::path& folder : model->folders()) {
+    stamp["folders"].push_back(files_of(folder));
   }
-  nlohmann::json stamp;
-  for (LayerSlice& slice : slices) {
-    stamp["slices"].push_back(folder_stamp(slice.folder));
-    slice.folder = std::filesystem::canonical(slice.folder);
-  }
-  stamp["path"] = stack_text(slices);
   return stamp;
 }
 
 MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   check_experts(spec);
   MergeInputs inputs;
-  inputs.reference_folder = spec.base ? *spec.base : spec.experts.front().path;
-  if (const auto slices = parse_layer_stack(inputs.reference_folder.string()); !slices.empty()) {
-    inputs.reference_folder = slices.front().folder;
-    inputs.stack_config = layer_stack_config(slices, {.allow_symlinks = true});
-  }
   inputs.stamps = nlohmann::json::array();
   if (spec.base) {
     inputs.base = open_model(*spec.base, nullptr, {.allow_symlinks = true});
@@ -166,6 +155,10 @@ MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
       inputs.holders.push_back(local->holder(i));
     }
   }
+  const auto reference = parse_model((spec.base ? *spec.base : spec.experts.front().path).string());
+  inputs.config = reference->config({.allow_symlinks = true});
+  inputs.small_files = reference->folders().front();
+  inputs.has_weight_files = reference->is_folder();
   for (auto& expert : inputs.experts) {
     check_names(inputs.reference(), *expert);
     if (spec.allow_vocabulary_mismatch) {

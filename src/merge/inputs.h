@@ -22,9 +22,10 @@ struct MergeInputs {
   // The model whose names, shapes, dtypes, files, integer tensors and configuration the output has: the base, or else
   // the first expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
-  std::filesystem::path reference_folder;      // of a stack of layers: the first slice's
-  std::optional<nlohmann::json> stack_config;  // config.json, where the reference is a stack
-  std::vector<int> holders;  // per expert the first rank that has it; none where all ranks have all
+  nlohmann::json config;              // the reference's config.json
+  std::filesystem::path small_files;  // the folder with its tokenizer and the like
+  bool has_weight_files = true;       // that folder's weight files are the reference's
+  std::vector<int> holders;           // per expert the first rank that has it; none where all ranks have all
   // What tells a later run that the inputs are the same: path, size and time of every file.
   nlohmann::json stamps;
 
@@ -37,8 +38,7 @@ struct MergeInputs {
 // local: where the experts come from instead of their folders; must outlive the result.
 MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local = nullptr);
 
-// What tells a later run that a model is the same: path, size and time of every file; of a stack of layers, of all its
-// folders.
+// What tells a later run that a model is the same: what it is made of, and size and time of every file of its folders.
 nlohmann::json stamp_of(const std::filesystem::path& model);
 
 }  // namespace fusegrid

@@ -2,8 +2,7 @@
 
 #include <cstring>
 
-#include "checkpoint/layer_stack.h"
-#include "checkpoint/lora_expert.h"
+#include "checkpoint/model_spec.h"
 #include "comm/agreement.h"
 #include "core/errors.h"
 #include "merge/inputs.h"
@@ -54,6 +53,13 @@ class Here final : public ModelSource {
   const ModelSource& model_;
 };
 
+void check_folder(const std::filesystem::path& model) {
+  if (!parse_model(model.string())->is_folder()) {
+    throw ConfigError("with --inputs-are local models must be folders, but '" + model.string() +
+                      "' is made of several; write it to one first (--method passthrough)");
+  }
+}
+
 }  // namespace
 
 class LocalInputs::Remote final : public ModelSource {
@@ -91,11 +97,11 @@ LocalInputs::LocalInputs(const MergeSpec& spec, Collectives& group) {
 }
 
 void LocalInputs::open_here(const MergeSpec& spec) {
+  if (spec.base) {
+    check_folder(*spec.base);
+  }
   for (const MergeExpert& expert : spec.experts) {
-    if (!parse_layer_stack(expert.path.string()).empty()) {
-      throw ConfigError("with --inputs-are local experts must be folders, but '" + expert.path.string() +
-                        "' is a stack of layers; make the stack first (--method passthrough)");
-    }
+    check_folder(expert.path);
   }
   const auto everywhere = spec.base ? *spec.base : spec.experts.front().path;
   if (!std::filesystem::exists(everywhere)) {

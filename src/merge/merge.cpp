@@ -21,7 +21,6 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr uintmax_t kMaxCopiedBytes = uintmax_t{256} << 20;
-constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 
 // Configuration, tokenizer and the like; not weights in whatever form, nor what tells of another model.
 bool is_copied(const fs::directory_entry& entry) {
@@ -36,10 +35,7 @@ bool is_copied(const fs::directory_entry& entry) {
 
 // transformers reads the dtype to load from config.json.
 std::string config_text(const MergePlan& plan) {
-  nlohmann::json config =
-      plan.inputs.stack_config
-          ? *plan.inputs.stack_config
-          : ContainedFolder(plan.inputs.reference_folder, true).read_json("config.json", kMaxConfigBytes);
+  nlohmann::json config = plan.inputs.config;
   static const std::map<at::ScalarType, std::string> kNames{
       {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kFloat, "float32"}, {at::kDouble, "float64"}};
   for (const std::string key : {"torch_dtype", "dtype"}) {
@@ -100,7 +96,7 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
     const MergeOutput& output = plan.outputs[i];
     const MergeMethod& call = plan.spec.methods[output.method];
-    for (const auto& entry : fs::directory_iterator(plan.inputs.reference_folder)) {
+    for (const auto& entry : fs::directory_iterator(plan.inputs.small_files)) {
       if (is_copied(entry)) {
         outputs.copy_file(i, entry.path());
       }

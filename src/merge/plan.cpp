@@ -18,7 +18,7 @@ namespace fusegrid {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int64_t kStackFileBytes = int64_t{5} << 30;  // as HuggingFace's libraries divide models
+constexpr int64_t kMadeFileBytes = int64_t{5} << 30;  // of models without files: as HuggingFace's libraries
 
 void check_mergeable(const MethodCard& card) {
   if (can_be_sharded(card)) {
@@ -217,10 +217,9 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   for (TensorInfo& info : tensors) {
     info.dtype = info.floating() ? spec.dtype.value_or(info.dtype) : info.dtype;
   }
-  const bool is_stack = plan.inputs.stack_config.has_value();  // no folder's index names its tensors
-  plan.layout =
-      output_layout(tensors, is_stack ? spec.shard_bytes.value_or(kStackFileBytes) : spec.shard_bytes,
-                    plan.inputs.reference_folder);
+  plan.layout = output_layout(
+      tensors, plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
+      plan.inputs.small_files);
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {
     for (const TensorInfo& info : source->tensors()) {

@@ -1,7 +1,9 @@
 // Passthrough: one model as it is. With a stack of layers for its expert (checkpoint/layer_stack.h) it writes a deeper or
-// shallower model: depth up-scaling, frankenmerging.
+// shallower model: depth up-scaling, frankenmerging. With a mixture of experts (checkpoint/mixture.h) it writes a Mixtral:
+// MoE up-scaling, MoE merging.
 //
-// Source:  mergekit's `passthrough`; depth up-scaling: Kim et al., "SOLAR 10.7B", NAACL 2024, arXiv:2312.15166.
+// Source:  mergekit's `passthrough`; depth up-scaling: Kim et al., "SOLAR 10.7B", NAACL 2024, arXiv:2312.15166; mixtures:
+//          Komatsuzaki et al., "Sparse Upcycling", ICLR 2023, arXiv:2212.05055, as FusionBench and mergekit-moe make them.
 // Differs: no factor for single tensors.
 // Cost:    one pass over the expert.
 
@@ -16,9 +18,12 @@ FusedModel fuse(const FusionInput& in, const NoOptions&) {
 
 const RegisterMethod<NoOptions> registered{
     {.name = "passthrough",
-     .title = "Passthrough",
-     .paper = "mergekit; depth up-scaling: Kim et al., NAACL 2024, arXiv:2312.15166",
-     .formula = "theta = theta_1",
+     .title = "Passthrough (stacks, mixtures)",
+     .paper = "mergekit; depth up-scaling: Kim et al., NAACL 2024, arXiv:2312.15166; MoE up-scaling: "
+              "Komatsuzaki et "
+              "al., ICLR 2023, arXiv:2212.05055",
+     .formula = "theta = theta_1,   also of layers A[0:24]+A[8:32] or a mixture of experts moe(BASE; A, B): "
+                "docs/merge.md",
      .family = Family::kAveraging,
      .max_experts = 1},
     fuse,

@@ -5,7 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "checkpoint/lora_expert.h"
+#include "checkpoint/hf_folder.h"
 #include "core/errors.h"
 #include "support/temporary_folder.h"
 
@@ -73,16 +73,16 @@ TEST_F(LayerStacks, begin_as_the_first_model_and_end_as_the_last) {
 }
 
 TEST_F(LayerStacks, are_written_with_ranges) {
-  const auto slices = parse_layer_stack("up/a+b[0:24]+c[8:32]");
-  ASSERT_EQ(slices.size(), 2U);
-  EXPECT_EQ(slices[0].folder, "up/a+b");
-  EXPECT_EQ(slices[0].end, 24);
-  EXPECT_EQ(slices[1].folder, "c");
-  EXPECT_EQ(slices[1].begin, 8);
-  EXPECT_TRUE(parse_layer_stack("a").empty());
-  EXPECT_TRUE(parse_layer_stack("a[1]").empty());
+  const auto stack = parse_model("up/a+b[0:24]+c[8:32]");
+  EXPECT_FALSE(stack->is_folder());
+  EXPECT_EQ(stack->folders(), (std::vector<std::filesystem::path>{"up/a+b", "c"}));
+  EXPECT_EQ(stack->default_name(), "a+b-stack");
+  const std::string twice = path("b+c") + "[1:2]+" + path("a") + "/../a[0:3]";
+  EXPECT_EQ(parse_model(twice)->identity(), path("b+c") + "[1:2]+" + path("a") + "[0:3]");
+  EXPECT_TRUE(parse_model("a")->is_folder());
+  EXPECT_TRUE(parse_model("a[1]")->is_folder());
   add_model(folder / "odd[0:1]", 1, 0);
-  EXPECT_TRUE(parse_layer_stack(path("odd[0:1]")).empty());  // a folder that is there goes first
+  EXPECT_TRUE(parse_model(path("odd[0:1]"))->is_folder());  // a folder that is there goes first
 }
 
 TEST_F(LayerStacks, what_is_wrong_is_told) {
@@ -106,9 +106,7 @@ TEST_F(LayerStacks, what_is_wrong_is_told) {
 }
 
 TEST_F(LayerStacks, configuration_counts_the_layers) {
-  const auto config = [&](const std::string& text) {
-    return layer_stack_config(parse_layer_stack(text), {});
-  };
+  const auto config = [&](const std::string& text) { return parse_model(text)->config({}); };
   EXPECT_EQ(config(path("a") + "[0:2]+" + path("b+c") + "[0:4]").at("num_hidden_layers"), 6);
   const std::vector<std::string> full{"full", "full", "sliding"};
   add_model(folder / "types", 3, 0, {{"layer_types", full}, {"eos_token_id", {1, 2, 3}}});

@@ -14,6 +14,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "checkpoint/model_spec.h"
 #include "checkpoint/random_weights.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"

@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "checkpoint/lora_expert.h"
+#include "checkpoint/model_spec.h"
 #include "checkpoint/synthetic_noise.h"
 #include "core/errors.h"
 #include "core/philox.h"

@@ -78,6 +78,44 @@ TEST_F(MergeCommand, takes_layers_of_models) {
   EXPECT_EQ(HfFolder(folder / "out").read("layers.2.w")[0].item<double>(), 6);
 }
 
+TEST_F(MergeCommand, takes_mixtures_of_experts) {
+  const auto passed = [&](const std::string& expert) {
+    return run({"--method", "passthrough", "--device", "cpu", "--expert", expert, "--out", path("out")});
+  };
+  const auto refused = [&](const std::string& expert, const std::string& message) {
+    const Ran ran = passed(expert);
+    EXPECT_EQ(ran.code, ExitCode::kConfig);
+    EXPECT_NE(ran.err.find(message), std::string::npos) << ran.err;
+    EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  };
+  // the '=' in its braces does not end a name
+  refused("moe{num_experts=2}(" + path("base") + ")", "model_type llama or mistral");
+  refused("up=moe{num_experts=2}(" + path("base") + ")", "model_type llama or mistral");
+  refused("moe{experts_per_token=3}(" + path("base") + "; a, b)", "experts_per_token must be at most");
+  Weights weights{{"model.embed_tokens.weight", at::full({3, 2}, 1.0, at::kFloat)},
+                  {"model.norm.weight", at::full({2}, 1.0, at::kFloat)},
+                  {"lm_head.weight", at::full({3, 2}, 1.0, at::kFloat)}};
+  for (const std::string norm : {"input_layernorm", "post_attention_layernorm"}) {
+    weights["model.layers.0." + norm + ".weight"] = at::full({2}, 1.0, at::kFloat);
+  }
+  for (const std::string matrix : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                                   "self_attn.o_proj", "mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"}) {
+    weights["model.layers.0." + matrix + ".weight"] = at::full({2, 2}, 7.0, at::kFloat);
+  }
+  save_hf_folder(folder / "llama", weights,
+                 {{"model_type", "llama"},
+                  {"num_hidden_layers", 1},
+                  {"hidden_size", 2},
+                  {"intermediate_size", 2},
+                  {"num_attention_heads", 1}});
+  const Ran ran = passed("moe{num_experts=2}(" + path("llama") + ")");
+  EXPECT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  const HfFolder merged(folder / "out");
+  EXPECT_EQ(merged.read("model.layers.0.block_sparse_moe.experts.1.w2.weight")[1][1].item<double>(), 7);
+  const auto manifest = nlohmann::json::parse(read_text(folder / "out" / "fusegrid_manifest.json"));
+  EXPECT_EQ(manifest.at("inputs").at(0).at("name"), "llama-moe");
+}
+
 TEST_F(MergeCommand, a_dry_run_checks_and_writes_nothing) {
   auto words = line("ties");
   words.emplace_back("--dry-run");

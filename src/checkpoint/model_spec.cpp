@@ -1,0 +1,64 @@
+#include "checkpoint/model_spec.h"
+
+#include "checkpoint/contained_folder.h"
+#include "checkpoint/layer_stack.h"
+#include "checkpoint/lora_expert.h"
+#include "checkpoint/mixture.h"
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+// A checkpoint, or an adapter: by what the folder holds.
+class FolderSpec final : public ModelSpec {
+ public:
+  explicit FolderSpec(std::filesystem::path path) : path_(std::move(path)) {}
+
+  std::vector<std::filesystem::path> folders() const override { return {path_}; }
+  bool is_folder() const override { return true; }
+  std::string default_name() const override { return (path_ / "").parent_path().filename().string(); }
+  std::string identity() const override { return std::filesystem::canonical(path_).string(); }
+  std::unique_ptr<ModelSource> open(const ModelSource* base, HfFolderOptions options) const override {
+    const ContainedFolder folder(path_, options.allow_symlinks);
+    if (!folder.contains("adapter_config.json")) {
+      return std::make_unique<HfFolder>(path_, options);
+    }
+    if (folder.contains("model.safetensors") || folder.contains("model.safetensors.index.json")) {
+      throw ConfigError("a model folder must hold either a checkpoint or an adapter, but '" + path_.string() +
+                        "' holds both; move one away");
+    }
+    if (base == nullptr) {
+      throw ConfigError(
+          "a base, and each part of a model that is made of several, must be a whole checkpoint, but '" +
+          path_.string() +
+          "' is an adapter; give the checkpoint that it was trained on, or merge "
+          "it into that (--method passthrough --base BASE --expert ADAPTER)");
+    }
+    return std::make_unique<LoraExpert>(path_, *base, options);
+  }
+  nlohmann::json config(HfFolderOptions options) const override { return HfFolder(path_, options).config(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace
+
+std::unique_ptr<ModelSpec> parse_model(const std::string& text) {
+  if (!std::filesystem::exists(text)) {
+    if (auto mixture = parse_mixture(text)) {
+      return mixture;
+    }
+    if (auto stack = parse_layer_stack(text)) {
+      return stack;
+    }
+  }
+  return std::make_unique<FolderSpec>(text);
+}
+
+std::unique_ptr<ModelSource> open_model(const std::filesystem::path& text, const ModelSource* base,
+                                        HfFolderOptions options) {
+  return parse_model(text.string())->open(base, options);
+}
+
+}  // namespace fusegrid
