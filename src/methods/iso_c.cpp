@@ -7,11 +7,8 @@
 
 #include <algorithm>
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/matmul.h>
-
 #include "fusion/direction.h"
-#include "fusion/svd.h"
+#include "fusion/matrix_merges.h"
 
 namespace fusegrid {
 namespace {
@@ -29,10 +26,8 @@ at::Tensor merged(const Slice& slice) {
   if (!is_matrix(*slice.info)) {
     return mean_of(slice.task_vector_views());
   }
-  const Svd svd = significant_svd(sum_of(slice.task_vector_views()));
-  const auto directions = static_cast<double>(std::min(slice.base().size(0), slice.base().size(1)));
-  const at::Tensor level = svd.s.sum() / directions;
-  return (at::matmul(svd.u, svd.v.t()) * level).to(at::kFloat);
+  const int64_t directions = std::min(slice.base().size(0), slice.base().size(1));
+  return isotropic(sum_of(slice.task_vector_views()), directions).to(at::kFloat);
 }
 
 Field direction(const FusionInput& in, const Options&) {

@@ -10,13 +10,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/where.h>
 
 #include "core/concatenate.h"
 #include "fusion/direction.h"
-#include "fusion/selection.h"
-#include "fusion/sign_election.h"
-#include "fusion/svd.h"
+#include "fusion/matrix_merges.h"
 
 namespace fusegrid {
 namespace {
@@ -34,19 +31,10 @@ struct Options {
   }
 };
 
-// Keeps the int(n density) entries of largest magnitude.
-at::Tensor trimmed(const at::Tensor& values, double density) {
-  const auto count = static_cast<int64_t>(static_cast<double>(values.numel()) * density);
-  return at::where(largest_mask(values.abs(), count), values, 0.0);
-}
-
+// Of each the int(n density) entries of largest magnitude.
 at::Tensor ties(const std::vector<at::Tensor>& values, const Options& options) {
-  std::vector<at::Tensor> kept;
-  for (const at::Tensor& value : values) {
-    kept.push_back(trimmed(value, options.density));
-  }
-  const TrimmedElection trimmed_already{std::vector<float>(kept.size(), 0.0F), 0};
-  return merge_elected(views(kept), trimmed_already, options.merge);
+  const auto kept = static_cast<int64_t>(static_cast<double>(values[0].numel()) * options.density);
+  return ties_of_parameter(values, kept, options.merge);
 }
 
 at::Tensor merged(const Slice& slice, const Options& options) {

@@ -6,16 +6,16 @@
 //          tensor.
 // Differs: the original superposes the weights of attention and MLP layers by their names; tensors=matrices
 //          takes everything with two dimensions or more. The flips are Philox numbers of (seed, task,
-//          tensor, column). The original's shuffling of layers needs tensors of several layers at once and
-//          is left out.
+//          tensor, column). The original's shuffling of layers is a method of its own, randes_shuffle, since it
+//          needs tensors of several layers at once.
 // Cost:    one pass over N experts. Stored: base, the superposition, one seed per task.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "core/philox.h"
 #include "fusion/direction.h"
+#include "fusion/random_signs.h"
 
 namespace fusegrid {
 namespace {
@@ -34,10 +34,9 @@ struct Options {
 
 // +1 or -1 for each entry of the slice, by the column it is in.
 at::Tensor flips(const FusionInput& in, const Slice& slice, size_t expert) {
-  const int64_t columns = slice.info->shape.empty() ? 1 : slice.info->shape.back();
-  const uint64_t key = derive_key(in.seed(), "randes/" + in.tasks()[expert] + "/" + slice.name());
-  const at::Tensor signs = (uniform(key, 0, 0, columns) < 0.5).to(at::kFloat) * 2 - 1;
-  const at::Tensor column = at::arange(slice.begin, slice.begin + slice.count, at::kLong).remainder(columns);
+  const at::Tensor signs = column_signs(in, expert, *slice.info);
+  const at::Tensor column =
+      at::arange(slice.begin, slice.begin + slice.count, at::kLong).remainder(signs.numel());
   return signs.index_select(0, column).to(slice.base().device());
 }
 

@@ -9,12 +9,8 @@
 
 #include <algorithm>
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/matmul.h>
-
-#include "core/concatenate.h"
 #include "fusion/direction.h"
-#include "fusion/svd.h"
+#include "fusion/matrix_merges.h"
 
 namespace fusegrid {
 namespace {
@@ -34,18 +30,11 @@ at::Tensor merged(const FusionInput& in, const Slice& slice) {
   }
   const auto experts = static_cast<int64_t>(in.num_experts());
   const int64_t share = std::min(slice.base().size(0), slice.base().size(1)) / experts;
-  std::vector<at::Tensor> u;
-  std::vector<at::Tensor> s;
-  std::vector<at::Tensor> v;
+  std::vector<Svd> parts;
   for (size_t i = 0; i < in.num_experts(); ++i) {
-    const Svd svd = task_vector_svd(in, slice, i).first(share);
-    u.push_back(svd.u);
-    s.push_back(svd.s);
-    v.push_back(svd.v);
+    parts.push_back(task_vector_svd(in, slice, i).first(share));
   }
-  const at::Tensor left = polar_factor(concatenate(u, 1));
-  const at::Tensor right = polar_factor(concatenate(v, 1));
-  return at::matmul(left * concatenate(s), right.t()).to(at::kFloat);
+  return orthogonalised_sum(parts).to(at::kFloat);
 }
 
 Field direction(const FusionInput& in, const Options&) {

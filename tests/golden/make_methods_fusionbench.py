@@ -10,6 +10,7 @@ function's name ends in `_by_definition`.
 """
 
 import os
+import random
 import sys
 
 import numpy as np
@@ -588,6 +589,48 @@ def make_randes(base, experts):
          "fusion_bench.method.randes.SuperposedTaskArithmeticAlgorithm."
          "_compress_and_retrieve",
          targets=";".join(targets))
+
+
+def make_randes_shuffle():
+    """Five layers in a stack, a target outside of it, and tensors that are no targets."""
+    generator = np.random.default_rng(2505_11204)
+    shapes = {"embed.weight": (5, 3), "pooler.attn.weight": (4, 3), "head.bias": (4,)}
+    for layer in range(5):
+        for name, shape in (("mlp.fc1.weight", (6, 4)), ("mlp.fc1.bias", (6,)),
+                            ("self_attn.q_proj.weight", (4, 3))):
+            shapes[f"encoder.layers.{layer}.{name}"] = shape
+
+    def model(spread):
+        return {name: torch.from_numpy(np.round(spread * generator.standard_normal(shape) * 2**20) / 2**20)
+                for name, shape in shapes.items()}
+
+    base, taus = model(0.5), {f"expert{i}": model(0.1) for i in range(3)}
+    for case, mode in (("shuffled", "identity_matrix"), ("flipped", "random_binary_diagonal_matrix")):
+        algorithm = SuperposedTaskArithmeticAlgorithm(
+            scaling_factor=0.5, mode=mode, target_layer=["mlp_w", "attn_w"], random_seed=42,
+            different_across_layers=False, joint_matrix_mode="flatten_hstack", rank=1,
+            random_components=False, shift_layers=-1, absorber="None", debug=-1,
+            ms_mode="average", verbose=0, dropout_rate=1)
+        retrieved, metadata = algorithm._compress_and_retrieve(
+            {task: {name: value.clone() for name, value in tau.items()} for task, tau in taus.items()},
+            mode="superposed_task_arithmetic")
+        tensors = {f"base/{name}": value for name, value in base.items()}
+        for index, (task, tau) in enumerate(taus.items()):
+            for name, value in tau.items():
+                tensors[f"{task}/{name}"] = base[name] + value
+                tensors[f"retrieved/{task}/{name}"] = base[name] + 0.5 * retrieved[task][name]
+            random.seed(42 + index)  # the original draws so for every group of layers
+            places = list(range(5))
+            random.shuffle(places)
+            tensors[f"places/{task}"] = torch.tensor(places)
+            for width in (3, 4):
+                np.random.seed(42 + index)
+                flips = np.random.binomial(p=0.5, n=1, size=(1, width)) * 2.0 - 1
+                tensors[f"flips/{task}/{width}"] = torch.from_numpy(flips[0])
+        save("randes_shuffle", case, tensors, dict(flip=case == "flipped", scale=0.5),
+             "fusion_bench.method.randes.SuperposedTaskArithmeticAlgorithm."
+             "_compress_and_retrieve, shift_layers=-1",
+             targets=";".join(metadata["target_layers"]))
 
 
 # --- statistics -------------------------------------------------------------
@@ -1180,6 +1223,7 @@ def main():
     make_by_definition(base, experts)
     make_lines_scaling()
     make_randes(base, experts)
+    make_randes_shuffle()
     make_fisher(base, experts)
     make_regmean(base, experts)
     make_statistics_from_data()
