@@ -93,7 +93,8 @@ void StreamSession::drive(StreamRounds& rounds) {
                    [&](const StreamRequest* request) { return request->kind == kind; });
       return requests;
     };
-    // Sums first and alone: the configurations behind them then come to the next pass together with the others.
+    // Sums and samples first and alone: the configurations behind them then come to the next pass together with the
+    // others.
     if (const auto sums = of_kind(Kind::kSum); !sums.empty()) {
       for (StreamRequest* sum : sums) {
         group_.all_reduce_sum(std::span<int64_t>(*sum->counters));
@@ -101,7 +102,12 @@ void StreamSession::drive(StreamRounds& rounds) {
       rounds.done(sums);
       continue;
     }
-    for (const Kind kind : {Kind::kSample, Kind::kElements, Kind::kTensors}) {
+    if (const auto samples = of_kind(Kind::kSample); !samples.empty()) {
+      run_pass(Kind::kSample, samples);
+      rounds.done(samples);
+      continue;
+    }
+    for (const Kind kind : {Kind::kElements, Kind::kTensors}) {
       if (const auto requests = of_kind(kind); !requests.empty()) {
         run_pass(kind, requests);
       }

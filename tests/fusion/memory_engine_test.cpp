@@ -83,7 +83,8 @@ TEST(MemoryEngine, without_a_base_takes_layout_and_integers_from_the_first_exper
   const Weights none;
   MemoryEngine engine(none, {&models.first, &models.second}, "key", models.cache, [] {});
   const auto merged = engine.map_tensors(2, [](const Slice& slice) {
-    EXPECT_FALSE(slice.base().defined());
+    EXPECT_THROW(slice.base(), AccessError);
+    EXPECT_THROW(slice.task_vector_views(), AccessError);
     EXPECT_THROW(slice.task_vector(0), AccessError);
     return std::vector<at::Tensor>{slice.expert(0) + slice.expert(1), slice.expert(1)};
   });

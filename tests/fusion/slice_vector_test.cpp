@@ -38,7 +38,7 @@ TEST(ChunkReader, gives_the_numbers_of_float32_arithmetic_for_every_dtype) {
 }
 
 TEST(ChunkReader, reads_vectors_that_are_not_contiguous) {
-  const at::Tensor values = normal(1, 0, 0, 6'000).view({2'000, 3}).t().reshape({3, 2'000}).t();
+  const at::Tensor values = normal(1, 0, 0, 6'000).view({2'000, 3}).t();
   ASSERT_FALSE(values.is_contiguous());
   EXPECT_TRUE(read_all(SliceVector(values)).equal(values.contiguous().view({-1})));
 }
