@@ -243,14 +243,18 @@ void StreamSession::run_wave(Kind kind, const Wave& wave) {
         writer_->flush();
       }
     });
+    if (kind == Kind::kSample) {
+      continue;
+    }
     const double share = static_cast<double>(segment + 1) / static_cast<double>(segments);
     options_.progress((first + share * static_cast<double>(wave.size())) /
                       static_cast<double>(layout_.num_stages()));
   }
+  if (kind == Kind::kSample) {
+    return;
+  }
   for (const auto& [stage, requests] : wave) {
-    if (kind != Kind::kSample) {
-      finish_stage(stage, requests);
-    }
+    finish_stage(stage, requests);
   }
 }
 
