@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <numeric>
 
 #include "core/errors.h"
 
@@ -20,30 +19,13 @@ uint32_t first_number(int64_t middle) {
 
 }  // namespace
 
-size_t find_bin(const int64_t* counts, size_t bins, int64_t& rank) {
-  size_t bin = 0;
-  for (; rank > counts[bin]; ++bin) {
-    FUSEGRID_ASSERT(bin + 1 < bins, "fewer entries than k");
-    rank -= counts[bin];
-  }
-  return bin;
-}
-
 NumberWindow::NumberWindow(Order order, int64_t middle, int64_t spill_after)
     : order_(order), first_(first_number(middle)), counts_(kNumbers, 0), spill_after_(spill_after) {}
 
-void NumberWindow::add(const ChunkReader& vector) {
-  spill_before(vector.size());
-  float scratch[kChunk];
-  for (int64_t begin = 0; begin < vector.size(); begin += kChunk) {
-    const int64_t count = std::min(kChunk, vector.size() - begin);
-    add_chunk(vector.read(begin, count, scratch), count);
-  }
-}
-
 // Few numbers are in the window, but for one that may be frequent: differences of bfloat16 numbers take few values.
 // That one is counted like what is below, the others where a group of numbers has any.
-void NumberWindow::add_chunk(const float* __restrict values, int64_t count) {
+void NumberWindow::add(const float* __restrict values, int64_t count) {
+  spill_before(count);
   uint32_t others[kChunk];  // positions in the window; beyond it for all that is counted here
   const Order order = order_;
   const uint32_t first = first_;
@@ -86,7 +68,7 @@ void NumberWindow::add_chunk(const float* __restrict values, int64_t count) {
 }
 
 void NumberWindow::spill_before(int64_t more) {
-  FUSEGRID_ASSERT(more <= spill_after_, std::to_string(more) + " entries at once");
+  FUSEGRID_ASSERT(more <= kChunk, std::to_string(more) + " numbers at once");
   since_spill_ += more;
   if (since_spill_ > spill_after_) {
     spilled_.resize(kNumbers, 0);
@@ -96,21 +78,8 @@ void NumberWindow::spill_before(int64_t more) {
   }
 }
 
-std::vector<int64_t> NumberWindow::counts() const {
-  std::vector<int64_t> all(kNumbers + 1, below_);
-  for (size_t i = 0; i < kNumbers; ++i) {
-    all[i + 1] = counts_[i] + (spilled_.empty() ? 0 : spilled_[i]);
-  }
-  return all;
-}
-
-std::optional<uint32_t> NumberWindow::find(const std::vector<int64_t>& counts, int64_t k) const {
-  const int64_t inside = std::accumulate(counts.begin() + 1, counts.end(), int64_t{0});
-  int64_t rank = k - counts[0];
-  if (rank < 1 || rank > inside) {
-    return {};
-  }
-  return first_ + static_cast<uint32_t>(find_bin(&counts[1], kNumbers, rank));
+int64_t NumberWindow::count(size_t position) const {
+  return counts_[position] + (spilled_.empty() ? 0 : spilled_[position]);
 }
 
 }  // namespace fusegrid

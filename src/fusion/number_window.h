@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
 #include "fusion/scalar_rules.h"
@@ -19,17 +18,14 @@ class NumberWindow {
   // 32 bits, which keep the window small, are emptied into wider ones.
   NumberWindow(Order order, int64_t middle, int64_t spill_after = UINT32_MAX);
 
-  // Vectors of at most `spill_after` entries that are not NaN.
-  void add(const ChunkReader& vector);
+  // At most ChunkReader::kChunk numbers that are not NaN.
+  void add(const float* values, int64_t count);
 
-  // The counts: below the window, then of each of its numbers.
-  std::vector<int64_t> counts() const;
-  // By such counts (added up over ranks), ordered_bits() of the k-th smallest number, k from 1; nothing where it is not
-  // in the window.
-  std::optional<uint32_t> find(const std::vector<int64_t>& counts, int64_t k) const;
+  int64_t below() const { return below_; }  // numbers below the window
+  int64_t count(size_t position) const;     // of the number at `position` < kNumbers
+  uint32_t ordered_bits_at(size_t position) const { return first_ + static_cast<uint32_t>(position); }
 
  private:
-  void add_chunk(const float* values, int64_t count);
   void spill_before(int64_t more);
 
   Order order_;
@@ -41,8 +37,5 @@ class NumberWindow {
   int64_t since_spill_ = 0;
   uint32_t frequent_ = 0;  // position of a number that may be frequent; any gives the same counts
 };
-
-// The bin of a histogram that holds its `rank`-th entry (from 1), which becomes the rank inside that bin.
-size_t find_bin(const int64_t* counts, size_t bins, int64_t& rank);
 
 }  // namespace fusegrid

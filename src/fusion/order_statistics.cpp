@@ -4,7 +4,6 @@
 #include <bit>
 #include <numeric>
 #include <optional>
-#include <span>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/bitwise_and.h>
@@ -31,28 +30,21 @@ float from_ordered_bits(uint32_t bits) {
   return std::bit_cast<float>(bits >> 31 != 0 ? bits & 0x7fffffffU : ~bits);
 }
 
-// In chunks, so that the bits stay in the innermost cache and their making becomes vector instructions.
-void count_on_cpu(const SliceVector& vector, CountRule rule, int64_t* counts) {
-  constexpr int64_t kChunk = ChunkReader::kChunk;
-  const ChunkReader reader(vector);
-  float scratch[kChunk];
-  uint32_t bits[kChunk];
-  uint32_t bins[kChunk];
-  for (int64_t begin = 0; begin < reader.size(); begin += kChunk) {
-    const int64_t count = std::min(kChunk, reader.size() - begin);
-    const float* values = reader.read(begin, count, scratch);
-    for (int64_t i = 0; i < count; ++i) {
-      bits[i] = ordered_bits(values[i], rule.order);
-    }
-    int64_t counted = 0;
-    for (int64_t i = 0; i < count; ++i) {
-      bins[counted] = rule.low ? bits[i] & 0xffffU : bits[i] >> 16;
-      // no branch: differences of bfloat16 numbers take few values, so that it would often be guessed wrong
-      counted += !rule.low || bits[i] >> 16 == rule.high ? 1 : 0;
-    }
-    for (int64_t i = 0; i < counted; ++i) {
-      ++counts[bins[i]];
-    }
+// At most a chunk of numbers. In loops of one step each, so that their bits become vector instructions.
+void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* counts) {
+  uint32_t bits[ChunkReader::kChunk];
+  uint32_t bins[ChunkReader::kChunk];
+  for (int64_t i = 0; i < count; ++i) {
+    bits[i] = ordered_bits(values[i], rule.order);
+  }
+  int64_t counted = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    bins[counted] = rule.low ? bits[i] & 0xffffU : bits[i] >> 16;
+    // no branch: differences of bfloat16 numbers take few values, so that it would often be guessed wrong
+    counted += !rule.low || bits[i] >> 16 == rule.high ? 1 : 0;
+  }
+  for (int64_t i = 0; i < counted; ++i) {
+    ++counts[bins[i]];
   }
 }
 
@@ -108,6 +100,60 @@ struct Target {
   std::optional<float> value = {};
 };
 
+// Where an entry is in a row of counts.
+struct Place {
+  size_t bin = 0;
+  int64_t rank = 0;  // among the `inside` entries of the bin, from 1
+  int64_t inside = 0;
+};
+
+// In each row of `bins` counts, added up over ranks, the place of the entry number `ranks[row]` (from 1), or nothing
+// where the row has no such entry. Every rank must call. Groups of bins first, then the bins of one: rows are long, and
+// all-reduces of them would take longer than counting.
+std::vector<std::optional<Place>> find_places(Engine& engine, size_t bins, const std::vector<int64_t>& ranks,
+                                              const std::function<int64_t(size_t row, size_t bin)>& count) {
+  constexpr size_t kGroups = 256;
+  const size_t rows = ranks.size();
+  const size_t group = bins / kGroups;
+  // moves `rank` past the counts before its bin; the last bin where there is no such entry
+  const auto find = [](const int64_t* counts, size_t size, int64_t& rank) {
+    size_t bin = 0;
+    for (; bin + 1 < size && rank > counts[bin]; ++bin) {
+      rank -= counts[bin];
+    }
+    return bin;
+  };
+  std::vector<int64_t> of_groups(rows * kGroups, 0);
+  for (size_t row = 0; row < rows; ++row) {
+    for (size_t bin = 0; bin < bins; ++bin) {
+      of_groups[row * kGroups + bin / group] += count(row, bin);
+    }
+  }
+  engine.sum_over_ranks(of_groups);
+  std::vector<Place> places(rows);
+  std::vector<int64_t> of_bins(rows * group, 0);
+  for (size_t row = 0; row < rows; ++row) {
+    Place& place = places[row];
+    place.rank = ranks[row];
+    place.bin = find(&of_groups[row * kGroups], kGroups, place.rank) * group;
+    for (size_t i = 0; i < group; ++i) {
+      of_bins[row * group + i] = count(row, place.bin + i);
+    }
+  }
+  engine.sum_over_ranks(of_bins);
+  std::vector<std::optional<Place>> found(rows);
+  for (size_t row = 0; row < rows; ++row) {
+    Place& place = places[row];
+    const size_t bin = find(&of_bins[row * group], group, place.rank);
+    place.bin += bin;
+    place.inside = of_bins[row * group + bin];
+    if (place.rank >= 1 && place.rank <= place.inside) {
+      found[row] = place;
+    }
+  }
+  return found;
+}
+
 // -- two passes over everything
 
 struct Histogram {
@@ -115,90 +161,111 @@ struct Histogram {
   CountRule rule;
 };
 
-// One pass, a row of kBins counts for each histogram.
+// One pass, this rank's row of kBins counts for each histogram.
 std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& histograms,
                                const SliceVectors& vectors) {
   std::vector<int64_t> counts(histograms.size() * kStride, 0);
   std::vector<DeviceCounts> on_device(histograms.size());
+  float scratch[ChunkReader::kChunk];
   engine.for_each_slice([&](const Slice& slice) {
     const std::vector<SliceVector> all = vectors(slice);
-    for (size_t j = 0; j < histograms.size() && !all.empty(); ++j) {
-      const SliceVector& vector = all[histograms[j].vector];
-      if (vector.values.is_cpu()) {
-        count_on_cpu(vector, histograms[j].rule, &counts[j * kStride]);
-      } else {
-        on_device[j].add(vector.tensor(), histograms[j].rule);
-      }
+    if (all.empty()) {
+      return;
+    }
+    if (all.front().values.is_cpu()) {
+      ChunkReader reader(all);
+      reader.for_each_chunk([&](int64_t, int64_t count) {
+        for (size_t j = 0; j < histograms.size(); ++j) {
+          count_chunk(reader.read(histograms[j].vector, scratch), count, histograms[j].rule,
+                      &counts[j * kStride]);
+        }
+      });
+      return;
+    }
+    for (size_t j = 0; j < histograms.size(); ++j) {
+      on_device[j].add(all[histograms[j].vector].tensor(), histograms[j].rule);
     }
   });
   for (size_t j = 0; j < histograms.size(); ++j) {
     on_device[j].move_to(&counts[j * kStride]);
   }
-  engine.sum_over_ranks(counts);
   return counts;
 }
 
-void search_by_halves(Engine& engine, Order order, std::vector<Target*> targets,
+// The bin and the rank inside it of each histogram's entry `ranks[j]`.
+std::vector<Place> pass(Engine& engine, const std::vector<Histogram>& histograms,
+                        const std::vector<int64_t>& ranks, const SliceVectors& vectors) {
+  const auto counts = count_all(engine, histograms, vectors);
+  const auto found = find_places(engine, kStride, ranks,
+                                 [&](size_t row, size_t bin) { return counts[row * kStride + bin]; });
+  std::vector<Place> places;
+  for (const auto& place : found) {
+    FUSEGRID_ASSERT(place.has_value(), "fewer entries than k");
+    places.push_back(*place);
+  }
+  return places;
+}
+
+void search_by_halves(Engine& engine, Order order, const std::vector<Target*>& targets,
                       const SliceVectors& vectors) {
   std::vector<Histogram> high;
+  std::vector<int64_t> ranks;
   for (const Target* target : targets) {
     high.push_back({target->vector, {order}});
+    ranks.push_back(target->k);
   }
-  const auto high_counts = count_all(engine, high, vectors);
-  std::vector<int64_t> ranks;
+  const auto high_places = pass(engine, high, ranks, vectors);
   std::vector<Histogram> low;
   for (size_t j = 0; j < targets.size(); ++j) {
-    ranks.push_back(targets[j]->k);
-    const size_t bin = find_bin(&high_counts[j * kStride], kStride, ranks[j]);
-    low.push_back({targets[j]->vector, {order, true, static_cast<uint32_t>(bin)}});
+    low.push_back({targets[j]->vector, {order, true, static_cast<uint32_t>(high_places[j].bin)}});
+    ranks[j] = high_places[j].rank;
   }
-  const auto low_counts = count_all(engine, low, vectors);
+  const auto low_places = pass(engine, low, ranks, vectors);
   for (size_t j = 0; j < targets.size(); ++j) {
-    const size_t bin = find_bin(&low_counts[j * kStride], kStride, ranks[j]);
-    targets[j]->value = from_ordered_bits(low[j].rule.high << 16 | static_cast<uint32_t>(bin));
+    targets[j]->value = from_ordered_bits(low[j].rule.high << 16 | static_cast<uint32_t>(low_places[j].bin));
   }
 }
 
 // -- a sample and one pass
 
-// Where, among all float32 numbers in their order, the sample has the part `k / elements` of a vector below it.
-int64_t place_in_sample(std::span<const int64_t> histogram, double share) {
-  const auto total = std::accumulate(histogram.begin(), histogram.end(), int64_t{0});
-  const double rank = std::clamp(share, 0.0, 1.0) * static_cast<double>(total);
-  double below = 0;
-  for (size_t bin = 0; bin < histogram.size(); ++bin) {
-    const auto inside = static_cast<double>(histogram[bin]);
-    if (inside > 0 && below + inside >= rank) {
-      return static_cast<int64_t>((static_cast<double>(bin) + (rank - below) / inside) * kBins);
-    }
-    below += inside;
-  }
-  return 0;
-}
-
+// Windows around the places where the sample has the targets: the same on every rank.
 std::vector<NumberWindow> place_windows(Engine& engine, Order order, size_t width,
                                         const std::vector<Target>& targets, const SliceVectors& vectors) {
   std::vector<int64_t> counts(width * kStride, 0);
   std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
+  float scratch[ChunkReader::kChunk];
   engine.for_each_sample([&](const Slice& slice) {
     const auto all = vectors(slice);
     sizes[0] += slice.count;
-    sizes[1] += all.empty() ? 0 : slice.count;
-    for (size_t i = 0; i < all.size(); ++i) {
-      count_on_cpu(all[i], {order}, &counts[i * kStride]);
+    if (all.empty()) {
+      return;
     }
+    sizes[1] += slice.count;
+    ChunkReader reader(all);
+    reader.for_each_chunk([&](int64_t, int64_t count) {
+      for (size_t i = 0; i < all.size(); ++i) {
+        count_chunk(reader.read(i, scratch), count, {order}, &counts[i * kStride]);
+      }
+    });
   });
-  engine.sum_over_ranks(counts);
   engine.sum_over_ranks(sizes);
   const auto& infos = engine.tensors();
   const auto elements =
       std::accumulate(infos.begin(), infos.end(), int64_t{0},
                       [](int64_t sum, const TensorInfo& info) { return sum + info.numel(); });
-  const double part = static_cast<double>(sizes[1]) / static_cast<double>(std::max(sizes[0], int64_t{1}));
-  std::vector<NumberWindow> windows;
+  const double share = static_cast<double>(sizes[0]) / static_cast<double>(std::max(elements, int64_t{1}));
+  std::vector<int64_t> ranks;
   for (const Target& target : targets) {
-    const double share = static_cast<double>(target.k) / std::max(1.0, static_cast<double>(elements) * part);
-    windows.emplace_back(order, place_in_sample({&counts[target.vector * kStride], kStride}, share));
+    ranks.push_back(std::clamp(static_cast<int64_t>(static_cast<double>(target.k) * share), int64_t{1},
+                               std::max(sizes[1], int64_t{1})));
+  }
+  const auto places = find_places(engine, kStride, ranks, [&](size_t row, size_t bin) {
+    return counts[targets[row].vector * kStride + bin];
+  });
+  std::vector<NumberWindow> windows;
+  for (const auto& place : places) {
+    const Place at = place.value_or(Place{.inside = 1});
+    windows.emplace_back(order, static_cast<int64_t>(at.bin) * kBins + kBins * at.rank / at.inside);
   }
   return windows;
 }
@@ -206,17 +273,33 @@ std::vector<NumberWindow> place_windows(Engine& engine, Order order, size_t widt
 void search_windows(Engine& engine, Order order, size_t width, std::vector<Target>& targets,
                     const SliceVectors& vectors) {
   std::vector<NumberWindow> windows = place_windows(engine, order, width, targets, vectors);
+  float scratch[ChunkReader::kChunk];
   engine.for_each_slice([&](const Slice& slice) {
     const auto all = vectors(slice);
-    for (size_t j = 0; j < targets.size() && !all.empty(); ++j) {
-      windows[j].add(ChunkReader(all[targets[j].vector]));
+    if (all.empty()) {
+      return;
     }
+    ChunkReader reader(all);
+    reader.for_each_chunk([&](int64_t, int64_t count) {
+      for (size_t j = 0; j < targets.size(); ++j) {
+        windows[j].add(reader.read(targets[j].vector, scratch), count);
+      }
+    });
   });
+  std::vector<int64_t> below;
+  for (const NumberWindow& window : windows) {
+    below.push_back(window.below());
+  }
+  engine.sum_over_ranks(below);
+  std::vector<int64_t> ranks;
   for (size_t j = 0; j < targets.size(); ++j) {
-    auto counts = windows[j].counts();
-    engine.sum_over_ranks(counts);
-    if (const auto bits = windows[j].find(counts, targets[j].k)) {
-      targets[j].value = from_ordered_bits(*bits);
+    ranks.push_back(targets[j].k - below[j]);
+  }
+  const auto places = find_places(engine, NumberWindow::kNumbers, ranks,
+                                  [&](size_t row, size_t bin) { return windows[row].count(bin); });
+  for (size_t j = 0; j < targets.size(); ++j) {
+    if (places[j]) {
+      targets[j].value = from_ordered_bits(windows[j].ordered_bits_at(places[j]->bin));
     }
   }
 }

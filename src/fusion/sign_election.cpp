@@ -114,30 +114,40 @@ class Chunks {
   static constexpr int64_t kChunk = ChunkReader::kChunk;
 
   Chunks(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds)
-      : readers_(vectors.begin(), vectors.end()),
-        thresholds_(thresholds),
-        kept_(vectors.size() * static_cast<size_t>(kChunk)) {}
-  int64_t elements() const { return readers_.front().size(); }
+      : reader_(vectors), thresholds_(thresholds), kept_(vectors.size() * static_cast<size_t>(kChunk)) {}
 
   // Positive minus negative entries of the sum of the trimmed vectors.
-  int64_t sign_balance(int64_t begin) {
-    const int64_t size = load(begin);
-    int32_t balance = 0;
-    for (int64_t i = 0; i < size; ++i) {
-      balance += static_cast<int32_t>(sum_[i] > 0) - static_cast<int32_t>(sum_[i] < 0);
-    }
-    return balance;
+  int64_t sign_balance() {
+    int64_t all = 0;
+    reader_.for_each_chunk([&](int64_t, int64_t size) {
+      load(size);
+      int32_t balance = 0;
+      for (int64_t i = 0; i < size; ++i) {
+        balance += static_cast<int32_t>(sum_[i] > 0) - static_cast<int32_t>(sum_[i] < 0);
+      }
+      all += balance;
+    });
+    return all;
   }
 
-  void merge(int64_t begin, bool positive_majority, AgreeingMerge merge, float* __restrict out) {
-    const int64_t size = load(begin);
+  void merge(bool positive_majority, AgreeingMerge merge, float* out) {
+    reader_.for_each_chunk([&](int64_t begin, int64_t size) {
+      load(size);
+      merge_chunk(size, positive_majority, merge, out + begin);
+    });
+  }
+
+ private:
+  float* kept(size_t index) { return &kept_[index * static_cast<size_t>(kChunk)]; }
+
+  void merge_chunk(int64_t size, bool positive_majority, AgreeingMerge merge, float* __restrict out) {
     float sign[kChunk];
     float entries[kChunk] = {};
     for (int64_t i = 0; i < size; ++i) {
       sign[i] = elected_sign(sum_[i], positive_majority);
     }
     std::fill_n(out, size, 0.0F);
-    for (size_t index = 0; index < readers_.size(); ++index) {
+    for (size_t index = 0; index < reader_.num_vectors(); ++index) {
       add_agreeing(kept(index), sign, size, merge, out, entries);
     }
     if (merge == AgreeingMerge::kMean) {
@@ -147,16 +157,12 @@ class Chunks {
     }
   }
 
- private:
-  float* kept(size_t index) { return &kept_[index * static_cast<size_t>(kChunk)]; }
-
-  // The trimmed entries of all vectors and their sums; returns how many.
-  int64_t load(int64_t begin) {
-    const int64_t size = std::min(kChunk, elements() - begin);
-    for (size_t index = 0; index < readers_.size(); ++index) {
+  // The trimmed entries of all vectors of a chunk, and their sums.
+  void load(int64_t size) {
+    for (size_t index = 0; index < reader_.num_vectors(); ++index) {
       const float threshold = thresholds_[index];
       float* __restrict to = kept(index);
-      const float* from = readers_[index].read(begin, size, to);
+      const float* from = reader_.read(index, to);
       for (int64_t i = 0; i < size; ++i) {
         to[i] = trimmed_value(from[i], threshold);
       }
@@ -168,7 +174,6 @@ class Chunks {
         sum_[i] += to[i];
       }
     }
-    return size;
   }
 
   static void add_agreeing(const float* __restrict values, const float* __restrict sign, int64_t size,
@@ -191,7 +196,7 @@ class Chunks {
     }
   }
 
-  std::vector<ChunkReader> readers_;
+  ChunkReader reader_;
   const std::vector<float>& thresholds_;
   std::vector<float> kept_;  // [vectors][kChunk]
   float sum_[kChunk];
@@ -201,12 +206,7 @@ double sign_balance(const std::vector<SliceVector>& vectors, const std::vector<f
   if (!all_chunked(vectors)) {
     return sign_balance_on_device(tensors_of(vectors), thresholds);
   }
-  Chunks chunks(vectors, thresholds);
-  int64_t balance = 0;
-  for (int64_t begin = 0; begin < chunks.elements(); begin += Chunks::kChunk) {
-    balance += chunks.sign_balance(begin);
-  }
-  return static_cast<double>(balance);
+  return static_cast<double>(Chunks(vectors, thresholds).sign_balance());
 }
 
 }  // namespace
@@ -259,12 +259,8 @@ at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedE
   if (!all_chunked(vectors)) {
     return merge_on_device(tensors_of(vectors), election, rule);
   }
-  Chunks chunks(vectors, election.thresholds);
   at::Tensor merged = at::empty(shaped.sizes(), at::TensorOptions(at::kFloat));
-  auto* out = merged.mutable_data_ptr<float>();
-  for (int64_t begin = 0; begin < merged.numel(); begin += Chunks::kChunk) {
-    chunks.merge(begin, election.majority > 0, rule, out + begin);
-  }
+  Chunks(vectors, election.thresholds).merge(election.majority > 0, rule, merged.mutable_data_ptr<float>());
   return merged;
 }
 

@@ -47,6 +47,13 @@ const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count,
   }
 }
 
+// `to` may be `values`.
+void subtract(const float* values, const float* __restrict minus, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = values[i] - minus[i];
+  }
+}
+
 void add(const float* __restrict from, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
     to[i] += from[i];
@@ -82,22 +89,33 @@ bool all_chunked(const std::vector<SliceVector>& vectors) {
                      [](const SliceVector& vector) { return vector.is_chunked(); });
 }
 
-ChunkReader::ChunkReader(const SliceVector& vector)
-    : values_(vector.values.contiguous()),
-      minus_(vector.minus.defined() ? vector.minus.contiguous() : vector.minus) {
-  FUSEGRID_ASSERT(vector.is_chunked(), "a vector that is not on the CPU, float64, or of a graph");
+ChunkReader::ChunkReader(const std::vector<SliceVector>& vectors) : elements_(vectors.at(0).values.numel()) {
+  FUSEGRID_ASSERT(all_chunked(vectors), "a vector that is not on the CPU, float64, or of a graph");
+  common_minus_ = vectors[0].minus.defined();
+  for (const SliceVector& vector : vectors) {
+    values_.push_back(vector.values.contiguous());
+    minus_.push_back(vector.minus.defined() ? vector.minus.contiguous() : vector.minus);
+    common_minus_ = common_minus_ && minus_.back().is_same(minus_.front());
+  }
 }
 
-const float* ChunkReader::read(int64_t begin, int64_t count, float* scratch) const {
-  const float* values = widened(values_, begin, count, scratch);
-  if (!minus_.defined()) {
+void ChunkReader::start(int64_t begin, int64_t count) {
+  begin_ = begin;
+  count_ = count;
+  if (common_minus_) {
+    minus_chunk_ = widened(minus_.front(), begin_, count_, minus_scratch_);
+  }
+}
+
+const float* ChunkReader::read(size_t vector, float* scratch) {
+  const float* values = widened(values_[vector], begin_, count_, scratch);
+  if (!minus_[vector].defined()) {
     return values;
   }
-  float subtrahend[kChunk];
-  const float* __restrict minus = widened(minus_, begin, count, subtrahend);
-  for (int64_t i = 0; i < count; ++i) {
-    scratch[i] = values[i] - minus[i];
+  if (!common_minus_) {
+    minus_chunk_ = widened(minus_[vector], begin_, count_, minus_scratch_);
   }
+  subtract(values, minus_chunk_, count_, scratch);
   return scratch;
 }
 
@@ -113,19 +131,16 @@ at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
     }
     return sum;
   }
-  const std::vector<ChunkReader> readers(vectors.begin(), vectors.end());
+  ChunkReader reader(vectors);
   at::Tensor sum = at::empty(shaped.sizes(), at::TensorOptions(at::kFloat));
   auto* out = sum.mutable_data_ptr<float>();
   float scratch[ChunkReader::kChunk];
-  for (int64_t begin = 0; begin < sum.numel(); begin += ChunkReader::kChunk) {
-    const int64_t count = std::min(ChunkReader::kChunk, sum.numel() - begin);
-    if (const float* first = readers[0].read(begin, count, out + begin); first != out + begin) {
-      std::copy_n(first, count, out + begin);
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    std::copy_n(reader.read(0, scratch), count, out + begin);
+    for (size_t i = 1; i < reader.num_vectors(); ++i) {
+      add(reader.read(i, scratch), count, out + begin);
     }
-    for (size_t i = 1; i < readers.size(); ++i) {
-      add(readers[i].read(begin, count, scratch), count, out + begin);
-    }
-  }
+  });
   return sum;
 }
 

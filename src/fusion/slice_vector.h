@@ -2,6 +2,7 @@
 // stored. That reads and writes several times less than operations on whole blocks, with the same bits.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -25,19 +26,37 @@ struct SliceVector {
 std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors);
 bool all_chunked(const std::vector<SliceVector>& vectors);
 
-// Reads a vector in chunks. Keeps its memory alive.
+// Reads the vectors of a slice side by side in chunks; a subtrahend that all have in common is converted once. Keeps their
+// memory alive.
 class ChunkReader {
  public:
   static constexpr int64_t kChunk = 1024;  // entries; eight of them fit the innermost cache
 
-  explicit ChunkReader(const SliceVector& vector);
-  int64_t size() const { return values_.numel(); }
-  // The entries [begin, begin + count), count <= kChunk: in `scratch`, or where they are stored.
-  const float* read(int64_t begin, int64_t count, float* scratch) const;
+  // Vectors of one length that is_chunked() holds for, at least one.
+  explicit ChunkReader(const std::vector<SliceVector>& vectors);
+  size_t num_vectors() const { return values_.size(); }
+  int64_t elements() const { return elements_; }
+  // Calls `visit(begin, count)` for each chunk, in order; read() is of that chunk.
+  template <typename Visit>
+  void for_each_chunk(const Visit& visit) {
+    for (int64_t begin = 0; begin < elements_; begin += kChunk) {
+      start(begin, std::min(kChunk, elements_ - begin));
+      visit(begin_, count_);
+    }
+  }
+  // The chunk's entries of one vector: in `scratch` (kChunk numbers), or where they are stored.
+  const float* read(size_t vector, float* scratch);
 
  private:
-  at::Tensor values_;  // contiguous
-  at::Tensor minus_;
+  void start(int64_t begin, int64_t count);
+
+  std::vector<at::Tensor> values_;  // contiguous
+  std::vector<at::Tensor> minus_;   // likewise; empty where the vectors have none
+  bool common_minus_ = false;
+  int64_t elements_ = 0;
+  int64_t begin_ = 0, count_ = 0;  // of the chunk
+  const float* minus_chunk_ = nullptr;
+  float minus_scratch_[kChunk];
 };
 
 // Added in the order given, so that every method rounds alike. At least one vector. The results share no memory with

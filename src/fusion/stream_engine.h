@@ -22,8 +22,9 @@ struct StreamOptions {
   int threads = 1;  // that read; half as many write one output, as many several; 0: no other threads (CPU)
   at::Device device = at::kCPU;
   int64_t keep_bytes = 0;  // of the device's memory: for blocks of the models that stay there between passes
-  std::function<void(double share)> progress = [](double) {};  // of a pass over all elements; called by the driving thread
-  std::function<void()> tick = [] {};                          // after every slice; likewise
+  std::function<void(double share)> progress = [](double) {
+  };                                   // of a pass over all elements; called by the driving thread
+  std::function<void()> tick = [] {};  // after every slice; likewise
 };
 
 // How a rank divides its memory: the same rule for the plan and for the run.

@@ -12,15 +12,24 @@ namespace {
 constexpr int64_t kCount = 3 * ChunkReader::kChunk + 17;
 const std::vector<at::ScalarType> kStored{at::kFloat, at::kBFloat16, at::kHalf};
 
-at::Tensor read_all(const SliceVector& vector) {
-  const ChunkReader reader(vector);
-  at::Tensor all = at::empty({reader.size()}, at::TensorOptions(at::kFloat));
-  std::vector<float> scratch(ChunkReader::kChunk);
-  for (int64_t begin = 0; begin < reader.size(); begin += ChunkReader::kChunk) {
-    const int64_t count = std::min(ChunkReader::kChunk, reader.size() - begin);
-    std::copy_n(reader.read(begin, count, scratch.data()), count, all.mutable_data_ptr<float>() + begin);
+// All entries of the vectors, one tensor each.
+std::vector<at::Tensor> read_all(const std::vector<SliceVector>& vectors) {
+  ChunkReader reader(vectors);
+  std::vector<at::Tensor> all;
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    all.push_back(at::empty({reader.elements()}, at::TensorOptions(at::kFloat)));
   }
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      std::copy_n(reader.read(i, scratch), count, all[i].mutable_data_ptr<float>() + begin);
+    }
+  });
   return all;
+}
+
+at::Tensor read_all(const SliceVector& vector) {
+  return read_all(std::vector<SliceVector>{vector}).front();
 }
 
 TEST(ChunkReader, gives_the_numbers_of_float32_arithmetic_for_every_dtype) {
@@ -33,6 +42,22 @@ TEST(ChunkReader, gives_the_numbers_of_float32_arithmetic_for_every_dtype) {
       const at::Tensor expected = at::sub(values.to(at::kFloat), minus.to(at::kFloat));
       EXPECT_TRUE(read_all(difference).equal(expected));
       EXPECT_TRUE(difference.tensor().equal(expected));
+    }
+  }
+}
+
+TEST(ChunkReader, reads_several_vectors_with_one_subtrahend_with_others_and_without) {
+  const at::Tensor base = normal(9, 0, 0, kCount).to(at::kBFloat16);
+  const at::Tensor other = normal(8, 0, 0, kCount).to(at::kBFloat16);
+  const at::Tensor a = normal(1, 0, 0, kCount).to(at::kBFloat16);
+  const at::Tensor b = normal(2, 0, 0, kCount);
+  for (const std::vector<SliceVector>& vectors : {std::vector{SliceVector(a, base), SliceVector(b, base)},
+                                                  std::vector{SliceVector(a, base), SliceVector(b, other)},
+                                                  std::vector{SliceVector(a), SliceVector(b, base)},
+                                                  std::vector{SliceVector(a, base), SliceVector(b)}}) {
+    const auto all = read_all(vectors);
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      EXPECT_TRUE(all[i].equal(vectors[i].tensor())) << i;
     }
   }
 }
