@@ -1,10 +1,13 @@
 #include "fusion/slice_vector.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
+#include <ATen/ops/where.h>
 
 #include "core/errors.h"
 
@@ -57,6 +60,20 @@ void subtract(const float* values, const float* __restrict minus, int64_t count,
 void add(const float* __restrict from, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
     to[i] += from[i];
+  }
+}
+
+void keep_larger(const float* __restrict from, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = std::fabs(from[i]) >= std::fabs(to[i]) ? from[i] : to[i];
+  }
+}
+
+void keep_agreeing(const float* __restrict own, const float* __restrict unified, int64_t count,
+                   float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    const bool agrees = unified[i] > 0 ? own[i] > 0 : own[i] < 0;
+    to[i] = agrees ? unified[i] : 0.0F;
   }
 }
 
@@ -142,6 +159,52 @@ at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
     }
   });
   return sum;
+}
+
+at::Tensor largest_of(const std::vector<SliceVector>& vectors) {
+  if (!all_chunked(vectors)) {
+    at::Tensor largest = vectors.at(0).tensor();
+    for (size_t i = 1; i < vectors.size(); ++i) {
+      const at::Tensor other = vectors[i].tensor();
+      largest = at::where(other.abs() >= largest.abs(), other, largest);
+    }
+    return largest;
+  }
+  ChunkReader reader(vectors);
+  at::Tensor largest = at::empty(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
+  auto* out = largest.mutable_data_ptr<float>();
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    std::copy_n(reader.read(0, scratch), count, out + begin);
+    for (size_t i = 1; i < reader.num_vectors(); ++i) {
+      keep_larger(reader.read(i, scratch), count, out + begin);
+    }
+  });
+  return largest;
+}
+
+std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified) {
+  std::vector<at::Tensor> parts;
+  if (!all_chunked(vectors)) {
+    for (const SliceVector& vector : vectors) {
+      const at::Tensor values = vector.tensor();
+      parts.push_back(unified * at::where(unified > 0, values > 0, values < 0));
+    }
+    return parts;
+  }
+  ChunkReader reader(vectors);
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    parts.push_back(at::empty(unified.sizes(), at::TensorOptions(at::kFloat)));
+  }
+  const at::Tensor contiguous = unified.contiguous();
+  const auto* from = contiguous.const_data_ptr<float>();
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    for (size_t i = 0; i < parts.size(); ++i) {
+      keep_agreeing(reader.read(i, scratch), from + begin, count, parts[i].mutable_data_ptr<float>() + begin);
+    }
+  });
+  return parts;
 }
 
 at::Tensor sum_of(const std::vector<at::Tensor>& tensors) {

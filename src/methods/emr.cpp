@@ -8,12 +8,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
-#include <ATen/ops/maximum.h>
-#include <ATen/ops/where.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "core/text.h"
 #include "fusion/direction.h"
+#include "fusion/sign_election.h"
 
 namespace fusegrid {
 namespace {
@@ -29,20 +27,15 @@ struct Options {
 
 struct Elected {
   at::Tensor unified;
-  std::vector<at::Tensor> masks;  // bool, per expert
+  std::vector<at::Tensor> parts;  // per expert: M_i uni
 };
 
+// A sum of zero elects -, where nothing is.
 Elected elect(const Slice& slice) {
-  const std::vector<at::Tensor> taus = slice.task_vectors();
-  const at::Tensor positive = sum_of(taus) > 0;
-  Elected elected;
-  at::Tensor largest = at::zeros_like(taus[0]);
-  for (const at::Tensor& tau : taus) {
-    elected.masks.push_back(at::where(positive, tau > 0, tau < 0));
-    largest = at::maximum(largest, tau.abs() * elected.masks.back());
-  }
-  elected.unified = at::where(positive, largest, -largest);
-  return elected;
+  const std::vector<SliceVector> taus = slice.task_vector_views();
+  const TrimmedElection untrimmed{std::vector<float>(taus.size(), 0.0F), 0};
+  const at::Tensor unified = merge_elected(taus, untrimmed, "max");
+  return {unified, agreeing_parts(taus, unified)};
 }
 
 double l1(const at::Tensor& values) {
@@ -55,7 +48,7 @@ std::vector<double> rescalers(const FusionInput& in, const Options& options) {
     const Elected elected = elect(slice);
     for (size_t i = 0; i < experts; ++i) {
       out[2 * i] = l1(slice.task_vector(i));
-      out[2 * i + 1] = l1(elected.unified * elected.masks[i]);
+      out[2 * i + 1] = l1(elected.parts[i]);
     }
   });
   std::vector<double> own(experts, 0.0);
@@ -80,7 +73,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     const Elected elected = elect(slice);
     std::vector<at::Tensor> values;
     for (size_t i = 0; i < lambda.size(); ++i) {
-      values.push_back(at::add(slice.base(), elected.unified * elected.masks[i], lambda[i]));
+      values.push_back(at::add(slice.base(), elected.parts[i], lambda[i]));
     }
     return values;
   });

@@ -5,9 +5,6 @@
 // Differs: nothing.
 // Cost:    one pass over N experts; a sweep of scales shares the direction.
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/where.h>
-
 #include "fusion/direction.h"
 
 namespace fusegrid {
@@ -23,14 +20,8 @@ struct Options {
 };
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Field direction = in.field("magmax", [](const Slice& slice) {
-    at::Tensor largest = slice.task_vector(0);
-    for (size_t i = 1; i < slice.num_experts(); ++i) {
-      const at::Tensor tau = slice.task_vector(i);
-      largest = at::where(tau.abs() >= largest.abs(), tau, largest);
-    }
-    return largest;
-  });
+  const Field direction =
+      in.field("magmax", [](const Slice& slice) { return largest_of(slice.task_vector_views()); });
   return move_along(in, direction, options.scale);
 }
 

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/sub.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include "core/philox.h"
@@ -85,6 +86,23 @@ TEST(SumOf, adds_in_order_and_leaves_its_arguments_alone) {
   sum_of(std::vector<at::Tensor>{alone}).add_(1);
   sum_of(std::vector<at::Tensor>{alone.to(at::kDouble), alone.to(at::kDouble)}).add_(1);
   EXPECT_TRUE(alone.equal(before));
+}
+
+// In chunks and, what float64 stands for, operation by operation.
+TEST(LargestOf, takes_the_later_of_equal_magnitudes) {
+  const at::Tensor a = at::tensor({1.0F, -3.0F, 2.0F, 0.0F});
+  const at::Tensor b = at::tensor({-2.0F, 1.0F, -2.0F, 0.0F});
+  const at::Tensor expected = at::tensor({-2.0F, -3.0F, -2.0F, 0.0F});
+  EXPECT_TRUE(largest_of(views({a, b})).equal(expected));
+  EXPECT_TRUE(largest_of(views({a.to(at::kDouble), b.to(at::kDouble)})).equal(expected.to(at::kDouble)));
+}
+
+TEST(AgreeingParts, are_the_unified_entries_where_the_own_sign_is_theirs) {
+  const at::Tensor unified = at::tensor({5.0F, -5.0F, 5.0F, -5.0F, 0.0F, 5.0F});
+  const at::Tensor own = at::tensor({1e-30F, -1e-30F, -1.0F, 1.0F, -1.0F, 0.0F});
+  const at::Tensor expected = at::tensor({5.0F, -5.0F, 0.0F, 0.0F, 0.0F, 0.0F});
+  EXPECT_TRUE(agreeing_parts(views({own}), unified)[0].equal(expected));
+  EXPECT_TRUE(agreeing_parts(views({own.to(at::kDouble)}), unified)[0].equal(expected));
 }
 
 TEST(SumOf, computes_in_float64_where_the_vectors_are) {
