@@ -6,7 +6,7 @@
 //          magnitude=std is the paper's.
 // Differs: applied to whole models. magnitude=mean takes the mean |tau| of the kept entries, the
 //          least-squares choice; with density=1 and one expert that is BitDelta with one number per model.
-// Cost:    four passes over N experts; a sweep of scales shares the direction.
+// Cost:    three passes over N experts and a sample (GPUs: four); a sweep of scales shares the direction.
 
 #include <algorithm>
 #include <cmath>

@@ -6,7 +6,7 @@
 //          merge=sum.
 // Differs: random numbers as in `dare`, whose masks these are; where a sum is exactly zero the majority
 //          decides, as in FusionBench (mergekit: +).
-// Cost:    four passes over N experts (density=1: two); a sweep of scales shares the direction.
+// Cost:    three passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the direction.
 
 #include <ATen/TensorOperators.h>
 

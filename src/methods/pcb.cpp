@@ -7,7 +7,7 @@
 //          validation scores) is a grid's job.
 // Differs: a model whose magnitudes (or scores) are all equal weighs nothing instead of 0/0. The scores are
 //          rounded to float32 before they are ranked, so that any sharding ranks them alike.
-// Cost:    five passes over N experts; a sweep of scales shares the direction.
+// Cost:    three passes over N experts and two samples (GPUs: five); a sweep of scales shares the direction.
 
 #include <algorithm>
 

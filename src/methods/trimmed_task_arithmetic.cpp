@@ -5,7 +5,7 @@
 //          ICML 2024, arXiv:2311.03099.
 // Differs: scope=model keeps int(d density) + 1 entries and all that equal the last one, as TIES does;
 //          scope=tensor exactly max(1, int(n density)) of each tensor.
-// Cost:    three passes over N experts (tensor: one); a sweep of scales shares the direction.
+// Cost:    two passes over N experts and a sample (GPUs: three; tensor: one); a sweep of scales shares the direction.
 
 #include <algorithm>
 
