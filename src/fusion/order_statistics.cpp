@@ -228,9 +228,10 @@ void search_by_halves(Engine& engine, Order order, const std::vector<Target*>& t
 
 // -- a sample and one pass
 
-// Windows around the places where the sample has the targets: the same on every rank.
-std::vector<NumberWindow> place_windows(Engine& engine, Order order, size_t width,
-                                        const std::vector<Target>& targets, const SliceVectors& vectors) {
+// ordered_bits() of about where the sample has the targets: the same on every rank. Not windows yet, whose counts would
+// be there at the same time as those of the sample.
+std::vector<int64_t> places_in_sample(Engine& engine, Order order, size_t width,
+                                      const std::vector<Target>& targets, const SliceVectors& vectors) {
   std::vector<int64_t> counts(width * kStride, 0);
   std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
   float scratch[ChunkReader::kChunk];
@@ -262,17 +263,20 @@ std::vector<NumberWindow> place_windows(Engine& engine, Order order, size_t widt
   const auto places = find_places(engine, kStride, ranks, [&](size_t row, size_t bin) {
     return counts[targets[row].vector * kStride + bin];
   });
-  std::vector<NumberWindow> windows;
+  std::vector<int64_t> numbers;
   for (const auto& place : places) {
     const Place at = place.value_or(Place{.inside = 1});
-    windows.emplace_back(order, static_cast<int64_t>(at.bin) * kBins + kBins * at.rank / at.inside);
+    numbers.push_back(static_cast<int64_t>(at.bin) * kBins + kBins * at.rank / at.inside);
   }
-  return windows;
+  return numbers;
 }
 
 void search_windows(Engine& engine, Order order, size_t width, std::vector<Target>& targets,
                     const SliceVectors& vectors) {
-  std::vector<NumberWindow> windows = place_windows(engine, order, width, targets, vectors);
+  std::vector<NumberWindow> windows;
+  for (const int64_t middle : places_in_sample(engine, order, width, targets, vectors)) {
+    windows.emplace_back(order, middle);
+  }
   float scratch[ChunkReader::kChunk];
   engine.for_each_slice([&](const Slice& slice) {
     const auto all = vectors(slice);
