@@ -1,8 +1,15 @@
 #include "fusion/engine.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace fusegrid {
+
+int64_t Engine::num_elements() const {
+  const auto& infos = tensors();
+  return std::accumulate(infos.begin(), infos.end(), int64_t{0},
+                         [](int64_t sum, const TensorInfo& info) { return sum + info.numel(); });
+}
 
 std::vector<std::pair<int64_t, int64_t>> sampled_runs(int64_t begin, int64_t count) {
   constexpr int64_t kPeriod = kSampleRun * kSampleStride;

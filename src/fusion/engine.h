@@ -20,6 +20,7 @@ class Engine {
 
   virtual size_t num_experts() const = 0;
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // floating tensors, sorted by name
+  int64_t num_elements() const;                                // of all of them
   virtual at::Device device() const = 0;
 
   // Calls `visit` once for each of this rank's blocks; those of one tensor in their order.

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <numeric>
 
 #include <ATen/ops/tensor.h>
 
@@ -51,11 +50,6 @@ void FusionInput::require(Need need, const char* what) const {
 
 std::string FusionInput::models_key() const {
   return fusegrid::models_key(context_.base_key, context_.expert_keys);
-}
-
-int64_t FusionInput::num_elements() const {
-  return std::accumulate(tensors().begin(), tensors().end(), int64_t{0},
-                         [](int64_t sum, const TensorInfo& info) { return sum + info.numel(); });
 }
 
 Weights FusionInput::map_elements(const FuseSlice& fuse) const {

@@ -46,7 +46,7 @@ class FusionInput {
   size_t num_experts() const { return context_.engine->num_experts(); }
   const std::vector<std::string>& tasks() const { return context_.tasks; }
   const std::vector<TensorInfo>& tensors() const { return context_.engine->tensors(); }
-  int64_t num_elements() const;  // of all floating tensors
+  int64_t num_elements() const { return context_.engine->num_elements(); }  // of all floating tensors
   uint64_t seed() const { return context_.seed; }
   at::Device device() const { return context_.engine->device(); }
   // Long loops call it so that the supervisor does not take them for a hang. Engine passes do so themselves.

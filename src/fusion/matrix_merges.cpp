@@ -15,8 +15,7 @@ at::Tensor ties_of_parameter(const std::vector<at::Tensor>& values, int64_t kept
   for (const at::Tensor& value : values) {
     largest.push_back(at::where(largest_mask(value.abs(), kept), value, 0.0));
   }
-  const TrimmedElection trimmed_already{std::vector<float>(largest.size(), 0.0F), 0};
-  return merge_elected(views(largest), trimmed_already, merge);
+  return merge_elected(views(largest), untrimmed(largest.size()), merge);
 }
 
 at::Tensor orthogonalised_sum(const std::vector<Svd>& parts) {

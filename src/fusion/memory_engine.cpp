@@ -16,11 +16,12 @@ MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> expe
       cache_(cache),
       tick_(std::move(tick)) {
   const Weights& layout = base_.empty() ? *experts_.at(0) : base_;
+  int64_t elements = 0;
   for (auto& info : tensor_infos(layout)) {
     if (info.floating()) {
       device_ = layout.at(info.name).device();
-      global_begin_.push_back(elements_);
-      elements_ += info.numel();
+      global_begin_.push_back(elements);
+      elements += info.numel();
       tensors_.push_back(std::move(info));
     }
   }
@@ -61,7 +62,7 @@ void MemoryEngine::for_each_slice(const Visit& visit) {
 }
 
 void MemoryEngine::for_each_sample(const Visit& visit) {
-  if (elements_ < kSampledElements) {
+  if (num_elements() < kSampledElements) {
     for_each_slice(visit);
     return;
   }

@@ -41,7 +41,6 @@ class MemoryEngine final : public Engine {
   std::function<void()> tick_;
   std::vector<TensorInfo> tensors_;
   std::vector<int64_t> global_begin_;
-  int64_t elements_ = 0;
   at::Device device_ = at::kCPU;
 };
 

@@ -154,6 +154,19 @@ std::vector<std::optional<Place>> find_places(Engine& engine, size_t bins, const
   return found;
 }
 
+// Calls visit(j, chunk, entries) for each chunk of the vectors number wanted[j] of a slice on the CPU.
+template <typename Visit>
+void for_each_chunk(const std::vector<SliceVector>& all, const std::vector<size_t>& wanted,
+                    const Visit& visit) {
+  ChunkReader reader(all);
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t, int64_t count) {
+    for (size_t j = 0; j < wanted.size(); ++j) {
+      visit(j, reader.read(wanted[j], scratch), count);
+    }
+  });
+}
+
 // -- two passes over everything
 
 struct Histogram {
@@ -166,24 +179,23 @@ std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& his
                                const SliceVectors& vectors) {
   std::vector<int64_t> counts(histograms.size() * kStride, 0);
   std::vector<DeviceCounts> on_device(histograms.size());
-  float scratch[ChunkReader::kChunk];
+  std::vector<size_t> wanted;
+  for (const Histogram& histogram : histograms) {
+    wanted.push_back(histogram.vector);
+  }
   engine.for_each_slice([&](const Slice& slice) {
     const std::vector<SliceVector> all = vectors(slice);
     if (all.empty()) {
       return;
     }
     if (all.front().values.is_cpu()) {
-      ChunkReader reader(all);
-      reader.for_each_chunk([&](int64_t, int64_t count) {
-        for (size_t j = 0; j < histograms.size(); ++j) {
-          count_chunk(reader.read(histograms[j].vector, scratch), count, histograms[j].rule,
-                      &counts[j * kStride]);
-        }
+      for_each_chunk(all, wanted, [&](size_t j, const float* values, int64_t count) {
+        count_chunk(values, count, histograms[j].rule, &counts[j * kStride]);
       });
       return;
     }
     for (size_t j = 0; j < histograms.size(); ++j) {
-      on_device[j].add(all[histograms[j].vector].tensor(), histograms[j].rule);
+      on_device[j].add(all[wanted[j]].tensor(), histograms[j].rule);
     }
   });
   for (size_t j = 0; j < histograms.size(); ++j) {
@@ -192,12 +204,14 @@ std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& his
   return counts;
 }
 
-// The bin and the rank inside it of each histogram's entry `ranks[j]`.
+// One pass: in histogram number of_target[j] the bin of the entry number ranks[j], and the rank inside that bin.
 std::vector<Place> pass(Engine& engine, const std::vector<Histogram>& histograms,
-                        const std::vector<int64_t>& ranks, const SliceVectors& vectors) {
+                        const std::vector<size_t>& of_target, const std::vector<int64_t>& ranks,
+                        const SliceVectors& vectors) {
   const auto counts = count_all(engine, histograms, vectors);
-  const auto found = find_places(engine, kStride, ranks,
-                                 [&](size_t row, size_t bin) { return counts[row * kStride + bin]; });
+  const auto found = find_places(engine, kStride, ranks, [&](size_t target, size_t bin) {
+    return counts[of_target[target] * kStride + bin];
+  });
   std::vector<Place> places;
   for (const auto& place : found) {
     FUSEGRID_ASSERT(place.has_value(), "fewer entries than k");
@@ -206,21 +220,28 @@ std::vector<Place> pass(Engine& engine, const std::vector<Histogram>& histograms
   return places;
 }
 
+// targets: those of a vector one behind the other, so that its high bits are counted once.
 void search_by_halves(Engine& engine, Order order, const std::vector<Target*>& targets,
                       const SliceVectors& vectors) {
   std::vector<Histogram> high;
+  std::vector<size_t> high_of;
   std::vector<int64_t> ranks;
   for (const Target* target : targets) {
-    high.push_back({target->vector, {order}});
+    if (high.empty() || high.back().vector != target->vector) {
+      high.push_back({target->vector, {order}});
+    }
+    high_of.push_back(high.size() - 1);
     ranks.push_back(target->k);
   }
-  const auto high_places = pass(engine, high, ranks, vectors);
+  const auto high_places = pass(engine, high, high_of, ranks, vectors);
   std::vector<Histogram> low;
+  std::vector<size_t> low_of;
   for (size_t j = 0; j < targets.size(); ++j) {
     low.push_back({targets[j]->vector, {order, true, static_cast<uint32_t>(high_places[j].bin)}});
+    low_of.push_back(j);
     ranks[j] = high_places[j].rank;
   }
-  const auto low_places = pass(engine, low, ranks, vectors);
+  const auto low_places = pass(engine, low, low_of, ranks, vectors);
   for (size_t j = 0; j < targets.size(); ++j) {
     targets[j]->value = from_ordered_bits(low[j].rule.high << 16 | static_cast<uint32_t>(low_places[j].bin));
   }
@@ -234,7 +255,8 @@ std::vector<int64_t> places_in_sample(Engine& engine, Order order, size_t width,
                                       const std::vector<Target>& targets, const SliceVectors& vectors) {
   std::vector<int64_t> counts(width * kStride, 0);
   std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
-  float scratch[ChunkReader::kChunk];
+  std::vector<size_t> wanted(width);
+  std::iota(wanted.begin(), wanted.end(), size_t{0});
   engine.for_each_sample([&](const Slice& slice) {
     const auto all = vectors(slice);
     sizes[0] += slice.count;
@@ -242,19 +264,13 @@ std::vector<int64_t> places_in_sample(Engine& engine, Order order, size_t width,
       return;
     }
     sizes[1] += slice.count;
-    ChunkReader reader(all);
-    reader.for_each_chunk([&](int64_t, int64_t count) {
-      for (size_t i = 0; i < all.size(); ++i) {
-        count_chunk(reader.read(i, scratch), count, {order}, &counts[i * kStride]);
-      }
+    for_each_chunk(all, wanted, [&](size_t i, const float* values, int64_t count) {
+      count_chunk(values, count, {order}, &counts[i * kStride]);
     });
   });
   engine.sum_over_ranks(sizes);
-  const auto& infos = engine.tensors();
-  const auto elements =
-      std::accumulate(infos.begin(), infos.end(), int64_t{0},
-                      [](int64_t sum, const TensorInfo& info) { return sum + info.numel(); });
-  const double share = static_cast<double>(sizes[0]) / static_cast<double>(std::max(elements, int64_t{1}));
+  const double share =
+      static_cast<double>(sizes[0]) / static_cast<double>(std::max(engine.num_elements(), int64_t{1}));
   std::vector<int64_t> ranks;
   for (const Target& target : targets) {
     ranks.push_back(std::clamp(static_cast<int64_t>(static_cast<double>(target.k) * share), int64_t{1},
@@ -277,18 +293,15 @@ void search_windows(Engine& engine, Order order, size_t width, std::vector<Targe
   for (const int64_t middle : places_in_sample(engine, order, width, targets, vectors)) {
     windows.emplace_back(order, middle);
   }
-  float scratch[ChunkReader::kChunk];
+  std::vector<size_t> wanted;
+  for (const Target& target : targets) {
+    wanted.push_back(target.vector);
+  }
   engine.for_each_slice([&](const Slice& slice) {
-    const auto all = vectors(slice);
-    if (all.empty()) {
-      return;
+    if (const auto all = vectors(slice); !all.empty()) {
+      for_each_chunk(all, wanted,
+                     [&](size_t j, const float* values, int64_t count) { windows[j].add(values, count); });
     }
-    ChunkReader reader(all);
-    reader.for_each_chunk([&](int64_t, int64_t count) {
-      for (size_t j = 0; j < targets.size(); ++j) {
-        windows[j].add(reader.read(targets[j].vector, scratch), count);
-      }
-    });
   });
   std::vector<int64_t> below;
   for (const NumberWindow& window : windows) {

@@ -240,6 +240,10 @@ std::vector<float> trimming_thresholds(const FusionInput& in, const std::string&
   return {numbers.begin(), numbers.end()};
 }
 
+TrimmedElection untrimmed(size_t vectors) {
+  return {.thresholds = std::vector<float>(vectors, 0.0F)};
+}
+
 TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
                                const SliceVectors& vectors) {
   TrimmedElection election;

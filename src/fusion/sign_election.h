@@ -16,6 +16,9 @@ struct TrimmedElection {
   double majority = 0;
 };
 
+// For vectors that are trimmed already, or not at all: all entries stay, and a zero sum elects -.
+TrimmedElection untrimmed(size_t vectors);
+
 // The thresholds of `vectors` (one per expert, functions of the slice; `key` names them) over the whole model,
 // by the rule of the authors' code: kept is |v| >= the k-th smallest, k = d - int(d density), so
 // int(d density) + 1 entries and all that equal the last of them; density = 1 keeps everything. The passes run

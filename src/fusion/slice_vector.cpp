@@ -77,6 +77,22 @@ void keep_agreeing(const float* __restrict own, const float* __restrict unified,
   }
 }
 
+// The first vector, chunk by chunk changed by step(chunk of another, entries, what there is so far) for all others.
+template <typename Step>
+at::Tensor folded(const std::vector<SliceVector>& vectors, const Step& step) {
+  ChunkReader reader(vectors);
+  at::Tensor result = at::empty(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
+  auto* out = result.mutable_data_ptr<float>();
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    std::copy_n(reader.read(0, scratch), count, out + begin);
+    for (size_t i = 1; i < reader.num_vectors(); ++i) {
+      step(reader.read(i, scratch), count, out + begin);
+    }
+  });
+  return result;
+}
+
 }  // namespace
 
 SliceVector::SliceVector(at::Tensor all, at::Tensor subtrahend)
@@ -137,10 +153,9 @@ const float* ChunkReader::read(size_t vector, float* scratch) {
 }
 
 at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
-  const at::Tensor& shaped = vectors.at(0).values;
   if (!all_chunked(vectors)) {
-    at::Tensor sum = vectors[0].tensor();
-    if (sum.is_alias_of(shaped)) {
+    at::Tensor sum = vectors.at(0).tensor();
+    if (sum.is_alias_of(vectors[0].values)) {
       sum = sum.clone();
     }
     for (size_t i = 1; i < vectors.size(); ++i) {
@@ -148,17 +163,7 @@ at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
     }
     return sum;
   }
-  ChunkReader reader(vectors);
-  at::Tensor sum = at::empty(shaped.sizes(), at::TensorOptions(at::kFloat));
-  auto* out = sum.mutable_data_ptr<float>();
-  float scratch[ChunkReader::kChunk];
-  reader.for_each_chunk([&](int64_t begin, int64_t count) {
-    std::copy_n(reader.read(0, scratch), count, out + begin);
-    for (size_t i = 1; i < reader.num_vectors(); ++i) {
-      add(reader.read(i, scratch), count, out + begin);
-    }
-  });
-  return sum;
+  return folded(vectors, add);
 }
 
 at::Tensor largest_of(const std::vector<SliceVector>& vectors) {
@@ -170,17 +175,7 @@ at::Tensor largest_of(const std::vector<SliceVector>& vectors) {
     }
     return largest;
   }
-  ChunkReader reader(vectors);
-  at::Tensor largest = at::empty(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
-  auto* out = largest.mutable_data_ptr<float>();
-  float scratch[ChunkReader::kChunk];
-  reader.for_each_chunk([&](int64_t begin, int64_t count) {
-    std::copy_n(reader.read(0, scratch), count, out + begin);
-    for (size_t i = 1; i < reader.num_vectors(); ++i) {
-      keep_larger(reader.read(i, scratch), count, out + begin);
-    }
-  });
-  return largest;
+  return folded(vectors, keep_larger);
 }
 
 std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified) {

@@ -291,6 +291,7 @@ void StreamSession::visit_blocks(const StreamRange& range, const std::vector<at:
     for (size_t source = 0; source < stored.size(); ++source) {
       const at::Tensor part = stored[source].narrow(0, done, count);
       const at::Tensor buffer = blocks_[source].narrow(0, 0, count);
+      // On GPUs converted here, once for all that read it; float64 too, which would else stand for arithmetic in it.
       if (part.is_cpu() && part.scalar_type() != at::kDouble) {
         blocks.emplace_back(part, buffer);
       } else {

@@ -7,20 +7,16 @@ namespace {
 
 constexpr double kTiesDensity = 0.2;  // of the authors' code
 
-std::vector<SliceVector> task_vectors(const Slice& slice) {
-  return slice.task_vector_views();
-}
-
 }  // namespace
 
 TallMasks::TallMasks(const FusionInput& in, TallMaskRule rule) : rule_(std::move(rule)) {
   if (rule_.vector == "ties") {
-    election_ = trim_and_elect(in, "task_vectors", kTiesDensity, task_vectors);
+    election_ = trim_and_elect(in, "task_vectors", kTiesDensity, &Slice::task_vector_views);
   }
 }
 
 at::Tensor TallMasks::multitask_vector(const Slice& slice) const {
-  const auto taus = task_vectors(slice);
+  const auto taus = slice.task_vector_views();
   return rule_.vector == "ties" ? merge_elected(taus, election_, "sum") : sum_of(taus);
 }
 

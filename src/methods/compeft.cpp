@@ -62,8 +62,7 @@ std::vector<double> magnitudes(const FusionInput& in, const Options& options,
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const std::string key = direction_key("compeft", options);
-  const auto thresholds = trimming_thresholds(in, "task_vectors", options.density,
-                                              [](const Slice& slice) { return slice.task_vector_views(); });
+  const auto thresholds = trimming_thresholds(in, "task_vectors", options.density, &Slice::task_vector_views);
   const auto sizes = in.scalars(key, [&] { return magnitudes(in, options, thresholds); });
   const Field direction = in.field(key, [&](const Slice& slice) {
     at::Tensor sum = at::zeros_like(slice.expert(0));

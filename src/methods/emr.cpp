@@ -33,8 +33,7 @@ struct Elected {
 // A sum of zero elects -, where nothing is.
 Elected elect(const Slice& slice) {
   const std::vector<SliceVector> taus = slice.task_vector_views();
-  const TrimmedElection untrimmed{std::vector<float>(taus.size(), 0.0F), 0};
-  const at::Tensor unified = merge_elected(taus, untrimmed, "max");
+  const at::Tensor unified = merge_elected(taus, untrimmed(taus.size()), "max");
   return {unified, agreeing_parts(taus, unified)};
 }
 

@@ -51,14 +51,11 @@ struct Options {
   }
 };
 
-std::vector<SliceVector> task_vectors(const Slice& slice) {
-  return slice.task_vector_views();
-}
-
 Field fusion_bench_direction(const FusionInput& in, const Options& options) {
-  const TrimmedElection election = trim_and_elect(in, "task_vectors", options.density, task_vectors);
+  const TrimmedElection election =
+      trim_and_elect(in, "task_vectors", options.density, &Slice::task_vector_views);
   return in.field(direction_key("ties", options), [election, merge = options.merge](const Slice& slice) {
-    return merge_elected(task_vectors(slice), election, merge);
+    return merge_elected(slice.task_vector_views(), election, merge);
   });
 }
 

@@ -53,8 +53,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
         key, [&](const Slice& slice) { return merged(trimmed_by_tensor(slice, options.density), options); });
     return move_along(in, direction, options.scale);
   }
-  const auto thresholds = trimming_thresholds(in, "task_vectors", options.density,
-                                              [](const Slice& slice) { return slice.task_vector_views(); });
+  const auto thresholds = trimming_thresholds(in, "task_vectors", options.density, &Slice::task_vector_views);
   const Field direction = in.field(
       key, [&](const Slice& slice) { return merged(trimmed(slice.task_vectors(), thresholds), options); });
   return move_along(in, direction, options.scale);

@@ -16,6 +16,7 @@
 
 #include "checkpoint/model_spec.h"
 #include "checkpoint/random_weights.h"
+#include "checkpoint/read_all.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
 #include "support/source_folder.h"
@@ -28,20 +29,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 
 const std::filesystem::path kGolden = source_folder() / "tests/golden/lora";
-
-at::Tensor read(const ModelSource& source, const TensorInfo& tensor) {
-  at::Tensor values = at::empty(tensor.shape, tensor.dtype);
-  source.read_range(tensor.name, 0, tensor.numel(), values.mutable_data_ptr());
-  return values;
-}
-
-Weights read_all(const ModelSource& source) {
-  Weights weights;
-  for (const auto& tensor : source.tensors()) {
-    weights.emplace(tensor.name, read(source, tensor));
-  }
-  return weights;
-}
 
 // Numbers around 0 that bfloat16 holds, so that casting a model loses nothing.
 at::Tensor numbers(const std::vector<int64_t>& shape, int64_t seed) {

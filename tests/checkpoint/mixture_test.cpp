@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "checkpoint/read_all.h"
 #include "checkpoint/safetensors.h"
 #include "core/errors.h"
 #include "core/philox.h"
@@ -68,20 +69,6 @@ nlohmann::json llama_config() {
           {"mlp_bias", false},
           {"initializer_range", 0.05},
           {"architectures", {"LlamaForCausalLM"}}};
-}
-
-at::Tensor read(const ModelSource& model, const TensorInfo& info) {
-  at::Tensor values = at::empty(info.shape, info.dtype);
-  model.read_range(info.name, 0, info.numel(), values.mutable_data_ptr());
-  return values;
-}
-
-Weights read_all(const ModelSource& model) {
-  Weights weights;
-  for (const TensorInfo& info : model.tensors()) {
-    weights.emplace(info.name, read(model, info));
-  }
-  return weights;
 }
 
 bool same_bytes(const at::Tensor& a, const at::Tensor& b) {

@@ -1,6 +1,7 @@
 // Zoos of one linear weight whose task vectors are known.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -8,6 +9,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
+#include <gtest/gtest.h>
 
 #include "core/philox.h"
 #include "support/test_zoo.h"
@@ -39,6 +41,20 @@ inline std::vector<at::Tensor> orthogonal_taus(int64_t count, int64_t rows, int6
     taus.push_back(at::matmul(u.narrow(1, 2 * i, 2) * s, v.narrow(1, 2 * i, 2).t()));
   }
   return taus;
+}
+
+// Whatever subspace methods the zoo's cache has served.
+inline void expect_one_decomposition_per_expert_and_matrix(const TestZoo& zoo) {
+  size_t decompositions = 0;
+  for (const auto& [key, times] : zoo.cache->computed()) {
+    EXPECT_EQ(times, 1) << key;
+    decompositions += key.find("/svd/") == std::string::npos ? 0 : 1;
+  }
+  size_t matrices = 0;
+  for (const auto& [name, tensor] : zoo.base) {
+    matrices += tensor.is_floating_point() && tensor.dim() == 2 ? 1 : 0;
+  }
+  EXPECT_EQ(decompositions, zoo.experts.size() * matrices);
 }
 
 }  // namespace fusegrid
