@@ -45,13 +45,14 @@ class Engine {
   virtual void sum_over_ranks(std::vector<int64_t>& counters) = 0;
 };
 
-// A sample of a model: one run of elements in kSampleStride, wherever tensors and blocks begin, so that it is the same for
-// any number of ranks and every part of the model has its share. Runs, for the sake of disks. The sample of a model of
-// fewer than kSampledElements is all of it.
-constexpr int64_t kSampledElements = 1 << 20;
-constexpr int64_t kSampleRun = 1 << 10;
-constexpr int64_t kSampleStride = 32;
+// A sample of a model: one run of elements in sample_stride(), wherever tensors and blocks begin, so that it is the same for
+// any number of ranks and every part of the model has its share. Runs, for the sake of disks.
+constexpr int64_t kSampledElements = int64_t{1} << 18;  // at least; all of a smaller model
+constexpr int64_t kSampleRun = int64_t{1} << 10;
+constexpr int64_t kMostSampleStride = 32;
+// By the number of elements of the model; 1: the sample is all of it.
+int64_t sample_stride(int64_t elements);
 // What of the model's elements [begin, begin + count) is in the sample: first elements and counts.
-std::vector<std::pair<int64_t, int64_t>> sampled_runs(int64_t begin, int64_t count);
+std::vector<std::pair<int64_t, int64_t>> sampled_runs(int64_t begin, int64_t count, int64_t stride);
 
 }  // namespace fusegrid

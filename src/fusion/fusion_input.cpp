@@ -135,8 +135,9 @@ std::vector<float> FusionInput::kth_magnitude(int64_t k,
 
 std::vector<std::vector<float>> FusionInput::kth_smallest(Order order, size_t width,
                                                           const std::vector<int64_t>& ks,
-                                                          const SliceVectors& vectors) const {
-  return fusegrid::kth_smallest(*context_.engine, order, width, ks, vectors);
+                                                          const SliceVectors& vectors,
+                                                          ChunkObserver* observer) const {
+  return fusegrid::kth_smallest(*context_.engine, order, width, ks, vectors, observer);
 }
 
 void FusionInput::require_whole_models() const {

@@ -70,7 +70,10 @@ class FusionInput {
   Field task_vector_sum() const;
   // Exact order statistics of vectors that are functions of the slice: see order_statistics.h.
   std::vector<std::vector<float>> kth_smallest(Order order, size_t width, const std::vector<int64_t>& ks,
-                                               const SliceVectors& vectors) const;
+                                               const SliceVectors& vectors,
+                                               ChunkObserver* observer = nullptr) const;
+  // Element-wise, of numbers that each rank counted in its part of the passes.
+  void sum_over_ranks(std::vector<int64_t>& counters) const { context_.engine->sum_over_ranks(counters); }
   // The k-th smallest |task vector| of each expert, among the entries of the tensors that `chosen` accepts.
   std::vector<float> kth_magnitude(
       int64_t k,

@@ -62,12 +62,13 @@ void MemoryEngine::for_each_slice(const Visit& visit) {
 }
 
 void MemoryEngine::for_each_sample(const Visit& visit) {
-  if (num_elements() < kSampledElements) {
+  const int64_t stride = sample_stride(num_elements());
+  if (stride == 1) {
     for_each_slice(visit);
     return;
   }
   for (size_t index = 0; index < tensors_.size(); ++index) {
-    for (const auto& [begin, count] : sampled_runs(global_begin_[index], tensors_[index].numel())) {
+    for (const auto& [begin, count] : sampled_runs(global_begin_[index], tensors_[index].numel(), stride)) {
       show_part(index, begin - global_begin_[index], count, visit);
     }
   }

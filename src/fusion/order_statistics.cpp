@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <numeric>
 #include <optional>
 
@@ -15,7 +16,6 @@
 
 #include "core/errors.h"
 #include "fusion/device_kernels.h"
-#include "fusion/number_window.h"
 #include "fusion/stream_device.h"
 
 namespace fusegrid {
@@ -109,12 +109,13 @@ struct Place {
 
 // In each row of `bins` counts, added up over ranks, the place of the entry number `ranks[row]` (from 1), or nothing
 // where the row has no such entry. Every rank must call. Groups of bins first, then the bins of one: rows are long, and
-// all-reduces of them would take longer than counting.
+// all-reduces of them would take longer than counting. `count(row, bin)` may be asked for bins beyond the last: 0.
+template <typename Count>
 std::vector<std::optional<Place>> find_places(Engine& engine, size_t bins, const std::vector<int64_t>& ranks,
-                                              const std::function<int64_t(size_t row, size_t bin)>& count) {
+                                              const Count& count) {
   constexpr size_t kGroups = 256;
   const size_t rows = ranks.size();
-  const size_t group = bins / kGroups;
+  const size_t group = (bins + kGroups - 1) / kGroups;
   // moves `rank` past the counts before its bin; the last bin where there is no such entry
   const auto find = [](const int64_t* counts, size_t size, int64_t& rank) {
     size_t bin = 0;
@@ -249,10 +250,76 @@ void search_by_halves(Engine& engine, Order order, const std::vector<Target*>& t
 
 // -- a sample and one pass
 
-// ordered_bits() of about where the sample has the targets: the same on every rank. Not windows yet, whose counts would
-// be there at the same time as those of the sample.
-std::vector<int64_t> places_in_sample(Engine& engine, Order order, size_t width,
-                                      const std::vector<Target>& targets, const SliceVectors& vectors) {
+// Where in the sample an entry of the model is likely, and the ranks between which it nearly certainly is.
+struct SampleRank {
+  int64_t likely = 1, low = 1, high = 1;
+};
+
+// Six standard deviations of independent samples, as entries that are next to each other are alike. A sample that is all of
+// the model has none.
+SampleRank rank_in_sample(int64_t k, int64_t all, int64_t sampled, int64_t taking_part) {
+  const double share = static_cast<double>(sampled) / static_cast<double>(std::max(all, int64_t{1}));
+  const double rank = static_cast<double>(k) * share;
+  const auto last = static_cast<double>(std::max(taking_part, int64_t{1}));
+  const double margin = sampled == all ? 0 : 6 * std::sqrt(std::max(rank * (1 - rank / last), 1.0)) + 1;
+  const auto within = [&](double place) { return static_cast<int64_t>(std::clamp(place, 1.0, last)); };
+  return {within(rank), within(rank - margin), within(rank + margin)};
+}
+
+// Three rows of each: `likely` of all, then `low`, then `high`.
+std::vector<int64_t> rows_of(const std::vector<SampleRank>& ranks) {
+  std::vector<int64_t> rows;
+  for (const auto member : {&SampleRank::likely, &SampleRank::low, &SampleRank::high}) {
+    for (const SampleRank& rank : ranks) {
+      rows.push_back(rank.*member);
+    }
+  }
+  return rows;
+}
+
+// The numbers of the bins from `low` to `high`; where those are too many, as many as a window has around the likely place.
+// Places in rows of kBins counts of high bits.
+NumberRange numbers_between(const Place& low, const Place& high, const Place& likely) {
+  constexpr int64_t kAll = int64_t{1} << 32;
+  constexpr int64_t kMost = NumberWindow::kNumbers;
+  if (static_cast<int64_t>(high.bin - low.bin + 1) * kBins <= kMost) {
+    return {static_cast<uint32_t>(low.bin * kStride), static_cast<uint32_t>((high.bin + 1) * kStride - 1)};
+  }
+  const int64_t middle =
+      static_cast<int64_t>(likely.bin) * kBins + kBins * likely.rank / std::max(likely.inside, int64_t{1});
+  const auto first = static_cast<uint32_t>(std::clamp(middle - kMost / 2, int64_t{0}, kAll - kMost));
+  return {first, first + static_cast<uint32_t>(kMost - 1)};
+}
+
+std::vector<size_t> vectors_of(const std::vector<Target>& targets) {
+  std::vector<size_t> wanted;
+  for (const Target& target : targets) {
+    wanted.push_back(target.vector);
+  }
+  return wanted;
+}
+
+// Where the windows have the entries number `ranks`; nothing for those that they do not have.
+std::vector<std::optional<Place>> places_in_windows(Engine& engine, const std::vector<NumberWindow>& windows,
+                                                    std::vector<int64_t> ranks) {
+  std::vector<int64_t> below;
+  size_t numbers = 0;
+  for (const NumberWindow& window : windows) {
+    below.push_back(window.below());
+    numbers = std::max(numbers, size_t{window.range().steps()} + 1);
+  }
+  engine.sum_over_ranks(below);
+  for (size_t row = 0; row < ranks.size(); ++row) {
+    ranks[row] -= below[row % windows.size()];
+  }
+  return find_places(engine, numbers, ranks,
+                     [&](size_t row, size_t bin) { return windows[row % windows.size()].count(bin); });
+}
+
+// From the first look at the sample: bins of high bits; the same on every rank.
+std::vector<NumberRange> rough_ranges(Engine& engine, Order order, size_t width,
+                                      const std::vector<Target>& targets, const SliceVectors& vectors,
+                                      std::vector<SampleRank>& ranks) {
   std::vector<int64_t> counts(width * kStride, 0);
   std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
   std::vector<size_t> wanted(width);
@@ -269,54 +336,87 @@ std::vector<int64_t> places_in_sample(Engine& engine, Order order, size_t width,
     });
   });
   engine.sum_over_ranks(sizes);
-  const double share =
-      static_cast<double>(sizes[0]) / static_cast<double>(std::max(engine.num_elements(), int64_t{1}));
-  std::vector<int64_t> ranks;
   for (const Target& target : targets) {
-    ranks.push_back(std::clamp(static_cast<int64_t>(static_cast<double>(target.k) * share), int64_t{1},
-                               std::max(sizes[1], int64_t{1})));
+    ranks.push_back(rank_in_sample(target.k, engine.num_elements(), sizes[0], sizes[1]));
   }
-  const auto places = find_places(engine, kStride, ranks, [&](size_t row, size_t bin) {
-    return counts[targets[row].vector * kStride + bin];
+  const auto places = find_places(engine, kStride, rows_of(ranks), [&](size_t row, size_t bin) {
+    return counts[targets[row % targets.size()].vector * kStride + bin];
   });
-  std::vector<int64_t> numbers;
-  for (const auto& place : places) {
-    const Place at = place.value_or(Place{.inside = 1});
-    numbers.push_back(static_cast<int64_t>(at.bin) * kBins + kBins * at.rank / at.inside);
+  const auto place = [&](size_t row) { return places[row].value_or(Place{}); };
+  std::vector<NumberRange> ranges;
+  for (size_t j = 0; j < targets.size(); ++j) {
+    ranges.push_back(numbers_between(place(targets.size() + j), place(2 * targets.size() + j), place(j)));
   }
-  return numbers;
+  return ranges;
 }
 
-void search_windows(Engine& engine, Order order, size_t width, std::vector<Target>& targets,
-                    const SliceVectors& vectors) {
+// From a second look: single numbers.
+std::vector<NumberRange> expected_ranges(Engine& engine, Order order, size_t width,
+                                         const std::vector<Target>& targets, const SliceVectors& vectors) {
+  std::vector<SampleRank> ranks;
+  std::vector<NumberRange> ranges = rough_ranges(engine, order, width, targets, vectors, ranks);
   std::vector<NumberWindow> windows;
-  for (const int64_t middle : places_in_sample(engine, order, width, targets, vectors)) {
-    windows.emplace_back(order, middle);
+  for (const NumberRange& range : ranges) {
+    windows.emplace_back(order, range);
   }
-  std::vector<size_t> wanted;
-  for (const Target& target : targets) {
-    wanted.push_back(target.vector);
-  }
-  engine.for_each_slice([&](const Slice& slice) {
+  engine.for_each_sample([&](const Slice& slice) {
     if (const auto all = vectors(slice); !all.empty()) {
-      for_each_chunk(all, wanted,
+      for_each_chunk(all, vectors_of(targets),
                      [&](size_t j, const float* values, int64_t count) { windows[j].add(values, count); });
     }
   });
-  std::vector<int64_t> below;
-  for (const NumberWindow& window : windows) {
-    below.push_back(window.below());
-  }
-  engine.sum_over_ranks(below);
-  std::vector<int64_t> ranks;
+  const auto places = places_in_windows(engine, windows, rows_of(ranks));
   for (size_t j = 0; j < targets.size(); ++j) {
-    ranks.push_back(targets[j].k - below[j]);
+    const uint32_t first = ranges[j].first;
+    if (const auto& low = places[targets.size() + j]) {
+      ranges[j].first = first + static_cast<uint32_t>(low->bin);
+    }
+    if (const auto& high = places[2 * targets.size() + j]) {
+      ranges[j].last = first + static_cast<uint32_t>(high->bin);
+    }
   }
-  const auto places = find_places(engine, NumberWindow::kNumbers, ranks,
-                                  [&](size_t row, size_t bin) { return windows[row].count(bin); });
+  return ranges;
+}
+
+void search_windows(Engine& engine, Order order, size_t width, std::vector<Target>& targets,
+                    const SliceVectors& vectors, ChunkObserver* observer) {
+  const auto ranges = expected_ranges(engine, order, width, targets, vectors);
+  if (observer != nullptr) {
+    observer->start(ranges);
+  }
+  std::vector<NumberWindow> windows;
+  for (const NumberRange& range : ranges) {
+    windows.emplace_back(order, range);
+  }
+  const auto wanted = vectors_of(targets);
+  engine.for_each_slice([&](const Slice& slice) {
+    const auto all = vectors(slice);
+    if (all.empty()) {
+      return;
+    }
+    ChunkReader reader(all);
+    float scratch[ChunkReader::kChunk];
+    reader.for_each_chunk([&](int64_t, int64_t count) {
+      for (size_t j = 0; j < wanted.size(); ++j) {
+        const float* values = reader.read(wanted[j], scratch);
+        const auto inside = windows[j].add(values, count);
+        if (observer != nullptr) {
+          observer->see(j, values, count, inside);
+        }
+      }
+      if (observer != nullptr) {
+        observer->end_chunk(reader, count);
+      }
+    });
+  });
+  std::vector<int64_t> ks;
+  for (const Target& target : targets) {
+    ks.push_back(target.k);
+  }
+  const auto places = places_in_windows(engine, windows, ks);
   for (size_t j = 0; j < targets.size(); ++j) {
     if (places[j]) {
-      targets[j].value = from_ordered_bits(windows[j].ordered_bits_at(places[j]->bin));
+      targets[j].value = from_ordered_bits(ranges[j].first + static_cast<uint32_t>(places[j]->bin));
     }
   }
 }
@@ -324,7 +424,9 @@ void search_windows(Engine& engine, Order order, size_t width, std::vector<Targe
 }  // namespace
 
 std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t width,
-                                             const std::vector<int64_t>& ks, const SliceVectors& vectors) {
+                                             const std::vector<int64_t>& ks, const SliceVectors& vectors,
+                                             ChunkObserver* observer) {
+  FUSEGRID_ASSERT(observer == nullptr || ks.size() == 1, "an observer of several order statistics");
   std::vector<Target> targets;
   for (size_t i = 0; i < width; ++i) {
     for (const int64_t k : ks) {
@@ -332,7 +434,7 @@ std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t
     }
   }
   if (engine.device().is_cpu()) {
-    search_windows(engine, order, width, targets, vectors);
+    search_windows(engine, order, width, targets, vectors, observer);
   }
   std::vector<Target*> missed;
   for (Target& target : targets) {

@@ -16,6 +16,7 @@
 
 #include "core/text.h"
 #include "fusion/device_kernels.h"
+#include "fusion/election_counter.h"
 #include "fusion/scalar_rules.h"
 #include "fusion/stream_device.h"
 
@@ -159,16 +160,13 @@ class Chunks {
 
   // The trimmed entries of all vectors of a chunk, and their sums.
   void load(int64_t size) {
+    std::fill_n(sum_, size, 0.0F);
     for (size_t index = 0; index < reader_.num_vectors(); ++index) {
       const float threshold = thresholds_[index];
       float* __restrict to = kept(index);
       const float* from = reader_.read(index, to);
       for (int64_t i = 0; i < size; ++i) {
         to[i] = trimmed_value(from[i], threshold);
-      }
-      if (index == 0) {
-        std::copy_n(to, size, sum_);
-        continue;
       }
       for (int64_t i = 0; i < size; ++i) {
         sum_[i] += to[i];
@@ -222,21 +220,39 @@ std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors,
   return kept;
 }
 
-std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
-                                       const SliceVectors& vectors) {
+namespace {
+
+std::string thresholds_key(const std::string& key, double density) {
+  return "thresholds{density=" + number_text(density) + "}/" + key;
+}
+
+std::vector<double> find_thresholds(const FusionInput& in, double density, const SliceVectors& vectors,
+                                    ChunkObserver* observer = nullptr) {
   const size_t experts = in.num_experts();
   const int64_t elements = in.num_elements();
   const auto kept = static_cast<int64_t>(static_cast<double>(elements) * density);
   if (kept == elements) {
-    return std::vector<float>(experts, 0.0F);
+    return std::vector<double>(experts, 0.0);
   }
-  const auto numbers = in.scalars("thresholds{density=" + number_text(density) + "}/" + key, [&] {
-    std::vector<double> thresholds;
-    for (const auto& of_expert : in.kth_smallest(Order::kMagnitudes, experts, {elements - kept}, vectors)) {
-      thresholds.push_back(of_expert.front());
-    }
-    return thresholds;
-  });
+  std::vector<double> thresholds;
+  for (const auto& of_expert :
+       in.kth_smallest(Order::kMagnitudes, experts, {elements - kept}, vectors, observer)) {
+    thresholds.push_back(of_expert.front());
+  }
+  return thresholds;
+}
+
+double majority_of(const FusionInput& in, const SliceVectors& vectors, const std::vector<float>& thresholds) {
+  return in.reduce(
+      1, [&](const Slice& slice, double* out) { out[0] = sign_balance(vectors(slice), thresholds); })[0];
+}
+
+}  // namespace
+
+std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
+                                       const SliceVectors& vectors) {
+  const auto numbers =
+      in.scalars(thresholds_key(key, density), [&] { return find_thresholds(in, density, vectors); });
   return {numbers.begin(), numbers.end()};
 }
 
@@ -246,14 +262,19 @@ TrimmedElection untrimmed(size_t vectors) {
 
 TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
                                const SliceVectors& vectors) {
-  TrimmedElection election;
-  election.thresholds = trimming_thresholds(in, key, density, vectors);
-  election.majority = in.scalars("majority{density=" + number_text(density) + "}/" + key, [&] {
-    return in.reduce(1, [&](const Slice& slice, double* out) {
-      out[0] = sign_balance(vectors(slice), election.thresholds);
-    });
-  })[0];
-  return election;
+  // the thresholds and, behind them, the majority
+  const auto numbers = in.scalars("election{density=" + number_text(density) + "}/" + key, [&] {
+    ElectionCounter counter;
+    std::vector<double> found = find_thresholds(in, density, vectors, &counter);
+    const std::vector<float> thresholds(found.begin(), found.end());
+    const auto balance =
+        counter.balance(thresholds, [&](std::vector<int64_t>& counters) { in.sum_over_ranks(counters); });
+    found.push_back(balance ? static_cast<double>(*balance) : majority_of(in, vectors, thresholds));
+    return found;
+  });
+  const std::vector<double> thresholds(numbers.begin(), numbers.end() - 1);
+  in.scalars(thresholds_key(key, density), [&] { return thresholds; });  // for methods that only trim
+  return {.thresholds = {thresholds.begin(), thresholds.end()}, .majority = numbers.back()};
 }
 
 at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,

@@ -1,8 +1,8 @@
 #include "fusion/slice_vector.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <cstring>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
@@ -23,38 +23,57 @@ at::Tensor widened(const at::Tensor& tensor) {
   return is_float32_or_less(tensor) ? tensor.to(at::kFloat) : tensor;
 }
 
-void widen(const at::BFloat16* __restrict from, int64_t count, float* __restrict to) {
+float number(float stored) {
+  return stored;
+}
+
+float number(at::Half stored) {
+  return static_cast<float>(stored);
+}
+
+float number(at::BFloat16 stored) {
+  return std::bit_cast<float>(uint32_t{stored.x} << 16);
+}
+
+template <typename Stored>
+void widen(const Stored* __restrict from, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
-    const uint32_t bits = uint32_t{from[i].x} << 16;
-    std::memcpy(&to[i], &bits, sizeof bits);
+    to[i] = number(from[i]);
   }
 }
 
-void widen(const at::Half* __restrict from, int64_t count, float* __restrict to) {
+template <typename Stored>
+void subtract(const Stored* __restrict values, const float* __restrict minus, int64_t count,
+              float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
-    to[i] = static_cast<float>(from[i]);
+    to[i] = number(values[i]) - minus[i];
   }
+}
+
+// Calls `use` with a pointer to the entries from `begin` on, of the dtype in which they are stored.
+template <typename Use>
+auto with_stored(const at::Tensor& contiguous, int64_t begin, const Use& use) {
+  switch (contiguous.scalar_type()) {
+    case at::kBFloat16:
+      return use(contiguous.const_data_ptr<at::BFloat16>() + begin);
+    case at::kHalf:
+      return use(contiguous.const_data_ptr<at::Half>() + begin);
+    default:
+      return use(contiguous.const_data_ptr<float>() + begin);
+  }
+}
+
+float number_at(const at::Tensor& contiguous, int64_t index) {
+  return with_stored(contiguous, index, [](const auto* stored) { return number(*stored); });
 }
 
 // The entries as float32: in `scratch`, or where they are stored.
 const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count, float* scratch) {
-  switch (contiguous.scalar_type()) {
-    case at::kBFloat16:
-      widen(contiguous.const_data_ptr<at::BFloat16>() + begin, count, scratch);
-      return scratch;
-    case at::kHalf:
-      widen(contiguous.const_data_ptr<at::Half>() + begin, count, scratch);
-      return scratch;
-    default:
-      return contiguous.const_data_ptr<float>() + begin;
+  if (contiguous.scalar_type() == at::kFloat) {
+    return contiguous.const_data_ptr<float>() + begin;
   }
-}
-
-// `to` may be `values`.
-void subtract(const float* values, const float* __restrict minus, int64_t count, float* to) {
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] = values[i] - minus[i];
-  }
+  with_stored(contiguous, begin, [&](const auto* stored) { widen(stored, count, scratch); });
+  return scratch;
 }
 
 void add(const float* __restrict from, int64_t count, float* __restrict to) {
@@ -141,15 +160,20 @@ void ChunkReader::start(int64_t begin, int64_t count) {
 }
 
 const float* ChunkReader::read(size_t vector, float* scratch) {
-  const float* values = widened(values_[vector], begin_, count_, scratch);
   if (!minus_[vector].defined()) {
-    return values;
+    return widened(values_[vector], begin_, count_, scratch);
   }
   if (!common_minus_) {
     minus_chunk_ = widened(minus_[vector], begin_, count_, minus_scratch_);
   }
-  subtract(values, minus_chunk_, count_, scratch);
+  with_stored(values_[vector], begin_,
+              [&](const auto* stored) { subtract(stored, minus_chunk_, count_, scratch); });
   return scratch;
+}
+
+float ChunkReader::at(size_t vector, int64_t i) const {
+  const float value = number_at(values_[vector], begin_ + i);
+  return minus_[vector].defined() ? value - number_at(minus_[vector], begin_ + i) : value;
 }
 
 at::Tensor sum_of(const std::vector<SliceVector>& vectors) {

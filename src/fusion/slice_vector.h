@@ -46,6 +46,8 @@ class ChunkReader {
   }
   // The chunk's entries of one vector: in `scratch` (kChunk numbers), or where they are stored.
   const float* read(size_t vector, float* scratch);
+  // One of them, for the few that need more than loops do.
+  float at(size_t vector, int64_t i) const;
 
  private:
   void start(int64_t begin, int64_t count);

@@ -174,15 +174,16 @@ StagePieces StreamSession::pieces_of(Kind kind, size_t stage) const {
     }
     return ranges;
   };
+  const int64_t stride = sample_stride(elements_);
   const auto sampled = [&](const StreamRange& part) {
     const int64_t first = global_begin_[part.tensor];
     std::vector<StreamRange> ranges;
-    for (const auto& [begin, count] : sampled_runs(first + part.begin, part.count)) {
+    for (const auto& [begin, count] : sampled_runs(first + part.begin, part.count, stride)) {
       ranges.push_back({part.tensor, begin - first, count});
     }
     return ranges;
   };
-  const bool take_sample = kind == Kind::kSample && elements_ >= kSampledElements;
+  const bool take_sample = kind == Kind::kSample && stride > 1;
   StagePieces pieces;
   if (kind == Kind::kTensors) {
     for (const size_t tensor : layout_.whole(stage, group_.rank())) {

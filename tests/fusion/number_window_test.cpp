@@ -8,36 +8,36 @@
 namespace fusegrid {
 namespace {
 
-int64_t number_of(float value, Order order) {
-  return ordered_bits(value, order);
+NumberRange range_between(float first, float last, Order order) {
+  return {ordered_bits(first, order), ordered_bits(last, order)};
 }
 
-// How many values are below the window around `middle`, and how often each number in it occurs.
-std::vector<int64_t> counted_one_by_one(const at::Tensor& values, Order order, int64_t middle) {
-  const int64_t first = middle - NumberWindow::kNumbers / 2;
-  std::vector<int64_t> counts(NumberWindow::kNumbers + 1, 0);
+// How many values are below the range, and how often each number in it occurs.
+std::vector<int64_t> counted_one_by_one(const at::Tensor& values, Order order, NumberRange range) {
+  std::vector<int64_t> counts(range.steps() + 2, 0);
   const auto* data = values.const_data_ptr<float>();
   for (int64_t i = 0; i < values.numel(); ++i) {
-    const int64_t position = number_of(data[i], order) - first;
-    if (position < 0) {
+    const uint32_t bits = ordered_bits(data[i], order);
+    if (bits < range.first) {
       ++counts[0];
-    } else if (position < NumberWindow::kNumbers) {
-      ++counts[static_cast<size_t>(position + 1)];
+    } else if (bits <= range.last) {
+      ++counts[bits - range.first + 1];
     }
   }
   return counts;
 }
 
-std::vector<int64_t> counted(const at::Tensor& values, Order order, int64_t middle, int64_t part,
+std::vector<int64_t> counted(const at::Tensor& values, Order order, NumberRange range, int64_t part,
                              int64_t spill_after = UINT32_MAX) {
-  NumberWindow window(order, middle, spill_after);
+  NumberWindow window(order, range, spill_after);
   for (int64_t begin = 0; begin < values.numel(); begin += part) {
     window.add(values.const_data_ptr<float>() + begin, std::min(part, values.numel() - begin));
   }
   std::vector<int64_t> counts{window.below()};
-  for (size_t position = 0; position < NumberWindow::kNumbers; ++position) {
+  for (size_t position = 0; position <= range.steps(); ++position) {
     counts.push_back(window.count(position));
   }
+  EXPECT_EQ(window.count(range.steps() + 1), 0);
   return counts;
 }
 
@@ -50,28 +50,34 @@ std::vector<at::Tensor> dense_and_coarse() {
 TEST(NumberWindow, counts_what_is_below_and_every_number_in_it) {
   for (const at::Tensor& values : dense_and_coarse()) {
     for (const Order order : {Order::kValues, Order::kMagnitudes}) {
-      for (const float at : {0.75F, -0.25F}) {
-        const int64_t middle = number_of(at, order);
-        const auto expected = counted_one_by_one(values, order, middle);
+      for (const auto& [first, last] : {std::pair{0.749F, 0.752F}, {0.75F, 0.75F}, {0.749F, 0.75F}}) {
+        const NumberRange range = range_between(first, last, order);
+        const auto expected = counted_one_by_one(values, order, range);
         EXPECT_GT(expected[0], 0);
-        EXPECT_EQ(counted(values, order, middle, 1'000), expected) << at;
+        EXPECT_EQ(counted(values, order, range, 1'000), expected) << first;
       }
     }
+    const NumberRange negative = range_between(-0.2505F, -0.2495F, Order::kValues);
+    EXPECT_EQ(counted(values, Order::kValues, negative, 1'000),
+              counted_one_by_one(values, Order::kValues, negative));
+  }
+}
+
+TEST(NumberWindow, tells_which_values_are_in_the_range_before_its_last_number) {
+  const std::vector<float> values{0.5F, -0.75F, 2, 0.7F, 0.8F, 0.7F, -0.69F};
+  NumberWindow window(Order::kMagnitudes, range_between(0.7F, 0.705F, Order::kMagnitudes));
+  for (int i = 0; i < 2; ++i) {
+    const auto inside = window.add(values.data(), static_cast<int64_t>(values.size()));
+    EXPECT_EQ(std::vector<int>(inside.begin(), inside.end()), (std::vector<int>{3, 5}));
   }
 }
 
 TEST(NumberWindow, empties_its_narrow_counters_before_they_overflow) {
   for (const at::Tensor& values : dense_and_coarse()) {
-    const int64_t middle = number_of(0.75F, Order::kMagnitudes);
-    EXPECT_EQ(counted(values, Order::kMagnitudes, middle, 1'000, 6'000),
-              counted_one_by_one(values, Order::kMagnitudes, middle));
+    const NumberRange range = range_between(0.749F, 0.753F, Order::kMagnitudes);
+    EXPECT_EQ(counted(values, Order::kMagnitudes, range, 1'000, 6'000),
+              counted_one_by_one(values, Order::kMagnitudes, range));
   }
-}
-
-TEST(NumberWindow, lies_within_the_numbers_that_there_are) {
-  const at::Tensor values = normal(6, 0, 0, 5'000);
-  EXPECT_EQ(counted(values, Order::kValues, 0, 1'000)[0], 0);
-  EXPECT_EQ(counted(values, Order::kValues, int64_t{1} << 32, 1'000)[0], 5'000);
 }
 
 }  // namespace
