@@ -1,57 +1,82 @@
 #include "core/philox.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <cstring>
 #include <numbers>
 #include <numeric>
 #include <string>
 #include <vector>
 
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
 #include <ATen/ops/empty.h>
 
 #include "core/errors.h"
+#include "core/philox_rule.h"
 
 namespace fusegrid {
 namespace {
 
-struct Product {
-  uint32_t high, low;
-};
+// Four counters at a time. GCC makes several instructions of a product of halves that processors have one for.
+using Lanes = uint64_t __attribute__((vector_size(32)));
+constexpr int64_t kLanes = 4;
+static_assert(std::endian::native == std::endian::little,
+              "words are stored as halves of integers of 64 bits");
 
-Product multiply(uint32_t a, uint32_t b) {
-  const uint64_t product = uint64_t{a} * b;
-  return {static_cast<uint32_t>(product >> 32), static_cast<uint32_t>(product)};
+Lanes multiply_low_halves(const Lanes& a, uint64_t b) {
+#ifdef __AVX2__
+  const auto b_lanes = _mm256_set1_epi64x(static_cast<int64_t>(b));
+  return reinterpret_cast<Lanes>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), b_lanes));
+#else
+  return (a & 0xffffffffU) * b;
+#endif
+}
+
+// The words of kLanes counters, one counter's behind the other's.
+void philox_lanes(uint64_t key, uint64_t stream, uint64_t first_counter, uint32_t* words) {
+  const Lanes counters = Lanes{0, 1, 2, 3} + first_counter;
+  Lanes c[4] = {counters, counters >> 32, Lanes{} + stream, Lanes{} + (stream >> 32)};
+  philox_rounds(key, c, multiply_low_halves);
+  const Lanes front = (c[0] & 0xffffffffU) | c[1] << 32;
+  const Lanes back = (c[2] & 0xffffffffU) | c[3] << 32;
+  const Lanes halves[2] = {__builtin_shufflevector(front, back, 0, 4, 1, 5),
+                           __builtin_shufflevector(front, back, 2, 6, 3, 7)};
+  std::memcpy(words, halves, sizeof halves);
 }
 
 }  // namespace
 
 std::array<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t counter) {
-  constexpr uint32_t kMultiplier0 = 0xD2511F53U;
-  constexpr uint32_t kMultiplier1 = 0xCD9E8D57U;
-  constexpr uint32_t kWeyl0 = 0x9E3779B9U;
-  constexpr uint32_t kWeyl1 = 0xBB67AE85U;
-  std::array<uint32_t, 4> c{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
-                            static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)};
-  auto k0 = static_cast<uint32_t>(key);
-  auto k1 = static_cast<uint32_t>(key >> 32);
-  for (int round = 0; round < 10; ++round) {
-    const Product p0 = multiply(kMultiplier0, c[0]);
-    const Product p1 = multiply(kMultiplier1, c[2]);
-    c = {p1.high ^ c[1] ^ k0, p1.low, p0.high ^ c[3] ^ k1, p0.low};
-    k0 += kWeyl0;
-    k1 += kWeyl1;
+  const PhiloxWords all = philox_words(key, stream, counter);
+  return {all.words[0], all.words[1], all.words[2], all.words[3]};
+}
+
+void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, float* out) {
+  constexpr int64_t kStep = 4 * kLanes;
+  uint32_t words[kStep];
+  float numbers[kStep];
+  for (int64_t done = 0; done < count;) {
+    const int64_t skipped = (begin + done) % 4;
+    const int64_t size = std::min(kStep - skipped, count - done);
+    philox_lanes(key, stream, static_cast<uint64_t>((begin + done) / 4), words);
+    float* to = size == kStep ? out + done : numbers;
+    for (int64_t i = 0; i < kStep; ++i) {
+      to[i] = unit_number(words[i]);
+    }
+    if (size < kStep) {
+      std::copy_n(numbers + skipped, size, out + done);
+    }
+    done += size;
   }
-  return c;
 }
 
 at::Tensor uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count) {
   at::Tensor numbers = at::empty({count}, at::kFloat);
-  auto* out = numbers.mutable_data_ptr<float>();
-  for (int64_t e = begin; e < begin + count;) {
-    const auto words = philox(key, stream, static_cast<uint64_t>(e / 4));
-    for (int64_t word = e % 4; word < 4 && e < begin + count; ++word, ++e) {
-      *out++ = static_cast<float>(words[static_cast<size_t>(word)] >> 8) * 0x1p-24F;
-    }
-  }
+  fill_uniform(key, stream, begin, count, numbers.mutable_data_ptr<float>());
   return numbers;
 }
 

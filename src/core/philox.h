@@ -17,6 +17,8 @@ std::array<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t counter);
 // Uniform numbers in [0, 1) of the elements [begin, begin + count) of stream `stream`: float32 [count] on the
 // CPU, 24 random bits each. Element e is word e % 4 of counter e / 4.
 at::Tensor uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count);
+// The same into memory: `count` numbers from `out` on.
+void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, float* out);
 
 // Standard normal numbers of the elements [begin, begin + count) of stream `stream`: float32 [count] on the
 // CPU (Box-Muller on the two halves of a counter, computed in float64). Element e is number e % 2 of counter

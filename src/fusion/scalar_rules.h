@@ -5,11 +5,7 @@
 #include <cstdint>
 #include <cstring>
 
-#ifdef __CUDACC__
-#define FUSEGRID_HOST_DEVICE __host__ __device__
-#else
-#define FUSEGRID_HOST_DEVICE
-#endif
+#include "core/host_device.h"
 
 namespace fusegrid {
 

@@ -38,6 +38,24 @@ TEST(Uniform, of_a_range_equals_the_same_part_of_the_whole) {
   }
 }
 
+TEST(Uniform, is_made_of_the_words_of_philox) {
+  constexpr uint64_t kStream = uint64_t{5} << 32 | 3;
+  // counters' upper halves are 0, and become 1
+  for (const int64_t near : {int64_t{0}, (int64_t{1} << 34) - 8}) {
+    for (const int64_t begin : {near, near + 1, near + 2, near + 3, near + 7}) {
+      for (const int64_t count : {1, 3, 4, 15, 16, 17, 101}) {
+        const at::Tensor numbers = uniform(11, kStream, begin, count);
+        for (int64_t i = 0; i < count; ++i) {
+          const auto words = philox(11, kStream, static_cast<uint64_t>((begin + i) / 4));
+          const uint32_t word = words[static_cast<size_t>((begin + i) % 4)];
+          ASSERT_EQ(numbers[i].item<float>(), static_cast<float>(word >> 8) * 0x1p-24F)
+              << begin << " + " << i;
+        }
+      }
+    }
+  }
+}
+
 TEST(Uniform, lies_in_the_half_open_interval_and_is_spread_evenly) {
   constexpr int64_t kCount = 40000;
   const at::Tensor numbers = uniform(1, 2, 0, kCount);
