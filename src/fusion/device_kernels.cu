@@ -3,6 +3,7 @@
 #include <cuda_runtime.h>
 
 #include "core/errors.h"
+#include "core/philox_rule.h"
 #include "fusion/device_kernels.h"
 
 namespace fusegrid::device_kernels {
@@ -86,6 +87,20 @@ __global__ void merge_agreeing_kernel(const __grid_constant__ Vectors vectors, i
   }
 }
 
+// A thread makes the four numbers of a counter.
+__global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out) {
+  const int64_t end = begin + count;
+  for (int64_t counter = begin / 4 + first_index(); 4 * counter < end; counter += stride()) {
+    const PhiloxWords random = philox_words(key, numbers, static_cast<uint64_t>(counter));
+    for (int word = 0; word < 4; ++word) {
+      const int64_t element = 4 * counter + word;
+      if (element >= begin && element < end) {
+        out[element - begin] = unit_number(random.words[word]);
+      }
+    }
+  }
+}
+
 }  // namespace
 
 void count_bits(const float* values, int64_t elements, CountRule rule, int64_t* counts, void* stream) {
@@ -104,6 +119,16 @@ void merge_agreeing(const Vectors& vectors, int64_t elements, bool positive_majo
                     float* merged, void* stream) {
   merge_agreeing_kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
       vectors, elements, positive_majority, merge, merged);
+  check_launch();
+}
+
+void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out, void* stream) {
+  if (count == 0) {
+    return;  // a grid has at least one block
+  }
+  const int64_t counters = (begin + count + 3) / 4 - begin / 4;
+  fill_uniform_kernel<<<blocks_for(counters), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+      key, numbers, begin, count, out);
   check_launch();
 }
 

@@ -42,4 +42,7 @@ void add_sign_balance(const Vectors& vectors, int64_t elements, int64_t* balance
 void merge_agreeing(const Vectors& vectors, int64_t elements, bool positive_majority, AgreeingMerge merge,
                     float* merged, void* stream);
 
+// The numbers of fill_uniform() of core/philox.h.
+void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out, void* stream);
+
 }  // namespace fusegrid::device_kernels

@@ -5,13 +5,14 @@
 #include "core/philox.h"
 #include "core/text.h"
 #include "fusion/direction.h"
+#include "fusion/random_numbers.h"
 
 namespace fusegrid {
 
 at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
   const uint64_t key = derive_key(in.seed(), "dare/" + in.tasks()[expert]);
   const at::Tensor& shaped = slice.expert(expert);
-  const at::Tensor random = uniform(key, 0, slice.global_begin, slice.count).to(shaped.device());
+  const at::Tensor random = uniform_on(shaped.device(), key, 0, slice.global_begin, slice.count);
   return (random >= drop_rate).view(shaped.sizes());
 }
 

@@ -23,6 +23,7 @@
 #include "core/text.h"
 #include "fusion/direction.h"
 #include "fusion/random_drop.h"
+#include "fusion/random_numbers.h"
 #include "fusion/sign_election.h"
 
 namespace fusegrid {
@@ -81,7 +82,7 @@ at::Tensor sampled(const FusionInput& in, const Slice& slice, size_t expert, con
   }
   const uint64_t key = derive_key(in.seed(), "della/" + in.tasks()[expert]);
   const at::Tensor random =
-      uniform(key, 0, slice.global_begin, slice.count).to(tau.device()).view(tau.sizes());
+      uniform_on(tau.device(), key, 0, slice.global_begin, slice.count).view(tau.sizes());
   const at::Tensor probability = keep_probability(tau, options);
   const at::Tensor kept = tau * (random < probability);
   if (options.rescale == "l1") {

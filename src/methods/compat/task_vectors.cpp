@@ -11,6 +11,7 @@
 #include "fusion/compat.h"
 #include "fusion/direction.h"
 #include "fusion/random_drop.h"
+#include "fusion/random_numbers.h"
 #include "fusion/selection.h"
 
 namespace fusegrid {
@@ -182,7 +183,7 @@ FusedModel della(const FusionInput& in, const CompatOptions& options) {
     const at::Tensor rows = tau.dim() < 2 ? tau.reshape({1, slice.count}) : tau;
     const uint64_t key = derive_key(in.seed(), "della/" + in.tasks()[i]);
     const at::Tensor random =
-        uniform(key, 0, slice.global_begin, slice.count).to(tau.device()).view(rows.sizes());
+        uniform_on(tau.device(), key, 0, slice.global_begin, slice.count).view(rows.sizes());
     const at::Tensor probability = keep_probability(rows, density, epsilon);
     const at::Tensor mask = (random < probability.to(at::kFloat)).to(probability.scalar_type());
     return with_mask(rows, mask, keep_l1).view(tau.sizes());
