@@ -9,15 +9,28 @@
 
 namespace fusegrid {
 
+namespace {
+
+uint64_t drop_key(const FusionInput& in, size_t expert) {
+  return derive_key(in.seed(), "dare/" + in.tasks()[expert]);
+}
+
+}  // namespace
+
 at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
-  const uint64_t key = derive_key(in.seed(), "dare/" + in.tasks()[expert]);
   const at::Tensor& shaped = slice.expert(expert);
-  const at::Tensor random = uniform_on(shaped.device(), key, 0, slice.global_begin, slice.count);
+  const at::Tensor random =
+      uniform_on(shaped.device(), drop_key(in, expert), 0, slice.global_begin, slice.count);
   return (random >= drop_rate).view(shaped.sizes());
 }
 
-at::Tensor randomly_dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
-  return slice.task_vector(expert) * kept_at_random(in, slice, expert, drop_rate);
+std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice, double drop_rate,
+                                          const std::vector<double>& factors) {
+  std::vector<SliceVector> vectors = slice.task_vector_views();
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    vectors[i].drop = {drop_key(in, i), slice.global_begin, drop_rate, factors[i]};
+  }
+  return vectors;
 }
 
 double l1_rescaling(double whole, double kept) {
@@ -31,10 +44,12 @@ std::vector<double> drop_rescaling(const FusionInput& in, double drop_rate, cons
   }
   const std::string key = "dare{drop_rate=" + number_text(drop_rate) + "," + seed_key(in) + "}";
   return in.scalars("l1_rescaling/" + key, [&] {
+    const std::vector<double> unscaled(experts, 1.0);
     const auto sums = in.reduce_per_tensor(2 * experts, [&](const Slice& slice, double* out) {
+      const auto dropped = randomly_dropped(in, slice, drop_rate, unscaled);
       for (size_t i = 0; i < experts; ++i) {
         out[2 * i] = slice.task_vector(i).abs().sum(at::kDouble).item<double>();
-        out[2 * i + 1] = randomly_dropped(in, slice, i, drop_rate).abs().sum(at::kDouble).item<double>();
+        out[2 * i + 1] = dropped[i].tensor().abs().sum(at::kDouble).item<double>();
       }
     });
     std::vector<double> factors;

@@ -12,8 +12,9 @@ namespace fusegrid {
 // depends on (seed, task, position in the model) alone: never on the grain, the order of experts or the ranks.
 at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate);
 
-// The task vector of `expert` without the entries that are dropped.
-at::Tensor randomly_dropped(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate);
+// The task vectors without the entries that are dropped, times a factor each, [experts].
+std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice, double drop_rate,
+                                          const std::vector<double>& factors);
 
 // The factor that gives what is kept the L1 norm of the whole; 1 where either is below 1e-7 (mergekit's rule).
 double l1_rescaling(double whole, double kept);

@@ -8,8 +8,12 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "core/errors.h"
+#include "core/philox.h"
+#include "fusion/random_numbers.h"
 
 namespace fusegrid {
 namespace {
@@ -76,6 +80,28 @@ const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count,
   return scratch;
 }
 
+// `to` may be `values`. Dropped entries keep their sign, as a product with 0 does.
+void drop_at_random(const float* values, const RandomDrop& drop, int64_t begin, int64_t count, float* to) {
+  float numbers[ChunkReader::kChunk];
+  fill_uniform(drop.key, 0, drop.begin + begin, count, numbers);
+  const auto rate = static_cast<float>(drop.rate);
+  const auto factor = static_cast<float>(drop.factor);
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = values[i] * (numbers[i] >= rate ? 1.0F : 0.0F) * factor;
+  }
+}
+
+at::Tensor dropped_at_random(const at::Tensor& values, const RandomDrop& drop) {
+  const at::Tensor numbers = uniform_on(values.device(), drop.key, 0, drop.begin, values.numel());
+  return (values * (numbers >= drop.rate).view(values.sizes())).mul_(drop.factor);
+}
+
+void add_weighted(const float* __restrict from, float weight, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = std::fma(from[i], weight, to[i]);  // as LibTorch's add with a factor
+  }
+}
+
 void add(const float* __restrict from, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
     to[i] += from[i];
@@ -118,7 +144,8 @@ SliceVector::SliceVector(at::Tensor all, at::Tensor subtrahend)
     : values(std::move(all)), minus(std::move(subtrahend)) {}
 
 at::Tensor SliceVector::tensor() const {
-  return minus.defined() ? at::sub(widened(values), widened(minus)) : widened(values);
+  const at::Tensor all = minus.defined() ? at::sub(widened(values), widened(minus)) : widened(values);
+  return drop ? dropped_at_random(all, *drop) : all;
 }
 
 bool SliceVector::is_chunked() const {
@@ -147,6 +174,7 @@ ChunkReader::ChunkReader(const std::vector<SliceVector>& vectors) : elements_(ve
   for (const SliceVector& vector : vectors) {
     values_.push_back(vector.values.contiguous());
     minus_.push_back(vector.minus.defined() ? vector.minus.contiguous() : vector.minus);
+    drops_.push_back(vector.drop);
     common_minus_ = common_minus_ && minus_.back().is_same(minus_.front());
   }
 }
@@ -160,20 +188,32 @@ void ChunkReader::start(int64_t begin, int64_t count) {
 }
 
 const float* ChunkReader::read(size_t vector, float* scratch) {
+  const float* values = scratch;
   if (!minus_[vector].defined()) {
-    return widened(values_[vector], begin_, count_, scratch);
+    values = widened(values_[vector], begin_, count_, scratch);
+  } else {
+    if (!common_minus_) {
+      minus_chunk_ = widened(minus_[vector], begin_, count_, minus_scratch_);
+    }
+    with_stored(values_[vector], begin_,
+                [&](const auto* stored) { subtract(stored, minus_chunk_, count_, scratch); });
   }
-  if (!common_minus_) {
-    minus_chunk_ = widened(minus_[vector], begin_, count_, minus_scratch_);
+  if (!drops_[vector]) {
+    return values;
   }
-  with_stored(values_[vector], begin_,
-              [&](const auto* stored) { subtract(stored, minus_chunk_, count_, scratch); });
+  drop_at_random(values, *drops_[vector], begin_, count_, scratch);
   return scratch;
 }
 
 float ChunkReader::at(size_t vector, int64_t i) const {
-  const float value = number_at(values_[vector], begin_ + i);
-  return minus_[vector].defined() ? value - number_at(minus_[vector], begin_ + i) : value;
+  float value = number_at(values_[vector], begin_ + i);
+  if (minus_[vector].defined()) {
+    value -= number_at(minus_[vector], begin_ + i);
+  }
+  if (drops_[vector]) {
+    drop_at_random(&value, *drops_[vector], begin_ + i, 1, &value);
+  }
+  return value;
 }
 
 at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
@@ -188,6 +228,26 @@ at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
     return sum;
   }
   return folded(vectors, add);
+}
+
+at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::vector<double>& weights) {
+  if (!all_chunked(vectors)) {
+    at::Tensor sum = at::zeros_like(vectors.at(0).tensor());
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      sum.add_(vectors[i].tensor(), weights[i]);
+    }
+    return sum;
+  }
+  ChunkReader reader(vectors);
+  at::Tensor sum = at::zeros(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
+  auto* out = sum.mutable_data_ptr<float>();
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    for (size_t i = 0; i < reader.num_vectors(); ++i) {
+      add_weighted(reader.read(i, scratch), static_cast<float>(weights[i]), count, out + begin);
+    }
+  });
+  return sum;
 }
 
 at::Tensor largest_of(const std::vector<SliceVector>& vectors) {

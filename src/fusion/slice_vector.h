@@ -4,13 +4,23 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
 namespace fusegrid {
 
-// The float32 vector `values`, or `values - minus`. float32, bfloat16 and float16 are taken for the float32 numbers
+// Entries dropped at random: entry number e stays where number begin + e of the key's uniform numbers (core/philox.h) is at
+// least `rate`. Those that stay are multiplied by `factor`.
+struct RandomDrop {
+  uint64_t key = 0;
+  int64_t begin = 0;
+  double rate = 0;
+  double factor = 1;
+};
+
+// The float32 vector `values`, or `values - minus`, without what `drop` takes from it. float32, bfloat16 and float16 are taken for the float32 numbers
 // that they are; float64, for methods that compute in it, stays float64. Shares the tensors' memory.
 struct SliceVector {
   explicit SliceVector(at::Tensor all, at::Tensor subtrahend = {});
@@ -21,6 +31,7 @@ struct SliceVector {
 
   at::Tensor values;
   at::Tensor minus;  // of the same shape, or undefined
+  std::optional<RandomDrop> drop;
 };
 
 std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors);
@@ -54,6 +65,7 @@ class ChunkReader {
 
   std::vector<at::Tensor> values_;  // contiguous
   std::vector<at::Tensor> minus_;   // likewise; empty where the vectors have none
+  std::vector<std::optional<RandomDrop>> drops_;
   bool common_minus_ = false;
   int64_t elements_ = 0;
   int64_t begin_ = 0, count_ = 0;  // of the chunk
@@ -67,6 +79,8 @@ at::Tensor sum_of(const std::vector<SliceVector>& vectors);
 at::Tensor sum_of(const std::vector<at::Tensor>& tensors);
 at::Tensor mean_of(const std::vector<SliceVector>& vectors);
 at::Tensor mean_of(const std::vector<at::Tensor>& tensors);
+// Zero plus weight times vector, one after the other, rounded once each.
+at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::vector<double>& weights);
 
 // Entry by entry the one of largest magnitude, of equal ones the last.
 at::Tensor largest_of(const std::vector<SliceVector>& vectors);

@@ -7,8 +7,6 @@
 //          rescaled, as in mergekit.
 // Cost:    one pass (l1: two) over N experts; a sweep of scales shares it.
 
-#include <ATen/ops/zeros_like.h>
-
 #include "fusion/direction.h"
 #include "fusion/random_drop.h"
 
@@ -39,12 +37,12 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const double divisor = options.merge == "mean" ? static_cast<double>(experts) : 1;
   const Field direction =
       in.field(direction_key("dare", options) + "/" + seed_key(in), [&](const Slice& slice) {
-        at::Tensor sum = at::zeros_like(slice.expert(0));
+        std::vector<double> weights;
         for (size_t i = 0; i < experts; ++i) {
-          sum.add_(randomly_dropped(in, slice, i, options.drop_rate),
-                   factors[slice.tensor_index * experts + i] / divisor);
+          weights.push_back(factors[slice.tensor_index * experts + i] / divisor);
         }
-        return sum;
+        const std::vector<double> unscaled(experts, 1.0);
+        return weighted_sum_of(randomly_dropped(in, slice, options.drop_rate, unscaled), weights);
       });
   return move_along(in, direction, options.scale);
 }

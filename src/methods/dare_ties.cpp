@@ -8,8 +8,6 @@
 //          decides, as in FusionBench (mergekit: +).
 // Cost:    three passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the direction.
 
-#include <ATen/TensorOperators.h>
-
 #include "core/model_weights.h"
 #include "fusion/direction.h"
 #include "fusion/random_drop.h"
@@ -45,12 +43,11 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto weights = model_weights("dare_ties", options.weights, false, static_cast<int64_t>(experts));
   const auto factors = drop_rescaling(in, options.drop_rate, options.rescale);
   const auto dropped = [&](const Slice& slice) {
-    std::vector<at::Tensor> vectors;
+    std::vector<double> of_slice;
     for (size_t i = 0; i < experts; ++i) {
-      const double factor = factors[slice.tensor_index * experts + i] * weights[i];
-      vectors.push_back(randomly_dropped(in, slice, i, options.drop_rate).mul_(factor));
+      of_slice.push_back(factors[slice.tensor_index * experts + i] * weights[i]);
     }
-    return views(vectors);
+    return randomly_dropped(in, slice, options.drop_rate, of_slice);
   };
   const std::string key = direction_key("dare_ties", options) + "/" + seed_key(in);
   const TrimmedElection election = trim_and_elect(in, key, options.density, dropped);

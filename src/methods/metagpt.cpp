@@ -7,7 +7,6 @@
 // Cost:    two passes over N experts; a sweep of scales shares the direction.
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/zeros_like.h>
 
 #include "fusion/direction.h"
 
@@ -41,13 +40,8 @@ std::vector<double> shares(const FusionInput& in) {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto weights = in.scalars("metagpt", [&] { return shares(in); });
-  const Field direction = in.field("metagpt", [&](const Slice& slice) {
-    at::Tensor sum = at::zeros_like(slice.expert(0));
-    for (size_t i = 0; i < weights.size(); ++i) {
-      sum.add_(slice.task_vector(i), weights[i]);
-    }
-    return sum;
-  });
+  const Field direction = in.field(
+      "metagpt", [&](const Slice& slice) { return weighted_sum_of(slice.task_vector_views(), weights); });
   return move_along(in, direction, options.scale);
 }
 

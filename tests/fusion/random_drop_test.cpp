@@ -12,7 +12,9 @@ namespace {
 TEST(RandomlyDropped, drops_the_same_entries_in_blocks_and_in_whole_tensors) {
   const TestZoo zoo = random_zoo(2);
   zoo.with_needs({Need::kPretrained}, [](const FusionInput& in) {
-    const auto dropped = [&](const Slice& slice) { return randomly_dropped(in, slice, 1, 0.4); };
+    const auto dropped = [&](const Slice& slice) {
+      return randomly_dropped(in, slice, 0.4, {1, 2})[1].tensor();
+    };
     EXPECT_EQ(digest(in.map_elements(dropped)), digest(in.map_tensors(dropped)));
   });
 }
@@ -33,7 +35,7 @@ TEST(DropRescaling, gives_each_tensor_its_own_norm) {
     const auto factors = drop_rescaling(in, 0.3, "l1");
     in.map_tensors([&](const Slice& slice) {
       const at::Tensor tau = slice.task_vector(1).to(at::kDouble);
-      const at::Tensor kept = randomly_dropped(in, slice, 1, 0.3).to(at::kDouble);
+      const at::Tensor kept = randomly_dropped(in, slice, 0.3, {1, 1})[1].tensor().to(at::kDouble);
       const double norm = kept.abs().sum().item<double>() * factors[2 * slice.tensor_index + 1];
       EXPECT_NEAR(norm, tau.abs().sum().item<double>(), 1e-6 * norm) << slice.name();
       return slice.base();

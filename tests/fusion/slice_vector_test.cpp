@@ -1,8 +1,10 @@
 #include "fusion/slice_vector.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/signbit.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "core/philox.h"
@@ -67,6 +69,33 @@ TEST(ChunkReader, reads_vectors_that_are_not_contiguous) {
   const at::Tensor values = normal(1, 0, 0, 6'000).view({2'000, 3}).t();
   ASSERT_FALSE(values.is_contiguous());
   EXPECT_TRUE(read_all(SliceVector(values)).equal(values.contiguous().view({-1})));
+}
+
+TEST(ChunkReader, drops_the_entries_that_operations_on_blocks_drop) {
+  SliceVector vector(normal(1, 0, 0, kCount).to(at::kBFloat16), normal(2, 0, 0, kCount));
+  vector.drop = {7, 3, 0.3, -1.7};
+  const at::Tensor kept = uniform(7, 0, 3, kCount) >= 0.3;
+  const at::Tensor expected = (vector.values.to(at::kFloat) - vector.minus) * kept * -1.7;
+  EXPECT_TRUE(read_all(vector).equal(expected));
+  EXPECT_TRUE(vector.tensor().equal(expected));
+  EXPECT_TRUE(vector.tensor().signbit().equal(read_all(vector).signbit()));
+}
+
+TEST(WeightedSumOf, rounds_once_per_vector) {
+  const at::Tensor base = normal(9, 0, 0, kCount).to(at::kBFloat16);
+  std::vector<SliceVector> vectors;
+  std::vector<double> weights;
+  at::Tensor expected = at::zeros({kCount}, at::TensorOptions(at::kFloat));
+  for (size_t i = 0; i < 5; ++i) {
+    vectors.emplace_back(normal(i, 0, 0, kCount).to(kStored[i % 3]), base);
+    weights.push_back(0.1 + static_cast<double>(i));
+    expected.add_(vectors.back().tensor(), weights.back());
+  }
+  EXPECT_TRUE(weighted_sum_of(vectors, weights).equal(expected));
+  vectors.emplace_back(base.to(at::kDouble));
+  weights.push_back(1);
+  const at::Tensor wider = weighted_sum_of(vectors, weights);
+  EXPECT_TRUE(wider.equal(expected.add_(base.to(at::kDouble))));
 }
 
 TEST(SumOf, adds_in_order_and_leaves_its_arguments_alone) {
