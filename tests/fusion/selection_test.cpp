@@ -1,10 +1,15 @@
 #include "fusion/selection.h"
 
 #include <algorithm>
+#include <limits>
+#include <tuple>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/argsort.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
 #include "core/philox.h"
@@ -33,6 +38,27 @@ TEST(LargestMask, equals_sorting_for_every_count) {
   for (const at::Tensor& values : {ties, coarse, normal(2, 0, 0, 200)}) {
     for (int64_t count = 0; count <= values.numel(); ++count) {
       EXPECT_TRUE(largest_mask(values, count).equal(mask_by_sorting(values, count))) << count;
+    }
+  }
+}
+
+// So many entries that selection takes a sample; sorted ones and rare values are not like it.
+TEST(LargestMask, of_many_entries_equals_sorting) {
+  constexpr int64_t kMany = 40'000;
+  const at::Tensor random = normal(3, 0, 0, kMany);
+  at::Tensor peaks = at::zeros_like(random);
+  peaks.narrow(0, 100, 50).fill_(1);
+  at::Tensor infinite = random.clone();
+  infinite.narrow(0, 7, 900).fill_(std::numeric_limits<float>::infinity());
+  for (const at::Tensor& values :
+       {random, std::get<0>(random.sort()), (random * 4).round(), peaks, infinite}) {
+    const auto order = at::argsort(values, /*stable=*/true, /*dim=*/0, /*descending=*/true);
+    for (const int64_t count : {1, 40, 60, 500, 4'000, 20'000, 30'000, 39'990, 39'999}) {
+      const at::Tensor expected = at::zeros({kMany}, at::TensorOptions(at::kBool));
+      expected.index_fill_(0, order.narrow(0, 0, count), true);
+      EXPECT_TRUE(largest_mask(values, count).equal(expected)) << count;
+      EXPECT_TRUE(largest_mask(values.to(at::kDouble), count).equal(expected)) << count;
+      EXPECT_EQ(kth_value(values, kMany + 1 - count), values[order[count - 1]].item<float>()) << count;
     }
   }
 }
