@@ -10,9 +10,7 @@
 #include <algorithm>
 #include <functional>
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/zeros_like.h>
-
+#include "fusion/changed_entries.h"
 #include "fusion/direction.h"
 
 namespace fusegrid {
@@ -36,31 +34,14 @@ struct Options {
   }
 };
 
-struct Changes {
-  std::vector<at::Tensor> taus;     // zero where unchanged
-  std::vector<at::Tensor> changed;  // bool
-  at::Tensor count;                 // of experts that changed the entry
-};
-
-Changes changes(const Slice& slice, double epsilon) {
-  Changes found;
-  found.count = at::zeros_like(slice.expert(0));
-  for (const at::Tensor& tau : slice.task_vectors()) {
-    found.changed.push_back(tau.abs() > epsilon);
-    found.taus.push_back(tau * found.changed.back());
-    found.count.add_(found.changed.back());
-  }
-  return found;
-}
-
 // Factor of the unique entries, [tensor * experts + expert].
 std::vector<double> reinforcement(const FusionInput& in, const Options& options) {
   const size_t experts = in.num_experts();
   auto counts = in.reduce_per_tensor(2 * experts, [&](const Slice& slice, double* out) {
-    const Changes found = changes(slice, options.epsilon);
+    const auto entries = changed_entries(slice.task_vector_views(), options.epsilon);
     for (size_t i = 0; i < experts; ++i) {
-      out[2 * i] = (found.changed[i].logical_and(found.count > 1)).sum(at::kDouble).item<double>();
-      out[2 * i + 1] = (found.changed[i].logical_and(found.count == 1)).sum(at::kDouble).item<double>();
+      out[2 * i] = static_cast<double>(entries[i].shared);
+      out[2 * i + 1] = static_cast<double>(entries[i].unique);
     }
   });
   if (options.plus == "model") {
@@ -86,13 +67,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto factors = options.plus == "none" ? std::vector<double>(in.tensors().size() * experts, 1.0)
                                               : in.scalars(key, [&] { return reinforcement(in, options); });
   const Field direction = in.field(key, [&](const Slice& slice) {
-    const Changes found = changes(slice, options.epsilon);
-    const at::Tensor unique = found.count == 1;
-    at::Tensor sum = sum_of(found.taus) / found.count.clamp_min(1);
-    for (size_t i = 0; i < experts; ++i) {
-      sum.add_(found.taus[i] * unique, factors[slice.tensor_index * experts + i] - 1);
-    }
-    return sum;
+    const auto first = factors.begin() + static_cast<int64_t>(slice.tensor_index * experts);
+    const std::vector<double> of_slice(first, first + static_cast<int64_t>(experts));
+    return mean_of_changes(slice.task_vector_views(), options.epsilon, of_slice);
   });
   return move_along(in, direction, options.scale);
 }
