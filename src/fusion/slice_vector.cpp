@@ -80,14 +80,18 @@ const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count,
   return scratch;
 }
 
-// `to` may be `values`. Dropped entries keep their sign, as a product with 0 does.
-void drop_at_random(const float* values, const RandomDrop& drop, int64_t begin, int64_t count, float* to) {
+// Dropped entries keep their sign, as a product with 0 does.
+void drop_at_random(const RandomDrop& drop, int64_t begin, int64_t count, float* values) {
   float numbers[ChunkReader::kChunk];
   fill_uniform(drop.key, 0, drop.begin + begin, count, numbers);
   const auto rate = static_cast<float>(drop.rate);
   const auto factor = static_cast<float>(drop.factor);
   for (int64_t i = 0; i < count; ++i) {
-    to[i] = values[i] * (numbers[i] >= rate ? 1.0F : 0.0F) * factor;
+    numbers[i] = numbers[i] >= rate ? 1.0F : 0.0F;
+  }
+  for (int64_t i = 0; i < count;
+       ++i) {  // a loop of its own: GCC would make a branch of a product with 1 or 0
+    values[i] = values[i] * numbers[i] * factor;
   }
 }
 
@@ -111,14 +115,6 @@ void add(const float* __restrict from, int64_t count, float* __restrict to) {
 void keep_larger(const float* __restrict from, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
     to[i] = std::fabs(from[i]) >= std::fabs(to[i]) ? from[i] : to[i];
-  }
-}
-
-void keep_agreeing(const float* __restrict own, const float* __restrict unified, int64_t count,
-                   float* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) {
-    const bool agrees = unified[i] > 0 ? own[i] > 0 : own[i] < 0;
-    to[i] = agrees ? unified[i] : 0.0F;
   }
 }
 
@@ -201,7 +197,10 @@ const float* ChunkReader::read(size_t vector, float* scratch) {
   if (!drops_[vector]) {
     return values;
   }
-  drop_at_random(values, *drops_[vector], begin_, count_, scratch);
+  if (values != scratch) {
+    std::copy_n(values, count_, scratch);
+  }
+  drop_at_random(*drops_[vector], begin_, count_, scratch);
   return scratch;
 }
 
@@ -211,7 +210,7 @@ float ChunkReader::at(size_t vector, int64_t i) const {
     value -= number_at(minus_[vector], begin_ + i);
   }
   if (drops_[vector]) {
-    drop_at_random(&value, *drops_[vector], begin_ + i, 1, &value);
+    drop_at_random(*drops_[vector], begin_ + i, 1, &value);
   }
   return value;
 }
@@ -260,30 +259,6 @@ at::Tensor largest_of(const std::vector<SliceVector>& vectors) {
     return largest;
   }
   return folded(vectors, keep_larger);
-}
-
-std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified) {
-  std::vector<at::Tensor> parts;
-  if (!all_chunked(vectors)) {
-    for (const SliceVector& vector : vectors) {
-      const at::Tensor values = vector.tensor();
-      parts.push_back(unified * at::where(unified > 0, values > 0, values < 0));
-    }
-    return parts;
-  }
-  ChunkReader reader(vectors);
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    parts.push_back(at::empty(unified.sizes(), at::TensorOptions(at::kFloat)));
-  }
-  const at::Tensor contiguous = unified.contiguous();
-  const auto* from = contiguous.const_data_ptr<float>();
-  float scratch[ChunkReader::kChunk];
-  reader.for_each_chunk([&](int64_t begin, int64_t count) {
-    for (size_t i = 0; i < parts.size(); ++i) {
-      keep_agreeing(reader.read(i, scratch), from + begin, count, parts[i].mutable_data_ptr<float>() + begin);
-    }
-  });
-  return parts;
 }
 
 at::Tensor sum_of(const std::vector<at::Tensor>& tensors) {

@@ -84,7 +84,5 @@ at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::v
 
 // Entry by entry the one of largest magnitude, of equal ones the last.
 at::Tensor largest_of(const std::vector<SliceVector>& vectors);
-// Of each vector: the entries of `unified` (float32, in the vectors' shape) whose sign its own entry has, else 0.
-std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified);
 
 }  // namespace fusegrid

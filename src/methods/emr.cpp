@@ -6,10 +6,8 @@
 // Differs: as the authors' code, sign(0) counts as -; a task whose masked vector is all zero is not rescaled.
 // Cost:    two passes over N experts. Stored: base, uni, one bit per entry and task, one number per task.
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/add.h>
-
 #include "core/text.h"
+#include "fusion/agreeing_parts.h"
 #include "fusion/direction.h"
 #include "fusion/sign_election.h"
 
@@ -25,29 +23,19 @@ struct Options {
   }
 };
 
-struct Elected {
-  at::Tensor unified;
-  std::vector<at::Tensor> parts;  // per expert: M_i uni
-};
-
 // A sum of zero elects -, where nothing is.
-Elected elect(const Slice& slice) {
-  const std::vector<SliceVector> taus = slice.task_vector_views();
-  const at::Tensor unified = merge_elected(taus, untrimmed(taus.size()), "max");
-  return {unified, agreeing_parts(taus, unified)};
-}
-
-double l1(const at::Tensor& values) {
-  return values.abs().sum(at::kDouble).item<double>();
+at::Tensor elect(const std::vector<SliceVector>& taus) {
+  return merge_elected(taus, untrimmed(taus.size()), "max");
 }
 
 std::vector<double> rescalers(const FusionInput& in, const Options& options) {
   const size_t experts = in.num_experts();
   const auto sums = in.reduce_per_tensor(2 * experts, [&](const Slice& slice, double* out) {
-    const Elected elected = elect(slice);
+    const std::vector<SliceVector> taus = slice.task_vector_views();
+    const std::vector<Magnitudes> of_experts = agreeing_magnitudes(taus, elect(taus));
     for (size_t i = 0; i < experts; ++i) {
-      out[2 * i] = l1(slice.task_vector(i));
-      out[2 * i + 1] = l1(elected.parts[i]);
+      out[2 * i] = of_experts[i].own;
+      out[2 * i + 1] = of_experts[i].agreeing;
     }
   });
   std::vector<double> own(experts, 0.0);
@@ -69,12 +57,8 @@ std::vector<double> rescalers(const FusionInput& in, const Options& options) {
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const std::vector<double> lambda = rescalers(in, options);
   std::vector<Weights> models = in.map_elements(in.num_experts(), [&](const Slice& slice) {
-    const Elected elected = elect(slice);
-    std::vector<at::Tensor> values;
-    for (size_t i = 0; i < lambda.size(); ++i) {
-      values.push_back(at::add(slice.base(), elected.parts[i], lambda[i]));
-    }
-    return values;
+    const std::vector<SliceVector> taus = slice.task_vector_views();
+    return add_agreeing_parts(slice.base(), taus, elect(taus), lambda);
   });
   std::vector<std::string> texts;
   for (size_t i = 0; i < lambda.size(); ++i) {

@@ -126,14 +126,6 @@ TEST(LargestOf, takes_the_later_of_equal_magnitudes) {
   EXPECT_TRUE(largest_of(views({a.to(at::kDouble), b.to(at::kDouble)})).equal(expected.to(at::kDouble)));
 }
 
-TEST(AgreeingParts, are_the_unified_entries_where_the_own_sign_is_theirs) {
-  const at::Tensor unified = at::tensor({5.0F, -5.0F, 5.0F, -5.0F, 0.0F, 5.0F});
-  const at::Tensor own = at::tensor({1e-30F, -1e-30F, -1.0F, 1.0F, -1.0F, 0.0F});
-  const at::Tensor expected = at::tensor({5.0F, -5.0F, 0.0F, 0.0F, 0.0F, 0.0F});
-  EXPECT_TRUE(agreeing_parts(views({own}), unified)[0].equal(expected));
-  EXPECT_TRUE(agreeing_parts(views({own.to(at::kDouble)}), unified)[0].equal(expected));
-}
-
 TEST(SumOf, computes_in_float64_where_the_vectors_are) {
   const at::Tensor values = normal(1, 0, 0, kCount).to(at::kDouble) * (1.0 / 3);
   const at::Tensor sum = sum_of(std::vector<at::Tensor>{values, values});

@@ -1,0 +1,141 @@
+#include "fusion/agreeing_parts.h"
+
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/where.h>
+
+namespace fusegrid {
+namespace {
+
+float agreeing(float own, float unified) {
+  const bool agrees = unified > 0 ? own > 0 : own < 0;
+  return agrees ? unified : 0.0F;
+}
+
+void keep_agreeing(const float* __restrict own, const float* __restrict unified, int64_t count,
+                   float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = agreeing(own[i], unified[i]);
+  }
+}
+
+void add_agreeing(const float* __restrict base, const float* __restrict own, const float* __restrict unified,
+                  float factor, int64_t count, float* __restrict to) {
+  for (int64_t i = 0; i < count; ++i) {
+    to[i] = std::fma(agreeing(own[i], unified[i]), factor, base[i]);  // as LibTorch's add with a factor
+  }
+}
+
+// In lanes, of which compilers make vector instructions; then these and the rest in order.
+double sum_of_magnitudes(const float* values, int64_t count) {
+  constexpr int64_t kLanes = 16;
+  double lanes[kLanes] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      lanes[lane] += static_cast<double>(std::fabs(values[i + lane]));
+    }
+  }
+  double sum = 0;
+  for (const double lane : lanes) {
+    sum += lane;
+  }
+  for (; i < count; ++i) {
+    sum += static_cast<double>(std::fabs(values[i]));
+  }
+  return sum;
+}
+
+at::Tensor agreeing_op_by_op(const SliceVector& vector, const at::Tensor& unified) {
+  const at::Tensor values = vector.tensor();
+  return unified * at::where(unified > 0, values > 0, values < 0);
+}
+
+double l1(const at::Tensor& values) {
+  return values.abs().sum(at::kDouble).item<double>();
+}
+
+// Calls visit(i, own chunk, first entry, entries) for each chunk of each vector.
+template <typename Visit>
+void for_each_chunk(const std::vector<SliceVector>& vectors, const Visit& visit) {
+  ChunkReader reader(vectors);
+  float scratch[ChunkReader::kChunk];
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      visit(i, reader.read(i, scratch), begin, count);
+    }
+  });
+}
+
+std::vector<at::Tensor> empty_like_each(const std::vector<SliceVector>& vectors) {
+  std::vector<at::Tensor> tensors;
+  for (const SliceVector& vector : vectors) {
+    tensors.push_back(at::empty(vector.values.sizes(), at::TensorOptions(at::kFloat)));
+  }
+  return tensors;
+}
+
+}  // namespace
+
+std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified) {
+  if (!all_chunked(vectors)) {
+    std::vector<at::Tensor> parts;
+    for (const SliceVector& vector : vectors) {
+      parts.push_back(agreeing_op_by_op(vector, unified));
+    }
+    return parts;
+  }
+  const at::Tensor contiguous = unified.contiguous();
+  const auto* elected = contiguous.const_data_ptr<float>();
+  std::vector<at::Tensor> parts = empty_like_each(vectors);
+  for_each_chunk(vectors, [&](size_t i, const float* own, int64_t begin, int64_t count) {
+    keep_agreeing(own, elected + begin, count, parts[i].mutable_data_ptr<float>() + begin);
+  });
+  return parts;
+}
+
+std::vector<at::Tensor> add_agreeing_parts(const at::Tensor& base, const std::vector<SliceVector>& vectors,
+                                           const at::Tensor& unified, const std::vector<double>& factors) {
+  if (!all_chunked(vectors)) {
+    std::vector<at::Tensor> models;
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      models.push_back(at::add(base, agreeing_op_by_op(vectors[i], unified), factors[i]));
+    }
+    return models;
+  }
+  const at::Tensor contiguous = unified.contiguous();
+  const at::Tensor contiguous_base = base.contiguous();
+  const auto* elected = contiguous.const_data_ptr<float>();
+  const auto* from = contiguous_base.const_data_ptr<float>();
+  std::vector<at::Tensor> models = empty_like_each(vectors);
+  for_each_chunk(vectors, [&](size_t i, const float* own, int64_t begin, int64_t count) {
+    add_agreeing(from + begin, own, elected + begin, static_cast<float>(factors[i]), count,
+                 models[i].mutable_data_ptr<float>() + begin);
+  });
+  return models;
+}
+
+std::vector<Magnitudes> agreeing_magnitudes(const std::vector<SliceVector>& vectors,
+                                            const at::Tensor& unified) {
+  std::vector<Magnitudes> sums(vectors.size());
+  if (!all_chunked(vectors)) {
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      sums[i] = {l1(vectors[i].tensor()), l1(agreeing_op_by_op(vectors[i], unified))};
+    }
+    return sums;
+  }
+  const at::Tensor contiguous = unified.contiguous();
+  const auto* elected = contiguous.const_data_ptr<float>();
+  float part[ChunkReader::kChunk];
+  for_each_chunk(vectors, [&](size_t i, const float* own, int64_t begin, int64_t count) {
+    keep_agreeing(own, elected + begin, count, part);
+    sums[i].own += sum_of_magnitudes(own, count);
+    sums[i].agreeing += sum_of_magnitudes(part, count);
+  });
+  return sums;
+}
+
+}  // namespace fusegrid
