@@ -10,6 +10,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/mul.h>
 #include <ATen/ops/zeros.h>
 
 #include "fusion/fusion_input.h"
@@ -31,12 +33,18 @@ struct Options {
 
 // Cosine of the average angle per row, [rows, 1]; taus are float64 [rows, n].
 at::Tensor average_cosine(const std::vector<at::Tensor>& taus, bool average_angles) {
+  std::vector<at::Tensor> norms_of;
+  for (const at::Tensor& tau : taus) {
+    norms_of.push_back(tau.norm(2, {1}, true));
+  }
+  // one for all pairs: fresh memory costs more than the product
+  at::Tensor products = at::empty_like(taus[0]);
   at::Tensor sum = at::zeros({taus[0].size(0), 1}, taus[0].options());
   double pairs = 0;
   for (size_t i = 0; i < taus.size(); ++i) {
     for (size_t j = i + 1; j < taus.size(); ++j) {
-      const at::Tensor norms = taus[i].norm(2, {1}, true) * taus[j].norm(2, {1}, true);
-      const at::Tensor product = (taus[i] * taus[j]).sum({1}, true);
+      const at::Tensor norms = norms_of[i] * norms_of[j];
+      const at::Tensor product = at::mul_out(products, taus[i], taus[j]).sum({1}, true);
       const at::Tensor cosine =
           (product / (average_angles ? norms + 1e-8 : norms.clamp_min(1e-6))).clamp(-1, 1);
       sum.add_(average_angles ? cosine.acos() : cosine);
