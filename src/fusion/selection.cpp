@@ -132,14 +132,16 @@ double kth_on_cpu(const at::Tensor& contiguous, int64_t k) {
   return number_of<T>(*key);
 }
 
-// -- the k-th smallest on GPUs, where LibTorch's selection uses one of their many processors
+// -- the k-th smallest on GPUs, where LibTorch's selection uses one of their many processors: with kernels only
 
 // One half of the bits: the bin that the entry number `k` is in; `k` then counts inside it.
 uint32_t find_bin(const at::Tensor& contiguous, device_kernels::CountRule rule, int64_t& k) {
   using namespace device_kernels;
   const at::Tensor counts = at::zeros({kCountCopies, kCountBins}, contiguous.options().dtype(at::kLong));
-  count_bits(contiguous.const_data_ptr<float>(), contiguous.numel(), rule, counts.mutable_data_ptr<int64_t>(),
-             current_stream(contiguous.device()).native_handle());
+  if constexpr (kCompiled) {
+    count_bits(contiguous.const_data_ptr<float>(), contiguous.numel(), rule,
+               counts.mutable_data_ptr<int64_t>(), current_stream(contiguous.device()).native_handle());
+  }
   const at::Tensor host = counts.sum(0).cumsum(0).cpu();
   const auto* up_to = host.const_data_ptr<int64_t>();
   const auto* bin = std::lower_bound(up_to, up_to + kCountBins, k);
@@ -176,10 +178,8 @@ double kth_of_flat(const at::Tensor& flat, int64_t k) {
     const at::Tensor contiguous = flat.contiguous();
     return is_double ? kth_on_cpu<double>(contiguous, k) : kth_on_cpu<float>(contiguous, k);
   }
-  if constexpr (device_kernels::kCompiled) {
-    if (flat.is_cuda() && is_known) {
-      return kth_on_device(flat, k);
-    }
+  if (device_kernels::kCompiled && flat.is_cuda() && is_known) {
+    return kth_on_device(flat, k);
   }
   return kth_by_torch(flat, k);
 }
