@@ -57,9 +57,8 @@ class Parser {
   }
 
  private:
-  [[noreturn]] void fail(const std::string& message) const {
-    throw ConfigError(file_.string() + ":" + std::to_string(line_) + ": " + message);
-  }
+  [[noreturn]] void fail(const std::string& message) const { throw ConfigError(place() + ": " + message); }
+  std::string place() const { return file_.string() + ":" + std::to_string(line_); }
 
   void open_section(const std::string& text) {
     if (text.back() != ']') {
@@ -85,7 +84,7 @@ class Parser {
     if (!values.empty() && key != "expert") {
       fail("'" + key + "' takes a single value; remove all but one");
     }
-    values.push_back(value);
+    values.push_back({value, place()});
   }
 
   void read_parameter(const std::string& key, const std::string& value) {

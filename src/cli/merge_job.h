@@ -10,8 +10,13 @@
 
 namespace fusegrid {
 
+struct MergeSetting {
+  std::string text;
+  std::string origin;  // "file:line" of a job file, empty on the command line
+};
+
 struct MergeJob {
-  std::map<std::string, std::vector<std::string>> settings;  // by the name of the command line's option
+  std::map<std::string, std::vector<MergeSetting>> settings;  // by the name of the command line's option
   std::vector<MergeMethod> methods;
 };
 

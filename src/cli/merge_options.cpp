@@ -161,47 +161,77 @@ at::Device open_device(const std::string& setting, int index, int ranks) {
   return {at::kCUDA, 0};
 }
 
+using Given = std::map<std::string, std::vector<MergeSetting>>;
+
 // Command line and job file, by option.
-std::map<std::string, Texts> given_options(const Options& options, std::vector<MergeMethod>& methods) {
-  std::map<std::string, Texts> given;
+Given given_options(const Options& options, std::vector<MergeMethod>& methods) {
+  Given given;
   if (options.has("job")) {
     MergeJob job = read_merge_job(options.get<std::string>("job"));
     given = std::move(job.settings);
     methods = std::move(job.methods);
   }
+  const auto set = [&](const std::string& key, const Texts& texts) {
+    given[key].clear();
+    for (const std::string& text : texts) {
+      given[key].push_back({text, ""});
+    }
+  };
   for (const std::string key : {"method", "expert"}) {
     if (options.has(key)) {
-      given[key] = options.get<Texts>(key);
+      set(key, options.get<Texts>(key));
     }
   }
   for (const std::string key : {"base", "out", "dtype", "shard-size", "memory-limit", "device", "digests",
                                 "precision", "inputs-are", "reduction"}) {
     if (options.has(key)) {
-      given[key] = {options.get<std::string>(key)};
+      set(key, {options.get<std::string>(key)});
     }
   }
   if (options.has("allow-vocabulary-mismatch")) {
-    given["allow-vocabulary-mismatch"] = {"true"};
+    set("allow-vocabulary-mismatch", {"true"});
   }
   if (options.has("seed")) {
-    given["seed"] = {number_text(options.get<int64_t>("seed"))};
+    set("seed", {number_text(options.get<int64_t>("seed"))});
   }
   if (options.has("threads")) {
-    given["threads"] = {number_text(int64_t{options.get<int>("threads")})};
+    set("threads", {number_text(int64_t{options.get<int>("threads")})});
   }
   return given;
 }
 
-using Given = std::map<std::string, Texts>;
+// parse(text); what it throws tells the line of the job file.
+template <typename Parse>
+auto parsed(const MergeSetting& setting, const Parse& parse) {
+  try {
+    return parse(setting.text);
+  } catch (const Error& error) {
+    if (setting.origin.empty()) {
+      throw;
+    }
+    throw Error(error.code(), setting.origin + ": " + error.what());
+  }
+}
 
-std::string last(const Given& given, const std::string& key, const std::string& fallback) {
+// The last one given, or `fallback`.
+template <typename Parse>
+auto parsed(const Given& given, const std::string& key, const std::string& fallback, const Parse& parse) {
   const auto it = given.find(key);
-  return it == given.end() || it->second.empty() ? fallback : it->second.back();
+  return parsed(it == given.end() ? MergeSetting{fallback, ""} : it->second.back(), parse);
+}
+
+int parse_threads(const std::string& text, at::Device device) {
+  const int64_t threads = parse_int(text, "--threads");
+  if (threads < (device.is_cpu() ? 0 : 1) || threads > 1024) {
+    throw ConfigError("--threads must lie in [0, 1024] (with a GPU, [1, 1024]), but it is " +
+                      number_text(threads));
+  }
+  return static_cast<int>(threads);
 }
 
 void read_models(Given& given, MergeSpec& spec) {
-  for (const std::string& call : given["method"]) {
-    auto [name, parameters] = parse_call(call);
+  for (const MergeSetting& call : given["method"]) {
+    auto [name, parameters] = parse_call(call.text);
     spec.methods.push_back({name, parameters});
   }
   if (spec.methods.empty()) {
@@ -210,16 +240,16 @@ void read_models(Given& given, MergeSpec& spec) {
   if (given["expert"].empty()) {
     throw UsageError("'fusegrid merge' needs --expert DIR, once for every model to merge");
   }
-  for (const std::string& expert : given["expert"]) {
-    spec.experts.push_back(parse_expert(expert));
+  for (const MergeSetting& expert : given["expert"]) {
+    spec.experts.push_back(parsed(expert, parse_expert));
   }
   if (given.contains("base")) {
-    spec.base = given["base"].back();
+    spec.base = given["base"].back().text;
   }
   if (!given.contains("out")) {
     throw UsageError("'fusegrid merge' needs --out DIR, the folder to write");
   }
-  spec.out = (std::filesystem::path(given["out"].back()) / "").parent_path();
+  spec.out = (std::filesystem::path(given["out"].back().text) / "").parent_path();
 }
 
 }  // namespace
@@ -228,29 +258,33 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   MergeSpec spec;
   Given given = given_options(options, spec.methods);
   read_models(given, spec);
+  const auto bytes = [](const std::string& option) {
+    return [option](const std::string& text) { return parse_bytes(text, option); };
+  };
   if (given.contains("dtype")) {
-    spec.dtype = parse_dtype(last(given, "dtype", ""));
+    spec.dtype = parsed(given, "dtype", "", parse_dtype);
   }
   if (given.contains("shard-size")) {
-    spec.shard_bytes = parse_bytes(last(given, "shard-size", ""), "--shard-size");
+    spec.shard_bytes = parsed(given, "shard-size", "", bytes("--shard-size"));
   }
-  spec.memory_limit_bytes = parse_bytes(last(given, "memory-limit", "1G"), "--memory-limit");
-  spec.digests = parse_digests(last(given, "digests", "all"));
-  spec.reduction = parse_reduction(last(given, "reduction", "ordered"));
-  spec.inputs_are_local = parse_where(last(given, "inputs-are", "shared"));
-  spec.precision = parse_precision(last(given, "precision", "fp32"));
-  spec.seed = static_cast<uint64_t>(parse_int(last(given, "seed", "0"), "--seed"));
+  spec.memory_limit_bytes = parsed(given, "memory-limit", "1G", bytes("--memory-limit"));
+  spec.digests = parsed(given, "digests", "all", parse_digests);
+  spec.reduction = parsed(given, "reduction", "ordered", parse_reduction);
+  spec.inputs_are_local = parsed(given, "inputs-are", "shared", parse_where);
+  spec.precision = parsed(given, "precision", "fp32", parse_precision);
+  spec.seed = parsed(given, "seed", "0", [](const std::string& text) {
+    return static_cast<uint64_t>(parse_int(text, "--seed"));
+  });
   spec.allow_vocabulary_mismatch =
-      parse_switch(last(given, "allow-vocabulary-mismatch", "false"), "allow-vocabulary-mismatch");
+      parsed(given, "allow-vocabulary-mismatch", "false",
+             [](const std::string& text) { return parse_switch(text, "allow-vocabulary-mismatch"); });
   const auto [index, ranks] = place;
-  spec.device = open_device(last(given, "device", "auto"), index, ranks);
+  spec.device = parsed(given, "device", "auto",
+                       [index, ranks](const std::string& text) { return open_device(text, index, ranks); });
   const int64_t cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks);
   const std::string by_cores = number_text(std::min(cores, kMostThreads));
-  spec.threads = static_cast<int>(parse_int(last(given, "threads", by_cores), "--threads"));
-  if (spec.threads < (spec.device.is_cpu() ? 0 : 1) || spec.threads > 1024) {
-    throw ConfigError("--threads must lie in [0, 1024] (with a GPU, [1, 1024]), but it is " +
-                      number_text(int64_t{spec.threads}));
-  }
+  spec.threads = parsed(given, "threads", by_cores,
+                        [&](const std::string& text) { return parse_threads(text, spec.device); });
   return spec;
 }
 

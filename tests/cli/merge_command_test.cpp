@@ -172,6 +172,14 @@ TEST_F(MergeCommand, job_files_name_the_line_of_a_mistake) {
   const Ran ran = run({"--job", path("bad.cfg")});
   EXPECT_EQ(ran.code, ExitCode::kConfig);
   EXPECT_NE(ran.err.find("bad.cfg:3: "), std::string::npos) << ran.err;
+  for (const std::string setting : {"dtype = int8", "shard-size = big", "digests = some", "threads = many",
+                                    "threads = -1", "seed = x", "device = tpu", "inputs-are = far"}) {
+    write_text(folder / "bad.cfg", "base = " + path("base") + "\nexpert = " + path("first") +
+                                       "\nout = " + path("out") + "\n" + setting + "\n[task_arithmetic]\n");
+    const Ran refused = run({"--job", path("bad.cfg")});
+    EXPECT_NE(refused.code, ExitCode::kOk) << setting;
+    EXPECT_NE(refused.err.find("bad.cfg:4: "), std::string::npos) << refused.err;
+  }
 }
 
 TEST_F(MergeCommand, mistakes_are_told_before_anything_is_written) {
