@@ -32,21 +32,30 @@ class ElectionCounter : public ChunkObserver {
 
  private:
   static constexpr int64_t kChunk = ChunkReader::kChunk;
-  void settle(const ChunkReader& reader, int64_t i);
+  bool settle_single(size_t place);
+  void settle(const ChunkReader& reader, int64_t place);
   int64_t settled_later(const std::vector<float>& thresholds) const;
 
   size_t most_waiting_;
   std::vector<NumberRange> expected_;
-  std::vector<float> surely_kept_;           // per vector: magnitudes from here on
-  std::vector<std::vector<int32_t>> turns_;  // per vector and number: change of the balance if the number is kept
-  std::vector<float> waiting_;               // entries of all vectors, one sum's behind the other's
+  std::vector<float> surely_kept_;  // per vector: magnitudes from here on
+  std::vector<std::vector<int32_t>>
+      turns_;                   // per vector and number: change of the balance if the number is kept
+  std::vector<float> waiting_;  // entries of all vectors, one sum's behind the other's
   bool complete_ = true;
   int64_t balance_ = 0;
 
-  // of a chunk
+  // Of a chunk: the sums of what is surely kept and of its magnitudes.
   std::array<float, kChunk> sum_;
-  std::vector<uint16_t> open_;  // places that a threshold may change
-  std::array<bool, kChunk> is_open_{};
+  std::array<float, kChunk> magnitudes_;
+  // The entries of a sum that a threshold decides: how many, and the last of them.
+  struct Open {
+    size_t entries = 0;
+    size_t vector = 0;
+    float value = 0;
+  };
+  std::array<Open, kChunk> open_;
+  std::vector<uint16_t> open_places_;
   std::vector<float> entries_;
 };
 

@@ -13,7 +13,8 @@ int64_t Engine::num_elements() const {
 }
 
 int64_t sample_stride(int64_t elements) {
-  const auto most = static_cast<uint64_t>(std::clamp(elements / kSampledElements, int64_t{1}, kMostSampleStride));
+  const auto most =
+      static_cast<uint64_t>(std::clamp(elements / kSampledElements, int64_t{1}, kMostSampleStride));
   return static_cast<int64_t>(std::bit_floor(most));
 }
 

@@ -10,7 +10,7 @@ namespace fusegrid {
 namespace {
 
 constexpr int64_t kChunk = ChunkReader::kChunk;
-constexpr int64_t kTogether = 64;  // numbers that are looked at together
+constexpr int64_t kTogether = 32;  // numbers that are looked at together
 constexpr int64_t kLanes = 8;      // of a vector instruction
 
 uint32_t smallest_of(const uint32_t* numbers) {
@@ -46,18 +46,18 @@ std::span<const uint16_t> NumberWindow::add(const float* values, int64_t count) 
   size_t found = 0;
   for (int64_t i = 0; i < count; i += kTogether) {
     const int64_t end = smallest_of(positions + i) < steps ? i + kTogether : i;
-    for (int64_t j = i; j < end; ++j) {
-      if (positions[j] < steps) {
-        ++counts_[positions[j]];
-        inside_[found++] = static_cast<uint16_t>(j);
-      }
+    for (int64_t j = i; j < end; ++j) {  // no branch, which would be guessed wrong
+      inside_[found] = static_cast<uint16_t>(j);
+      found += positions[j] < steps ? 1 : 0;
     }
+  }
+  for (size_t i = 0; i < found; ++i) {
+    ++counts_[positions[inside_[i]]];
   }
   return {inside_.data(), found};
 }
 
-void NumberWindow::count_ends(const float* __restrict values, int64_t count,
-                              uint32_t* __restrict positions) {
+void NumberWindow::count_ends(const float* __restrict values, int64_t count, uint32_t* __restrict positions) {
   const Order order = order_;
   const NumberRange range = range_;
   uint32_t below = 0;

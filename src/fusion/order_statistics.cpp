@@ -107,14 +107,14 @@ struct Place {
   int64_t inside = 0;
 };
 
-// In each row of `bins` counts, added up over ranks, the place of the entry number `ranks[row]` (from 1), or nothing
-// where the row has no such entry. Every rank must call. Groups of bins first, then the bins of one: rows are long, and
-// all-reduces of them would take longer than counting. `count(row, bin)` may be asked for bins beyond the last: 0.
+// Where the entries number `ranks` (from 1) are in rows of `bins` counts, added up over ranks; nothing for an entry that
+// its row does not have. The rows are taken in turn: rank j is looked up in row j % rows. Every rank must call. Groups of
+// bins first, then the bins of one: rows are long, and all-reduces of them would take longer than counting. `count(row, bin)`
+// may be asked for bins beyond the last: 0.
 template <typename Count>
-std::vector<std::optional<Place>> find_places(Engine& engine, size_t bins, const std::vector<int64_t>& ranks,
-                                              const Count& count) {
+std::vector<std::optional<Place>> find_places(Engine& engine, size_t rows, size_t bins,
+                                              const std::vector<int64_t>& ranks, const Count& count) {
   constexpr size_t kGroups = 256;
-  const size_t rows = ranks.size();
   const size_t group = (bins + kGroups - 1) / kGroups;
   // moves `rank` past the counts before its bin; the last bin where there is no such entry
   const auto find = [](const int64_t* counts, size_t size, int64_t& rank) {
@@ -131,25 +131,26 @@ std::vector<std::optional<Place>> find_places(Engine& engine, size_t bins, const
     }
   }
   engine.sum_over_ranks(of_groups);
-  std::vector<Place> places(rows);
-  std::vector<int64_t> of_bins(rows * group, 0);
-  for (size_t row = 0; row < rows; ++row) {
-    Place& place = places[row];
-    place.rank = ranks[row];
+  std::vector<Place> places(ranks.size());
+  std::vector<int64_t> of_bins(ranks.size() * group, 0);
+  for (size_t j = 0; j < ranks.size(); ++j) {
+    const size_t row = j % rows;
+    Place& place = places[j];
+    place.rank = ranks[j];
     place.bin = find(&of_groups[row * kGroups], kGroups, place.rank) * group;
     for (size_t i = 0; i < group; ++i) {
-      of_bins[row * group + i] = count(row, place.bin + i);
+      of_bins[j * group + i] = count(row, place.bin + i);
     }
   }
   engine.sum_over_ranks(of_bins);
-  std::vector<std::optional<Place>> found(rows);
-  for (size_t row = 0; row < rows; ++row) {
-    Place& place = places[row];
-    const size_t bin = find(&of_bins[row * group], group, place.rank);
+  std::vector<std::optional<Place>> found(ranks.size());
+  for (size_t j = 0; j < ranks.size(); ++j) {
+    Place& place = places[j];
+    const size_t bin = find(&of_bins[j * group], group, place.rank);
     place.bin += bin;
-    place.inside = of_bins[row * group + bin];
+    place.inside = of_bins[j * group + bin];
     if (place.rank >= 1 && place.rank <= place.inside) {
-      found[row] = place;
+      found[j] = place;
     }
   }
   return found;
@@ -210,7 +211,7 @@ std::vector<Place> pass(Engine& engine, const std::vector<Histogram>& histograms
                         const std::vector<size_t>& of_target, const std::vector<int64_t>& ranks,
                         const SliceVectors& vectors) {
   const auto counts = count_all(engine, histograms, vectors);
-  const auto found = find_places(engine, kStride, ranks, [&](size_t target, size_t bin) {
+  const auto found = find_places(engine, ranks.size(), kStride, ranks, [&](size_t target, size_t bin) {
     return counts[of_target[target] * kStride + bin];
   });
   std::vector<Place> places;
@@ -266,15 +267,15 @@ SampleRank rank_in_sample(int64_t k, int64_t all, int64_t sampled, int64_t takin
   return {within(rank), within(rank - margin), within(rank + margin)};
 }
 
-// Three rows of each: `likely` of all, then `low`, then `high`.
-std::vector<int64_t> rows_of(const std::vector<SampleRank>& ranks) {
-  std::vector<int64_t> rows;
+// `likely` of all, then `low`, then `high`.
+std::vector<int64_t> in_turn(const std::vector<SampleRank>& ranks) {
+  std::vector<int64_t> all;
   for (const auto member : {&SampleRank::likely, &SampleRank::low, &SampleRank::high}) {
     for (const SampleRank& rank : ranks) {
-      rows.push_back(rank.*member);
+      all.push_back(rank.*member);
     }
   }
-  return rows;
+  return all;
 }
 
 // The numbers of the bins from `low` to `high`; where those are too many, as many as a window has around the likely place.
@@ -299,7 +300,7 @@ std::vector<size_t> vectors_of(const std::vector<Target>& targets) {
   return wanted;
 }
 
-// Where the windows have the entries number `ranks`; nothing for those that they do not have.
+// Where the windows, taken in turn, have the entries number `ranks`; nothing for those that they do not have.
 std::vector<std::optional<Place>> places_in_windows(Engine& engine, const std::vector<NumberWindow>& windows,
                                                     std::vector<int64_t> ranks) {
   std::vector<int64_t> below;
@@ -309,11 +310,11 @@ std::vector<std::optional<Place>> places_in_windows(Engine& engine, const std::v
     numbers = std::max(numbers, size_t{window.range().steps()} + 1);
   }
   engine.sum_over_ranks(below);
-  for (size_t row = 0; row < ranks.size(); ++row) {
-    ranks[row] -= below[row % windows.size()];
+  for (size_t j = 0; j < ranks.size(); ++j) {
+    ranks[j] -= below[j % windows.size()];
   }
-  return find_places(engine, numbers, ranks,
-                     [&](size_t row, size_t bin) { return windows[row % windows.size()].count(bin); });
+  return find_places(engine, windows.size(), numbers, ranks,
+                     [&](size_t row, size_t bin) { return windows[row].count(bin); });
 }
 
 // From the first look at the sample: bins of high bits; the same on every rank.
@@ -339,10 +340,10 @@ std::vector<NumberRange> rough_ranges(Engine& engine, Order order, size_t width,
   for (const Target& target : targets) {
     ranks.push_back(rank_in_sample(target.k, engine.num_elements(), sizes[0], sizes[1]));
   }
-  const auto places = find_places(engine, kStride, rows_of(ranks), [&](size_t row, size_t bin) {
-    return counts[targets[row % targets.size()].vector * kStride + bin];
-  });
-  const auto place = [&](size_t row) { return places[row].value_or(Place{}); };
+  const auto places =
+      find_places(engine, targets.size(), kStride, in_turn(ranks),
+                  [&](size_t row, size_t bin) { return counts[targets[row].vector * kStride + bin]; });
+  const auto place = [&](size_t j) { return places[j].value_or(Place{}); };
   std::vector<NumberRange> ranges;
   for (size_t j = 0; j < targets.size(); ++j) {
     ranges.push_back(numbers_between(place(targets.size() + j), place(2 * targets.size() + j), place(j)));
@@ -365,7 +366,7 @@ std::vector<NumberRange> expected_ranges(Engine& engine, Order order, size_t wid
                      [&](size_t j, const float* values, int64_t count) { windows[j].add(values, count); });
     }
   });
-  const auto places = places_in_windows(engine, windows, rows_of(ranks));
+  const auto places = places_in_windows(engine, windows, in_turn(ranks));
   for (size_t j = 0; j < targets.size(); ++j) {
     const uint32_t first = ranges[j].first;
     if (const auto& low = places[targets.size() + j]) {

@@ -7,7 +7,7 @@
 // Differs: one lambda for all tasks; the authors choose one per task from {0.2, ..., 0.6} on validation
 //          data. compare=fusion_bench reproduces an error of FusionBench 0.2.33's TALL masks, which compare
 //          with |theta_0 - tau_i| instead of |tau_i|: nearly every mask is then full.
-// Cost:    one pass over N experts (ties: four); a sweep of scales shares the direction.
+// Cost:    one pass over N experts (ties: two and a sample; GPUs: four); a sweep of scales shares the direction.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros_like.h>

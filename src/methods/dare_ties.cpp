@@ -6,7 +6,7 @@
 //          merge=sum.
 // Differs: random numbers as in `dare`, whose masks these are; where a sum is exactly zero the majority
 //          decides, as in FusionBench (mergekit: +).
-// Cost:    three passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the direction.
+// Cost:    two passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the direction.
 
 #include "core/model_weights.h"
 #include "fusion/direction.h"

@@ -8,7 +8,7 @@
 //          data. compare=fusion_bench reproduces an error of FusionBench 0.2.33, which compares with
 //          |theta_0 - tau_i| instead of |tau_i|: nearly every mask is then full and every task gets theta_0
 //          + tau.
-// Cost:    one pass over N experts (ties: four). Stored: base, tau, one bit per entry and task.
+// Cost:    one pass over N experts (ties: two and a sample; GPUs: four). Stored: base, tau, one bit per entry and task.
 
 #include <ATen/TensorOperators.h>
 
