@@ -89,8 +89,8 @@ void drop_at_random(const RandomDrop& drop, int64_t begin, int64_t count, float*
   for (int64_t i = 0; i < count; ++i) {
     numbers[i] = numbers[i] >= rate ? 1.0F : 0.0F;
   }
-  for (int64_t i = 0; i < count;
-       ++i) {  // a loop of its own: GCC would make a branch of a product with 1 or 0
+  // a loop of its own: GCC would make a branch of a product with 1 or 0
+  for (int64_t i = 0; i < count; ++i) {
     values[i] = values[i] * numbers[i] * factor;
   }
 }
