@@ -1,97 +1,17 @@
 #include "fusion/order_statistics.h"
 
 #include <algorithm>
-#include <bit>
 #include <cmath>
 #include <numeric>
 #include <optional>
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/bitwise_and.h>
-#include <ATen/ops/bitwise_right_shift.h>
-#include <ATen/ops/bitwise_xor.h>
-#include <ATen/ops/histc.h>
-#include <ATen/ops/sum.h>
-#include <ATen/ops/zeros.h>
-
 #include "core/errors.h"
-#include "fusion/device_kernels.h"
-#include "fusion/stream_device.h"
+#include "fusion/bit_counts.h"
 
 namespace fusegrid {
 namespace {
 
-// 16 high bits of ordered_bits() choose a bin, the 16 low ones a value in it.
-using device_kernels::CountRule;
-constexpr int64_t kBins = device_kernels::kCountBins;
 constexpr auto kStride = static_cast<size_t>(kBins);
-
-float from_ordered_bits(uint32_t bits) {
-  return std::bit_cast<float>(bits >> 31 != 0 ? bits & 0x7fffffffU : ~bits);
-}
-
-// At most a chunk of numbers. In loops of one step each, so that their bits become vector instructions.
-void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* counts) {
-  uint32_t bits[ChunkReader::kChunk];
-  uint32_t bins[ChunkReader::kChunk];
-  for (int64_t i = 0; i < count; ++i) {
-    bits[i] = ordered_bits(values[i], rule.order);
-  }
-  int64_t counted = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    bins[counted] = rule.low ? bits[i] & 0xffffU : bits[i] >> 16;
-    // no branch: differences of bfloat16 numbers take few values, so that it would often be guessed wrong
-    counted += !rule.low || bits[i] >> 16 == rule.high ? 1 : 0;
-  }
-  for (int64_t i = 0; i < counted; ++i) {
-    ++counts[bins[i]];
-  }
-}
-
-// A histogram on the device; adding to it does not wait for anything.
-class DeviceCounts {
- public:
-  void add(const at::Tensor& values, CountRule rule) {
-    if (!counts_.defined()) {
-      counts_ = at::zeros({copies(), kBins + kBeyond}, values.options().dtype(at::kLong));
-    }
-    const at::Tensor flat = values.contiguous().view({-1});
-    if constexpr (device_kernels::kCompiled) {
-      device_kernels::count_bits(flat.const_data_ptr<float>(), flat.numel(), rule,
-                                 counts_.mutable_data_ptr<int64_t>(),
-                                 current_stream(flat.device()).native_handle());
-    } else {
-      add_op_by_op(flat, rule);
-    }
-  }
-
-  void move_to(int64_t* counts) const {
-    if (counts_.defined()) {
-      const at::Tensor host = counts_.sum(0).cpu();
-      std::copy_n(host.const_data_ptr<int64_t>(), kBins, counts);
-    }
-  }
-
- private:
-  static constexpr int64_t kBeyond = device_kernels::kCompiled ? 0 : 1;
-  static int64_t copies() { return device_kernels::kCompiled ? device_kernels::kCountCopies : 1; }
-
-  // histc leaves out what lies beyond its bounds, but counts the upper one: a bin more than are of use.
-  void add_op_by_op(const at::Tensor& flat, CountRule rule) {
-    const bool magnitudes = rule.order == Order::kMagnitudes;
-    at::Tensor bits = (magnitudes ? flat.abs() : flat).view(at::kInt);
-    if (!magnitudes) {  // an arithmetic shift turns the sign into a mask
-      bits = bits.bitwise_xor(bits.bitwise_right_shift(31).bitwise_and_(0x7fffffff));
-    }
-    // ordered_bits() as signed integers: bin 0 begins at -kBins / 2
-    const int64_t first = int64_t{rule.high} - (kBins >> 1);
-    const at::Tensor bins =
-        rule.low ? bits.sub(first * kBins) : bits.bitwise_right_shift(16).add_(kBins >> 1);
-    counts_[0].add_(at::histc(bins, kBins + 1, 0, kBins + 1));
-  }
-
-  at::Tensor counts_;
-};
 
 // What is looked for, and what was found.
 struct Target {
@@ -300,6 +220,14 @@ std::vector<size_t> vectors_of(const std::vector<Target>& targets) {
   return wanted;
 }
 
+std::vector<NumberWindow> windows_of(Order order, const std::vector<NumberRange>& ranges) {
+  std::vector<NumberWindow> windows;
+  for (const NumberRange& range : ranges) {
+    windows.emplace_back(order, range);
+  }
+  return windows;
+}
+
 // Where the windows, taken in turn, have the entries number `ranks`; nothing for those that they do not have.
 std::vector<std::optional<Place>> places_in_windows(Engine& engine, const std::vector<NumberWindow>& windows,
                                                     std::vector<int64_t> ranks) {
@@ -356,13 +284,11 @@ std::vector<NumberRange> expected_ranges(Engine& engine, Order order, size_t wid
                                          const std::vector<Target>& targets, const SliceVectors& vectors) {
   std::vector<SampleRank> ranks;
   std::vector<NumberRange> ranges = rough_ranges(engine, order, width, targets, vectors, ranks);
-  std::vector<NumberWindow> windows;
-  for (const NumberRange& range : ranges) {
-    windows.emplace_back(order, range);
-  }
+  std::vector<NumberWindow> windows = windows_of(order, ranges);
+  const auto wanted = vectors_of(targets);
   engine.for_each_sample([&](const Slice& slice) {
     if (const auto all = vectors(slice); !all.empty()) {
-      for_each_chunk(all, vectors_of(targets),
+      for_each_chunk(all, wanted,
                      [&](size_t j, const float* values, int64_t count) { windows[j].add(values, count); });
     }
   });
@@ -385,10 +311,7 @@ void search_windows(Engine& engine, Order order, size_t width, std::vector<Targe
   if (observer != nullptr) {
     observer->start(ranges);
   }
-  std::vector<NumberWindow> windows;
-  for (const NumberRange& range : ranges) {
-    windows.emplace_back(order, range);
-  }
+  std::vector<NumberWindow> windows = windows_of(order, ranges);
   const auto wanted = vectors_of(targets);
   engine.for_each_slice([&](const Slice& slice) {
     const auto all = vectors(slice);

@@ -13,11 +13,9 @@
 #include <ATen/ops/full_like.h>
 #include <ATen/ops/kthvalue.h>
 #include <ATen/ops/softmax.h>
-#include <ATen/ops/zeros.h>
 
 #include "core/errors.h"
-#include "fusion/device_kernels.h"
-#include "fusion/stream_device.h"
+#include "fusion/bit_counts.h"
 
 namespace fusegrid {
 namespace {
@@ -135,26 +133,24 @@ double kth_on_cpu(const at::Tensor& contiguous, int64_t k) {
 // -- the k-th smallest on GPUs, where LibTorch's selection uses one of their many processors: with kernels only
 
 // One half of the bits: the bin that the entry number `k` is in; `k` then counts inside it.
-uint32_t find_bin(const at::Tensor& contiguous, device_kernels::CountRule rule, int64_t& k) {
-  using namespace device_kernels;
-  const at::Tensor counts = at::zeros({kCountCopies, kCountBins}, contiguous.options().dtype(at::kLong));
-  if constexpr (kCompiled) {
-    count_bits(contiguous.const_data_ptr<float>(), contiguous.numel(), rule,
-               counts.mutable_data_ptr<int64_t>(), current_stream(contiguous.device()).native_handle());
+uint32_t find_bin(const at::Tensor& values, CountRule rule, int64_t& k) {
+  DeviceCounts on_device;
+  on_device.add(values, rule);
+  std::vector<int64_t> counts(static_cast<size_t>(kBins));
+  on_device.move_to(counts.data());
+  size_t bin = 0;
+  for (; bin < counts.size() && k > counts[bin]; ++bin) {
+    k -= counts[bin];
   }
-  const at::Tensor host = counts.sum(0).cumsum(0).cpu();
-  const auto* up_to = host.const_data_ptr<int64_t>();
-  const auto* bin = std::lower_bound(up_to, up_to + kCountBins, k);
-  FUSEGRID_ASSERT(bin < up_to + kCountBins, "fewer entries than k");
-  k -= bin == up_to ? 0 : bin[-1];
-  return static_cast<uint32_t>(bin - up_to);
+  FUSEGRID_ASSERT(bin < counts.size(), "fewer entries than k");
+  return static_cast<uint32_t>(bin);
 }
 
 // Float32; `k` then counts among the entries that equal the one found.
-double kth_by_counting(const at::Tensor& contiguous, int64_t& k) {
-  const uint32_t high = find_bin(contiguous, {Order::kValues}, k);
-  const uint32_t low = find_bin(contiguous, {Order::kValues, true, high}, k);
-  return number_of<float>(high << 16 | low);
+double kth_by_counting(const at::Tensor& values, int64_t& k) {
+  const uint32_t high = find_bin(values, {Order::kValues}, k);
+  const uint32_t low = find_bin(values, {Order::kValues, true, high}, k);
+  return from_ordered_bits(high << 16 | low);
 }
 
 double kth_by_torch(const at::Tensor& flat, int64_t k) {
@@ -163,7 +159,7 @@ double kth_by_torch(const at::Tensor& flat, int64_t k) {
 
 double kth_on_device(const at::Tensor& flat, int64_t k) {
   if (flat.scalar_type() == at::kFloat) {
-    return kth_by_counting(flat.contiguous(), k);
+    return kth_by_counting(flat, k);
   }
   // rounding keeps the order: look closer at what rounds to the same
   const at::Tensor rounded = flat.to(at::kFloat);
@@ -214,7 +210,7 @@ template <typename T>
 at::Tensor mask_on_cpu(const at::Tensor& contiguous, int64_t count) {
   const int64_t size = contiguous.numel();
   const auto* values = contiguous.const_data_ptr<T>();
-  const auto threshold = static_cast<T>(kth_of_flat(contiguous, size - count + 1));
+  const auto threshold = static_cast<T>(kth_on_cpu<T>(contiguous, size - count + 1));
   int64_t larger = 0;
   for (int64_t i = 0; i < size; ++i) {
     larger += values[i] > threshold ? 1 : 0;

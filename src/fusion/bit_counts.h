@@ -1,0 +1,36 @@
+// Histograms of halves of ordered_bits(): the 16 high bits choose a bin, the 16 low ones a number in it.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include <ATen/core/Tensor.h>
+
+#include "fusion/device_kernels.h"
+
+namespace fusegrid {
+
+using device_kernels::CountRule;
+constexpr int64_t kBins = device_kernels::kCountBins;
+
+inline float from_ordered_bits(uint32_t bits) {
+  return std::bit_cast<float>(bits >> 31 != 0 ? bits & 0x7fffffffU : ~bits);
+}
+
+// Adds at most ChunkReader::kChunk numbers to `counts`, kBins of them.
+void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* counts);
+
+// A histogram on the device; adding to it does not wait for anything.
+class DeviceCounts {
+ public:
+  void add(const at::Tensor& values, CountRule rule);  // float32
+  // Waits, and writes kBins counts to the host's memory; nothing where nothing was added.
+  void move_to(int64_t* counts) const;
+
+ private:
+  void add_op_by_op(const at::Tensor& flat, CountRule rule);
+
+  at::Tensor counts_;
+};
+
+}  // namespace fusegrid
