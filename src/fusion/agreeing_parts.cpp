@@ -7,25 +7,23 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/where.h>
 
+#include "fusion/entry_loops.h"
+
 namespace fusegrid {
 namespace {
-
-float agreeing(float own, float unified) {
-  const bool agrees = unified > 0 ? own > 0 : own < 0;
-  return agrees ? unified : 0.0F;
-}
 
 void keep_agreeing(const float* __restrict own, const float* __restrict unified, int64_t count,
                    float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
-    to[i] = agreeing(own[i], unified[i]);
+    to[i] = AgreeingPart::of(own[i], unified[i]);
   }
 }
 
 void add_agreeing(const float* __restrict base, const float* __restrict own, const float* __restrict unified,
                   float factor, int64_t count, float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
-    to[i] = std::fma(agreeing(own[i], unified[i]), factor, base[i]);  // as LibTorch's add with a factor
+    to[i] =
+        std::fma(AgreeingPart::of(own[i], unified[i]), factor, base[i]);  // as LibTorch's add with a factor
   }
 }
 
@@ -49,9 +47,22 @@ double sum_of_magnitudes(const float* values, int64_t count) {
   return sum;
 }
 
-at::Tensor agreeing_op_by_op(const SliceVector& vector, const at::Tensor& unified) {
+// One vector at a time, for GPUs and float64.
+at::Tensor agreeing_part(const SliceVector& vector, const at::Tensor& unified) {
+  if (const std::vector<SliceVector> vectors{vector, SliceVector(unified)}; rules_fit(vectors)) {
+    return apply_rule(vectors, {}, AgreeingPart{});
+  }
   const at::Tensor values = vector.tensor();
   return unified * at::where(unified > 0, values > 0, values < 0);
+}
+
+at::Tensor add_agreeing_part(const at::Tensor& base, const SliceVector& vector, const at::Tensor& unified,
+                             double factor) {
+  if (const std::vector<SliceVector> vectors{vector, SliceVector(unified), SliceVector(base)};
+      rules_fit(vectors)) {
+    return apply_rule(vectors, {static_cast<float>(factor), 0, 0}, AddAgreeingPart{});
+  }
+  return at::add(base, agreeing_part(vector, unified), factor);
 }
 
 double l1(const at::Tensor& values) {
@@ -84,7 +95,7 @@ std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, 
   if (!all_chunked(vectors)) {
     std::vector<at::Tensor> parts;
     for (const SliceVector& vector : vectors) {
-      parts.push_back(agreeing_op_by_op(vector, unified));
+      parts.push_back(agreeing_part(vector, unified));
     }
     return parts;
   }
@@ -102,7 +113,7 @@ std::vector<at::Tensor> add_agreeing_parts(const at::Tensor& base, const std::ve
   if (!all_chunked(vectors)) {
     std::vector<at::Tensor> models;
     for (size_t i = 0; i < vectors.size(); ++i) {
-      models.push_back(at::add(base, agreeing_op_by_op(vectors[i], unified), factors[i]));
+      models.push_back(add_agreeing_part(base, vectors[i], unified, factors[i]));
     }
     return models;
   }
@@ -123,7 +134,7 @@ std::vector<Magnitudes> agreeing_magnitudes(const std::vector<SliceVector>& vect
   std::vector<Magnitudes> sums(vectors.size());
   if (!all_chunked(vectors)) {
     for (size_t i = 0; i < vectors.size(); ++i) {
-      sums[i] = {l1(vectors[i].tensor()), l1(agreeing_op_by_op(vectors[i], unified))};
+      sums[i] = {l1(vectors[i].tensor()), l1(agreeing_part(vectors[i], unified))};
     }
     return sums;
   }

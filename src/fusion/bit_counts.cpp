@@ -10,8 +10,7 @@
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
 
-#include "fusion/slice_vector.h"
-#include "fusion/stream_device.h"
+#include "fusion/entry_loops.h"
 
 namespace fusegrid {
 namespace {
@@ -40,17 +39,17 @@ void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* co
   }
 }
 
-void DeviceCounts::add(const at::Tensor& values, CountRule rule) {
+void DeviceCounts::add(const SliceVector& vector, CountRule rule) {
   if (!counts_.defined()) {
-    counts_ = at::zeros({kCopies, kBins + kBeyond}, values.options().dtype(at::kLong));
+    counts_ = at::zeros({kCopies, kBins + kBeyond}, vector.values.options().dtype(at::kLong));
   }
-  const at::Tensor flat = values.contiguous().view({-1});
   if constexpr (device_kernels::kCompiled) {
-    device_kernels::count_bits(flat.const_data_ptr<float>(), flat.numel(), rule,
+    const DeviceVectors vectors({vector}, {});
+    device_kernels::count_bits(vectors.all.values[0], vectors.all.minus, vector.values.numel(), rule,
                                counts_.mutable_data_ptr<int64_t>(),
-                               current_stream(flat.device()).native_handle());
+                               current_stream(counts_.device()).native_handle());
   } else {
-    add_op_by_op(flat, rule);
+    add_op_by_op(vector.tensor().reshape({-1}), rule);
   }
 }
 

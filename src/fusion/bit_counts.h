@@ -7,6 +7,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "fusion/device_kernels.h"
+#include "fusion/slice_vector.h"
 
 namespace fusegrid {
 
@@ -23,7 +24,7 @@ void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* co
 // A histogram on the device; adding to it does not wait for anything.
 class DeviceCounts {
  public:
-  void add(const at::Tensor& values, CountRule rule);  // float32
+  void add(const SliceVector& vector, CountRule rule);
   // Waits, and writes kBins counts to the host's memory; nothing where nothing was added.
   void move_to(int64_t* counts) const;
 

@@ -1,11 +1,11 @@
 #include "fusion/changed_entries.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros_like.h>
+
+#include "fusion/entry_loops.h"
 
 namespace fusegrid {
 namespace {
@@ -50,13 +50,6 @@ class ChangedChunks {
     });
   }
 
-  void mean(const std::vector<double>& factors, float* out) {
-    reader_.for_each_chunk([&](int64_t begin, int64_t size) {
-      load(size);
-      mean_of_chunk(size, factors, out + begin);
-    });
-  }
-
  private:
   float* kept(size_t index) { return &kept_[index * static_cast<size_t>(kChunk)]; }
 
@@ -92,30 +85,6 @@ class ChangedChunks {
     entries.unique += unique;
   }
 
-  void mean_of_chunk(int64_t size, const std::vector<double>& factors, float* __restrict out) {
-    std::copy_n(kept(0), size, out);
-    for (size_t index = 1; index < reader_.num_vectors(); ++index) {
-      const float* __restrict values = kept(index);
-      for (int64_t i = 0; i < size; ++i) {
-        out[i] += values[i];
-      }
-    }
-    for (int64_t i = 0; i < size; ++i) {
-      out[i] /= std::max(counts_[i], 1.0F);
-      counts_[i] = counts_[i] == 1 ? 1.0F : 0.0F;  // from here on: whether one vector alone changes the entry
-    }
-    for (size_t index = 0; index < reader_.num_vectors(); ++index) {
-      add_unique(kept(index), counts_, size, static_cast<float>(factors[index] - 1), out);
-    }
-  }
-
-  static void add_unique(const float* __restrict values, const float* __restrict unique, int64_t size,
-                         float factor, float* __restrict out) {
-    for (int64_t i = 0; i < size; ++i) {
-      out[i] = std::fma(values[i] * unique[i], factor, out[i]);  // as LibTorch's add with a factor
-    }
-  }
-
   ChunkReader reader_;
   float epsilon_;
   std::vector<float> kept_;  // [vectors][kChunk]
@@ -140,10 +109,12 @@ std::vector<ChangedEntries> changed_entries(const std::vector<SliceVector>& vect
 
 at::Tensor mean_of_changes(const std::vector<SliceVector>& vectors, double epsilon,
                            const std::vector<double>& factors) {
-  if (all_chunked(vectors)) {
-    at::Tensor mean = at::empty(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
-    ChangedChunks(vectors, epsilon).mean(factors, mean.mutable_data_ptr<float>());
-    return mean;
+  if (rules_fit(vectors)) {
+    std::vector<float> more;
+    for (const double factor : factors) {
+      more.push_back(static_cast<float>(factor - 1));
+    }
+    return apply_rule(vectors, more, MeanOfChanges{static_cast<float>(epsilon)});
   }
   const Changes found = changes(vectors, epsilon);
   const at::Tensor unique = found.count == 1;

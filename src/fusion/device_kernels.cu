@@ -16,10 +16,18 @@ int blocks_for(int64_t elements) {
   return static_cast<int>(std::min(kMaxBlocks, (elements + kThreads - 1) / kThreads));
 }
 
-void check_launch() {
-  if (const cudaError_t error = cudaGetLastError(); error != cudaSuccess) {
+void check(cudaError_t error) {
+  if (error != cudaSuccess) {
     throw DeviceError(std::string("a kernel could not be started: ") + cudaGetErrorString(error));
   }
+}
+
+int multiprocessors() {
+  int device = 0;
+  int count = 0;
+  check(cudaGetDevice(&device));
+  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
+  return count;
 }
 
 __device__ int64_t first_index() {
@@ -30,33 +38,81 @@ __device__ int64_t stride() {
   return static_cast<int64_t>(gridDim.x) * blockDim.x;
 }
 
-__global__ void count_bits_kernel(const float* values, int64_t elements, CountRule rule,
-                                  unsigned long long* counts) {
+__device__ uint32_t bits_at(const float* values, const float* minus, int64_t i, Order order) {
+  return ordered_bits(minus != nullptr ? values[i] - minus[i] : values[i], order);
+}
+
+__global__ void count_low_bits_kernel(const float* values, const float* minus, int64_t elements,
+                                      CountRule rule, unsigned long long* counts) {
   unsigned long long* mine = counts + blockIdx.x % kCountCopies * kCountBins;
   for (int64_t i = first_index(); i < elements; i += stride()) {
-    const uint32_t bits = ordered_bits(values[i], rule.order);
-    if (!rule.low) {
-      atomicAdd(mine + (bits >> 16), 1ULL);
-    } else if (bits >> 16 == rule.high) {
+    const uint32_t bits = bits_at(values, minus, i, rule.order);
+    if (bits >> 16 == rule.high) {
       atomicAdd(mine + (bits & 0xffffU), 1ULL);
     }
   }
 }
 
-// In the order of the vectors, as the CPU adds.
-__device__ float trimmed_sum(const Vectors& vectors, int64_t i) {
-  float sum = trimmed_value(vectors.values[0][i], vectors.thresholds[0]);
-  for (int k = 1; k < vectors.count; ++k) {
-    sum += trimmed_value(vectors.values[k][i], vectors.thresholds[k]);
+// Magnitudes and numbers that are not negative have the upper half of the bins, which a block counts in its own memory.
+constexpr int kUpperBins = kCountBins / 2;
+constexpr int kCountThreads = 1024;
+
+__global__ void count_high_bits_kernel(const float* values, const float* minus, int64_t elements, Order order,
+                                       unsigned long long* counts) {
+  extern __shared__ unsigned int upper[];  // [kUpperBins]
+  unsigned long long* mine = counts + blockIdx.x % kCountCopies * kCountBins;
+  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
+    upper[bin] = 0;
   }
-  return sum;
+  __syncthreads();
+#pragma unroll 4
+  for (int64_t i = first_index(); i < elements; i += stride()) {
+    const uint32_t bin = bits_at(values, minus, i, order) >> 16;
+    if (bin >= kUpperBins) {
+      atomicAdd(upper + (bin - kUpperBins), 1U);
+    } else {
+      atomicAdd(mine + bin, 1ULL);
+    }
+  }
+  __syncthreads();
+  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
+    if (upper[bin] != 0) {
+      atomicAdd(mine + kUpperBins + bin, static_cast<unsigned long long>(upper[bin]));
+    }
+  }
 }
 
+// An entry of the vectors, for rules.
+template <bool kMinus>
+struct DeviceEntry {
+  const Vectors& vectors;
+  int64_t place;
+  float minus;
+
+  __device__ DeviceEntry(const Vectors& all, int64_t i)
+      : vectors(all), place(i), minus(kMinus ? all.minus[i] : 0.0F) {}
+  __device__ int count() const { return vectors.count; }
+  __device__ float number(int i) const { return vectors.numbers[i]; }
+  __device__ float operator()(int i) const {
+    const float value = vectors.values[i][place];
+    return kMinus ? value - minus : value;
+  }
+};
+
+template <bool kMinus, typename Rule>
+__global__ void apply_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Rule rule,
+                             float* out) {
+  for (int64_t i = first_index(); i < elements; i += stride()) {
+    out[i] = rule(DeviceEntry<kMinus>(vectors, i));
+  }
+}
+
+template <bool kMinus>
 __global__ void sign_balance_kernel(const __grid_constant__ Vectors vectors, int64_t elements,
                                     unsigned long long* balance) {
   int mine = 0;
   for (int64_t i = first_index(); i < elements; i += stride()) {
-    const float sum = trimmed_sum(vectors, i);
+    const float sum = TrimmedSum{}(DeviceEntry<kMinus>(vectors, i));
     mine += static_cast<int>(sum > 0) - static_cast<int>(sum < 0);
   }
   for (int offset = 16; offset > 0; offset /= 2) {
@@ -68,68 +124,113 @@ __global__ void sign_balance_kernel(const __grid_constant__ Vectors vectors, int
   }
 }
 
-__global__ void merge_agreeing_kernel(const __grid_constant__ Vectors vectors, int64_t elements,
-                                      bool positive_majority, AgreeingMerge merge, float* merged) {
-  for (int64_t i = first_index(); i < elements; i += stride()) {
-    const float sign = elected_sign(trimmed_sum(vectors, i), positive_majority);
-    float result = 0;
-    float entries = 0;
-    for (int k = 0; k < vectors.count; ++k) {
-      const float value = agreeing_value(trimmed_value(vectors.values[k][i], vectors.thresholds[k]), sign);
-      if (merge == AgreeingMerge::kMax) {
-        result = fabsf(value) > fabsf(result) ? value : result;
-      } else {
-        result += value;
-        entries += value != 0 ? 1.0F : 0.0F;
-      }
-    }
-    merged[i] = merge == AgreeingMerge::kMean ? result / fmaxf(entries, 1.0F) : result;
-  }
-}
-
-// A thread makes the four numbers of a counter.
-__global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out) {
+// Calls use(i, number) for the uniform numbers of entries i = 0, ... count - 1, which are the key's from `begin` on. A thread
+// makes the four numbers of a counter.
+template <typename Use>
+__device__ void for_each_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
+                                 const Use& use) {
   const int64_t end = begin + count;
   for (int64_t counter = begin / 4 + first_index(); 4 * counter < end; counter += stride()) {
     const PhiloxWords random = philox_words(key, numbers, static_cast<uint64_t>(counter));
     for (int word = 0; word < 4; ++word) {
       const int64_t element = 4 * counter + word;
       if (element >= begin && element < end) {
-        out[element - begin] = unit_number(random.words[word]);
+        use(element - begin, unit_number(random.words[word]));
       }
     }
   }
 }
 
+int blocks_for_uniform(int64_t begin, int64_t count) {
+  return blocks_for((begin + count + 3) / 4 - begin / 4);
+}
+
+__global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
+                                    float* out) {
+  for_each_uniform(key, numbers, begin, count, [&](int64_t i, float number) { out[i] = number; });
+}
+
+__global__ void drop_at_random_kernel(const float* values, const float* minus, int64_t elements,
+                                      DropRule rule, float* out) {
+  for_each_uniform(rule.key, 0, rule.begin, elements, [&](int64_t i, float number) {
+    const float value = minus != nullptr ? values[i] - minus[i] : values[i];
+    out[i] = value * (number >= rule.rate ? 1.0F : 0.0F) * rule.factor;
+  });
+}
+
 }  // namespace
 
-void count_bits(const float* values, int64_t elements, CountRule rule, int64_t* counts, void* stream) {
-  count_bits_kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      values, elements, rule, reinterpret_cast<unsigned long long*>(counts));
-  check_launch();
+void count_bits(const float* values, const float* minus, int64_t elements, CountRule rule, int64_t* counts,
+                void* stream) {
+  if (elements == 0) {
+    return;  // a grid has at least one block
+  }
+  auto* counters = reinterpret_cast<unsigned long long*>(counts);
+  const auto on = static_cast<cudaStream_t>(stream);
+  if (rule.low) {
+    count_low_bits_kernel<<<blocks_for(elements), kThreads, 0, on>>>(values, minus, elements, rule, counters);
+  } else {
+    constexpr int kBytes = kUpperBins * sizeof(unsigned int);
+    check(cudaFuncSetAttribute(count_high_bits_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+    const int64_t blocks =
+        std::min<int64_t>(multiprocessors(), (elements + kCountThreads - 1) / kCountThreads);
+    count_high_bits_kernel<<<static_cast<int>(blocks), kCountThreads, kBytes, on>>>(values, minus, elements,
+                                                                                    rule.order, counters);
+  }
+  check(cudaGetLastError());
 }
 
 void add_sign_balance(const Vectors& vectors, int64_t elements, int64_t* balance, void* stream) {
-  sign_balance_kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+  if (elements == 0) {
+    return;
+  }
+  const auto kernel = vectors.minus != nullptr ? sign_balance_kernel<true> : sign_balance_kernel<false>;
+  kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
       vectors, elements, reinterpret_cast<unsigned long long*>(balance));
-  check_launch();
+  check(cudaGetLastError());
 }
 
-void merge_agreeing(const Vectors& vectors, int64_t elements, bool positive_majority, AgreeingMerge merge,
-                    float* merged, void* stream) {
-  merge_agreeing_kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      vectors, elements, positive_majority, merge, merged);
-  check_launch();
+template <typename Rule>
+void apply(const Vectors& vectors, int64_t elements, const Rule& rule, float* out, void* stream) {
+  if (elements == 0) {
+    return;
+  }
+  const auto kernel = vectors.minus != nullptr ? apply_kernel<true, Rule> : apply_kernel<false, Rule>;
+  kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(vectors, elements, rule,
+                                                                                   out);
+  check(cudaGetLastError());
 }
+
+template void apply(const Vectors&, int64_t, const Sum&, float*, void*);
+template void apply(const Vectors&, int64_t, const WeightedSum&, float*, void*);
+template void apply(const Vectors&, int64_t, const AddScaled&, float*, void*);
+template void apply(const Vectors&, int64_t, const TrimmedSum&, float*, void*);
+template void apply(const Vectors&, int64_t, const Largest&, float*, void*);
+template void apply(const Vectors&, int64_t, const AgreeingPart&, float*, void*);
+template void apply(const Vectors&, int64_t, const AddAgreeingPart&, float*, void*);
+template void apply(const Vectors&, int64_t, const SumOfProducts&, float*, void*);
+template void apply(const Vectors&, int64_t, const MergeAgreeing<AgreeingMerge::kSum>&, float*, void*);
+template void apply(const Vectors&, int64_t, const MergeAgreeing<AgreeingMerge::kMean>&, float*, void*);
+template void apply(const Vectors&, int64_t, const MergeAgreeing<AgreeingMerge::kMax>&, float*, void*);
+template void apply(const Vectors&, int64_t, const MergeAgreeingWeighted<false>&, float*, void*);
+template void apply(const Vectors&, int64_t, const MergeAgreeingWeighted<true>&, float*, void*);
+template void apply(const Vectors&, int64_t, const MeanOfChanges&, float*, void*);
 
 void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out, void* stream) {
-  if (count == 0) {
-    return;  // a grid has at least one block
+  if (count > 0) {
+    fill_uniform_kernel<<<blocks_for_uniform(begin, count), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+        key, numbers, begin, count, out);
+    check(cudaGetLastError());
   }
-  const int64_t counters = (begin + count + 3) / 4 - begin / 4;
-  fill_uniform_kernel<<<blocks_for(counters), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      key, numbers, begin, count, out);
-  check_launch();
+}
+
+void drop_at_random(const float* values, const float* minus, int64_t elements, const DropRule& rule,
+                    float* out, void* stream) {
+  if (elements > 0) {
+    drop_at_random_kernel<<<blocks_for_uniform(rule.begin, elements), kThreads, 0,
+                            static_cast<cudaStream_t>(stream)>>>(values, minus, elements, rule, out);
+    check(cudaGetLastError());
+  }
 }
 
 }  // namespace fusegrid::device_kernels

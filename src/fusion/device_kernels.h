@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "fusion/scalar_rules.h"
+#include "fusion/entry_rules.h"
 
 namespace fusegrid::device_kernels {
 
@@ -14,18 +14,20 @@ constexpr bool kCompiled = true;
 constexpr bool kCompiled = false;
 #endif
 
-// Vectors of equal length on the device; of each, what is smaller than its threshold counts as zero.
+// Vectors of equal length on the device, what is subtracted from each or nullptr, and a number for each.
 constexpr int kMaxVectors = 256;  // they travel as an argument of the kernel
 struct Vectors {
   const float* values[kMaxVectors];
-  float thresholds[kMaxVectors];
+  float numbers[kMaxVectors];
+  const float* minus;
   int count;
 };
 
 // All pointers are the device's; `stream` is a cudaStream_t. The calls return before the work is done. Throw DeviceError.
 
-// Adds to the histogram of the high 16 bits of ordered_bits(), or of the low 16 of those whose high bits are `high`. Kept
-// in kCountCopies copies, whose sum counts: values crowd in a few hundred bins, and threads that meet there wait.
+// Adds to the histogram of the high 16 bits of ordered_bits() of values less `minus` (or nullptr), or of the low 16 of those
+// whose high bits are `high`. Kept in kCountCopies copies, whose sum counts: where values crowd in a few hundred bins, threads
+// that meet there wait.
 constexpr int64_t kCountCopies = 16;
 constexpr int64_t kCountBins = int64_t{1} << 16;
 struct CountRule {
@@ -33,16 +35,28 @@ struct CountRule {
   bool low = false;
   uint32_t high = 0;
 };
-void count_bits(const float* values, int64_t elements, CountRule rule, int64_t* counts, void* stream);
+void count_bits(const float* values, const float* minus, int64_t elements, CountRule rule, int64_t* counts,
+                void* stream);
 
-// Adds the number of positive entries of the vectors' sum less the number of negative ones.
+// Adds the number of positive entries of the vectors' TrimmedSum less the number of negative ones.
 void add_sign_balance(const Vectors& vectors, int64_t elements, int64_t* balance, void* stream);
 
-// Merges the entries that have the elected sign: see merge_elected().
-void merge_agreeing(const Vectors& vectors, int64_t elements, bool positive_majority, AgreeingMerge merge,
-                    float* merged, void* stream);
+// The results of a rule of entry_rules.h; instances are at the end of device_kernels.cu.
+template <typename Rule>
+void apply(const Vectors& vectors, int64_t elements, const Rule& rule, float* out, void* stream);
 
 // The numbers of fill_uniform() of core/philox.h.
 void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out, void* stream);
+
+// Entries, less those of `minus` (or nullptr), times 1 where their number of fill_uniform() is at least `rate` and else 0,
+// times `factor`.
+struct DropRule {
+  uint64_t key = 0;
+  int64_t begin = 0;  // the first entry's number
+  float rate = 0;
+  float factor = 1;
+};
+void drop_at_random(const float* values, const float* minus, int64_t elements, const DropRule& rule,
+                    float* out, void* stream);
 
 }  // namespace fusegrid::device_kernels

@@ -1,15 +1,12 @@
 #include "fusion/direction.h"
 
-#include <ATen/ops/add.h>
-
 #include "core/text.h"
 
 namespace fusegrid {
 
 FusedModel move_along(const FusionInput& in, const Field& direction, double scale) {
   const auto moved = [&](const Slice& slice) {
-    const at::Tensor step = slice[direction];
-    return at::add(slice.base(), step, scale);
+    return add_scaled(slice.base_view(), slice[direction], scale);
   };
   return one_model(direction.whole_tensors ? in.map_tensors(moved) : in.map_elements(moved));
 }

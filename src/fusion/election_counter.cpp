@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "core/errors.h"
+#include "fusion/entry_rules.h"
 
 namespace fusegrid {
 namespace {
@@ -17,15 +18,6 @@ int sign(float value) {
 
 uint32_t magnitude_bits(float value) {
   return ordered_bits(value, Order::kMagnitudes);
-}
-
-void add_kept(const float* __restrict values, int64_t count, float threshold, float* __restrict sum,
-              float* __restrict magnitudes) {
-  for (int64_t i = 0; i < count; ++i) {
-    const float kept = trimmed_value(values[i], threshold);
-    sum[i] += kept;
-    magnitudes[i] += std::fabs(kept);
-  }
 }
 
 int32_t sign_balance(const float* sums, int64_t count) {
@@ -49,13 +41,7 @@ void ElectionCounter::start(const std::vector<NumberRange>& expected) {
   entries_.resize(expected.size());
 }
 
-void ElectionCounter::see(size_t vector, const float* values, int64_t count,
-                          std::span<const uint16_t> inside) {
-  if (vector == 0) {
-    std::fill_n(sum_.begin(), count, 0.0F);
-    std::fill_n(magnitudes_.begin(), count, 0.0F);
-  }
-  add_kept(values, count, surely_kept_[vector], sum_.data(), magnitudes_.data());
+void ElectionCounter::see(size_t vector, const float* values, std::span<const uint16_t> inside) {
   for (const uint16_t place : inside) {
     const size_t entries = open_[place].entries + 1;
     open_[place] = {entries, vector, values[place]};
@@ -71,10 +57,11 @@ void ElectionCounter::end_chunk(const ChunkReader& reader, int64_t count) {
       settle(reader, place);
     }
     open_[place] = {};
-    sum_[place] = 0;  // counts for neither sign below
+    sums_.values[place] = 0;  // counts for neither sign below
   }
   open_places_.clear();
-  balance_ += sign_balance(sum_.data(), count);
+  balance_ += sign_balance(sums_.values.data(), count);
+  sums_ = {};
 }
 
 // The common cases, from what is known of the sum without it: nothing else is kept, or so much that it cannot turn the sign,
@@ -82,15 +69,15 @@ void ElectionCounter::end_chunk(const ChunkReader& reader, int64_t count) {
 bool ElectionCounter::settle_single(size_t place) {
   const Open& open = open_[place];
   const float magnitude = std::fabs(open.value);
-  if (magnitudes_[place] == 0) {
+  if (sums_.magnitudes[place] == 0) {
     turns_[open.vector][magnitude_bits(open.value) - expected_[open.vector].first] += sign(open.value);
     return true;
   }
   // a sum of n numbers is off by less than n 2^-24 times the sum of magnitudes; here of two sums, and more than twice that
   const float rounding =
-      static_cast<float>(expected_.size() + 1) * 0x1p-21F * (magnitudes_[place] + magnitude);
-  if (std::fabs(sum_[place]) > magnitude + rounding) {
-    balance_ += sign(sum_[place]);
+      static_cast<float>(expected_.size() + 1) * 0x1p-21F * (sums_.magnitudes[place] + magnitude);
+  if (std::fabs(sums_.values[place]) > magnitude + rounding) {
+    balance_ += sign(sums_.values[place]);
     return true;
   }
   return false;

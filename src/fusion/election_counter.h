@@ -21,7 +21,8 @@ class ElectionCounter : public ChunkObserver {
   explicit ElectionCounter(int64_t most_waiting = int64_t{1} << 20);
 
   void start(const std::vector<NumberRange>& expected) override;
-  void see(size_t vector, const float* values, int64_t count, std::span<const uint16_t> inside) override;
+  void see(size_t vector, const float* values, std::span<const uint16_t> inside) override;
+  ChunkSums& sums() override { return sums_; }
   void end_chunk(const ChunkReader& reader, int64_t count) override;
 
   // The number of positive entries of the sum less the number of negative ones, over all ranks, where each vector keeps the
@@ -45,9 +46,7 @@ class ElectionCounter : public ChunkObserver {
   bool complete_ = true;
   int64_t balance_ = 0;
 
-  // Of a chunk: the sums of what is surely kept and of its magnitudes.
-  std::array<float, kChunk> sum_;
-  std::array<float, kChunk> magnitudes_;
+  ChunkSums sums_;  // of what is surely kept
   // The entries of a sum that a threshold decides: how many, and the last of them.
   struct Open {
     size_t entries = 0;

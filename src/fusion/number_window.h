@@ -17,6 +17,12 @@ struct NumberRange {
   bool contains(uint32_t bits) const { return bits - first <= steps(); }
 };
 
+// Of the entries of several vectors, and of their magnitudes, at each place of a chunk.
+struct ChunkSums {
+  std::array<float, ChunkReader::kChunk> values{};
+  std::array<float, ChunkReader::kChunk> magnitudes{};
+};
+
 // Counts the numbers below a range, and how often each number in it occurs, about as fast as memory is read.
 class NumberWindow {
  public:
@@ -26,8 +32,8 @@ class NumberWindow {
   NumberWindow(Order order, NumberRange range, int64_t spill_after = UINT32_MAX);
 
   // At most ChunkReader::kChunk numbers that are not NaN. Returns the places of those that are in the range before its
-  // last number, valid until the next call.
-  std::span<const uint16_t> add(const float* values, int64_t count);
+  // last number, valid until the next call. Adds those from the last number on to `sums`, if there are any.
+  std::span<const uint16_t> add(const float* values, int64_t count, ChunkSums* sums = nullptr);
 
   const NumberRange& range() const { return range_; }
   int64_t below() const { return below_; }  // numbers below the range
@@ -40,7 +46,8 @@ class NumberWindow {
   }
 
  private:
-  void count_ends(const float* values, int64_t count, uint32_t* positions);
+  template <bool kSums>
+  void compare(const float* values, int64_t count, uint8_t* masks, ChunkSums* sums);
   void spill_before(int64_t more);
 
   Order order_;

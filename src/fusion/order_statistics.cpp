@@ -117,7 +117,7 @@ std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& his
       return;
     }
     for (size_t j = 0; j < histograms.size(); ++j) {
-      on_device[j].add(all[wanted[j]].tensor(), histograms[j].rule);
+      on_device[j].add(all[wanted[j]], histograms[j].rule);
     }
   });
   for (size_t j = 0; j < histograms.size(); ++j) {
@@ -311,6 +311,7 @@ void search_windows(Engine& engine, Order order, size_t width, std::vector<Targe
   if (observer != nullptr) {
     observer->start(ranges);
   }
+  ChunkSums* sums = observer != nullptr ? &observer->sums() : nullptr;
   std::vector<NumberWindow> windows = windows_of(order, ranges);
   const auto wanted = vectors_of(targets);
   engine.for_each_slice([&](const Slice& slice) {
@@ -323,9 +324,9 @@ void search_windows(Engine& engine, Order order, size_t width, std::vector<Targe
     reader.for_each_chunk([&](int64_t, int64_t count) {
       for (size_t j = 0; j < wanted.size(); ++j) {
         const float* values = reader.read(wanted[j], scratch);
-        const auto inside = windows[j].add(values, count);
+        const auto inside = windows[j].add(values, count, sums);
         if (observer != nullptr) {
-          observer->see(j, values, count, inside);
+          observer->see(j, values, inside);
         }
       }
       if (observer != nullptr) {

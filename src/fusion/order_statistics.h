@@ -24,7 +24,9 @@ class ChunkObserver {
   // Before the pass: the numbers among which the k-th smallest of each vector is expected.
   virtual void start(const std::vector<NumberRange>& expected) = 0;
   // inside: the places of those values that are in the vector's range before its last number.
-  virtual void see(size_t vector, const float* values, int64_t count, std::span<const uint16_t> inside) = 0;
+  virtual void see(size_t vector, const float* values, std::span<const uint16_t> inside) = 0;
+  // What the pass adds the values from the range's last number on to; the observer empties it.
+  virtual ChunkSums& sums() = 0;
   virtual void end_chunk(const ChunkReader& reader, int64_t count) = 0;
 };
 

@@ -6,8 +6,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp_min.h>
-#include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <ATen/ops/hardshrink.h>
 #include <ATen/ops/maximum.h>
 #include <ATen/ops/where.h>
@@ -15,17 +13,13 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "core/text.h"
-#include "fusion/device_kernels.h"
 #include "fusion/election_counter.h"
-#include "fusion/scalar_rules.h"
-#include "fusion/stream_device.h"
+#include "fusion/entry_loops.h"
 
 namespace fusegrid {
 namespace {
 
-// The rules of scalar_rules.h run three ways, with the same results for finite numbers: as loops over chunks that stay
-// in cache on CPUs, where op by op is five times slower (masks), as kernels on GPUs, and op by op where there are none and for
-// float64.
+// Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite numbers.
 AgreeingMerge agreeing_merge(const std::string& name) {
   return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
 }
@@ -59,152 +53,44 @@ std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors) {
   return tensors;
 }
 
-bool fit_a_kernel(const std::vector<at::Tensor>& vectors) {
-  return device_kernels::kCompiled && vectors.size() <= device_kernels::kMaxVectors && vectors[0].is_cuda() &&
-         vectors[0].scalar_type() == at::kFloat;
-}
-
-// `contiguous` keeps alive what the kernel reads.
-device_kernels::Vectors kernel_vectors(const std::vector<at::Tensor>& vectors,
-                                       const std::vector<float>& thresholds,
-                                       std::vector<at::Tensor>& contiguous) {
-  device_kernels::Vectors all{};
-  all.count = static_cast<int>(vectors.size());
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    contiguous.push_back(vectors[i].contiguous());
-    all.values[i] = contiguous.back().const_data_ptr<float>();
-    all.thresholds[i] = thresholds[i];
+// Positive less negative entries.
+int64_t balance_of(const float* sums, int64_t count) {
+  int32_t balance = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    balance += static_cast<int32_t>(sums[i] > 0) - static_cast<int32_t>(sums[i] < 0);
   }
-  return all;
+  return balance;
 }
 
-at::Tensor merge_on_device(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
-                           AgreeingMerge merge) {
-  if constexpr (device_kernels::kCompiled) {
-    if (fit_a_kernel(vectors)) {
-      std::vector<at::Tensor> contiguous;
-      const auto all = kernel_vectors(vectors, election.thresholds, contiguous);
-      at::Tensor merged = at::empty_like(vectors[0], at::MemoryFormat::Contiguous);
-      device_kernels::merge_agreeing(all, merged.numel(), election.majority > 0, merge,
-                                     merged.mutable_data_ptr<float>(),
-                                     current_stream(merged.device()).native_handle());
-      return merged;
-    }
+int64_t sign_balance_in_chunks(const std::vector<SliceVector>& vectors,
+                               const std::vector<float>& thresholds) {
+  EntryLoops loops(vectors, thresholds);
+  float sums[EntryLoops::kChunk];
+  int64_t balance = 0;
+  for (int64_t begin = 0; begin < loops.elements(); begin += EntryLoops::kChunk) {
+    const int64_t count = std::min(EntryLoops::kChunk, loops.elements() - begin);
+    loops.apply(TrimmedSum{}, begin, count, sums);
+    balance += balance_of(sums, count);
   }
-  return merge_op_by_op(vectors, election, merge);
+  return balance;
 }
 
-double sign_balance_on_device(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds) {
+// Of the sum of the trimmed vectors: positive less negative entries.
+double sign_balance(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds) {
+  if (all_chunked(vectors)) {
+    return static_cast<double>(sign_balance_in_chunks(vectors, thresholds));
+  }
   if constexpr (device_kernels::kCompiled) {
-    if (fit_a_kernel(vectors)) {
-      std::vector<at::Tensor> contiguous;
-      const auto all = kernel_vectors(vectors, thresholds, contiguous);
-      at::Tensor balance = at::zeros({1}, vectors[0].options().dtype(at::kLong));
-      device_kernels::add_sign_balance(all, vectors[0].numel(), balance.mutable_data_ptr<int64_t>(),
+    if (rules_fit(vectors)) {
+      const DeviceVectors on_device(vectors, thresholds);
+      at::Tensor balance = at::zeros({1}, vectors[0].values.options().dtype(at::kLong));
+      device_kernels::add_sign_balance(on_device.all, vectors[0].values.numel(),
+                                       balance.mutable_data_ptr<int64_t>(),
                                        current_stream(balance.device()).native_handle());
       return static_cast<double>(balance.item<int64_t>());
     }
   }
-  return sum_of(trimmed(vectors, thresholds)).sign().sum(at::kDouble).item<double>();
-}
-
-// The trimmed vectors of a slice on the CPU, chunk by chunk. The loops have neither branches nor aliases, so that
-// compilers make vector instructions of them.
-class Chunks {
- public:
-  static constexpr int64_t kChunk = ChunkReader::kChunk;
-
-  Chunks(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds)
-      : reader_(vectors), thresholds_(thresholds), kept_(vectors.size() * static_cast<size_t>(kChunk)) {}
-
-  // Positive minus negative entries of the sum of the trimmed vectors.
-  int64_t sign_balance() {
-    int64_t all = 0;
-    reader_.for_each_chunk([&](int64_t, int64_t size) {
-      load(size);
-      int32_t balance = 0;
-      for (int64_t i = 0; i < size; ++i) {
-        balance += static_cast<int32_t>(sum_[i] > 0) - static_cast<int32_t>(sum_[i] < 0);
-      }
-      all += balance;
-    });
-    return all;
-  }
-
-  void merge(bool positive_majority, AgreeingMerge merge, float* out) {
-    reader_.for_each_chunk([&](int64_t begin, int64_t size) {
-      load(size);
-      merge_chunk(size, positive_majority, merge, out + begin);
-    });
-  }
-
- private:
-  float* kept(size_t index) { return &kept_[index * static_cast<size_t>(kChunk)]; }
-
-  void merge_chunk(int64_t size, bool positive_majority, AgreeingMerge merge, float* __restrict out) {
-    float sign[kChunk];
-    float entries[kChunk] = {};
-    for (int64_t i = 0; i < size; ++i) {
-      sign[i] = elected_sign(sum_[i], positive_majority);
-    }
-    std::fill_n(out, size, 0.0F);
-    for (size_t index = 0; index < reader_.num_vectors(); ++index) {
-      add_agreeing(kept(index), sign, size, merge, out, entries);
-    }
-    if (merge == AgreeingMerge::kMean) {
-      for (int64_t i = 0; i < size; ++i) {
-        out[i] /= std::max(entries[i], 1.0F);
-      }
-    }
-  }
-
-  // The trimmed entries of all vectors of a chunk, and their sums.
-  void load(int64_t size) {
-    std::fill_n(sum_, size, 0.0F);
-    for (size_t index = 0; index < reader_.num_vectors(); ++index) {
-      const float threshold = thresholds_[index];
-      float* __restrict to = kept(index);
-      const float* from = reader_.read(index, to);
-      for (int64_t i = 0; i < size; ++i) {
-        to[i] = trimmed_value(from[i], threshold);
-      }
-      for (int64_t i = 0; i < size; ++i) {
-        sum_[i] += to[i];
-      }
-    }
-  }
-
-  static void add_agreeing(const float* __restrict values, const float* __restrict sign, int64_t size,
-                           AgreeingMerge merge, float* __restrict out, float* __restrict entries) {
-    if (merge == AgreeingMerge::kMax) {
-      for (int64_t i = 0; i < size; ++i) {
-        const float value = agreeing_value(values[i], sign[i]);
-        out[i] = std::fabs(value) > std::fabs(out[i]) ? value : out[i];
-      }
-    } else if (merge == AgreeingMerge::kMean) {
-      for (int64_t i = 0; i < size; ++i) {
-        const float value = agreeing_value(values[i], sign[i]);
-        out[i] += value;
-        entries[i] += value != 0 ? 1.0F : 0.0F;
-      }
-    } else {
-      for (int64_t i = 0; i < size; ++i) {
-        out[i] += agreeing_value(values[i], sign[i]);
-      }
-    }
-  }
-
-  ChunkReader reader_;
-  const std::vector<float>& thresholds_;
-  std::vector<float> kept_;  // [vectors][kChunk]
-  float sum_[kChunk];
-};
-
-double sign_balance(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds) {
-  if (!all_chunked(vectors)) {
-    return sign_balance_on_device(tensors_of(vectors), thresholds);
-  }
-  return static_cast<double>(Chunks(vectors, thresholds).sign_balance());
+  return sum_of(trimmed(tensors_of(vectors), thresholds)).sign().sum(at::kDouble).item<double>();
 }
 
 }  // namespace
@@ -279,36 +165,55 @@ TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, do
 
 at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,
                          const std::string& merge) {
-  const AgreeingMerge rule = agreeing_merge(merge);
-  const at::Tensor& shaped = vectors[0].values;
-  if (!all_chunked(vectors)) {
-    return merge_on_device(tensors_of(vectors), election, rule);
+  if (!rules_fit(vectors)) {
+    return merge_op_by_op(tensors_of(vectors), election, agreeing_merge(merge));
   }
-  at::Tensor merged = at::empty(shaped.sizes(), at::TensorOptions(at::kFloat));
-  Chunks(vectors, election.thresholds).merge(election.majority > 0, rule, merged.mutable_data_ptr<float>());
-  return merged;
+  const bool positive = election.majority > 0;
+  switch (agreeing_merge(merge)) {
+    case AgreeingMerge::kMean:
+      return apply_rule(vectors, election.thresholds, MergeAgreeing<AgreeingMerge::kMean>{positive});
+    case AgreeingMerge::kMax:
+      return apply_rule(vectors, election.thresholds, MergeAgreeing<AgreeingMerge::kMax>{positive});
+    default:
+      return apply_rule(vectors, election.thresholds, MergeAgreeing<AgreeingMerge::kSum>{positive});
+  }
 }
 
-at::Tensor merge_weighted(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
-                          bool elect, const std::string& merge) {
+namespace {
+
+at::Tensor merge_weighted_op_by_op(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
+                                   bool elect, bool mean) {
   std::vector<at::Tensor> weighted;
   for (size_t i = 0; i < weights.size(); ++i) {
     weighted.push_back(vectors[i] * weights[i]);
   }
   if (!elect) {
-    const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-    const bool divide = merge == "mean" && std::abs(total) >= 1e-8;
-    return divide ? sum_of(weighted).div_(total) : sum_of(weighted);
+    return sum_of(weighted);
   }
   const at::Tensor positive = sum_of(weighted) >= 0;
-  at::Tensor merged = at::zeros_like(positive, at::TensorOptions(at::kFloat));
+  at::Tensor merged = at::zeros_like(weighted[0]);
   at::Tensor divisor = at::zeros_like(merged);
   for (size_t i = 0; i < weights.size(); ++i) {
     const at::Tensor agrees = at::where(positive, weighted[i] > 0, weighted[i] < 0);
     merged.add_(weighted[i] * agrees);
     divisor.add_(agrees, weights[i]);
   }
-  return merge == "mean" ? merged.div_(divisor.masked_fill(divisor == 0, 1.0)) : merged;
+  return mean ? merged.div_(divisor.masked_fill(divisor == 0, 1.0)) : merged;
+}
+
+}  // namespace
+
+at::Tensor merge_weighted(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
+                          bool elect, const std::string& merge) {
+  const auto all = views(vectors);
+  const bool mean = merge == "mean";
+  const std::vector<float> numbers(weights.begin(), weights.end());
+  at::Tensor merged = !rules_fit(all) ? merge_weighted_op_by_op(vectors, weights, elect, mean)
+                      : !elect        ? apply_rule(all, numbers, SumOfProducts{})
+                      : mean          ? apply_rule(all, numbers, MergeAgreeingWeighted<true>{})
+                                      : apply_rule(all, numbers, MergeAgreeingWeighted<false>{});
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  return mean && !elect && std::abs(total) >= 1e-8 ? merged.div_(total) : merged;
 }
 
 }  // namespace fusegrid

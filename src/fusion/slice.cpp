@@ -9,16 +9,33 @@ SliceBlock::SliceBlock(at::Tensor stored, at::Tensor buffer)
 
 const at::Tensor& SliceBlock::values() const {
   if (!values_.defined()) {
-    values_ = buffer_.defined() ? buffer_.copy_(stored_) : stored_.to(at::kFloat);
+    if (stored_.scalar_type() == at::kFloat || !buffer_.defined()) {
+      values_ = stored_.to(at::kFloat);
+    } else {
+      values_ = buffer_.numel() == stored_.numel() ? buffer_ : buffer_.narrow(0, 0, stored_.numel());
+      values_.copy_(stored_);
+    }
   }
   return values_;
 }
 
-const at::Tensor& Slice::base() const {
-  if (!base_block.defined()) {
+namespace {
+
+const SliceBlock& declared(const SliceBlock& base) {
+  if (!base.defined()) {
     throw AccessError("the base and task vectors need Need::kPretrained in the method's card");
   }
-  return base_block.values();
+  return base;
+}
+
+}  // namespace
+
+const at::Tensor& Slice::base() const {
+  return declared(base_block).values();
+}
+
+SliceVector Slice::base_view() const {
+  return SliceVector(declared(base_block).stored());
 }
 
 std::vector<at::Tensor> Slice::experts() const {
@@ -50,12 +67,10 @@ std::vector<SliceVector> Slice::expert_views() const {
 }
 
 std::vector<SliceVector> Slice::task_vector_views() const {
-  if (!base_block.defined()) {
-    base();  // throws
-  }
+  const at::Tensor& base = declared(base_block).stored();
   std::vector<SliceVector> views;
   for (const SliceBlock& block : expert_blocks) {
-    views.emplace_back(block.stored(), base_block.stored());
+    views.emplace_back(block.stored(), base);
   }
   return views;
 }

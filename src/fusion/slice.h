@@ -26,7 +26,7 @@ struct Field {
 class SliceBlock {
  public:
   SliceBlock() = default;
-  // `buffer`: float32 memory of the block's size for values(), if it is to be used
+  // `buffer`: float32 memory for values(), for at least the block's elements, if it is to be used
   explicit SliceBlock(at::Tensor stored, at::Tensor buffer = {});
   bool defined() const { return stored_.defined(); }
   const at::Tensor& stored() const { return stored_; }  // float32, bfloat16 or float16
@@ -60,6 +60,7 @@ struct Slice {
   at::Tensor task_vector(size_t expert) const;
   std::vector<at::Tensor> task_vectors() const;
   // For loops over chunks, which need no float32 copies: slice_vector.h.
+  SliceVector base_view() const;  // AccessError where it is undefined
   std::vector<SliceVector> expert_views() const;
   std::vector<SliceVector> task_vector_views() const;
   at::Tensor operator[](const Field& field) const { return field_value(*this, field); }

@@ -2,17 +2,16 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/where.h>
-#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "core/errors.h"
 #include "core/philox.h"
+#include "fusion/entry_loops.h"
 #include "fusion/random_numbers.h"
 
 namespace fusegrid {
@@ -95,43 +94,23 @@ void drop_at_random(const RandomDrop& drop, int64_t begin, int64_t count, float*
   }
 }
 
-at::Tensor dropped_at_random(const at::Tensor& values, const RandomDrop& drop) {
-  const at::Tensor numbers = uniform_on(values.device(), drop.key, 0, drop.begin, values.numel());
-  return (values * (numbers >= drop.rate).view(values.sizes())).mul_(drop.factor);
-}
-
-void add_weighted(const float* __restrict from, float weight, int64_t count, float* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] = std::fma(from[i], weight, to[i]);  // as LibTorch's add with a factor
-  }
-}
-
-void add(const float* __restrict from, int64_t count, float* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] += from[i];
-  }
-}
-
-void keep_larger(const float* __restrict from, int64_t count, float* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] = std::fabs(from[i]) >= std::fabs(to[i]) ? from[i] : to[i];
-  }
-}
-
-// The first vector, chunk by chunk changed by step(chunk of another, entries, what there is so far) for all others.
-template <typename Step>
-at::Tensor folded(const std::vector<SliceVector>& vectors, const Step& step) {
-  ChunkReader reader(vectors);
-  at::Tensor result = at::empty(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
-  auto* out = result.mutable_data_ptr<float>();
-  float scratch[ChunkReader::kChunk];
-  reader.for_each_chunk([&](int64_t begin, int64_t count) {
-    std::copy_n(reader.read(0, scratch), count, out + begin);
-    for (size_t i = 1; i < reader.num_vectors(); ++i) {
-      step(reader.read(i, scratch), count, out + begin);
+at::Tensor dropped_at_random(const SliceVector& vector) {
+  const RandomDrop& drop = *vector.drop;
+  const SliceVector whole(vector.values, vector.minus);
+  if constexpr (device_kernels::kCompiled) {
+    if (!vector.values.is_cpu() && rules_fit({whole})) {
+      const DeviceVectors vectors({whole}, {});
+      at::Tensor kept = at::empty(vector.values.sizes(), vector.values.options().dtype(at::kFloat));
+      device_kernels::drop_at_random(
+          vectors.all.values[0], vectors.all.minus, kept.numel(),
+          {drop.key, drop.begin, static_cast<float>(drop.rate), static_cast<float>(drop.factor)},
+          kept.mutable_data_ptr<float>(), current_stream(kept.device()).native_handle());
+      return kept;
     }
-  });
-  return result;
+  }
+  const at::Tensor all = whole.tensor();
+  const at::Tensor numbers = uniform_on(all.device(), drop.key, 0, drop.begin, all.numel());
+  return (all * (numbers >= drop.rate).view(all.sizes())).mul_(drop.factor);
 }
 
 }  // namespace
@@ -140,8 +119,10 @@ SliceVector::SliceVector(at::Tensor all, at::Tensor subtrahend)
     : values(std::move(all)), minus(std::move(subtrahend)) {}
 
 at::Tensor SliceVector::tensor() const {
-  const at::Tensor all = minus.defined() ? at::sub(widened(values), widened(minus)) : widened(values);
-  return drop ? dropped_at_random(all, *drop) : all;
+  if (drop) {
+    return dropped_at_random(*this);
+  }
+  return minus.defined() ? at::sub(widened(values), widened(minus)) : widened(values);
 }
 
 bool SliceVector::is_chunked() const {
@@ -216,49 +197,47 @@ float ChunkReader::at(size_t vector, int64_t i) const {
 }
 
 at::Tensor sum_of(const std::vector<SliceVector>& vectors) {
-  if (!all_chunked(vectors)) {
-    at::Tensor sum = vectors.at(0).tensor();
-    if (sum.is_alias_of(vectors[0].values)) {
-      sum = sum.clone();
-    }
-    for (size_t i = 1; i < vectors.size(); ++i) {
-      sum.add_(vectors[i].tensor());  // one at a time: a slice of each stays in cache
-    }
-    return sum;
+  if (rules_fit(vectors)) {
+    return apply_rule(vectors, {}, Sum{});
   }
-  return folded(vectors, add);
-}
-
-at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::vector<double>& weights) {
-  if (!all_chunked(vectors)) {
-    at::Tensor sum = at::zeros_like(vectors.at(0).tensor());
-    for (size_t i = 0; i < vectors.size(); ++i) {
-      sum.add_(vectors[i].tensor(), weights[i]);
-    }
-    return sum;
+  at::Tensor sum = vectors.at(0).tensor();
+  if (sum.is_alias_of(vectors[0].values)) {
+    sum = sum.clone();
   }
-  ChunkReader reader(vectors);
-  at::Tensor sum = at::zeros(vectors[0].values.sizes(), at::TensorOptions(at::kFloat));
-  auto* out = sum.mutable_data_ptr<float>();
-  float scratch[ChunkReader::kChunk];
-  reader.for_each_chunk([&](int64_t begin, int64_t count) {
-    for (size_t i = 0; i < reader.num_vectors(); ++i) {
-      add_weighted(reader.read(i, scratch), static_cast<float>(weights[i]), count, out + begin);
-    }
-  });
+  for (size_t i = 1; i < vectors.size(); ++i) {
+    sum.add_(vectors[i].tensor());
+  }
   return sum;
 }
 
-at::Tensor largest_of(const std::vector<SliceVector>& vectors) {
-  if (!all_chunked(vectors)) {
-    at::Tensor largest = vectors.at(0).tensor();
-    for (size_t i = 1; i < vectors.size(); ++i) {
-      const at::Tensor other = vectors[i].tensor();
-      largest = at::where(other.abs() >= largest.abs(), other, largest);
-    }
-    return largest;
+at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::vector<double>& weights) {
+  if (rules_fit(vectors)) {
+    return apply_rule(vectors, {weights.begin(), weights.end()}, WeightedSum{});
   }
-  return folded(vectors, keep_larger);
+  at::Tensor sum = at::zeros_like(vectors.at(0).tensor());
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    sum.add_(vectors[i].tensor(), weights[i]);
+  }
+  return sum;
+}
+
+at::Tensor add_scaled(const SliceVector& vector, const at::Tensor& step, double scale) {
+  if (const std::vector<SliceVector> both{vector, SliceVector(step)}; rules_fit(both)) {
+    return apply_rule(both, {1, static_cast<float>(scale)}, AddScaled{});
+  }
+  return at::add(vector.tensor(), step, scale);
+}
+
+at::Tensor largest_of(const std::vector<SliceVector>& vectors) {
+  if (rules_fit(vectors)) {
+    return apply_rule(vectors, {}, Largest{});
+  }
+  at::Tensor largest = vectors.at(0).tensor();
+  for (size_t i = 1; i < vectors.size(); ++i) {
+    const at::Tensor other = vectors[i].tensor();
+    largest = at::where(other.abs() >= largest.abs(), other, largest);
+  }
+  return largest;
 }
 
 at::Tensor sum_of(const std::vector<at::Tensor>& tensors) {

@@ -20,8 +20,9 @@ struct RandomDrop {
   double factor = 1;
 };
 
-// The float32 vector `values`, or `values - minus`, without what `drop` takes from it. float32, bfloat16 and float16 are taken for the float32 numbers
-// that they are; float64, for methods that compute in it, stays float64. Shares the tensors' memory.
+// The float32 vector `values`, or `values - minus`, without what `drop` takes from it. float32, bfloat16 and float16 are
+// taken for the float32 numbers that they are; float64, for methods that compute in it, stays float64. Shares the tensors'
+// memory.
 struct SliceVector {
   explicit SliceVector(at::Tensor all, at::Tensor subtrahend = {});
   // The vector as a tensor of its own or, where it is stored as one, that.
@@ -61,6 +62,7 @@ class ChunkReader {
   float at(size_t vector, int64_t i) const;
 
  private:
+  friend class EntryLoops;
   void start(int64_t begin, int64_t count);
 
   std::vector<at::Tensor> values_;  // contiguous
@@ -81,6 +83,9 @@ at::Tensor mean_of(const std::vector<SliceVector>& vectors);
 at::Tensor mean_of(const std::vector<at::Tensor>& tensors);
 // Zero plus weight times vector, one after the other, rounded once each.
 at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::vector<double>& weights);
+
+// vector + scale * step, rounded once.
+at::Tensor add_scaled(const SliceVector& vector, const at::Tensor& step, double scale);
 
 // Entry by entry the one of largest magnitude, of equal ones the last.
 at::Tensor largest_of(const std::vector<SliceVector>& vectors);

@@ -47,6 +47,7 @@ StreamReader::StreamReader(std::vector<const ModelSource*> sources, const std::v
   const int64_t bytes = options_.range_elements * element_bytes_;
   for (Place& slot : slots_) {
     slot.copied.resize(sources_.size());
+    slot.views.resize(sources_.size());
     for (size_t source = 0; source < sources_.size(); ++source) {
       slot.bytes.push_back(at::empty({bytes}, at::TensorOptions(options_.device).dtype(at::kByte)));
     }
@@ -117,6 +118,7 @@ std::unique_ptr<StreamReader::Place> StreamReader::keep(const StreamRange& range
   auto place = std::make_unique<Place>();
   place->missing = sources_.size();
   place->copied.resize(sources_.size());
+  place->views.resize(sources_.size());
   for (size_t source = 0; source < sources_.size(); ++source) {
     place->bytes.push_back(carve(bytes_of(source, range)));
     if (!place->bytes.back().defined()) {
@@ -256,10 +258,18 @@ std::vector<at::Tensor> StreamReader::next() {
     if (ready.copied[source]) {
       ready.copied[source]->block(current_stream(options_.device));
     }
-    values.push_back(
-        ready.bytes[source].narrow(0, 0, bytes_of(source, what)).view(dtypes_[source][what.tensor]));
+    values.push_back(view(ready, source, what));
   }
   return values;
+}
+
+const at::Tensor& StreamReader::view(Place& place, size_t source, const StreamRange& range) const {
+  at::Tensor& last = place.views[source];
+  const at::ScalarType dtype = dtypes_[source][range.tensor];
+  if (!last.defined() || last.scalar_type() != dtype || last.numel() != range.count) {
+    last = place.bytes[source].narrow(0, 0, bytes_of(source, range)).view(dtype);
+  }
+  return last;
 }
 
 void StreamReader::release() {

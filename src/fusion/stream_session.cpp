@@ -290,14 +290,11 @@ void StreamSession::visit_blocks(const StreamRange& range, const std::vector<at:
     const int64_t count = std::min(most, range.count - done);
     std::vector<SliceBlock> blocks;
     for (size_t source = 0; source < stored.size(); ++source) {
-      const at::Tensor part = stored[source].narrow(0, done, count);
-      const at::Tensor buffer = blocks_[source].narrow(0, 0, count);
+      const at::Tensor part = count == range.count ? stored[source] : stored[source].narrow(0, done, count);
+      SliceBlock block(part, blocks_[source]);
       // On GPUs converted here, once for all that read it; float64 too, which would else stand for arithmetic in it.
-      if (part.is_cpu() && part.scalar_type() != at::kDouble) {
-        blocks.emplace_back(part, buffer);
-      } else {
-        blocks.emplace_back(part.scalar_type() == at::kFloat ? part : buffer.copy_(part));
-      }
+      const bool as_stored = part.is_cpu() && part.scalar_type() != at::kDouble;
+      blocks.push_back(as_stored ? block : SliceBlock(block.values()));
     }
     show(make_slice({range.tensor, range.begin + done, count}, std::move(blocks)), requests);
   }

@@ -1,0 +1,92 @@
+#include "fusion/entry_loops.h"
+
+#include <algorithm>
+
+namespace fusegrid {
+namespace {
+
+bool has_common_minus(const std::vector<SliceVector>& vectors) {
+  return std::all_of(vectors.begin(), vectors.end(), [&](const SliceVector& vector) {
+    return vector.minus.is_same(vectors.front().minus);  // two undefined tensors are the same
+  });
+}
+
+bool has_drops(const std::vector<SliceVector>& vectors) {
+  return std::any_of(vectors.begin(), vectors.end(),
+                     [](const SliceVector& vector) { return vector.drop.has_value(); });
+}
+
+bool all_stored_as(const std::vector<SliceVector>& vectors, at::ScalarType type) {
+  return std::all_of(vectors.begin(), vectors.end(), [&](const SliceVector& vector) {
+    return vector.values.scalar_type() == type &&
+           (!vector.minus.defined() || vector.minus.scalar_type() == type);
+  });
+}
+
+}  // namespace
+
+EntryLoops::EntryLoops(const std::vector<SliceVector>& vectors, std::vector<float> numbers)
+    : reader_(vectors), numbers_(std::move(numbers)) {
+  const bool uniform = has_common_minus(vectors) && !has_drops(vectors);
+  if (uniform && all_stored_as(vectors, at::kFloat)) {
+    stored_as_ = Stored::kFloat;
+    floats_ = pointers<float>();
+  } else if (uniform && all_stored_as(vectors, at::kBFloat16)) {
+    stored_as_ = Stored::kBFloat16;
+    bfloats_ = pointers<at::BFloat16>();
+  } else {
+    copies_.resize(vectors.size() * static_cast<size_t>(kChunk));
+    floats_.values.resize(vectors.size());
+  }
+}
+
+template <typename T>
+EntryLoops::Pointers<T> EntryLoops::pointers() const {
+  Pointers<T> all;
+  for (const at::Tensor& values : reader_.values_) {
+    all.values.push_back(values.const_data_ptr<T>());
+  }
+  if (reader_.minus_.front().defined()) {
+    all.minus = reader_.minus_.front().template const_data_ptr<T>();
+  }
+  return all;
+}
+
+void EntryLoops::read_chunk(int64_t begin, int64_t count) {
+  reader_.start(begin, count);
+  for (size_t i = 0; i < reader_.num_vectors(); ++i) {
+    floats_.values[i] = reader_.read(i, &copies_[i * static_cast<size_t>(kChunk)]);
+  }
+}
+
+DeviceVectors::DeviceVectors(const std::vector<SliceVector>& vectors, const std::vector<float>& numbers) {
+  const bool subtract =
+      has_common_minus(vectors) && !has_drops(vectors) && all_stored_as(vectors, at::kFloat);
+  all.count = static_cast<int>(vectors.size());
+  const auto pointer = [&](const at::Tensor& values) {
+    alive.push_back(values.to(at::kFloat).contiguous());
+    return alive.back().const_data_ptr<float>();
+  };
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    all.values[i] = pointer(subtract ? vectors[i].values : vectors[i].tensor());
+  }
+  std::copy(numbers.begin(), numbers.end(), all.numbers);
+  if (subtract && vectors.front().minus.defined()) {
+    all.minus = pointer(vectors.front().minus);
+  }
+}
+
+bool rules_fit(const std::vector<SliceVector>& vectors) {
+  if (all_chunked(vectors)) {
+    return true;
+  }
+  const auto fits = [](const at::Tensor& tensor) {
+    return !tensor.defined() ||
+           (tensor.is_cuda() && tensor.scalar_type() != at::kDouble && !tensor.requires_grad());
+  };
+  return device_kernels::kCompiled && vectors.size() <= device_kernels::kMaxVectors &&
+         std::all_of(vectors.begin(), vectors.end(),
+                     [&](const SliceVector& vector) { return fits(vector.values) && fits(vector.minus); });
+}
+
+}  // namespace fusegrid
