@@ -21,9 +21,12 @@
 namespace fusegrid {
 namespace {
 
-// Four counters at a time. GCC makes several instructions of a product of halves that processors have one for.
+// Four counters in a vector, and two of those at a time, as products of one take processors a while. GCC makes several
+// instructions of a product of halves that processors have one for.
 using Lanes = uint64_t __attribute__((vector_size(32)));
 constexpr int64_t kLanes = 4;
+constexpr int kGroups = 2;
+constexpr int64_t kStep = kGroups * kLanes * 4;  // words
 static_assert(std::endian::native == std::endian::little,
               "words are stored as halves of integers of 64 bits");
 
@@ -36,16 +39,24 @@ Lanes multiply_low_halves(const Lanes& a, uint64_t b) {
 #endif
 }
 
-// The words of kLanes counters, one counter's behind the other's.
-void philox_lanes(uint64_t key, uint64_t stream, uint64_t first_counter, uint32_t* words) {
-  const Lanes counters = Lanes{0, 1, 2, 3} + first_counter;
-  Lanes c[4] = {counters, counters >> 32, Lanes{} + stream, Lanes{} + (stream >> 32)};
+// kStep words, one counter's behind the other's.
+inline void philox_step(uint64_t key, uint64_t stream, uint64_t first_counter, uint32_t* words) {
+  Lanes c[kGroups][4];
+  for (int group = 0; group < kGroups; ++group) {
+    const Lanes counters = Lanes{0, 1, 2, 3} + (first_counter + static_cast<uint64_t>(group * kLanes));
+    c[group][0] = counters;
+    c[group][1] = counters >> 32;
+    c[group][2] = Lanes{} + stream;
+    c[group][3] = Lanes{} + (stream >> 32);
+  }
   philox_rounds(key, c, multiply_low_halves);
-  const Lanes front = (c[0] & 0xffffffffU) | c[1] << 32;
-  const Lanes back = (c[2] & 0xffffffffU) | c[3] << 32;
-  const Lanes halves[2] = {__builtin_shufflevector(front, back, 0, 4, 1, 5),
-                           __builtin_shufflevector(front, back, 2, 6, 3, 7)};
-  std::memcpy(words, halves, sizeof halves);
+  for (int group = 0; group < kGroups; ++group) {
+    const Lanes front = (c[group][0] & 0xffffffffU) | c[group][1] << 32;
+    const Lanes back = (c[group][2] & 0xffffffffU) | c[group][3] << 32;
+    const Lanes halves[2] = {__builtin_shufflevector(front, back, 0, 4, 1, 5),
+                             __builtin_shufflevector(front, back, 2, 6, 3, 7)};
+    std::memcpy(words + group * 4 * kLanes, halves, sizeof halves);
+  }
 }
 
 }  // namespace
@@ -55,22 +66,31 @@ std::array<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t counter) 
   return {all.words[0], all.words[1], all.words[2], all.words[3]};
 }
 
-void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, float* out) {
-  constexpr int64_t kStep = 4 * kLanes;
-  uint32_t words[kStep];
-  float numbers[kStep];
+void fill_words(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint32_t* out) {
   for (int64_t done = 0; done < count;) {
+    const auto counter = static_cast<uint64_t>((begin + done) / 4);
     const int64_t skipped = (begin + done) % 4;
     const int64_t size = std::min(kStep - skipped, count - done);
-    philox_lanes(key, stream, static_cast<uint64_t>((begin + done) / 4), words);
-    float* to = size == kStep ? out + done : numbers;
-    for (int64_t i = 0; i < kStep; ++i) {
-      to[i] = unit_number(words[i]);
-    }
-    if (size < kStep) {
-      std::copy_n(numbers + skipped, size, out + done);
+    if (size == kStep) {
+      philox_step(key, stream, counter, out + done);
+    } else {
+      uint32_t words[kStep];
+      philox_step(key, stream, counter, words);
+      std::copy_n(words + skipped, size, out + done);
     }
     done += size;
+  }
+}
+
+void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, float* out) {
+  constexpr int64_t kPart = 1024;
+  uint32_t words[kPart];
+  for (int64_t done = 0; done < count; done += kPart) {
+    const int64_t size = std::min(kPart, count - done);
+    fill_words(key, stream, begin + done, size, words);
+    for (int64_t i = 0; i < size; ++i) {
+      out[done + i] = unit_number(words[i]);
+    }
   }
 }
 

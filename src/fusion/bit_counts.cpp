@@ -22,7 +22,8 @@ constexpr int64_t kBeyond = device_kernels::kCompiled ? 0 : 1;
 }  // namespace
 
 // In loops of one step each, so that their bits become vector instructions.
-void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* counts) {
+template <typename Count>
+void count_chunk(const float* values, int64_t count, CountRule rule, Count* counts) {
   uint32_t bits[ChunkReader::kChunk];
   uint32_t bins[ChunkReader::kChunk];
   for (int64_t i = 0; i < count; ++i) {
@@ -38,6 +39,9 @@ void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* co
     ++counts[bins[i]];
   }
 }
+
+template void count_chunk(const float*, int64_t, CountRule, int64_t*);
+template void count_chunk(const float*, int64_t, CountRule, uint32_t*);
 
 void DeviceCounts::add(const SliceVector& vector, CountRule rule) {
   if (!counts_.defined()) {

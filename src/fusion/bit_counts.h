@@ -18,8 +18,9 @@ inline float from_ordered_bits(uint32_t bits) {
   return std::bit_cast<float>(bits >> 31 != 0 ? bits & 0x7fffffffU : ~bits);
 }
 
-// Adds at most ChunkReader::kChunk numbers to `counts`, kBins of them.
-void count_chunk(const float* values, int64_t count, CountRule rule, int64_t* counts);
+// Adds at most ChunkReader::kChunk numbers to `counts`, kBins of them: int64_t or, for fewer than 2^32 numbers, uint32_t.
+template <typename Count>
+void count_chunk(const float* values, int64_t count, CountRule rule, Count* counts);
 
 // A histogram on the device; adding to it does not wait for anything.
 class DeviceCounts {

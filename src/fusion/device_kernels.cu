@@ -202,6 +202,7 @@ void apply(const Vectors& vectors, int64_t elements, const Rule& rule, float* ou
 }
 
 template void apply(const Vectors&, int64_t, const Sum&, float*, void*);
+template void apply(const Vectors&, int64_t, const Mean&, float*, void*);
 template void apply(const Vectors&, int64_t, const WeightedSum&, float*, void*);
 template void apply(const Vectors&, int64_t, const AddScaled&, float*, void*);
 template void apply(const Vectors&, int64_t, const TrimmedSum&, float*, void*);

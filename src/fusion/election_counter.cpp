@@ -64,23 +64,26 @@ void ElectionCounter::end_chunk(const ChunkReader& reader, int64_t count) {
   sums_ = {};
 }
 
-// The common cases, from what is known of the sum without it: nothing else is kept, or so much that it cannot turn the sign,
-// however the sum is rounded.
+// The common cases, from what is known of the sum without the entry: the entry cannot turn its sign, or surely does, however
+// the sum is rounded.
 bool ElectionCounter::settle_single(size_t place) {
   const Open& open = open_[place];
-  const float magnitude = std::fabs(open.value);
-  if (sums_.magnitudes[place] == 0) {
-    turns_[open.vector][magnitude_bits(open.value) - expected_[open.vector].first] += sign(open.value);
-    return true;
-  }
+  const float sum = sums_.values[place];
+  const float size = std::fabs(open.value);
   // a sum of n numbers is off by less than n 2^-24 times the sum of magnitudes; here of two sums, and more than twice that
   const float rounding =
-      static_cast<float>(expected_.size() + 1) * 0x1p-21F * (sums_.magnitudes[place] + magnitude);
-  if (std::fabs(sums_.values[place]) > magnitude + rounding) {
-    balance_ += sign(sums_.values[place]);
-    return true;
+      static_cast<float>(expected_.size() + 1) * 0x1p-21F * (sums_.magnitudes[place] + size);
+  const bool stays = std::fabs(sum) > size + rounding;
+  const bool turns = size > std::fabs(sum) + rounding || sums_.magnitudes[place] == 0;
+  if (!stays && !turns) {
+    return false;
   }
-  return false;
+  balance_ += sign(sum);
+  if (turns) {
+    turns_[open.vector][magnitude_bits(open.value) - expected_[open.vector].first] +=
+        sign(open.value) - sign(sum);
+  }
+  return true;
 }
 
 void ElectionCounter::settle(const ChunkReader& reader, int64_t place) {

@@ -49,7 +49,7 @@ class Engine {
 // any number of ranks and every part of the model has its share. Runs, for the sake of disks.
 constexpr int64_t kSampledElements = int64_t{1} << 18;  // at least; all of a smaller model
 constexpr int64_t kSampleRun = int64_t{1} << 12;
-constexpr int64_t kMostSampleStride = 32;
+constexpr int64_t kMostSampleStride = 64;
 // By the number of elements of the model; 1: the sample is all of it.
 int64_t sample_stride(int64_t elements);
 // What of the model's elements [begin, begin + count) is in the sample: first elements and counts.

@@ -46,12 +46,19 @@ struct Sum {
   }
 };
 
+struct Mean {
+  template <typename Entry>
+  FUSEGRID_HOST_DEVICE auto operator()(const Entry& entry) const {
+    return Sum{}(entry) / static_cast<float>(entry.count());
+  }
+};
+
 // Numbers: weights.
 struct WeightedSum {
   template <typename Entry>
   FUSEGRID_HOST_DEVICE auto operator()(const Entry& entry) const {
-    decltype(entry(0)) sum{};
-    for (int i = 0; i < entry.count(); ++i) {
+    auto sum = entry(0) * entry.number(0);
+    for (int i = 1; i < entry.count(); ++i) {
       sum = multiply_add(entry(i), entry.number(i), sum);
     }
     return sum;

@@ -7,6 +7,16 @@
 #include "fusion/statistics_cache.h"
 
 namespace fusegrid {
+namespace {
+
+// Whether a method made the tensor and kept nothing of it, so that it need not be copied.
+bool is_ours_alone(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.use_count() == 1 &&
+         tensor.storage().use_count() == 1 &&
+         tensor.storage().nbytes() == static_cast<size_t>(tensor.numel()) * sizeof(float);
+}
+
+}  // namespace
 
 MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
                            StatisticsCache& cache, std::function<void()> tick)
@@ -83,16 +93,26 @@ void MemoryEngine::for_each_tensor(const Visit& visit) {
 
 std::vector<Weights> MemoryEngine::map_slices(size_t outputs, const Fuse& fuse) {
   std::vector<Weights> models(outputs, untouched());
-  for (Weights& model : models) {
-    for (const TensorInfo& info : tensors_) {
-      model[info.name] = at::empty(info.shape, at::TensorOptions(device_).dtype(at::kFloat));
+  for (const TensorInfo& info : tensors_) {
+    if (info.numel() == 0) {  // of which there are no slices
+      for (Weights& model : models) {
+        model[info.name] = at::empty(info.shape, at::TensorOptions(device_).dtype(at::kFloat));
+      }
     }
   }
   for_each_slice([&](const Slice& slice) {
     const auto values = fuse(slice);
     FUSEGRID_ASSERT(values.size() == outputs, "a slice has " + std::to_string(values.size()) + " results");
     for (size_t i = 0; i < outputs; ++i) {
-      models[i].at(slice.name()).view({-1}).narrow(0, slice.begin, slice.count).copy_(values[i]);
+      at::Tensor& whole = models[i][slice.name()];
+      if (slice.count == slice.info->numel() && is_ours_alone(values[i])) {
+        whole = values[i].view(slice.info->shape);
+        continue;
+      }
+      if (slice.begin == 0) {
+        whole = at::empty(slice.info->shape, at::TensorOptions(device_).dtype(at::kFloat));
+      }
+      whole.view({-1}).narrow(0, slice.begin, slice.count).copy_(values[i]);
     }
   });
   return models;

@@ -249,7 +249,7 @@ std::vector<std::optional<Place>> places_in_windows(Engine& engine, const std::v
 std::vector<NumberRange> rough_ranges(Engine& engine, Order order, size_t width,
                                       const std::vector<Target>& targets, const SliceVectors& vectors,
                                       std::vector<SampleRank>& ranks) {
-  std::vector<int64_t> counts(width * kStride, 0);
+  std::vector<uint32_t> counts(width * kStride, 0);  // narrow: memory is to be the same for many models
   std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
   std::vector<size_t> wanted(width);
   std::iota(wanted.begin(), wanted.end(), size_t{0});

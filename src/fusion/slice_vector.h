@@ -81,7 +81,7 @@ at::Tensor sum_of(const std::vector<SliceVector>& vectors);
 at::Tensor sum_of(const std::vector<at::Tensor>& tensors);
 at::Tensor mean_of(const std::vector<SliceVector>& vectors);
 at::Tensor mean_of(const std::vector<at::Tensor>& tensors);
-// Zero plus weight times vector, one after the other, rounded once each.
+// The first times its weight, plus weight times vector one after the other, rounded once each.
 at::Tensor weighted_sum_of(const std::vector<SliceVector>& vectors, const std::vector<double>& weights);
 
 // vector + scale * step, rounded once.

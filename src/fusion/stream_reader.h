@@ -59,8 +59,9 @@ class StreamReader {
   // Where a range of all sources lies on the device: a slot, which ranges take in turn, or a place of its own.
   struct Place {
     std::vector<at::Tensor> bytes;  // per source; uint8
-    std::vector<at::Tensor> views;  // per source: what next() gave last, as making a view takes LibTorch a while
-    size_t missing = 0;             // sources that are not there yet
+    std::vector<at::Tensor>
+        views;           // per source: what next() gave last, as making a view takes LibTorch a while
+    size_t missing = 0;  // sources that are not there yet
     std::vector<std::optional<c10::Event>> copied;
     std::optional<c10::Event> used;
   };

@@ -4,8 +4,6 @@
 // Differs: nothing; `weights` are mergekit's, which has one for each expert.
 // Cost:    one pass over N experts; a sweep of scales shares the sum.
 
-#include <ATen/TensorOperators.h>
-
 #include "core/model_weights.h"
 #include "fusion/direction.h"
 
@@ -31,11 +29,7 @@ Field direction(const FusionInput& in, const Options& options) {
   const auto weights =
       model_weights("task_arithmetic", options.weights, false, static_cast<int64_t>(in.num_experts()));
   return in.field(direction_key("task_arithmetic", options), [weights](const Slice& slice) {
-    at::Tensor sum = slice.task_vector(0).mul_(weights[0]);
-    for (size_t i = 1; i < weights.size(); ++i) {
-      sum.add_(slice.task_vector(i), weights[i]);
-    }
-    return sum;
+    return weighted_sum_of(slice.task_vector_views(), weights);
   });
 }
 

@@ -4,8 +4,6 @@
 // Differs: integer tensors are copied from the first expert.
 // Cost:    one pass over N experts.
 
-#include <ATen/TensorOperators.h>
-
 #include "core/model_weights.h"
 #include "fusion/fusion_input.h"
 
@@ -27,13 +25,8 @@ struct Options {
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto weights = model_weights("weighted_average", options.weights, options.normalize,
                                      static_cast<int64_t>(in.num_experts()));
-  return one_model(in.map_elements([&](const Slice& slice) {
-    at::Tensor sum = slice.expert(0) * weights[0];
-    for (size_t i = 1; i < weights.size(); ++i) {
-      sum.add_(slice.expert(i), weights[i]);
-    }
-    return sum;
-  }));
+  return one_model(
+      in.map_elements([&](const Slice& slice) { return weighted_sum_of(slice.expert_views(), weights); }));
 }
 
 const RegisterMethod<Options> registered{

@@ -2,10 +2,12 @@
 //
 //   fusion_speed [cpu | cuda:0 [MILLION_ELEMENTS [EXPERTS [ZOO]]]]
 //
-// First part: a merge from an empty cache. GB/s counts every model read once and every result written once, float32,
-// whatever the method really reads; the roof is a copy between arrays of that size (read + write). On CPUs also with
-// one merge per core at once, each of its own part of the models, as the grid's executors run; the roof likewise.
-// Second part, with ZOO: a sweep of 11 scales through one cache, as the grid runs it, beside one merge of an empty
+// First part: the passes over the models that element-wise methods are made of, one by one. GB/s counts what a pass reads and
+// writes, float32; the roof is a copy between arrays of that size (read + write). On CPUs also with one merge per core at
+// once, each of its own part of the models, as the grid's executors run; the roof likewise.
+// Second part: whole merges from an empty cache. GB/s counts every model read once and every result written once, whatever
+// the method really reads.
+// Third part, with ZOO: a sweep of 11 scales through one cache, as the grid runs it, beside one merge of an empty
 // cache, both with the evaluations (validation and test of all tasks) that belong to them.
 #include <chrono>
 #include <cstdio>
@@ -22,8 +24,12 @@
 
 #include "core/philox.h"
 #include "core/text.h"
+#include "fusion/agreeing_parts.h"
+#include "fusion/changed_entries.h"
+#include "fusion/election_counter.h"
 #include "fusion/fusion_input.h"
 #include "fusion/memory_engine.h"
+#include "fusion/sign_election.h"
 #include "models/evaluation.h"
 #include "worker/device.h"
 #include "worker/pack_data.h"
@@ -151,27 +157,27 @@ double copy_bandwidth(at::Device device, int threads, int64_t elements) {
   return 2 * static_cast<double>(part * threads) * sizeof(float) / time;
 }
 
-struct Kernel {
+struct Merge {
   std::string call;
   size_t models = 0;  // 0: all
   bool per_task = false;
 };
 
-const std::vector<Kernel>& kernels() {
-  static const std::vector<Kernel> all{{"simple_average"},
-                                       {"weighted_average"},
-                                       {"task_arithmetic"},
-                                       {"linear_interpolation", 2},
-                                       {"slerp", 2},
-                                       {"magmax"},
-                                       {"ram"},
-                                       {"model_stock"},
-                                       {"ties"},
-                                       {"dare"},
-                                       {"dare_ties"},
-                                       {"breadcrumbs"},
-                                       {"sce"},
-                                       {"emr", 0, true}};
+const std::vector<Merge>& merges() {
+  static const std::vector<Merge> all{{"simple_average"},
+                                      {"weighted_average"},
+                                      {"task_arithmetic"},
+                                      {"linear_interpolation", 2},
+                                      {"slerp", 2},
+                                      {"magmax"},
+                                      {"ram"},
+                                      {"model_stock"},
+                                      {"ties"},
+                                      {"dare"},
+                                      {"dare_ties"},
+                                      {"breadcrumbs"},
+                                      {"sce"},
+                                      {"emr", 0, true}};
   return all;
 }
 
@@ -181,28 +187,104 @@ Models first_of(Models models, size_t count) {
   return models;
 }
 
-// Each of `parts` by a thread of its own.
-void measure_kernel(const Kernel& kernel, const std::vector<Models>& parts, double roof) {
+// A pass over the base and N experts.
+struct Pass {
+  std::string name;
+  double moved = 0;  // models read and written
+  std::function<void(Engine&)> run;
+};
+
+std::vector<Pass> passes(size_t experts) {
+  const auto n = static_cast<double>(experts);
+  const auto writes = [](size_t outputs, const Engine::Fuse& fuse) {
+    return [=](Engine& engine) { engine.map_slices(outputs, fuse); };
+  };
+  const auto writes_one = [&](const std::function<at::Tensor(const Slice&)>& make) {
+    return writes(1, [=](const Slice& slice) { return std::vector{make(slice)}; });
+  };
+  const std::vector<double> weights(experts, 0.3);
+  TrimmedElection election = untrimmed(experts);
+  election.thresholds.assign(experts, 0.01F);
+  const auto dropped = [](const Slice& slice) {
+    auto vectors = slice.task_vector_views();
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      vectors[i].drop = {i, slice.global_begin, 0.5, 2};
+    }
+    return vectors;
+  };
+  const auto thresholds = [=](Engine& engine) {
+    ElectionCounter counter;
+    kth_smallest(engine, Order::kMagnitudes, experts, {engine.num_elements() / 2}, &Slice::task_vector_views,
+                 engine.device().is_cpu() ? &counter : nullptr);
+  };
+  return {
+      {"mean", n + 1, writes_one([](const Slice& s) { return mean_of(s.expert_views()); })},
+      {"weighted sum", n + 1,
+       writes_one([=](const Slice& s) { return weighted_sum_of(s.expert_views(), weights); })},
+      {"sum of task vectors", n + 2,
+       writes_one([](const Slice& s) { return sum_of(s.task_vector_views()); })},
+      {"largest task vectors", n + 2,
+       writes_one([](const Slice& s) { return largest_of(s.task_vector_views()); })},
+      {"base and direction", 3,
+       writes_one([](const Slice& s) { return add_scaled(s.base_view(), s.expert(0), 0.3); })},
+      {"mean of changes", n + 2,
+       writes_one([=](const Slice& s) { return mean_of_changes(s.task_vector_views(), 1e-5, weights); })},
+      {"merge of the elected", n + 2,
+       writes_one([=](const Slice& s) { return merge_elected(s.task_vector_views(), election, "sum"); })},
+      {"thresholds and election", n + 1, thresholds},
+      {"parts that agree", 2 * n + 2,
+       writes(experts,
+              [=](const Slice& s) {
+                return add_agreeing_parts(s.base(), s.task_vector_views(), s.expert(0), weights);
+              })},
+      {"sum with random drops", n + 2,
+       writes_one([=](const Slice& s) { return weighted_sum_of(dropped(s), weights); })},
+  };
+}
+
+void print_rate(const std::string& name, double time, double bytes, double roof, double element_models) {
+  const double rate = bytes / time;
+  std::printf("  %-24s %8.4f s  %7.1f GB/s  %6.2f x the time of a copy  %7.3f ns per element and model\n",
+              name.c_str(), time, rate / 1e9, roof / rate, time * 1e9 / element_models);
+  std::fflush(stdout);
+}
+
+// Each of `parts` by a thread of its own, here and below.
+void measure_pass(const Pass& pass, const std::vector<Models>& parts, double roof) {
+  const at::Device device = parts[0].device;
+  const double time = quickest(device, static_cast<int>(parts.size()), [&](int t) {
+    const Models& models = parts[static_cast<size_t>(t)];
+    std::vector<const Weights*> experts;
+    for (const Weights& expert : models.experts) {
+      experts.push_back(&expert);
+    }
+    StatisticsCache cache(0, "", device);
+    MemoryEngine engine(models.base, experts, "models", cache, [] {});
+    pass.run(engine);
+  });
+  const auto elements = static_cast<double>(parts[0].elements) * static_cast<double>(parts.size());
+  print_rate(pass.name, time, pass.moved * elements * sizeof(float), roof,
+             elements * static_cast<double>(parts[0].experts.size()));
+}
+
+void measure_merge(const Merge& merge, const std::vector<Models>& parts, double roof) {
   std::vector<Models> used;
   for (const Models& part : parts) {
-    used.push_back(first_of(part, kernel.models));
+    used.push_back(first_of(part, merge.models));
   }
   const at::Device device = used[0].device;
   const double time = quickest(device, static_cast<int>(used.size()), [&](int t) {
     StatisticsCache cache(int64_t{1} << 40, "", device);
-    fuse(used[static_cast<size_t>(t)], kernel.call, cache);
+    fuse(used[static_cast<size_t>(t)], merge.call, cache);
   });
   const auto sources = static_cast<double>(used[0].experts.size());
-  const bool with_base = method_registry().at(kernel.call).card.needs.contains(Need::kPretrained);
-  const double moved = sources + (with_base ? 1 : 0) + (kernel.per_task ? sources : 1);
+  const bool with_base = method_registry().at(merge.call).card.needs.contains(Need::kPretrained);
+  const double moved = sources + (with_base ? 1 : 0) + (merge.per_task ? sources : 1);
   const auto elements = static_cast<double>(used[0].elements) * static_cast<double>(used.size());
-  const double rate = moved * elements * sizeof(float) / time;
-  std::printf("  %-22s %8.4f s  %7.1f GB/s  %6.2f x the time of a copy  %7.3f ns per element and model\n",
-              kernel.call.c_str(), time, rate / 1e9, roof / rate, time * 1e9 / elements / sources);
-  std::fflush(stdout);
+  print_rate(merge.call, time, moved * elements * sizeof(float), roof, elements * sources);
 }
 
-void measure_kernels(at::Device device, int threads, int64_t elements, int64_t experts) {
+void measure_fusion(at::Device device, int threads, int64_t elements, int64_t experts) {
   const double roof = copy_bandwidth(device, threads, elements);
   std::printf("%s, %d at once, %ld experts of %ld elements: copy %.1f GB/s\n", device.str().c_str(), threads,
               static_cast<long>(experts), static_cast<long>(elements), roof / 1e9);
@@ -210,8 +292,13 @@ void measure_kernels(at::Device device, int threads, int64_t elements, int64_t e
   for (int t = 0; t < threads; ++t) {
     parts.push_back(make_models(device, elements / threads, experts));
   }
-  for (const Kernel& kernel : kernels()) {
-    measure_kernel(kernel, parts, roof);
+  std::printf(" passes\n");
+  for (const Pass& pass : passes(static_cast<size_t>(experts))) {
+    measure_pass(pass, parts, roof);
+  }
+  std::printf(" merges\n");
+  for (const Merge& merge : merges()) {
+    measure_merge(merge, parts, roof);
   }
 }
 
@@ -277,10 +364,10 @@ int main_on(const std::vector<std::string>& args) {
   }
   const int64_t elements = (args.size() > 2 ? parse_int(args[2], "MILLION_ELEMENTS") : 32) * 1'000'000;
   const int64_t experts = args.size() > 3 ? parse_int(args[3], "EXPERTS") : 8;
-  measure_kernels(device, 1, elements, experts);
+  measure_fusion(device, 1, elements, experts);
   const auto cores = static_cast<int>(std::thread::hardware_concurrency());
   if (device.is_cpu() && cores > 1) {
-    measure_kernels(device, cores, elements, experts);
+    measure_fusion(device, cores, elements, experts);
   }
   if (args.size() > 4) {
     measure_sweeps(args[4], device);
