@@ -6,6 +6,7 @@
 #include <ATen/ops/bitwise_and.h>
 #include <ATen/ops/bitwise_right_shift.h>
 #include <ATen/ops/bitwise_xor.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/histc.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros.h>
@@ -43,28 +44,41 @@ void count_chunk(const float* values, int64_t count, CountRule rule, Count* coun
 template void count_chunk(const float*, int64_t, CountRule, int64_t*);
 template void count_chunk(const float*, int64_t, CountRule, uint32_t*);
 
-void DeviceCounts::add(const SliceVector& vector, CountRule rule) {
+DeviceCounts::DeviceCounts(std::vector<CountRule> rules) : rules_(std::move(rules)) {}
+
+void DeviceCounts::add(const std::vector<SliceVector>& vectors) {
+  const auto num_rules = static_cast<int64_t>(rules_.size());
   if (!counts_.defined()) {
-    counts_ = at::zeros({kCopies, kBins + kBeyond}, vector.values.options().dtype(at::kLong));
+    counts_ = at::zeros({num_rules, kCopies, kBins + kBeyond}, vectors[0].values.options().dtype(at::kLong));
   }
   if constexpr (device_kernels::kCompiled) {
-    const DeviceVectors vectors({vector}, {});
-    device_kernels::count_bits(vectors.all.values[0], vectors.all.minus, vector.values.numel(), rule,
-                               counts_.mutable_data_ptr<int64_t>(),
-                               current_stream(counts_.device()).native_handle());
+    for (size_t first = 0; first < vectors.size(); first += device_kernels::kMaxVectors) {
+      const auto begin = vectors.begin() + static_cast<int64_t>(first);
+      const auto end = begin + std::min<int64_t>(device_kernels::kMaxVectors, vectors.end() - begin);
+      const DeviceVectors some({begin, end}, {});
+      device_kernels::count_bits(some.all, vectors[0].values.numel(), &rules_[first],
+                                 counts_[static_cast<int64_t>(first)].mutable_data_ptr<int64_t>(),
+                                 current_stream(counts_.device()).native_handle());
+    }
   } else {
-    add_op_by_op(vector.tensor().reshape({-1}), rule);
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      add_op_by_op(vectors[i].tensor().reshape({-1}), i);
+    }
   }
 }
 
 void DeviceCounts::move_to(int64_t* counts) const {
   if (counts_.defined()) {
-    const at::Tensor host = counts_.sum(0).cpu();
-    std::copy_n(host.const_data_ptr<int64_t>(), kBins, counts);
+    const at::Tensor sums = counts_.sum(1).narrow(1, 0, kBins);
+    at::Tensor host =
+        at::empty(sums.sizes(), at::TensorOptions().dtype(at::kLong).pinned_memory(sums.is_cuda()));
+    host.copy_(sums);
+    std::copy_n(host.const_data_ptr<int64_t>(), host.numel(), counts);
   }
 }
 
-void DeviceCounts::add_op_by_op(const at::Tensor& flat, CountRule rule) {
+void DeviceCounts::add_op_by_op(const at::Tensor& flat, size_t index) {
+  const CountRule& rule = rules_[index];
   const bool magnitudes = rule.order == Order::kMagnitudes;
   at::Tensor bits = (magnitudes ? flat.abs() : flat).view(at::kInt);
   if (!magnitudes) {  // an arithmetic shift turns the sign into a mask
@@ -73,7 +87,7 @@ void DeviceCounts::add_op_by_op(const at::Tensor& flat, CountRule rule) {
   // ordered_bits() as signed integers: bin 0 begins at -kBins / 2
   const int64_t first = int64_t{rule.high} - (kBins >> 1);
   const at::Tensor bins = rule.low ? bits.sub(first * kBins) : bits.bitwise_right_shift(16).add_(kBins >> 1);
-  counts_[0].add_(at::histc(bins, kBins + 1, 0, kBins + 1));
+  counts_[static_cast<int64_t>(index)][0].add_(at::histc(bins, kBins + 1, 0, kBins + 1));
 }
 
 }  // namespace fusegrid

@@ -3,6 +3,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -22,17 +23,19 @@ inline float from_ordered_bits(uint32_t bits) {
 template <typename Count>
 void count_chunk(const float* values, int64_t count, CountRule rule, Count* counts);
 
-// A histogram on the device; adding to it does not wait for anything.
+// Histograms on the device, one for each rule; adding to them does not wait for anything.
 class DeviceCounts {
  public:
-  void add(const SliceVector& vector, CountRule rule);
-  // Waits, and writes kBins counts to the host's memory; nothing where nothing was added.
+  explicit DeviceCounts(std::vector<CountRule> rules);  // at least one; alike but for `high`
+  void add(const std::vector<SliceVector>& vectors);    // one for each rule
+  // Waits, and writes [rules][kBins] counts to the host's memory; nothing where nothing was added.
   void move_to(int64_t* counts) const;
 
  private:
-  void add_op_by_op(const at::Tensor& flat, CountRule rule);
+  void add_op_by_op(const at::Tensor& flat, size_t index);
 
-  at::Tensor counts_;
+  std::vector<CountRule> rules_;
+  at::Tensor counts_;  // [rules][copies][bins]
 };
 
 }  // namespace fusegrid

@@ -38,50 +38,6 @@ __device__ int64_t stride() {
   return static_cast<int64_t>(gridDim.x) * blockDim.x;
 }
 
-__device__ uint32_t bits_at(const float* values, const float* minus, int64_t i, Order order) {
-  return ordered_bits(minus != nullptr ? values[i] - minus[i] : values[i], order);
-}
-
-__global__ void count_low_bits_kernel(const float* values, const float* minus, int64_t elements,
-                                      CountRule rule, unsigned long long* counts) {
-  unsigned long long* mine = counts + blockIdx.x % kCountCopies * kCountBins;
-  for (int64_t i = first_index(); i < elements; i += stride()) {
-    const uint32_t bits = bits_at(values, minus, i, rule.order);
-    if (bits >> 16 == rule.high) {
-      atomicAdd(mine + (bits & 0xffffU), 1ULL);
-    }
-  }
-}
-
-// Magnitudes and numbers that are not negative have the upper half of the bins, which a block counts in its own memory.
-constexpr int kUpperBins = kCountBins / 2;
-constexpr int kCountThreads = 1024;
-
-__global__ void count_high_bits_kernel(const float* values, const float* minus, int64_t elements, Order order,
-                                       unsigned long long* counts) {
-  extern __shared__ unsigned int upper[];  // [kUpperBins]
-  unsigned long long* mine = counts + blockIdx.x % kCountCopies * kCountBins;
-  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
-    upper[bin] = 0;
-  }
-  __syncthreads();
-#pragma unroll 4
-  for (int64_t i = first_index(); i < elements; i += stride()) {
-    const uint32_t bin = bits_at(values, minus, i, order) >> 16;
-    if (bin >= kUpperBins) {
-      atomicAdd(upper + (bin - kUpperBins), 1U);
-    } else {
-      atomicAdd(mine + bin, 1ULL);
-    }
-  }
-  __syncthreads();
-  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
-    if (upper[bin] != 0) {
-      atomicAdd(mine + kUpperBins + bin, static_cast<unsigned long long>(upper[bin]));
-    }
-  }
-}
-
 // An entry of the vectors, for rules.
 template <bool kMinus>
 struct DeviceEntry {
@@ -98,6 +54,67 @@ struct DeviceEntry {
     return kMinus ? value - minus : value;
   }
 };
+
+// Of the block's vector, which is the one number blockIdx.y.
+struct Counted {
+  const float* values;
+  const float* minus;
+  unsigned long long* counts;
+
+  __device__ Counted(const Vectors& vectors, unsigned long long* all)
+      : values(vectors.values[blockIdx.y]),
+        minus(vectors.minus),
+        counts(all + (blockIdx.y * kCountCopies + blockIdx.x % kCountCopies) * kCountBins) {}
+  __device__ uint32_t bits(int64_t i, Order order) const {
+    return ordered_bits(minus != nullptr ? values[i] - minus[i] : values[i], order);
+  }
+};
+
+struct HighBits {
+  uint32_t of[kMaxVectors];
+};
+
+__global__ void count_low_bits_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
+                                      const __grid_constant__ HighBits high, unsigned long long* counts) {
+  const Counted counted(vectors, counts);
+  const uint32_t wanted = high.of[blockIdx.y];
+#pragma unroll 4
+  for (int64_t i = first_index(); i < elements; i += stride()) {
+    const uint32_t bits = counted.bits(i, order);
+    if (bits >> 16 == wanted) {
+      atomicAdd(counted.counts + (bits & 0xffffU), 1ULL);
+    }
+  }
+}
+
+// Magnitudes and numbers that are not negative have the upper half of the bins, which a block counts in its own memory.
+constexpr int kUpperBins = kCountBins / 2;
+constexpr int kCountThreads = 1024;
+
+__global__ void count_high_bits_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
+                                       unsigned long long* counts) {
+  extern __shared__ unsigned int upper[];  // [kUpperBins]
+  const Counted counted(vectors, counts);
+  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
+    upper[bin] = 0;
+  }
+  __syncthreads();
+#pragma unroll 4
+  for (int64_t i = first_index(); i < elements; i += stride()) {
+    const uint32_t bin = counted.bits(i, order) >> 16;
+    if (bin >= kUpperBins) {
+      atomicAdd(upper + (bin - kUpperBins), 1U);
+    } else {
+      atomicAdd(counted.counts + bin, 1ULL);
+    }
+  }
+  __syncthreads();
+  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
+    if (upper[bin] != 0) {
+      atomicAdd(counted.counts + kUpperBins + bin, static_cast<unsigned long long>(upper[bin]));
+    }
+  }
+}
 
 template <bool kMinus, typename Rule>
 __global__ void apply_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Rule rule,
@@ -160,22 +177,27 @@ __global__ void drop_at_random_kernel(const float* values, const float* minus, i
 
 }  // namespace
 
-void count_bits(const float* values, const float* minus, int64_t elements, CountRule rule, int64_t* counts,
+void count_bits(const Vectors& vectors, int64_t elements, const CountRule* rules, int64_t* counts,
                 void* stream) {
   if (elements == 0) {
     return;  // a grid has at least one block
   }
   auto* counters = reinterpret_cast<unsigned long long*>(counts);
   const auto on = static_cast<cudaStream_t>(stream);
-  if (rule.low) {
-    count_low_bits_kernel<<<blocks_for(elements), kThreads, 0, on>>>(values, minus, elements, rule, counters);
+  // a block's own memory leaves room for one or two at a time
+  const int64_t share = std::max(1, 2 * multiprocessors() / vectors.count);
+  const int64_t blocks = std::min((elements + kCountThreads - 1) / kCountThreads, share);
+  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(vectors.count));
+  if (rules[0].low) {
+    HighBits high{};
+    for (int i = 0; i < vectors.count; ++i) {
+      high.of[i] = rules[i].high;
+    }
+    count_low_bits_kernel<<<grid, kCountThreads, 0, on>>>(vectors, elements, rules[0].order, high, counters);
   } else {
     constexpr int kBytes = kUpperBins * sizeof(unsigned int);
     check(cudaFuncSetAttribute(count_high_bits_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-    const int64_t blocks =
-        std::min<int64_t>(multiprocessors(), (elements + kCountThreads - 1) / kCountThreads);
-    count_high_bits_kernel<<<static_cast<int>(blocks), kCountThreads, kBytes, on>>>(values, minus, elements,
-                                                                                    rule.order, counters);
+    count_high_bits_kernel<<<grid, kCountThreads, kBytes, on>>>(vectors, elements, rules[0].order, counters);
   }
   check(cudaGetLastError());
 }

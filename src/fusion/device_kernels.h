@@ -25,17 +25,18 @@ struct Vectors {
 
 // All pointers are the device's; `stream` is a cudaStream_t. The calls return before the work is done. Throw DeviceError.
 
-// Adds to the histogram of the high 16 bits of ordered_bits() of values less `minus` (or nullptr), or of the low 16 of those
-// whose high bits are `high`. Kept in kCountCopies copies, whose sum counts: where values crowd in a few hundred bins, threads
-// that meet there wait.
-constexpr int64_t kCountCopies = 16;
-constexpr int64_t kCountBins = int64_t{1} << 16;
+// Which bits of ordered_bits() a histogram counts: the high 16, or the low 16 of those numbers whose high bits are `high`.
 struct CountRule {
   Order order = Order::kValues;
   bool low = false;
   uint32_t high = 0;
 };
-void count_bits(const float* values, const float* minus, int64_t elements, CountRule rule, int64_t* counts,
+// Adds to a histogram of each vector; `numbers` are of no use, rules alike but for `high`. A histogram is kept in kCountCopies
+// copies, whose sum counts: where values crowd in a few hundred bins, threads that meet there wait. counts:
+// [vectors][kCountCopies][kCountBins].
+constexpr int64_t kCountCopies = 4;
+constexpr int64_t kCountBins = int64_t{1} << 16;
+void count_bits(const Vectors& vectors, int64_t elements, const CountRule* rules, int64_t* counts,
                 void* stream);
 
 // Adds the number of positive entries of the vectors' TrimmedSum less the number of negative ones.

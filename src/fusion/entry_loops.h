@@ -3,6 +3,7 @@
 // The bits are those of one operation on whole tensors after the other.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -57,8 +58,8 @@ class StoredEntry {
   Number minus_;
 };
 
-// Vectors on the CPU. Where all are float32 or all bfloat16, with one subtrahend or none and nothing dropped, rules read them
-// where they are; else from float32 copies of a chunk at a time.
+// Vectors on the CPU. Where they are few, all float32 or all bfloat16, with one subtrahend or none and nothing dropped, rules
+// read them where they are; else from float32 copies of a part at a time.
 class EntryLoops {
  public:
   static constexpr int64_t kChunk = ChunkReader::kChunk;
@@ -76,8 +77,11 @@ class EntryLoops {
       case Stored::kBFloat16:
         return run(bfloats_, rule, begin, count, out);
       case Stored::kMixed:
-        read_chunk(begin, count);
-        return run(floats_, rule, 0, count, out);
+        for (int64_t done = 0; done < count; done += part_) {
+          const int64_t size = std::min(part_, count - done);
+          read_part(begin + done, size);
+          run(floats_, rule, 0, size, out + done);
+        }
     }
   }
 
@@ -91,7 +95,7 @@ class EntryLoops {
 
   template <typename T>
   Pointers<T> pointers() const;
-  void read_chunk(int64_t begin, int64_t count);
+  void read_part(int64_t begin, int64_t count);
 
   template <typename T, typename Rule>
   void run(const Pointers<T>& from, const Rule& rule, int64_t begin, int64_t count, float* out) const {
@@ -115,7 +119,8 @@ class EntryLoops {
   Stored stored_as_ = Stored::kMixed;
   Pointers<float> floats_;
   Pointers<at::BFloat16> bfloats_;
-  std::vector<float> copies_;  // [vectors][kChunk], of kMixed
+  int64_t part_ = kChunk;      // of kMixed: entries,
+  std::vector<float> copies_;  // and the vectors' copies of them
 };
 
 // Vectors as kernels take them, and what keeps their memory alive.

@@ -100,11 +100,13 @@ struct Histogram {
 std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& histograms,
                                const SliceVectors& vectors) {
   std::vector<int64_t> counts(histograms.size() * kStride, 0);
-  std::vector<DeviceCounts> on_device(histograms.size());
   std::vector<size_t> wanted;
+  std::vector<CountRule> rules;
   for (const Histogram& histogram : histograms) {
     wanted.push_back(histogram.vector);
+    rules.push_back(histogram.rule);
   }
+  DeviceCounts on_device(rules);
   engine.for_each_slice([&](const Slice& slice) {
     const std::vector<SliceVector> all = vectors(slice);
     if (all.empty()) {
@@ -116,13 +118,13 @@ std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& his
       });
       return;
     }
-    for (size_t j = 0; j < histograms.size(); ++j) {
-      on_device[j].add(all[wanted[j]], histograms[j].rule);
+    std::vector<SliceVector> counted;
+    for (const size_t vector : wanted) {
+      counted.push_back(all[vector]);
     }
+    on_device.add(counted);
   });
-  for (size_t j = 0; j < histograms.size(); ++j) {
-    on_device[j].move_to(&counts[j * kStride]);
-  }
+  on_device.move_to(counts.data());
   return counts;
 }
 
@@ -250,7 +252,7 @@ std::vector<NumberRange> rough_ranges(Engine& engine, Order order, size_t width,
                                       const std::vector<Target>& targets, const SliceVectors& vectors,
                                       std::vector<SampleRank>& ranks) {
   std::vector<uint32_t> counts(width * kStride, 0);  // narrow: memory is to be the same for many models
-  std::vector<int64_t> sizes{0, 0};  // of the sample: all elements, those that take part
+  std::vector<int64_t> sizes{0, 0};                  // of the sample: all elements, those that take part
   std::vector<size_t> wanted(width);
   std::iota(wanted.begin(), wanted.end(), size_t{0});
   engine.for_each_sample([&](const Slice& slice) {

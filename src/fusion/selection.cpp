@@ -134,8 +134,8 @@ double kth_on_cpu(const at::Tensor& contiguous, int64_t k) {
 
 // One half of the bits: the bin that the entry number `k` is in; `k` then counts inside it.
 uint32_t find_bin(const at::Tensor& values, CountRule rule, int64_t& k) {
-  DeviceCounts on_device;
-  on_device.add(SliceVector(values), rule);
+  DeviceCounts on_device({rule});
+  on_device.add({SliceVector(values)});
   std::vector<int64_t> counts(static_cast<size_t>(kBins));
   on_device.move_to(counts.data());
   size_t bin = 0;

@@ -85,22 +85,28 @@ TEST_F(DeviceKernels, apply_rules_as_the_loops_do) {
 }
 
 TEST_F(DeviceKernels, count_what_the_loops_count) {
-  for (const SliceVector& vector : vectors(true, false)) {
-    const at::Tensor values = vector.tensor();
-    for (const Order order : {Order::kValues, Order::kMagnitudes}) {
-      const auto high = ordered_bits(1.0F, order) >> 16;
-      for (const CountRule& rule : {CountRule{order}, CountRule{order, true, high}}) {
-        std::vector<int64_t> expected(kBins, 0);
-        for (int64_t i = 0; i < kCount; i += ChunkReader::kChunk) {
-          count_chunk(values.const_data_ptr<float>() + i, std::min(ChunkReader::kChunk, kCount - i), rule,
-                      expected.data());
+  const std::vector<SliceVector> here = vectors(true, false);
+  std::vector<SliceVector> there;
+  for (const SliceVector& vector : here) {
+    there.push_back(on_gpu(vector));
+  }
+  for (const Order order : {Order::kValues, Order::kMagnitudes}) {
+    for (const bool low : {false, true}) {
+      std::vector<CountRule> rules;
+      std::vector<int64_t> expected(here.size() * kBins, 0);
+      for (size_t i = 0; i < here.size(); ++i) {
+        rules.push_back({order, low, low ? ordered_bits(0.5F * static_cast<float>(i), order) >> 16 : 0});
+        const at::Tensor values = here[i].tensor();
+        for (int64_t begin = 0; begin < kCount; begin += ChunkReader::kChunk) {
+          count_chunk(values.const_data_ptr<float>() + begin, std::min(ChunkReader::kChunk, kCount - begin),
+                      rules[i], &expected[i * kBins]);
         }
-        DeviceCounts on_device;
-        on_device.add(on_gpu(vector), rule);
-        std::vector<int64_t> counts(kBins, 0);
-        on_device.move_to(counts.data());
-        EXPECT_EQ(counts, expected);
       }
+      DeviceCounts on_device(rules);
+      on_device.add(there);
+      std::vector<int64_t> counts(expected.size(), 0);
+      on_device.move_to(counts.data());
+      EXPECT_EQ(counts, expected) << low;
     }
   }
 }

@@ -162,6 +162,19 @@ INSTANTIATE_TEST_SUITE_P(vectors, EntryRules, testing::ValuesIn(cases()), [](con
   return name;
 });
 
+// So many vectors that they are copied first, and so many that there is a part for a line only.
+TEST(EntryLoops, add_many_vectors_as_few) {
+  for (const size_t count : {11, 64, 600}) {
+    std::vector<SliceVector> vectors;
+    at::Tensor sum;
+    for (size_t i = 0; i < count; ++i) {
+      vectors.emplace_back(normal(i, 0, 0, 2'077));
+      sum = i == 0 ? vectors[0].values : sum + vectors[i].values;
+    }
+    EXPECT_TRUE(apply_rule(vectors, {}, Sum{}).equal(sum)) << count;
+  }
+}
+
 TEST(EntryLoops, leave_float64_and_graphs_of_gradients_to_operations) {
   const at::Tensor values = normal(1, 0, 0, kCount);
   EXPECT_TRUE(rules_fit({SliceVector(values)}));
