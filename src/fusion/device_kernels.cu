@@ -22,14 +22,6 @@ void check(cudaError_t error) {
   }
 }
 
-int multiprocessors() {
-  int device = 0;
-  int count = 0;
-  check(cudaGetDevice(&device));
-  check(cudaDeviceGetAttribute(&count, cudaDevAttrMultiProcessorCount, device));
-  return count;
-}
-
 __device__ int64_t first_index() {
   return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
 }
@@ -55,63 +47,47 @@ struct DeviceEntry {
   }
 };
 
-// Of the block's vector, which is the one number blockIdx.y.
-struct Counted {
-  const float* values;
-  const float* minus;
-  unsigned long long* counts;
-
-  __device__ Counted(const Vectors& vectors, unsigned long long* all)
-      : values(vectors.values[blockIdx.y]),
-        minus(vectors.minus),
-        counts(all + (blockIdx.y * kCountCopies + blockIdx.x % kCountCopies) * kCountBins) {}
-  __device__ uint32_t bits(int64_t i, Order order) const {
-    return ordered_bits(minus != nullptr ? values[i] - minus[i] : values[i], order);
-  }
-};
+// What a block counts, in its own memory: so few that two counters fit a word.
+constexpr int kCountThreads = 1024;
+constexpr int64_t kCountedByBlock = 60 * kCountThreads;
+static_assert(kCountedByBlock < 1 << 16);
+constexpr int kCountWords = kCountBins / 2;
 
 struct HighBits {
   uint32_t of[kMaxVectors];
 };
 
-__global__ void count_low_bits_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
-                                      const __grid_constant__ HighBits high, unsigned long long* counts) {
-  const Counted counted(vectors, counts);
+// Block (x, y) counts a part of vector number y.
+__global__ void count_bits_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
+                                  bool low, const __grid_constant__ HighBits high,
+                                  unsigned long long* counts) {
+  extern __shared__ unsigned int words[];  // [kCountWords]
+  for (int word = threadIdx.x; word < kCountWords; word += blockDim.x) {
+    words[word] = 0;
+  }
+  __syncthreads();
+  const float* values = vectors.values[blockIdx.y];
+  const float* minus = vectors.minus;
   const uint32_t wanted = high.of[blockIdx.y];
+  const int64_t begin = blockIdx.x * kCountedByBlock;
+  const int64_t end = begin + kCountedByBlock < elements ? begin + kCountedByBlock : elements;
 #pragma unroll 4
-  for (int64_t i = first_index(); i < elements; i += stride()) {
-    const uint32_t bits = counted.bits(i, order);
-    if (bits >> 16 == wanted) {
-      atomicAdd(counted.counts + (bits & 0xffffU), 1ULL);
-    }
-  }
-}
-
-// Magnitudes and numbers that are not negative have the upper half of the bins, which a block counts in its own memory.
-constexpr int kUpperBins = kCountBins / 2;
-constexpr int kCountThreads = 1024;
-
-__global__ void count_high_bits_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
-                                       unsigned long long* counts) {
-  extern __shared__ unsigned int upper[];  // [kUpperBins]
-  const Counted counted(vectors, counts);
-  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
-    upper[bin] = 0;
-  }
-  __syncthreads();
-#pragma unroll 4
-  for (int64_t i = first_index(); i < elements; i += stride()) {
-    const uint32_t bin = counted.bits(i, order) >> 16;
-    if (bin >= kUpperBins) {
-      atomicAdd(upper + (bin - kUpperBins), 1U);
-    } else {
-      atomicAdd(counted.counts + bin, 1ULL);
+  for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
+    const uint32_t bits = ordered_bits(minus != nullptr ? values[i] - minus[i] : values[i], order);
+    if (!low || bits >> 16 == wanted) {
+      const uint32_t bin = low ? bits & 0xffffU : bits >> 16;
+      atomicAdd(words + bin / 2, bin % 2 == 0 ? 1U : 1U << 16);
     }
   }
   __syncthreads();
-  for (int bin = threadIdx.x; bin < kUpperBins; bin += blockDim.x) {
-    if (upper[bin] != 0) {
-      atomicAdd(counted.counts + kUpperBins + bin, static_cast<unsigned long long>(upper[bin]));
+  unsigned long long* mine = counts + (blockIdx.y * kCountCopies + blockIdx.x % kCountCopies) * kCountBins;
+  for (int word = threadIdx.x; word < kCountWords; word += blockDim.x) {
+    const unsigned int both = words[word];
+    if ((both & 0xffffU) != 0) {
+      atomicAdd(mine + 2 * word, static_cast<unsigned long long>(both & 0xffffU));
+    }
+    if (both >> 16 != 0) {
+      atomicAdd(mine + 2 * word + 1, static_cast<unsigned long long>(both >> 16));
     }
   }
 }
@@ -182,23 +158,16 @@ void count_bits(const Vectors& vectors, int64_t elements, const CountRule* rules
   if (elements == 0) {
     return;  // a grid has at least one block
   }
-  auto* counters = reinterpret_cast<unsigned long long*>(counts);
-  const auto on = static_cast<cudaStream_t>(stream);
-  // a block's own memory leaves room for one or two at a time
-  const int64_t share = std::max(1, 2 * multiprocessors() / vectors.count);
-  const int64_t blocks = std::min((elements + kCountThreads - 1) / kCountThreads, share);
-  const dim3 grid(static_cast<unsigned>(blocks), static_cast<unsigned>(vectors.count));
-  if (rules[0].low) {
-    HighBits high{};
-    for (int i = 0; i < vectors.count; ++i) {
-      high.of[i] = rules[i].high;
-    }
-    count_low_bits_kernel<<<grid, kCountThreads, 0, on>>>(vectors, elements, rules[0].order, high, counters);
-  } else {
-    constexpr int kBytes = kUpperBins * sizeof(unsigned int);
-    check(cudaFuncSetAttribute(count_high_bits_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-    count_high_bits_kernel<<<grid, kCountThreads, kBytes, on>>>(vectors, elements, rules[0].order, counters);
+  HighBits high{};
+  for (int i = 0; i < vectors.count; ++i) {
+    high.of[i] = rules[i].high;
   }
+  constexpr int kBytes = kCountWords * sizeof(unsigned int);
+  check(cudaFuncSetAttribute(count_bits_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  const dim3 grid(static_cast<unsigned>((elements + kCountedByBlock - 1) / kCountedByBlock),
+                  static_cast<unsigned>(vectors.count));
+  count_bits_kernel<<<grid, kCountThreads, kBytes, static_cast<cudaStream_t>(stream)>>>(
+      vectors, elements, rules[0].order, rules[0].low, high, reinterpret_cast<unsigned long long*>(counts));
   check(cudaGetLastError());
 }
 

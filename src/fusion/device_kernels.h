@@ -32,7 +32,7 @@ struct CountRule {
   uint32_t high = 0;
 };
 // Adds to a histogram of each vector; `numbers` are of no use, rules alike but for `high`. A histogram is kept in kCountCopies
-// copies, whose sum counts: where values crowd in a few hundred bins, threads that meet there wait. counts:
+// copies, whose sum counts: where values crowd in a few bins, blocks that meet there wait. counts:
 // [vectors][kCountCopies][kCountBins].
 constexpr int64_t kCountCopies = 4;
 constexpr int64_t kCountBins = int64_t{1} << 16;

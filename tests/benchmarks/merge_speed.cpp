@@ -223,7 +223,7 @@ Timed time_merge(const Bench& bench, const std::vector<MergeMethod>& methods, Di
   spec.threads = bench.threads;
   spec.digests = digests;
   spec.reduction = bench.reduction;
-  spec.shard_bytes = bench.elements * 2 / 8;
+  spec.shard_bytes = bench.elements * 2 / kTensors;  // as many files as the roof writes
   Timed timed;
   for (int repetition = 0; repetition < 3; ++repetition) {
     bench.group->barrier();
