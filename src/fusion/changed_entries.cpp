@@ -1,5 +1,6 @@
 #include "fusion/changed_entries.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>

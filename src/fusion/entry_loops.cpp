@@ -76,6 +76,7 @@ DeviceVectors::DeviceVectors(const std::vector<SliceVector>& vectors, const std:
     return alive.back().const_data_ptr<float>();
   };
   for (size_t i = 0; i < vectors.size(); ++i) {
+    FUSEGRID_ASSERT(vectors[i].values.numel() == vectors[0].values.numel(), "vectors of different lengths");
     all.values[i] = pointer(subtract ? vectors[i].values : vectors[i].tensor());
   }
   std::copy(numbers.begin(), numbers.end(), all.numbers);

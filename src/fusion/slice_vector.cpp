@@ -151,6 +151,7 @@ ChunkReader::ChunkReader(const std::vector<SliceVector>& vectors) : elements_(ve
   FUSEGRID_ASSERT(all_chunked(vectors), "a vector that is not on the CPU, float64, or of a graph");
   common_minus_ = vectors[0].minus.defined();
   for (const SliceVector& vector : vectors) {
+    FUSEGRID_ASSERT(vector.values.numel() == elements_, "vectors of different lengths");
     values_.push_back(vector.values.contiguous());
     minus_.push_back(vector.minus.defined() ? vector.minus.contiguous() : vector.minus);
     drops_.push_back(vector.drop);

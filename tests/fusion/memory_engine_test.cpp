@@ -78,6 +78,27 @@ TEST(MemoryEngine, maps_slices_to_models_and_copies_integers) {
   EXPECT_TRUE(outputs[0].at("e").equal(models.base.at("e")));
 }
 
+// Tensors of one block are not copied where nobody else has them.
+TEST(MemoryEngine, makes_models_that_share_no_memory_with_others) {
+  Models models;
+  std::vector<at::Tensor> remembered;
+  auto outputs = models.engine.map_slices(4, [&](const Slice& slice) {
+    const at::Tensor twice = slice.expert(0) * 2;
+    remembered.push_back(slice.expert(0) * 3);
+    return std::vector<at::Tensor>{slice.expert(1), twice, twice, remembered.back()};
+  });
+  for (Weights& output : outputs) {
+    output.at("b").add_(100);
+  }
+  EXPECT_EQ(models.second.at("b").item<float>(), 2);
+  EXPECT_EQ(outputs[1].at("b").item<float>(), 102);
+  EXPECT_EQ(outputs[2].at("b").item<float>(), 102);
+  EXPECT_EQ(outputs[3].at("b").item<float>(), 103);
+  for (const at::Tensor& tensor : remembered) {
+    EXPECT_TRUE(tensor.eq(3).all().item<bool>());
+  }
+}
+
 TEST(MemoryEngine, without_a_base_takes_layout_and_integers_from_the_first_expert) {
   Models models;
   const Weights none;
