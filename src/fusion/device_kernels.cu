@@ -118,19 +118,27 @@ __global__ void sign_balance_kernel(const __grid_constant__ Vectors vectors, int
 }
 
 // Calls use(i, number) for the uniform numbers of entries i = 0, ... count - 1, which are the key's from `begin` on. A thread
-// makes the four numbers of a counter.
+// makes the four numbers of a counter; through the block's memory they go to the threads whose entries lie side by side.
 template <typename Use>
 __device__ void for_each_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
                                  const Use& use) {
+  __shared__ PhiloxWords made[kThreads];
+  const auto* words = reinterpret_cast<const uint32_t*>(made);
   const int64_t end = begin + count;
-  for (int64_t counter = begin / 4 + first_index(); 4 * counter < end; counter += stride()) {
-    const PhiloxWords random = philox_words(key, numbers, static_cast<uint64_t>(counter));
-    for (int word = 0; word < 4; ++word) {
+  for (int64_t part = blockIdx.x;; part += gridDim.x) {
+    const int64_t counter = begin / 4 + part * kThreads;  // the block's first
+    if (4 * counter >= end) {
+      return;
+    }
+    made[threadIdx.x] = philox_words(key, numbers, static_cast<uint64_t>(counter) + threadIdx.x);
+    __syncthreads();
+    for (int word = threadIdx.x; word < 4 * kThreads; word += kThreads) {
       const int64_t element = 4 * counter + word;
       if (element >= begin && element < end) {
-        use(element - begin, unit_number(random.words[word]));
+        use(element - begin, unit_number(words[word]));
       }
     }
+    __syncthreads();
   }
 }
 
