@@ -42,7 +42,7 @@ Lanes multiply_low_halves(const Lanes& a, uint64_t b) {
 // kStep words, one counter's behind the other's.
 inline void philox_step(uint64_t key, uint64_t stream, uint64_t first_counter, uint32_t* words) {
   Lanes c[kGroups][4];
-  for (int group = 0; group < kGroups; ++group) {
+  for (int64_t group = 0; group < kGroups; ++group) {
     const Lanes counters = Lanes{0, 1, 2, 3} + (first_counter + static_cast<uint64_t>(group * kLanes));
     c[group][0] = counters;
     c[group][1] = counters >> 32;
@@ -50,7 +50,7 @@ inline void philox_step(uint64_t key, uint64_t stream, uint64_t first_counter, u
     c[group][3] = Lanes{} + (stream >> 32);
   }
   philox_rounds(key, c, multiply_low_halves);
-  for (int group = 0; group < kGroups; ++group) {
+  for (int64_t group = 0; group < kGroups; ++group) {
     const Lanes front = (c[group][0] & 0xffffffffU) | c[group][1] << 32;
     const Lanes back = (c[group][2] & 0xffffffffU) | c[group][3] << 32;
     const Lanes halves[2] = {__builtin_shufflevector(front, back, 0, 4, 1, 5),
