@@ -4,7 +4,6 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/where.h>
 
 #include "fusion/entry_loops.h"
@@ -16,14 +15,6 @@ void keep_agreeing(const float* __restrict own, const float* __restrict unified,
                    float* __restrict to) {
   for (int64_t i = 0; i < count; ++i) {
     to[i] = AgreeingPart::of(own[i], unified[i]);
-  }
-}
-
-void add_agreeing(const float* __restrict base, const float* __restrict own, const float* __restrict unified,
-                  float factor, int64_t count, float* __restrict to) {
-  for (int64_t i = 0; i < count; ++i) {
-    to[i] =
-        std::fma(AgreeingPart::of(own[i], unified[i]), factor, base[i]);  // as LibTorch's add with a factor
   }
 }
 
@@ -47,7 +38,6 @@ double sum_of_magnitudes(const float* values, int64_t count) {
   return sum;
 }
 
-// One vector at a time, for GPUs and float64.
 at::Tensor agreeing_part(const SliceVector& vector, const at::Tensor& unified) {
   if (const std::vector<SliceVector> vectors{vector, SliceVector(unified)}; rules_fit(vectors)) {
     return apply_rule(vectors, {}, AgreeingPart{});
@@ -69,63 +59,22 @@ double l1(const at::Tensor& values) {
   return values.abs().sum(at::kDouble).item<double>();
 }
 
-// Calls visit(i, own chunk, first entry, entries) for each chunk of each vector.
-template <typename Visit>
-void for_each_chunk(const std::vector<SliceVector>& vectors, const Visit& visit) {
-  ChunkReader reader(vectors);
-  float scratch[ChunkReader::kChunk];
-  reader.for_each_chunk([&](int64_t begin, int64_t count) {
-    for (size_t i = 0; i < vectors.size(); ++i) {
-      visit(i, reader.read(i, scratch), begin, count);
-    }
-  });
-}
-
-std::vector<at::Tensor> empty_like_each(const std::vector<SliceVector>& vectors) {
-  std::vector<at::Tensor> tensors;
-  for (const SliceVector& vector : vectors) {
-    tensors.push_back(at::empty(vector.values.sizes(), at::TensorOptions(at::kFloat)));
-  }
-  return tensors;
-}
-
 }  // namespace
 
 std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified) {
-  if (!all_chunked(vectors)) {
-    std::vector<at::Tensor> parts;
-    for (const SliceVector& vector : vectors) {
-      parts.push_back(agreeing_part(vector, unified));
-    }
-    return parts;
+  std::vector<at::Tensor> parts;
+  for (const SliceVector& vector : vectors) {
+    parts.push_back(agreeing_part(vector, unified));
   }
-  const at::Tensor contiguous = unified.contiguous();
-  const auto* elected = contiguous.const_data_ptr<float>();
-  std::vector<at::Tensor> parts = empty_like_each(vectors);
-  for_each_chunk(vectors, [&](size_t i, const float* own, int64_t begin, int64_t count) {
-    keep_agreeing(own, elected + begin, count, parts[i].mutable_data_ptr<float>() + begin);
-  });
   return parts;
 }
 
 std::vector<at::Tensor> add_agreeing_parts(const at::Tensor& base, const std::vector<SliceVector>& vectors,
                                            const at::Tensor& unified, const std::vector<double>& factors) {
-  if (!all_chunked(vectors)) {
-    std::vector<at::Tensor> models;
-    for (size_t i = 0; i < vectors.size(); ++i) {
-      models.push_back(add_agreeing_part(base, vectors[i], unified, factors[i]));
-    }
-    return models;
+  std::vector<at::Tensor> models;
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    models.push_back(add_agreeing_part(base, vectors[i], unified, factors[i]));
   }
-  const at::Tensor contiguous = unified.contiguous();
-  const at::Tensor contiguous_base = base.contiguous();
-  const auto* elected = contiguous.const_data_ptr<float>();
-  const auto* from = contiguous_base.const_data_ptr<float>();
-  std::vector<at::Tensor> models = empty_like_each(vectors);
-  for_each_chunk(vectors, [&](size_t i, const float* own, int64_t begin, int64_t count) {
-    add_agreeing(from + begin, own, elected + begin, static_cast<float>(factors[i]), count,
-                 models[i].mutable_data_ptr<float>() + begin);
-  });
   return models;
 }
 
@@ -140,11 +89,16 @@ std::vector<Magnitudes> agreeing_magnitudes(const std::vector<SliceVector>& vect
   }
   const at::Tensor contiguous = unified.contiguous();
   const auto* elected = contiguous.const_data_ptr<float>();
+  ChunkReader reader(vectors);
+  float scratch[ChunkReader::kChunk];
   float part[ChunkReader::kChunk];
-  for_each_chunk(vectors, [&](size_t i, const float* own, int64_t begin, int64_t count) {
-    keep_agreeing(own, elected + begin, count, part);
-    sums[i].own += sum_of_magnitudes(own, count);
-    sums[i].agreeing += sum_of_magnitudes(part, count);
+  reader.for_each_chunk([&](int64_t begin, int64_t count) {
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      const float* own = reader.read(i, scratch);
+      keep_agreeing(own, elected + begin, count, part);
+      sums[i].own += sum_of_magnitudes(own, count);
+      sums[i].agreeing += sum_of_magnitudes(part, count);
+    }
   });
   return sums;
 }

@@ -32,72 +32,56 @@ Changes changes(const std::vector<SliceVector>& vectors, double epsilon) {
   return found;
 }
 
-// The same chunk by chunk on CPUs; in loops of one step each, of which compilers make vector instructions.
-class ChangedChunks {
- public:
-  static constexpr int64_t kChunk = ChunkReader::kChunk;
+// The counts chunk by chunk on CPUs; in loops of one step each, of which compilers make vector instructions.
+constexpr int64_t kChunk = ChunkReader::kChunk;
 
-  ChangedChunks(const std::vector<SliceVector>& vectors, double epsilon)
-      : reader_(vectors),
-        epsilon_(static_cast<float>(epsilon)),
-        kept_(vectors.size() * static_cast<size_t>(kChunk)) {}
-
-  void count(std::vector<ChangedEntries>& entries) {
-    reader_.for_each_chunk([&](int64_t, int64_t size) {
-      load(size);
-      for (size_t index = 0; index < entries.size(); ++index) {
-        count_chunk(kept(index), size, entries[index]);
-      }
-    });
+// changed: 1 or 0, added to `vectors`
+void mark_changed(const float* __restrict values, int64_t size, float epsilon, float* __restrict changed,
+                  float* __restrict vectors) {
+  for (int64_t i = 0; i < size; ++i) {
+    changed[i] = std::fabs(values[i]) > epsilon ? 1.0F : 0.0F;
   }
-
- private:
-  float* kept(size_t index) { return &kept_[index * static_cast<size_t>(kChunk)]; }
-
-  // What the vectors change in a chunk, and how many change each entry.
-  void load(int64_t size) {
-    std::fill_n(counts_, size, 0.0F);
-    float scratch[kChunk];
-    for (size_t index = 0; index < reader_.num_vectors(); ++index) {
-      keep_changed(reader_.read(index, scratch), size, epsilon_, kept(index), counts_);
-    }
+  for (int64_t i = 0; i < size; ++i) {
+    vectors[i] += changed[i];
   }
+}
 
-  static void keep_changed(const float* __restrict from, int64_t size, float epsilon, float* __restrict to,
-                           float* __restrict counts) {
-    for (int64_t i = 0; i < size; ++i) {
-      to[i] = std::fabs(from[i]) > epsilon ? 1.0F : 0.0F;
-    }
-    for (int64_t i = 0; i < size; ++i) {
-      counts[i] += to[i];
-      to[i] *= from[i];
-    }
+void count_changed(const float* changed, const float* vectors, int64_t size, ChangedEntries& entries) {
+  int32_t all = 0;
+  int32_t unique = 0;
+  for (int64_t i = 0; i < size; ++i) {
+    const auto here = static_cast<int32_t>(changed[i]);
+    all += here;
+    unique += vectors[i] == 1 ? here : 0;
   }
+  entries.shared += all - unique;
+  entries.unique += unique;
+}
 
-  void count_chunk(const float* __restrict values, int64_t size, ChangedEntries& entries) const {
-    int32_t changed = 0;
-    int32_t unique = 0;
-    for (int64_t i = 0; i < size; ++i) {
-      const int32_t here = std::fabs(values[i]) > epsilon_ ? 1 : 0;
-      changed += here;
-      unique += counts_[i] == 1 ? here : 0;
+void count_in_chunks(const std::vector<SliceVector>& vectors, double epsilon,
+                     std::vector<ChangedEntries>& entries) {
+  ChunkReader reader(vectors);
+  std::vector<float> changed(vectors.size() * static_cast<size_t>(kChunk));
+  const auto changed_by = [&](size_t vector) { return &changed[vector * static_cast<size_t>(kChunk)]; };
+  float scratch[kChunk];
+  float changing[kChunk];  // vectors that change an entry
+  reader.for_each_chunk([&](int64_t, int64_t size) {
+    std::fill_n(changing, size, 0.0F);
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      mark_changed(reader.read(i, scratch), size, static_cast<float>(epsilon), changed_by(i), changing);
     }
-    entries.shared += changed - unique;
-    entries.unique += unique;
-  }
-
-  ChunkReader reader_;
-  float epsilon_;
-  std::vector<float> kept_;  // [vectors][kChunk]
-  float counts_[kChunk];
-};
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      count_changed(changed_by(i), changing, size, entries[i]);
+    }
+  });
+}
 
 }  // namespace
 
 std::vector<ChangedEntries> changed_entries(const std::vector<SliceVector>& vectors, double epsilon) {
   std::vector<ChangedEntries> entries(vectors.size());
   if (all_chunked(vectors)) {
-    ChangedChunks(vectors, epsilon).count(entries);
+    count_in_chunks(vectors, epsilon, entries);
     return entries;
   }
   const Changes found = changes(vectors, epsilon);

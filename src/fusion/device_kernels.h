@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "fusion/entry_rules.h"
+#include "fusion/ordered_bits.h"
 
 namespace fusegrid::device_kernels {
 

@@ -20,6 +20,8 @@ uint32_t magnitude_bits(float value) {
   return ordered_bits(value, Order::kMagnitudes);
 }
 
+}  // namespace
+
 int32_t sign_balance(const float* sums, int64_t count) {
   int32_t balance = 0;
   for (int64_t i = 0; i < count; ++i) {
@@ -27,8 +29,6 @@ int32_t sign_balance(const float* sums, int64_t count) {
   }
   return balance;
 }
-
-}  // namespace
 
 ElectionCounter::ElectionCounter(int64_t most_waiting) : most_waiting_(static_cast<size_t>(most_waiting)) {}
 

@@ -11,6 +11,9 @@
 
 namespace fusegrid {
 
+// Positive entries less negative ones, of fewer than 2^31.
+int32_t sign_balance(const float* sums, int64_t count);
+
 // Counts which sign most entries of the sum of trimmed vectors have, exactly, in the very pass that finds the thresholds at
 // which they are trimmed. Nearly all entries of a vector are surely kept or surely dropped, as the threshold is known to lie
 // in a narrow range. Where that leaves the sum's sign open, what one threshold decides is counted by the number at which

@@ -68,7 +68,7 @@ class EntryLoops {
   explicit EntryLoops(const std::vector<SliceVector>& vectors, std::vector<float> numbers = {});
   int64_t elements() const { return reader_.elements(); }
 
-  // The rule's results for the entries from `begin` on, at most kChunk.
+  // The rule's results for the entries from `begin` on.
   template <typename Rule>
   void apply(const Rule& rule, int64_t begin, int64_t count, float* out) {
     switch (stored_as_) {
@@ -143,10 +143,7 @@ at::Tensor apply_rule(const std::vector<SliceVector>& vectors, const std::vector
   at::Tensor results = at::empty(first.sizes(), at::TensorOptions(first.device()).dtype(at::kFloat));
   auto* out = results.mutable_data_ptr<float>();
   if (first.is_cpu()) {
-    EntryLoops loops(vectors, numbers);
-    for (int64_t begin = 0; begin < loops.elements(); begin += EntryLoops::kChunk) {
-      loops.apply(rule, begin, std::min(EntryLoops::kChunk, loops.elements() - begin), out + begin);
-    }
+    EntryLoops(vectors, numbers).apply(rule, 0, results.numel(), out);
   } else if constexpr (device_kernels::kCompiled) {
     const DeviceVectors on_device(vectors, numbers);
     device_kernels::apply(on_device.all, results.numel(), rule, out,

@@ -4,8 +4,9 @@
 // entry.count() the number of vectors, at least one. All add in the order of the vectors, and round each operation once.
 #pragma once
 
+#include <cmath>
+
 #include "core/host_device.h"
-#include "fusion/scalar_rules.h"
 #ifndef __CUDACC__
 #include "fusion/lanes.h"
 #endif

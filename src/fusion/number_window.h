@@ -5,7 +5,7 @@
 #include <span>
 #include <vector>
 
-#include "fusion/scalar_rules.h"
+#include "fusion/ordered_bits.h"
 #include "fusion/slice_vector.h"
 
 namespace fusegrid {

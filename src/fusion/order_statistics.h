@@ -9,7 +9,7 @@
 
 #include "fusion/engine.h"
 #include "fusion/number_window.h"
-#include "fusion/scalar_rules.h"
+#include "fusion/ordered_bits.h"
 
 namespace fusegrid {
 

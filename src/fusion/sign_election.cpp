@@ -19,11 +19,11 @@
 namespace fusegrid {
 namespace {
 
-// Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite numbers.
 AgreeingMerge agreeing_merge(const std::string& name) {
   return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
 }
 
+// Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite numbers.
 at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
                           AgreeingMerge merge) {
   const auto kept = trimmed(vectors, election.thresholds);
@@ -45,23 +45,6 @@ at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedE
   return (merge == AgreeingMerge::kMean ? merged.div_(entries.clamp_min_(1)) : merged).mul_(sign);
 }
 
-std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors) {
-  std::vector<at::Tensor> tensors;
-  for (const SliceVector& vector : vectors) {
-    tensors.push_back(vector.tensor());
-  }
-  return tensors;
-}
-
-// Positive less negative entries.
-int64_t balance_of(const float* sums, int64_t count) {
-  int32_t balance = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    balance += static_cast<int32_t>(sums[i] > 0) - static_cast<int32_t>(sums[i] < 0);
-  }
-  return balance;
-}
-
 int64_t sign_balance_in_chunks(const std::vector<SliceVector>& vectors,
                                const std::vector<float>& thresholds) {
   EntryLoops loops(vectors, thresholds);
@@ -70,7 +53,7 @@ int64_t sign_balance_in_chunks(const std::vector<SliceVector>& vectors,
   for (int64_t begin = 0; begin < loops.elements(); begin += EntryLoops::kChunk) {
     const int64_t count = std::min(EntryLoops::kChunk, loops.elements() - begin);
     loops.apply(TrimmedSum{}, begin, count, sums);
-    balance += balance_of(sums, count);
+    balance += sign_balance(sums, count);
   }
   return balance;
 }

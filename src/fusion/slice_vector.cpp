@@ -142,6 +142,14 @@ std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors) {
   return vectors;
 }
 
+std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors) {
+  std::vector<at::Tensor> tensors;
+  for (const SliceVector& vector : vectors) {
+    tensors.push_back(vector.tensor());
+  }
+  return tensors;
+}
+
 bool all_chunked(const std::vector<SliceVector>& vectors) {
   return std::all_of(vectors.begin(), vectors.end(),
                      [](const SliceVector& vector) { return vector.is_chunked(); });

@@ -36,6 +36,7 @@ struct SliceVector {
 };
 
 std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors);
+std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors);
 bool all_chunked(const std::vector<SliceVector>& vectors);
 
 // Reads the vectors of a slice side by side in chunks; a subtrahend that all have in common is converted once. Keeps their

@@ -31,9 +31,12 @@ class DeviceKernels : public testing::Test {
 
 const at::Device kGpu(at::kCUDA, 0);
 
-SliceVector on_gpu(const SliceVector& vector) {
-  SliceVector moved(vector.values.to(kGpu), vector.minus.defined() ? vector.minus.to(kGpu) : at::Tensor());
-  moved.drop = vector.drop;
+std::vector<SliceVector> on_gpu(const std::vector<SliceVector>& vectors) {
+  std::vector<SliceVector> moved;
+  for (const SliceVector& vector : vectors) {
+    moved.emplace_back(vector.values.to(kGpu), vector.minus.defined() ? vector.minus.to(kGpu) : at::Tensor());
+    moved.back().drop = vector.drop;
+  }
   return moved;
 }
 
@@ -55,10 +58,7 @@ std::vector<SliceVector> vectors(bool subtracted, bool dropped) {
 TEST_F(DeviceKernels, apply_rules_as_the_loops_do) {
   for (const auto& [subtracted, dropped] : {std::pair{false, false}, {true, false}, {true, true}}) {
     const std::vector<SliceVector> here = vectors(subtracted, dropped);
-    std::vector<SliceVector> there;
-    for (const SliceVector& vector : here) {
-      there.push_back(on_gpu(vector));
-    }
+    const std::vector<SliceVector> there = on_gpu(here);
     const auto expect_equal = [&](const std::string& name, const auto& rule) {
       ASSERT_TRUE(rules_fit(there));
       EXPECT_TRUE(apply_rule(there, kNumbers, rule).cpu().equal(apply_rule(here, kNumbers, rule)))
@@ -86,10 +86,7 @@ TEST_F(DeviceKernels, apply_rules_as_the_loops_do) {
 
 TEST_F(DeviceKernels, count_what_the_loops_count) {
   const std::vector<SliceVector> here = vectors(true, false);
-  std::vector<SliceVector> there;
-  for (const SliceVector& vector : here) {
-    there.push_back(on_gpu(vector));
-  }
+  const std::vector<SliceVector> there = on_gpu(here);
   for (const Order order : {Order::kValues, Order::kMagnitudes}) {
     for (const bool low : {false, true}) {
       std::vector<CountRule> rules;

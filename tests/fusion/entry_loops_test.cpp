@@ -49,14 +49,6 @@ std::vector<Case> cases() {
   return all;
 }
 
-std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors) {
-  std::vector<at::Tensor> tensors;
-  for (const SliceVector& vector : vectors) {
-    tensors.push_back(vector.tensor());
-  }
-  return tensors;
-}
-
 class EntryRules : public testing::TestWithParam<Case> {
  protected:
   const std::vector<SliceVector>& vectors() const { return GetParam().vectors; }
