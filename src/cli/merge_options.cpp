@@ -282,7 +282,9 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   spec.device = parsed(given, "device", "auto",
                        [index, ranks](const std::string& text) { return open_device(text, index, ranks); });
   const int64_t cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks);
-  const std::string by_cores = number_text(std::min(cores, kMostThreads));
+  // where a GPU calculates, some are left to the threads that write
+  const int64_t reading = spec.device.is_cpu() ? cores : std::max(int64_t{1}, cores * 3 / 4);
+  const std::string by_cores = number_text(std::min(reading, kMostThreads));
   spec.threads = parsed(given, "threads", by_cores,
                         [&](const std::string& text) { return parse_threads(text, spec.device); });
   return spec;

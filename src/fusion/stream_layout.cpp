@@ -4,6 +4,7 @@
 
 namespace fusegrid {
 namespace {
+// For each rank.
 constexpr size_t kWaveStages = 8;
 constexpr int64_t kWaveElements = int64_t{1} << 30;
 }  // namespace
@@ -61,11 +62,13 @@ void StreamLayout::assign_whole(std::vector<size_t> stage) {
 }
 
 std::vector<std::vector<size_t>> StreamLayout::waves(const std::vector<size_t>& stages) const {
+  const size_t most_stages = kWaveStages * static_cast<size_t>(ranks_);
+  const int64_t most_elements = kWaveElements * ranks_;
   std::vector<std::vector<size_t>> waves;
   int64_t elements = 0;
   for (const size_t stage : stages) {
-    if (waves.empty() || waves.back().size() == kWaveStages ||
-        elements + stage_elements_[stage] > kWaveElements) {
+    if (waves.empty() || waves.back().size() == most_stages ||
+        elements + stage_elements_[stage] > most_elements) {
       waves.emplace_back();
       elements = 0;
     }

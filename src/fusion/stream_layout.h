@@ -37,7 +37,7 @@ class StreamLayout {
   size_t stage_of(size_t tensor) const { return stage_of_[tensor]; }
   // `stages` (in order) by those whose ranges are taken in turn. Their files are then written side by side: one file takes
   // a fraction of what a file system does (2.4 of 30 GB/s on tmpfs). An interrupted merge loses what it had of them, so
-  // they are few and not too large together.
+  // they are few and not too large together: for each rank, as more ranks lose no more time.
   std::vector<std::vector<size_t>> waves(const std::vector<size_t>& stages) const;
 
  private:

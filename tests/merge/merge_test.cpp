@@ -121,7 +121,7 @@ TEST(Merge, continues_behind_the_last_finished_file) {
       throw std::runtime_error("killed");
     }
   };
-  EXPECT_THROW(merge(spec, 2, die_half_way), std::runtime_error);
+  EXPECT_THROW(merge(spec, 1, die_half_way), std::runtime_error);
   EXPECT_FALSE(std::filesystem::exists(spec.out));
   const MergeReport report = merge(spec, 3);
   EXPECT_GT(report.continued_files, 0U);

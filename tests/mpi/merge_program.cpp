@@ -25,9 +25,9 @@ void make_checkpoints(const std::filesystem::path& folder) {
   for (size_t model = 0; model <= kExperts; ++model) {
     Weights weights;
     uint64_t stream = 0;
-    for (int layer = 0; layer < 10; ++layer) {  // more files than are made side by side
+    for (int layer = 0; layer < 26; ++layer) {  // more files than three ranks make side by side
       weights["layers." + std::to_string(layer) + ".weight"] =
-          normal(model, stream++, 0, 300'000).view({500, 600}).to(at::kBFloat16);
+          normal(model, stream++, 0, 200'000).view({200, 1'000}).to(at::kBFloat16);
     }
     save_hf_folder(folder / std::to_string(model), weights, {{"model_type", "test"}});
   }
@@ -55,7 +55,7 @@ MergeSpec spec_of(const std::filesystem::path& folder, const std::string& out) {
   }
   spec.methods = {{"ties", {}}, {"task_arithmetic", {}}};
   spec.out = out;
-  spec.shard_bytes = 600'000;  // a file for each tensor
+  spec.shard_bytes = 400'000;  // a file for each tensor
   return spec;
 }
 
