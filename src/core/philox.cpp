@@ -30,13 +30,15 @@ constexpr int64_t kStep = kGroups * kLanes * 4;  // words
 static_assert(std::endian::native == std::endian::little,
               "words are stored as halves of integers of 64 bits");
 
-Lanes multiply_low_halves(const Lanes& a, uint64_t b) {
+Lanes multiply_low_halves(const Lanes& a, uint32_t b, Lanes& high) {
 #ifdef __AVX2__
-  const auto b_lanes = _mm256_set1_epi64x(static_cast<int64_t>(b));
-  return reinterpret_cast<Lanes>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), b_lanes));
+  const auto b_lanes = _mm256_set1_epi64x(int64_t{b});
+  const auto product = reinterpret_cast<Lanes>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), b_lanes));
 #else
-  return (a & 0xffffffffU) * b;
+  const Lanes product = (a & 0xffffffffU) * uint64_t{b};
 #endif
+  high = product >> 32;
+  return product;
 }
 
 // kStep words, one counter's behind the other's.
@@ -49,7 +51,7 @@ inline void philox_step(uint64_t key, uint64_t stream, uint64_t first_counter, u
     c[group][2] = Lanes{} + stream;
     c[group][3] = Lanes{} + (stream >> 32);
   }
-  philox_rounds(key, c, multiply_low_halves);
+  philox_rounds<uint64_t>(key, c, multiply_low_halves);
   for (int64_t group = 0; group < kGroups; ++group) {
     const Lanes front = (c[group][0] & 0xffffffffU) | c[group][1] << 32;
     const Lanes back = (c[group][2] & 0xffffffffU) | c[group][3] << 32;
@@ -59,13 +61,7 @@ inline void philox_step(uint64_t key, uint64_t stream, uint64_t first_counter, u
   }
 }
 
-}  // namespace
-
-std::array<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t counter) {
-  const PhiloxWords all = philox_words(key, stream, counter);
-  return {all.words[0], all.words[1], all.words[2], all.words[3]};
-}
-
+// Element e is word e % 4 of counter e / 4.
 void fill_words(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint32_t* out) {
   for (int64_t done = 0; done < count;) {
     const auto counter = static_cast<uint64_t>((begin + done) / 4);
@@ -82,6 +78,13 @@ void fill_words(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uin
   }
 }
 
+}  // namespace
+
+std::array<uint32_t, 4> philox(uint64_t key, uint64_t stream, uint64_t counter) {
+  const PhiloxWords all = philox_words(key, stream, counter);
+  return {all.words[0], all.words[1], all.words[2], all.words[3]};
+}
+
 void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, float* out) {
   constexpr int64_t kPart = 1024;
   uint32_t words[kPart];
@@ -91,6 +94,18 @@ void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, f
     for (int64_t i = 0; i < size; ++i) {
       out[done + i] = unit_number(words[i]);
     }
+  }
+}
+
+void fill_halves(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint16_t* out) {
+  constexpr int64_t kPart = 2048;
+  uint32_t words[kPart / 2 + 1];
+  for (int64_t done = 0; done < count; done += kPart) {
+    const int64_t size = std::min(kPart, count - done);
+    const int64_t skipped = (begin + done) % 2;
+    fill_words(key, stream, (begin + done) / 2, (skipped + size + 1) / 2, words);
+    std::memcpy(out + done, reinterpret_cast<const uint16_t*>(words) + skipped,
+                static_cast<size_t>(size) * sizeof *out);
   }
 }
 

@@ -7,26 +7,28 @@
 
 namespace fusegrid {
 
-// Takes (counter low, counter high, stream low, stream high) to the four random words, for several side by side. Lane is an
-// integer of 64 bits, or a vector of them, whose low halves are the words (high halves may hold anything); multiply(a, b)
-// gives the products of the low halves.
-template <int kGroups, typename Lane, typename Multiply>
+// Takes (counter low, counter high, stream low, stream high) to the four random words, for several side by side. A Lane is a
+// word, or as many as a processor has side by side, of integers whose other bits may hold anything. multiply(a, b, high)
+// returns the low words of the products and puts their high words in `high`. Number: of what a Lane is made.
+template <typename Number, int kGroups, typename Lane, typename Multiply>
 FUSEGRID_HOST_DEVICE inline void philox_rounds(uint64_t key, Lane (&words)[kGroups][4],
                                                const Multiply& multiply) {
-  constexpr uint64_t kMultiplier0 = 0xD2511F53U;
-  constexpr uint64_t kMultiplier1 = 0xCD9E8D57U;
+  constexpr uint32_t kMultiplier0 = 0xD2511F53U;
+  constexpr uint32_t kMultiplier1 = 0xCD9E8D57U;
   constexpr uint32_t kWeyl0 = 0x9E3779B9U;
   constexpr uint32_t kWeyl1 = 0xBB67AE85U;
   auto k0 = static_cast<uint32_t>(key);
   auto k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
     for (auto& c : words) {
-      const Lane p0 = multiply(c[0], kMultiplier0);
-      const Lane p1 = multiply(c[2], kMultiplier1);
-      c[0] = (p1 >> 32) ^ c[1] ^ uint64_t { k0 };
-      c[1] = p1;
-      c[2] = (p0 >> 32) ^ c[3] ^ uint64_t { k1 };
-      c[3] = p0;
+      Lane high0;
+      Lane high1;
+      const Lane low0 = multiply(c[0], kMultiplier0, high0);
+      const Lane low1 = multiply(c[2], kMultiplier1, high1);
+      c[0] = high1 ^ c[1] ^ Number { k0 };
+      c[1] = low1;
+      c[2] = high0 ^ c[3] ^ Number { k1 };
+      c[3] = low0;
     }
     k0 += kWeyl0;
     k1 += kWeyl1;
@@ -38,12 +40,15 @@ struct PhiloxWords {
 };
 
 FUSEGRID_HOST_DEVICE inline PhiloxWords philox_words(uint64_t key, uint64_t stream, uint64_t counter) {
-  const auto multiply = [](uint64_t a, uint64_t b) { return (a & 0xffffffffU) * b; };
-  uint64_t words[1][4] = {{counter, counter >> 32, stream, stream >> 32}};
-  philox_rounds(key, words, multiply);
-  const auto& c = words[0];
-  return {{static_cast<uint32_t>(c[0]), static_cast<uint32_t>(c[1]), static_cast<uint32_t>(c[2]),
-           static_cast<uint32_t>(c[3])}};
+  const auto multiply = [](uint32_t a, uint32_t b, uint32_t& high) {
+    const uint64_t product = uint64_t{a} * b;
+    high = static_cast<uint32_t>(product >> 32);
+    return static_cast<uint32_t>(product);
+  };
+  uint32_t c[1][4] = {{static_cast<uint32_t>(counter), static_cast<uint32_t>(counter >> 32),
+                       static_cast<uint32_t>(stream), static_cast<uint32_t>(stream >> 32)}};
+  philox_rounds<uint32_t>(key, c, multiply);
+  return {{c[0][0], c[0][1], c[0][2], c[0][3]}};
 }
 
 // A word as a number in [0, 1): its upper 24 bits. Signed, as processors convert in one instruction.

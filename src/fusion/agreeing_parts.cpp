@@ -4,6 +4,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/where.h>
 
 #include "fusion/entry_loops.h"
@@ -38,42 +39,31 @@ double sum_of_magnitudes(const float* values, int64_t count) {
   return sum;
 }
 
-at::Tensor agreeing_part(const SliceVector& vector, const at::Tensor& unified) {
-  if (const std::vector<SliceVector> vectors{vector, SliceVector(unified)}; rules_fit(vectors)) {
-    return apply_rule(vectors, {}, AgreeingPart{});
-  }
-  const at::Tensor values = vector.tensor();
-  return unified * at::where(unified > 0, values > 0, values < 0);
-}
-
-at::Tensor add_agreeing_part(const at::Tensor& base, const SliceVector& vector, const at::Tensor& unified,
-                             double factor) {
-  if (const std::vector<SliceVector> vectors{vector, SliceVector(unified), SliceVector(base)};
-      rules_fit(vectors)) {
-    return apply_rule(vectors, {static_cast<float>(factor), 0, 0}, AddAgreeingPart{});
-  }
-  return at::add(base, agreeing_part(vector, unified), factor);
-}
-
-double l1(const at::Tensor& values) {
-  return values.abs().sum(at::kDouble).item<double>();
+at::Tensor l1(const at::Tensor& values) {
+  return values.abs().sum(at::kDouble);
 }
 
 }  // namespace
 
 std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified) {
+  if (rules_fit(vectors) && rules_fit({SliceVector(unified)})) {
+    return apply_rule_to_each(vectors, {unified}, {}, AgreeingPart{});
+  }
   std::vector<at::Tensor> parts;
-  for (const SliceVector& vector : vectors) {
-    parts.push_back(agreeing_part(vector, unified));
+  for (const at::Tensor& values : tensors_of(vectors)) {
+    parts.push_back(unified * at::where(unified > 0, values > 0, values < 0));
   }
   return parts;
 }
 
 std::vector<at::Tensor> add_agreeing_parts(const at::Tensor& base, const std::vector<SliceVector>& vectors,
                                            const at::Tensor& unified, const std::vector<double>& factors) {
-  std::vector<at::Tensor> models;
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    models.push_back(add_agreeing_part(base, vectors[i], unified, factors[i]));
+  if (rules_fit(vectors) && rules_fit(views({unified, base}))) {
+    return apply_rule_to_each(vectors, {unified, base}, {factors.begin(), factors.end()}, AddAgreeingPart{});
+  }
+  std::vector<at::Tensor> models = agreeing_parts(vectors, unified);
+  for (size_t i = 0; i < models.size(); ++i) {
+    models[i] = at::add(base, models[i], factors[i]);
   }
   return models;
 }
@@ -82,8 +72,14 @@ std::vector<Magnitudes> agreeing_magnitudes(const std::vector<SliceVector>& vect
                                             const at::Tensor& unified) {
   std::vector<Magnitudes> sums(vectors.size());
   if (!all_chunked(vectors)) {
+    const std::vector<at::Tensor> parts = agreeing_parts(vectors, unified);
+    std::vector<at::Tensor> norms;
     for (size_t i = 0; i < vectors.size(); ++i) {
-      sums[i] = {l1(vectors[i].tensor()), l1(agreeing_part(vectors[i], unified))};
+      norms.insert(norms.end(), {l1(vectors[i].tensor()), l1(parts[i])});
+    }
+    const at::Tensor host = at::stack(norms).cpu();  // waits once for all
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      sums[i] = {host.const_data_ptr<double>()[2 * i], host.const_data_ptr<double>()[2 * i + 1]};
     }
     return sums;
   }

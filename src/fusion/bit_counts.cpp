@@ -6,9 +6,10 @@
 #include <ATen/ops/bitwise_and.h>
 #include <ATen/ops/bitwise_right_shift.h>
 #include <ATen/ops/bitwise_xor.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/histc.h>
+#include <ATen/ops/index_select.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "fusion/entry_loops.h"
@@ -19,6 +20,11 @@ namespace {
 constexpr int64_t kCopies = device_kernels::kCompiled ? device_kernels::kCountCopies : 1;
 // histc leaves out what lies beyond its bounds, but counts the upper one: a bin more than are of use.
 constexpr int64_t kBeyond = device_kernels::kCompiled ? 0 : 1;
+
+std::vector<int64_t> on_host(const at::Tensor& numbers) {
+  const at::Tensor host = numbers.cpu().contiguous();
+  return {host.const_data_ptr<int64_t>(), host.const_data_ptr<int64_t>() + host.numel()};
+}
 
 }  // namespace
 
@@ -67,14 +73,20 @@ void DeviceCounts::add(const std::vector<SliceVector>& vectors) {
   }
 }
 
-void DeviceCounts::move_to(int64_t* counts) const {
-  if (counts_.defined()) {
-    const at::Tensor sums = counts_.sum(1).narrow(1, 0, kBins);
-    at::Tensor host =
-        at::empty(sums.sizes(), at::TensorOptions().dtype(at::kLong).pinned_memory(sums.is_cuda()));
-    host.copy_(sums);
-    std::copy_n(host.const_data_ptr<int64_t>(), host.numel(), counts);
+at::Tensor DeviceCounts::sums() const {
+  if (!counts_.defined()) {  // nothing was added
+    return at::zeros({static_cast<int64_t>(rules_.size()), kBins}, at::TensorOptions(at::kLong));
   }
+  return counts_.sum(1).narrow(1, 0, kBins);
+}
+
+std::vector<int64_t> DeviceCounts::group_sums(int64_t size) const {
+  return on_host(sums().reshape({-1, size}).sum(1));
+}
+
+std::vector<int64_t> DeviceCounts::bins(const std::vector<int64_t>& groups, int64_t size) const {
+  const at::Tensor rows = sums().reshape({-1, size});
+  return on_host(rows.index_select(0, at::tensor(groups, at::TensorOptions(at::kLong)).to(rows.device())));
 }
 
 void DeviceCounts::add_op_by_op(const at::Tensor& flat, size_t index) {

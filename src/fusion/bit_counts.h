@@ -28,11 +28,14 @@ class DeviceCounts {
  public:
   explicit DeviceCounts(std::vector<CountRule> rules);  // at least one; alike but for `high`
   void add(const std::vector<SliceVector>& vectors);    // one for each rule
-  // Waits, and writes [rules][kBins] counts to the host's memory; nothing where nothing was added.
-  void move_to(int64_t* counts) const;
+  // On the host, waiting for all that was added: the sums of each rule's groups of `size` bins, [rules][kBins / size];
+  std::vector<int64_t> group_sums(int64_t size) const;
+  // and the bins of some groups, [groups][size]. group: number group % (kBins / size) of rule group / (kBins / size).
+  std::vector<int64_t> bins(const std::vector<int64_t>& groups, int64_t size) const;
 
  private:
   void add_op_by_op(const at::Tensor& flat, size_t index);
+  at::Tensor sums() const;  // [rules][kBins]
 
   std::vector<CountRule> rules_;
   at::Tensor counts_;  // [rules][copies][bins]

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <type_traits>
 
 #include <cuda_runtime.h>
 
@@ -31,23 +32,43 @@ __device__ int64_t stride() {
 }
 
 // An entry of the vectors, for rules.
-template <bool kMinus>
+template <bool kMinus, bool kDrop>
 struct DeviceEntry {
   const Vectors& vectors;
   int64_t place;
   float minus;
+  const uint32_t* kept;  // the first vector's word with the entry
+  int64_t words;         // from one vector's to the next one's
 
-  __device__ DeviceEntry(const Vectors& all, int64_t i)
-      : vectors(all), place(i), minus(kMinus ? all.minus[i] : 0.0F) {}
+  __device__ DeviceEntry(const Vectors& all, int64_t elements, int64_t i)
+      : vectors(all),
+        place(i),
+        minus(kMinus ? all.minus[i] : 0.0F),
+        kept(kDrop ? all.kept + i / 32 : nullptr),
+        words(kept_words(elements)) {}
   __device__ int count() const { return vectors.count; }
   __device__ float number(int i) const { return vectors.numbers[i]; }
   __device__ float operator()(int i) const {
     const float value = vectors.values[i][place];
-    return kMinus ? value - minus : value;
+    const float difference = kMinus ? value - minus : value;
+    if (!kDrop) {
+      return difference;
+    }
+    const bool stays = (kept[i * words] >> (place % 32) & 1) != 0;
+    return difference * (stays ? vectors.factors[i] : 0.0F);
   }
 };
 
-// What a block counts, in its own memory: so few that two counters fit a word.
+// Calls use(minus, drop), of std::true_type or std::false_type each: which DeviceEntry the vectors need.
+template <typename Use>
+void with_entries_of(const Vectors& vectors, const Use& use) {
+  const auto with_minus = [&](auto minus) {
+    vectors.kept != nullptr ? use(minus, std::true_type{}) : use(minus, std::false_type{});
+  };
+  vectors.minus != nullptr ? with_minus(std::true_type{}) : with_minus(std::false_type{});
+}
+
+// What a block counts of the high bits, in its own memory: so few that two counters fit a word.
 constexpr int kCountThreads = 1024;
 constexpr int64_t kCountedByBlock = 60 * kCountThreads;
 static_assert(kCountedByBlock < 1 << 16);
@@ -57,30 +78,30 @@ struct HighBits {
   uint32_t of[kMaxVectors];
 };
 
-// Block (x, y) counts a part of vector number y.
-__global__ void count_bits_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
-                                  bool low, const __grid_constant__ HighBits high,
+// One of the histogram's copies.
+__device__ unsigned long long* counts_of_block(unsigned long long* counts) {
+  return counts + (blockIdx.y * kCountCopies + blockIdx.x % kCountCopies) * kCountBins;
+}
+
+// Block (x, y) counts a part of vector number y, here and below.
+template <bool kMinus, bool kDrop>
+__global__ void count_high_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
                                   unsigned long long* counts) {
   extern __shared__ unsigned int words[];  // [kCountWords]
   for (int word = threadIdx.x; word < kCountWords; word += blockDim.x) {
     words[word] = 0;
   }
   __syncthreads();
-  const float* values = vectors.values[blockIdx.y];
-  const float* minus = vectors.minus;
-  const uint32_t wanted = high.of[blockIdx.y];
+  const int vector = static_cast<int>(blockIdx.y);
   const int64_t begin = blockIdx.x * kCountedByBlock;
   const int64_t end = begin + kCountedByBlock < elements ? begin + kCountedByBlock : elements;
 #pragma unroll 4
   for (int64_t i = begin + threadIdx.x; i < end; i += blockDim.x) {
-    const uint32_t bits = ordered_bits(minus != nullptr ? values[i] - minus[i] : values[i], order);
-    if (!low || bits >> 16 == wanted) {
-      const uint32_t bin = low ? bits & 0xffffU : bits >> 16;
-      atomicAdd(words + bin / 2, bin % 2 == 0 ? 1U : 1U << 16);
-    }
+    const uint32_t bits = ordered_bits(DeviceEntry<kMinus, kDrop>(vectors, elements, i)(vector), order);
+    atomicAdd(words + (bits >> 17), (bits >> 16) % 2 == 0 ? 1U : 1U << 16);
   }
   __syncthreads();
-  unsigned long long* mine = counts + (blockIdx.y * kCountCopies + blockIdx.x % kCountCopies) * kCountBins;
+  unsigned long long* mine = counts_of_block(counts);
   for (int word = threadIdx.x; word < kCountWords; word += blockDim.x) {
     const unsigned int both = words[word];
     if ((both & 0xffffU) != 0) {
@@ -92,20 +113,55 @@ __global__ void count_bits_kernel(const __grid_constant__ Vectors vectors, int64
   }
 }
 
-template <bool kMinus, typename Rule>
-__global__ void apply_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Rule rule,
-                             float* out) {
-  for (int64_t i = first_index(); i < elements; i += stride()) {
-    out[i] = rule(DeviceEntry<kMinus>(vectors, i));
+// Few numbers have the high bits, so that they are counted where the counts are; but those may all be one number, which a
+// warp's threads count together.
+template <bool kMinus, bool kDrop>
+__global__ void count_low_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
+                                 const __grid_constant__ HighBits high, unsigned long long* counts) {
+  unsigned long long* mine = counts_of_block(counts);
+  const int vector = static_cast<int>(blockIdx.y);
+  const uint32_t wanted = high.of[blockIdx.y];
+  const unsigned lane = threadIdx.x % 32;
+  for (int64_t warp = first_index() - lane; warp < elements; warp += stride()) {
+    const int64_t i = warp + lane;
+    const uint32_t bits =
+        i < elements ? ordered_bits(DeviceEntry<kMinus, kDrop>(vectors, elements, i)(vector), order) : 0;
+    const bool counted = i < elements && bits >> 16 == wanted;
+    const unsigned all = __ballot_sync(0xffffffffU, counted);
+    if (counted) {
+      const unsigned same = __match_any_sync(all, bits);
+      if (lane == static_cast<unsigned>(__ffs(static_cast<int>(same)) - 1)) {
+        atomicAdd(mine + (bits & 0xffffU), static_cast<unsigned long long>(__popc(same)));
+      }
+    }
   }
 }
 
-template <bool kMinus>
+template <bool kMinus, bool kDrop, typename Rule>
+__global__ void apply_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Rule rule,
+                             float* out) {
+  for (int64_t i = first_index(); i < elements; i += stride()) {
+    out[i] = rule(DeviceEntry<kMinus, kDrop>(vectors, elements, i));
+  }
+}
+
+template <bool kMinus, bool kDrop, typename Rule>
+__global__ void apply_to_each_kernel(const __grid_constant__ Vectors vectors,
+                                     const __grid_constant__ Each each, int64_t elements, Rule rule) {
+  for (int64_t i = first_index(); i < elements; i += stride()) {
+    const DeviceEntry<kMinus, kDrop> entry(vectors, elements, i);
+    for (int vector = 0; vector < entry.count(); ++vector) {
+      each.out[vector][i] = rule(entry, vector, [&](int k) { return each.shared[k][i]; });
+    }
+  }
+}
+
+template <bool kMinus, bool kDrop>
 __global__ void sign_balance_kernel(const __grid_constant__ Vectors vectors, int64_t elements,
                                     unsigned long long* balance) {
   int mine = 0;
   for (int64_t i = first_index(); i < elements; i += stride()) {
-    const float sum = TrimmedSum{}(DeviceEntry<kMinus>(vectors, i));
+    const float sum = TrimmedSum{}(DeviceEntry<kMinus, kDrop>(vectors, elements, i));
     mine += static_cast<int>(sum > 0) - static_cast<int>(sum < 0);
   }
   for (int offset = 16; offset > 0; offset /= 2) {
@@ -151,12 +207,44 @@ __global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begi
   for_each_uniform(key, numbers, begin, count, [&](int64_t i, float number) { out[i] = number; });
 }
 
-__global__ void drop_at_random_kernel(const float* values, const float* minus, int64_t elements,
-                                      DropRule rule, float* out) {
-  for_each_uniform(rule.key, 0, rule.begin, elements, [&](int64_t i, float number) {
-    const float value = minus != nullptr ? values[i] - minus[i] : values[i];
-    out[i] = value * (number >= rule.rate ? 1.0F : 0.0F) * rule.factor;
-  });
+// Bit i: whether entry i of a counter's eight, which are the rule's from `entry` on, stays.
+__device__ uint64_t kept_of_counter(const DropRule& rule, int64_t entry) {
+  const PhiloxWords words = philox_words(rule.key, 0, static_cast<uint64_t>(entry / 8));
+  // Halves are compared where they are in a word, moved up: less to do than taking them out.
+  if (rule.tie > 0xffffU) {
+    return 0;
+  }
+  const uint32_t least = rule.tie << 16;
+  uint32_t kept = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    kept |= static_cast<uint32_t>(words.words[i] << 16 >= least) << 2 * i;
+    kept |= static_cast<uint32_t>(words.words[i] >= least) << (2 * i + 1);
+  }
+  if (rule.rest == 0) {
+    return kept;
+  }
+  for (int i = 0; i < 8; ++i) {
+    const uint32_t half = words.words[i / 2] >> (i % 2 * 16) & 0xffffU;
+    if (half == rule.tie && !rule.keeps(half, entry + i)) {  // seldom
+      kept &= ~(1U << i);
+    }
+  }
+  return kept;
+}
+
+// Block (x, y): words of vector number y.
+__global__ void fill_kept_kernel(const __grid_constant__ Drops drops, int64_t words, uint32_t* kept) {
+  const DropRule& rule = drops.rules[blockIdx.y];
+  for (int64_t word = first_index(); word < words; word += stride()) {
+    const int64_t begin = drops.begins[blockIdx.y] + 32 * word;
+    const int64_t skipped = begin % 8;
+    uint64_t bits = 0;
+    for (int counter = 0; counter < (skipped == 0 ? 4 : 5); ++counter) {
+      bits |= kept_of_counter(rule, begin - skipped + 8 * counter) << 8 * counter;
+    }
+    kept[blockIdx.y * words + word] = static_cast<uint32_t>(bits >> skipped);
+  }
 }
 
 }  // namespace
@@ -166,16 +254,28 @@ void count_bits(const Vectors& vectors, int64_t elements, const CountRule* rules
   if (elements == 0) {
     return;  // a grid has at least one block
   }
-  HighBits high{};
-  for (int i = 0; i < vectors.count; ++i) {
-    high.of[i] = rules[i].high;
+  auto* unsigned_counts = reinterpret_cast<unsigned long long*>(counts);
+  const auto on = static_cast<cudaStream_t>(stream);
+  const auto num_vectors = static_cast<unsigned>(vectors.count);
+  if (rules[0].low) {
+    HighBits high{};
+    for (int i = 0; i < vectors.count; ++i) {
+      high.of[i] = rules[i].high;
+    }
+    const dim3 grid(static_cast<unsigned>(blocks_for(elements)), num_vectors);
+    with_entries_of(vectors, [&](auto minus, auto drop) {
+      count_low_kernel<minus.value, drop.value>
+          <<<grid, kThreads, 0, on>>>(vectors, elements, rules[0].order, high, unsigned_counts);
+    });
+  } else {
+    constexpr int kBytes = kCountWords * sizeof(unsigned int);
+    const dim3 grid(static_cast<unsigned>((elements + kCountedByBlock - 1) / kCountedByBlock), num_vectors);
+    with_entries_of(vectors, [&](auto minus, auto drop) {
+      const auto kernel = count_high_kernel<minus.value, drop.value>;
+      check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+      kernel<<<grid, kCountThreads, kBytes, on>>>(vectors, elements, rules[0].order, unsigned_counts);
+    });
   }
-  constexpr int kBytes = kCountWords * sizeof(unsigned int);
-  check(cudaFuncSetAttribute(count_bits_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
-  const dim3 grid(static_cast<unsigned>((elements + kCountedByBlock - 1) / kCountedByBlock),
-                  static_cast<unsigned>(vectors.count));
-  count_bits_kernel<<<grid, kCountThreads, kBytes, static_cast<cudaStream_t>(stream)>>>(
-      vectors, elements, rules[0].order, rules[0].low, high, reinterpret_cast<unsigned long long*>(counts));
   check(cudaGetLastError());
 }
 
@@ -183,9 +283,11 @@ void add_sign_balance(const Vectors& vectors, int64_t elements, int64_t* balance
   if (elements == 0) {
     return;
   }
-  const auto kernel = vectors.minus != nullptr ? sign_balance_kernel<true> : sign_balance_kernel<false>;
-  kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      vectors, elements, reinterpret_cast<unsigned long long*>(balance));
+  with_entries_of(vectors, [&](auto minus, auto drop) {
+    sign_balance_kernel<minus.value, drop.value>
+        <<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
+            vectors, elements, reinterpret_cast<unsigned long long*>(balance));
+  });
   check(cudaGetLastError());
 }
 
@@ -194,9 +296,25 @@ void apply(const Vectors& vectors, int64_t elements, const Rule& rule, float* ou
   if (elements == 0) {
     return;
   }
-  const auto kernel = vectors.minus != nullptr ? apply_kernel<true, Rule> : apply_kernel<false, Rule>;
-  kernel<<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(vectors, elements, rule,
+  with_entries_of(vectors, [&](auto minus, auto drop) {
+    apply_kernel<minus.value, drop.value>
+        <<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(vectors, elements, rule,
                                                                                    out);
+  });
+  check(cudaGetLastError());
+}
+
+template <typename Rule>
+void apply_to_each(const Vectors& vectors, const Each& each, int64_t elements, const Rule& rule,
+                   void* stream) {
+  if (elements == 0) {
+    return;
+  }
+  with_entries_of(vectors, [&](auto minus, auto drop) {
+    apply_to_each_kernel<minus.value, drop.value>
+        <<<blocks_for(elements), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(vectors, each, elements,
+                                                                                   rule);
+  });
   check(cudaGetLastError());
 }
 
@@ -206,8 +324,6 @@ template void apply(const Vectors&, int64_t, const WeightedSum&, float*, void*);
 template void apply(const Vectors&, int64_t, const AddScaled&, float*, void*);
 template void apply(const Vectors&, int64_t, const TrimmedSum&, float*, void*);
 template void apply(const Vectors&, int64_t, const Largest&, float*, void*);
-template void apply(const Vectors&, int64_t, const AgreeingPart&, float*, void*);
-template void apply(const Vectors&, int64_t, const AddAgreeingPart&, float*, void*);
 template void apply(const Vectors&, int64_t, const SumOfProducts&, float*, void*);
 template void apply(const Vectors&, int64_t, const MergeAgreeing<AgreeingMerge::kSum>&, float*, void*);
 template void apply(const Vectors&, int64_t, const MergeAgreeing<AgreeingMerge::kMean>&, float*, void*);
@@ -215,6 +331,8 @@ template void apply(const Vectors&, int64_t, const MergeAgreeing<AgreeingMerge::
 template void apply(const Vectors&, int64_t, const MergeAgreeingWeighted<false>&, float*, void*);
 template void apply(const Vectors&, int64_t, const MergeAgreeingWeighted<true>&, float*, void*);
 template void apply(const Vectors&, int64_t, const MeanOfChanges&, float*, void*);
+template void apply_to_each(const Vectors&, const Each&, int64_t, const AgreeingPart&, void*);
+template void apply_to_each(const Vectors&, const Each&, int64_t, const AddAgreeingPart&, void*);
 
 void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out, void* stream) {
   if (count > 0) {
@@ -224,13 +342,14 @@ void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, 
   }
 }
 
-void drop_at_random(const float* values, const float* minus, int64_t elements, const DropRule& rule,
-                    float* out, void* stream) {
-  if (elements > 0) {
-    drop_at_random_kernel<<<blocks_for_uniform(rule.begin, elements), kThreads, 0,
-                            static_cast<cudaStream_t>(stream)>>>(values, minus, elements, rule, out);
-    check(cudaGetLastError());
+void fill_kept(const Drops& drops, int vectors, int64_t elements, uint32_t* kept, void* stream) {
+  if (elements == 0) {
+    return;
   }
+  const int64_t words = kept_words(elements);
+  const dim3 grid(static_cast<unsigned>(blocks_for(words)), static_cast<unsigned>(vectors));
+  fill_kept_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(drops, words, kept);
+  check(cudaGetLastError());
 }
 
 }  // namespace fusegrid::device_kernels

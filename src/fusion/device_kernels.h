@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "fusion/drop_rule.h"
 #include "fusion/entry_rules.h"
 #include "fusion/ordered_bits.h"
 
@@ -16,11 +17,14 @@ constexpr bool kCompiled = false;
 #endif
 
 // Vectors of equal length on the device, what is subtracted from each or nullptr, and a number for each.
-constexpr int kMaxVectors = 256;  // they travel as an argument of the kernel
+constexpr int kMaxVectors = 144;  // they travel as arguments of a kernel, which are 4 KB
 struct Vectors {
   const float* values[kMaxVectors];
   float numbers[kMaxVectors];
   const float* minus;
+  // Which entries are not dropped at random, [vectors][kept_words(elements)] by fill_kept(), or nullptr; times a factor.
+  const uint32_t* kept;
+  float factors[kMaxVectors];
   int count;
 };
 
@@ -47,18 +51,27 @@ void add_sign_balance(const Vectors& vectors, int64_t elements, int64_t* balance
 template <typename Rule>
 void apply(const Vectors& vectors, int64_t elements, const Rule& rule, float* out, void* stream);
 
+// What rules for each vector read of all, and where their results go.
+constexpr int kMaxShared = 2;
+struct Each {
+  const float* shared[kMaxShared];
+  float* out[kMaxVectors];
+};
+template <typename Rule>
+void apply_to_each(const Vectors& vectors, const Each& each, int64_t elements, const Rule& rule,
+                   void* stream);
+
 // The numbers of fill_uniform() of core/philox.h.
 void fill_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count, float* out, void* stream);
 
-// Entries, less those of `minus` (or nullptr), times 1 where their number of fill_uniform() is at least `rate` and else 0,
-// times `factor`.
-struct DropRule {
-  uint64_t key = 0;
-  int64_t begin = 0;  // the first entry's number
-  float rate = 0;
-  float factor = 1;
+// Bit e % 32 of a vector's word e / 32: whether its entry e stays, which is entry begin + e of the rule's.
+struct Drops {
+  DropRule rules[kMaxVectors];
+  int64_t begins[kMaxVectors];
 };
-void drop_at_random(const float* values, const float* minus, int64_t elements, const DropRule& rule,
-                    float* out, void* stream);
+FUSEGRID_HOST_DEVICE inline int64_t kept_words(int64_t elements) {
+  return (elements + 31) / 32;
+}
+void fill_kept(const Drops& drops, int vectors, int64_t elements, uint32_t* kept, void* stream);
 
 }  // namespace fusegrid::device_kernels

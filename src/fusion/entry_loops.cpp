@@ -68,8 +68,7 @@ void EntryLoops::read_part(int64_t begin, int64_t count) {
 }
 
 DeviceVectors::DeviceVectors(const std::vector<SliceVector>& vectors, const std::vector<float>& numbers) {
-  const bool subtract =
-      has_common_minus(vectors) && !has_drops(vectors) && all_stored_as(vectors, at::kFloat);
+  const bool subtract = has_common_minus(vectors) && all_stored_as(vectors, at::kFloat);
   all.count = static_cast<int>(vectors.size());
   const auto pointer = [&](const at::Tensor& values) {
     alive.push_back(values.to(at::kFloat).contiguous());
@@ -77,12 +76,35 @@ DeviceVectors::DeviceVectors(const std::vector<SliceVector>& vectors, const std:
   };
   for (size_t i = 0; i < vectors.size(); ++i) {
     FUSEGRID_ASSERT(vectors[i].values.numel() == vectors[0].values.numel(), "vectors of different lengths");
-    all.values[i] = pointer(subtract ? vectors[i].values : vectors[i].tensor());
+    all.values[i] =
+        pointer(subtract ? vectors[i].values : SliceVector(vectors[i].values, vectors[i].minus).tensor());
   }
   std::copy(numbers.begin(), numbers.end(), all.numbers);
   if (subtract && vectors.front().minus.defined()) {
     all.minus = pointer(vectors.front().minus);
   }
+  if (has_drops(vectors)) {
+    choose_kept(vectors);
+  }
+}
+
+void DeviceVectors::choose_kept(const std::vector<SliceVector>& vectors) {
+  const at::Tensor& first = vectors[0].values;
+  device_kernels::Drops drops{};
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    const RandomDrop drop = vectors[i].drop.value_or(RandomDrop{});  // of none all stay
+    drops.rules[i] = DropRule(drop.key, drop.rate);
+    drops.begins[i] = drop.begin;
+    all.factors[i] = static_cast<float>(drop.factor);
+  }
+  alive.push_back(at::empty({all.count, device_kernels::kept_words(first.numel())},
+                            at::TensorOptions(first.device()).dtype(at::kInt)));
+  auto* kept = reinterpret_cast<uint32_t*>(alive.back().mutable_data_ptr<int32_t>());
+  if constexpr (device_kernels::kCompiled) {
+    device_kernels::fill_kept(drops, all.count, first.numel(), kept,
+                              current_stream(first.device()).native_handle());
+  }
+  all.kept = kept;
 }
 
 bool rules_fit(const std::vector<SliceVector>& vectors) {

@@ -17,7 +17,17 @@
 
 namespace fusegrid {
 
-// An entry (or eight: Lanes) of vectors stored as `Stored`, less an entry of `minus` where there is one.
+// One number, or eight side by side: Lanes.
+template <typename Number, typename Stored>
+Number load(const Stored* from) {
+  if constexpr (std::is_same_v<Number, float>) {
+    return static_cast<float>(*from);
+  } else {
+    return load_lanes(from);
+  }
+}
+
+// An entry (or eight) of vectors stored as `Stored`, less an entry of `minus` where there is one.
 template <typename Number, typename Stored, bool kMinus>
 class StoredEntry {
  public:
@@ -28,13 +38,13 @@ class StoredEntry {
         count_(static_cast<int>(values.size())),
         place_(place) {
     if constexpr (kMinus) {
-      minus_ = load(minus + place);
+      minus_ = load<Number>(minus + place);
     }
   }
   int count() const { return count_; }
   float number(int i) const { return numbers_[i]; }
   Number operator()(int i) const {
-    const Number value = load(values_[i] + place_);
+    const auto value = load<Number>(values_[i] + place_);
     if constexpr (kMinus) {
       return value - minus_;
     } else {
@@ -43,14 +53,6 @@ class StoredEntry {
   }
 
  private:
-  static Number load(const Stored* from) {
-    if constexpr (std::is_same_v<Number, float>) {
-      return static_cast<float>(*from);
-    } else {
-      return load_lanes(from);
-    }
-  }
-
   const Stored* const* values_;
   const float* numbers_;
   int count_;
@@ -71,17 +73,31 @@ class EntryLoops {
   // The rule's results for the entries from `begin` on.
   template <typename Rule>
   void apply(const Rule& rule, int64_t begin, int64_t count, float* out) {
-    switch (stored_as_) {
-      case Stored::kFloat:
-        return run(floats_, rule, begin, count, out);
-      case Stored::kBFloat16:
-        return run(bfloats_, rule, begin, count, out);
-      case Stored::kMixed:
-        for (int64_t done = 0; done < count; done += part_) {
-          const int64_t size = std::min(part_, count - done);
-          read_part(begin + done, size);
-          run(floats_, rule, 0, size, out + done);
+    visit_parts(begin, count, [&](const auto& from, int64_t place, int64_t done, int64_t size) {
+      for_each_entry(from, place, size,
+                     [&](const auto& entry, int64_t i) { store(rule(entry), out + done + i); });
+    });
+  }
+
+  // The rule's results for each vector, out[vector]. A part of one vector after the other, so that memory that is written is
+  // not as far apart as the vectors are.
+  template <typename Rule>
+  void apply_to_each(const Rule& rule, const std::vector<const float*>& shared, int64_t begin, int64_t count,
+                     const std::vector<float*>& out) {
+    for (int64_t chunk = 0; chunk < count; chunk += kChunk) {
+      const auto visit = [&](const auto& from, int64_t place, int64_t done, int64_t size) {
+        const int64_t first = chunk + done;
+        for (size_t vector = 0; vector < out.size(); ++vector) {
+          for_each_entry(from, place, size, [&](const auto& entry, int64_t i) {
+            using Number = decltype(entry(0));
+            const auto shared_entry = [&](int k) {
+              return load<Number>(shared[static_cast<size_t>(k)] + begin + first + i);
+            };
+            store(rule(entry, static_cast<int>(vector), shared_entry), out[vector] + first + i);
+          });
         }
+      };
+      visit_parts(begin + chunk, std::min(kChunk, count - chunk), visit);
     }
   }
 
@@ -97,22 +113,43 @@ class EntryLoops {
   Pointers<T> pointers() const;
   void read_part(int64_t begin, int64_t count);
 
-  template <typename T, typename Rule>
-  void run(const Pointers<T>& from, const Rule& rule, int64_t begin, int64_t count, float* out) const {
-    return from.minus != nullptr ? run_through<true>(from, rule, begin, count, out)
-                                 : run_through<false>(from, rule, begin, count, out);
+  // Calls visit(from, place, done, size) for parts of the `count` entries from `begin` on: `size` entries after `done` of them
+  // are at from's `place`.
+  template <typename Visit>
+  void visit_parts(int64_t begin, int64_t count, const Visit& visit) {
+    switch (stored_as_) {
+      case Stored::kFloat:
+        return visit(floats_, begin, 0, count);
+      case Stored::kBFloat16:
+        return visit(bfloats_, begin, 0, count);
+      case Stored::kMixed:
+        for (int64_t done = 0; done < count; done += part_) {
+          const int64_t size = std::min(part_, count - done);
+          read_part(begin + done, size);
+          visit(floats_, 0, done, size);
+        }
+    }
   }
-  template <bool kMinus, typename T, typename Rule>
-  void run_through(const Pointers<T>& from, const Rule& rule, int64_t begin, int64_t count,
-                   float* out) const {
+
+  // Calls visit(entry, i) for entry, or eight entries, number i from `begin` on.
+  template <typename T, typename Visit>
+  void for_each_entry(const Pointers<T>& from, int64_t begin, int64_t count, const Visit& visit) const {
+    return from.minus != nullptr ? run_through<true>(from, begin, count, visit)
+                                 : run_through<false>(from, begin, count, visit);
+  }
+  template <bool kMinus, typename T, typename Visit>
+  void run_through(const Pointers<T>& from, int64_t begin, int64_t count, const Visit& visit) const {
     int64_t i = 0;
     for (; i + kLanes <= count; i += kLanes) {
-      store_lanes(rule(StoredEntry<Lanes, T, kMinus>(from.values, from.minus, numbers_, begin + i)), out + i);
+      visit(StoredEntry<Lanes, T, kMinus>(from.values, from.minus, numbers_, begin + i), i);
     }
     for (; i < count; ++i) {
-      out[i] = rule(StoredEntry<float, T, kMinus>(from.values, from.minus, numbers_, begin + i));
+      visit(StoredEntry<float, T, kMinus>(from.values, from.minus, numbers_, begin + i), i);
     }
   }
+
+  static void store(const Lanes& lanes, float* to) { store_lanes(lanes, to); }
+  static void store(float number, float* to) { *to = number; }
 
   ChunkReader reader_;
   std::vector<float> numbers_;
@@ -128,6 +165,9 @@ struct DeviceVectors {
   DeviceVectors(const std::vector<SliceVector>& vectors, const std::vector<float>& numbers);
   device_kernels::Vectors all{};
   std::vector<at::Tensor> alive;
+
+ private:
+  void choose_kept(const std::vector<SliceVector>& vectors);
 };
 
 // Whether apply_rule() can read the vectors: on a CPU, or few enough on a GPU with kernels; float32 or less, and outside of
@@ -148,6 +188,40 @@ at::Tensor apply_rule(const std::vector<SliceVector>& vectors, const std::vector
     const DeviceVectors on_device(vectors, numbers);
     device_kernels::apply(on_device.all, results.numel(), rule, out,
                           current_stream(first.device()).native_handle());
+  }
+  return results;
+}
+
+// The results of a rule for each vector. shared: float32, of the vectors' device and length.
+template <typename Rule>
+std::vector<at::Tensor> apply_rule_to_each(const std::vector<SliceVector>& vectors,
+                                           const std::vector<at::Tensor>& shared,
+                                           const std::vector<float>& numbers, const Rule& rule) {
+  FUSEGRID_ASSERT(rules_fit(vectors), "vectors that rules cannot read");
+  const at::Tensor& first = vectors[0].values;
+  std::vector<at::Tensor> contiguous;
+  std::vector<const float*> from;
+  for (const at::Tensor& tensor : shared) {
+    FUSEGRID_ASSERT(tensor.numel() == first.numel(), "shared entries of another number");
+    contiguous.push_back(tensor.contiguous());
+    from.push_back(contiguous.back().const_data_ptr<float>());
+  }
+  std::vector<at::Tensor> results;
+  std::vector<float*> out;
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    results.push_back(at::empty(first.sizes(), at::TensorOptions(first.device()).dtype(at::kFloat)));
+    out.push_back(results.back().mutable_data_ptr<float>());
+  }
+  if (first.is_cpu()) {
+    EntryLoops(vectors, numbers).apply_to_each(rule, from, 0, first.numel(), out);
+  } else if constexpr (device_kernels::kCompiled) {
+    const DeviceVectors on_device(vectors, numbers);
+    device_kernels::Each each{};
+    FUSEGRID_ASSERT(from.size() <= device_kernels::kMaxShared, "more shared vectors than kernels take");
+    std::copy(from.begin(), from.end(), each.shared);
+    std::copy(out.begin(), out.end(), each.out);
+    device_kernels::apply_to_each(on_device.all, each, first.numel(), rule,
+                                  current_stream(first.device()).native_handle());
   }
   return results;
 }

@@ -1,7 +1,8 @@
 // Rules that make one number of an entry of several vectors, the same source for the CPU's loops (entry_loops.h), where a
 // Number is Lanes, eight entries side by side, and for the GPU's kernels (device_kernels.cu), where it is a float. A rule is
 // given `entry`: entry(i) is the entry of vector i, entry.number(i) a number that goes with vector i (a weight, a threshold),
-// entry.count() the number of vectors, at least one. All add in the order of the vectors, and round each operation once.
+// entry.count() the number of vectors, at least one. Rules for each vector are also given the vector i, and shared(k), an entry
+// of what all vectors share. All add in the order of the vectors, and round each operation once.
 #pragma once
 
 #include <cmath>
@@ -141,12 +142,12 @@ struct MergeAgreeing {
   }
 };
 
-// Of a vector and a unified one: the unified entry where both have one sign, else 0. As EMR's code has it, a unified 0 is
-// negative.
+// For each vector; shared is a unified one: the unified entry where both have one sign, else 0. As EMR's code has it, a
+// unified 0 is negative.
 struct AgreeingPart {
-  template <typename Entry>
-  FUSEGRID_HOST_DEVICE auto operator()(const Entry& entry) const {
-    return of(entry(0), entry(1));
+  template <typename Entry, typename Shared>
+  FUSEGRID_HOST_DEVICE auto operator()(const Entry& entry, int i, const Shared& shared) const {
+    return of(entry(i), shared(0));
   }
   template <typename Number>
   FUSEGRID_HOST_DEVICE static Number of(Number own, Number unified) {
@@ -154,11 +155,11 @@ struct AgreeingPart {
   }
 };
 
-// Of a vector, a unified one and the base: base + number times the agreeing part.
+// For each vector; shared are a unified one and the base: base + number times the agreeing part.
 struct AddAgreeingPart {
-  template <typename Entry>
-  FUSEGRID_HOST_DEVICE auto operator()(const Entry& entry) const {
-    return multiply_add(AgreeingPart::of(entry(0), entry(1)), entry.number(0), entry(2));
+  template <typename Entry, typename Shared>
+  FUSEGRID_HOST_DEVICE auto operator()(const Entry& entry, int i, const Shared& shared) const {
+    return multiply_add(AgreeingPart::of(entry(i), shared(0)), entry.number(i), shared(1));
   }
 };
 

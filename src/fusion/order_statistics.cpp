@@ -12,6 +12,9 @@ namespace fusegrid {
 namespace {
 
 constexpr auto kStride = static_cast<size_t>(kBins);
+constexpr size_t kGroups = 256;  // of the bins of a row
+
+using Group = std::pair<size_t, size_t>;  // a row, and which of its groups
 
 // What is looked for, and what was found.
 struct Target {
@@ -27,48 +30,104 @@ struct Place {
   int64_t inside = 0;
 };
 
-// Where the entries number `ranks` (from 1) are in rows of `bins` counts, added up over ranks; nothing for an entry that
-// its row does not have. The rows are taken in turn: rank j is looked up in row j % rows. Every rank must call. Groups of
-// bins first, then the bins of one: rows are long, and all-reduces of them would take longer than counting. `count(row, bin)`
-// may be asked for bins beyond the last: 0.
+// Rows of counts on the host. `count(row, bin)` may be asked for bins beyond the last: 0.
 template <typename Count>
-std::vector<std::optional<Place>> find_places(Engine& engine, size_t rows, size_t bins,
-                                              const std::vector<int64_t>& ranks, const Count& count) {
-  constexpr size_t kGroups = 256;
-  const size_t group = (bins + kGroups - 1) / kGroups;
+class HostRows {
+ public:
+  HostRows(size_t rows, size_t bins, const Count& count)
+      : rows_(rows), bins_(bins), count_(count), size_((bins + kGroups - 1) / kGroups) {}
+  size_t rows() const { return rows_; }
+  size_t group_size() const { return size_; }
+  std::vector<int64_t> group_sums() const {
+    std::vector<int64_t> sums(rows_ * kGroups, 0);
+    for (size_t row = 0; row < rows_; ++row) {
+      for (size_t bin = 0; bin < bins_; ++bin) {
+        sums[row * kGroups + bin / size_] += count_(row, bin);
+      }
+    }
+    return sums;
+  }
+  std::vector<int64_t> bins(const std::vector<Group>& groups) const {
+    std::vector<int64_t> all;
+    for (const auto& [row, group] : groups) {
+      for (size_t i = 0; i < size_; ++i) {
+        all.push_back(count_(row, group * size_ + i));
+      }
+    }
+    return all;
+  }
+
+ private:
+  size_t rows_, bins_;
+  const Count& count_;
+  size_t size_;
+};
+
+// The same on a device: row i is histogram number histograms[i].
+class DeviceRows {
+ public:
+  DeviceRows(const DeviceCounts& counts, const std::vector<size_t>& histograms)
+      : counts_(counts), histograms_(histograms) {}
+  size_t rows() const { return histograms_.size(); }
+  size_t group_size() const { return kStride / kGroups; }
+  std::vector<int64_t> group_sums() const {
+    const auto all = counts_.group_sums(static_cast<int64_t>(group_size()));
+    std::vector<int64_t> sums;
+    for (const size_t histogram : histograms_) {
+      const auto first = all.begin() + static_cast<int64_t>(histogram * kGroups);
+      sums.insert(sums.end(), first, first + kGroups);
+    }
+    return sums;
+  }
+  std::vector<int64_t> bins(const std::vector<Group>& groups) const {
+    std::vector<int64_t> wanted;
+    for (const auto& [row, group] : groups) {
+      wanted.push_back(static_cast<int64_t>(histograms_[row] * kGroups + group));
+    }
+    return counts_.bins(wanted, static_cast<int64_t>(group_size()));
+  }
+
+ private:
+  const DeviceCounts& counts_;
+  const std::vector<size_t>& histograms_;
+};
+
+// Where the entries number `ranks` (from 1) are in rows of counts, added up over ranks; nothing for an entry that its row does
+// not have. The rows are taken in turn: rank j is looked up in row j % rows. Every rank must call. Groups of bins first, then
+// the bins of one: rows are long, and moving them between ranks or from a device would take longer than counting.
+template <typename Rows>
+std::vector<std::optional<Place>> find_places(Engine& engine, const Rows& counted,
+                                              const std::vector<int64_t>& ranks) {
+  const size_t rows = counted.rows();
+  const size_t size = counted.group_size();
   // moves `rank` past the counts before its bin; the last bin where there is no such entry
-  const auto find = [](const int64_t* counts, size_t size, int64_t& rank) {
+  const auto find = [](const int64_t* counts, size_t num, int64_t& rank) {
     size_t bin = 0;
-    for (; bin + 1 < size && rank > counts[bin]; ++bin) {
+    for (; bin + 1 < num && rank > counts[bin]; ++bin) {
       rank -= counts[bin];
     }
     return bin;
   };
-  std::vector<int64_t> of_groups(rows * kGroups, 0);
-  for (size_t row = 0; row < rows; ++row) {
-    for (size_t bin = 0; bin < bins; ++bin) {
-      of_groups[row * kGroups + bin / group] += count(row, bin);
-    }
-  }
+  std::vector<int64_t> of_groups = counted.group_sums();
   engine.sum_over_ranks(of_groups);
   std::vector<Place> places(ranks.size());
-  std::vector<int64_t> of_bins(ranks.size() * group, 0);
+  std::vector<Group> groups;
   for (size_t j = 0; j < ranks.size(); ++j) {
     const size_t row = j % rows;
     Place& place = places[j];
     place.rank = ranks[j];
-    place.bin = find(&of_groups[row * kGroups], kGroups, place.rank) * group;
-    for (size_t i = 0; i < group; ++i) {
-      of_bins[j * group + i] = count(row, place.bin + i);
-    }
+    const size_t group = find(&of_groups[row * kGroups], kGroups, place.rank);
+    place.bin = group * size;
+    groups.emplace_back(row, group);
   }
+  std::vector<int64_t> of_bins = counted.bins(groups);
   engine.sum_over_ranks(of_bins);
   std::vector<std::optional<Place>> found(ranks.size());
   for (size_t j = 0; j < ranks.size(); ++j) {
     Place& place = places[j];
-    const size_t bin = find(&of_bins[j * group], group, place.rank);
+    const size_t bin = find(&of_bins[j * size], size, place.rank);
     place.bin += bin;
-    place.inside = of_bins[j * group + bin];
+    place.inside = of_bins[j * size + bin];
     if (place.rank >= 1 && place.rank <= place.inside) {
       found[j] = place;
     }
@@ -97,34 +156,41 @@ struct Histogram {
 };
 
 // One pass, this rank's row of kBins counts for each histogram.
-std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& histograms,
-                               const SliceVectors& vectors) {
+std::vector<int64_t> count_on_host(Engine& engine, const std::vector<Histogram>& histograms,
+                                   const SliceVectors& vectors) {
   std::vector<int64_t> counts(histograms.size() * kStride, 0);
   std::vector<size_t> wanted;
-  std::vector<CountRule> rules;
   for (const Histogram& histogram : histograms) {
     wanted.push_back(histogram.vector);
+  }
+  engine.for_each_slice([&](const Slice& slice) {
+    if (const std::vector<SliceVector> all = vectors(slice); !all.empty()) {
+      for_each_chunk(all, wanted, [&](size_t j, const float* values, int64_t count) {
+        count_chunk(values, count, histograms[j].rule, &counts[j * kStride]);
+      });
+    }
+  });
+  return counts;
+}
+
+DeviceCounts count_on_device(Engine& engine, const std::vector<Histogram>& histograms,
+                             const SliceVectors& vectors) {
+  std::vector<CountRule> rules;
+  for (const Histogram& histogram : histograms) {
     rules.push_back(histogram.rule);
   }
-  DeviceCounts on_device(rules);
+  DeviceCounts counts(rules);
   engine.for_each_slice([&](const Slice& slice) {
     const std::vector<SliceVector> all = vectors(slice);
     if (all.empty()) {
       return;
     }
-    if (all.front().values.is_cpu()) {
-      for_each_chunk(all, wanted, [&](size_t j, const float* values, int64_t count) {
-        count_chunk(values, count, histograms[j].rule, &counts[j * kStride]);
-      });
-      return;
-    }
     std::vector<SliceVector> counted;
-    for (const size_t vector : wanted) {
-      counted.push_back(all[vector]);
+    for (const Histogram& histogram : histograms) {
+      counted.push_back(all[histogram.vector]);
     }
-    on_device.add(counted);
+    counts.add(counted);
   });
-  on_device.move_to(counts.data());
   return counts;
 }
 
@@ -132,10 +198,14 @@ std::vector<int64_t> count_all(Engine& engine, const std::vector<Histogram>& his
 std::vector<Place> pass(Engine& engine, const std::vector<Histogram>& histograms,
                         const std::vector<size_t>& of_target, const std::vector<int64_t>& ranks,
                         const SliceVectors& vectors) {
-  const auto counts = count_all(engine, histograms, vectors);
-  const auto found = find_places(engine, ranks.size(), kStride, ranks, [&](size_t target, size_t bin) {
-    return counts[of_target[target] * kStride + bin];
-  });
+  std::vector<std::optional<Place>> found;
+  if (engine.device().is_cpu()) {
+    const auto counts = count_on_host(engine, histograms, vectors);
+    const auto count = [&](size_t row, size_t bin) { return counts[of_target[row] * kStride + bin]; };
+    found = find_places(engine, HostRows(of_target.size(), kStride, count), ranks);
+  } else {
+    found = find_places(engine, DeviceRows(count_on_device(engine, histograms, vectors), of_target), ranks);
+  }
   std::vector<Place> places;
   for (const auto& place : found) {
     FUSEGRID_ASSERT(place.has_value(), "fewer entries than k");
@@ -243,8 +313,8 @@ std::vector<std::optional<Place>> places_in_windows(Engine& engine, const std::v
   for (size_t j = 0; j < ranks.size(); ++j) {
     ranks[j] -= below[j % windows.size()];
   }
-  return find_places(engine, windows.size(), numbers, ranks,
-                     [&](size_t row, size_t bin) { return windows[row].count(bin); });
+  const auto count = [&](size_t row, size_t bin) { return windows[row].count(bin); };
+  return find_places(engine, HostRows(windows.size(), numbers, count), ranks);
 }
 
 // From the first look at the sample: bins of high bits; the same on every rank.
@@ -270,9 +340,8 @@ std::vector<NumberRange> rough_ranges(Engine& engine, Order order, size_t width,
   for (const Target& target : targets) {
     ranks.push_back(rank_in_sample(target.k, engine.num_elements(), sizes[0], sizes[1]));
   }
-  const auto places =
-      find_places(engine, targets.size(), kStride, in_turn(ranks),
-                  [&](size_t row, size_t bin) { return counts[targets[row].vector * kStride + bin]; });
+  const auto count = [&](size_t row, size_t bin) { return counts[targets[row].vector * kStride + bin]; };
+  const auto places = find_places(engine, HostRows(targets.size(), kStride, count), in_turn(ranks));
   const auto place = [&](size_t j) { return places[j].value_or(Place{}); };
   std::vector<NumberRange> ranges;
   for (size_t j = 0; j < targets.size(); ++j) {

@@ -1,11 +1,11 @@
 #include "fusion/random_drop.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/ones_like.h>
 
 #include "core/philox.h"
 #include "core/text.h"
 #include "fusion/direction.h"
-#include "fusion/random_numbers.h"
 
 namespace fusegrid {
 
@@ -18,10 +18,9 @@ uint64_t drop_key(const FusionInput& in, size_t expert) {
 }  // namespace
 
 at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
-  const at::Tensor& shaped = slice.expert(expert);
-  const at::Tensor random =
-      uniform_on(shaped.device(), drop_key(in, expert), 0, slice.global_begin, slice.count);
-  return (random >= drop_rate).view(shaped.sizes());
+  SliceVector ones(at::ones_like(slice.expert(expert)));
+  ones.drop = {drop_key(in, expert), slice.global_begin, drop_rate, 1};
+  return ones.tensor() > 0;
 }
 
 std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice, double drop_rate,

@@ -132,18 +132,23 @@ double kth_on_cpu(const at::Tensor& contiguous, int64_t k) {
 
 // -- the k-th smallest on GPUs, where LibTorch's selection uses one of their many processors: with kernels only
 
+// The count that the entry number `k` is in; `k` then counts inside it.
+int64_t find_entry(const std::vector<int64_t>& counts, int64_t& k) {
+  size_t i = 0;
+  for (; i < counts.size() && k > counts[i]; ++i) {
+    k -= counts[i];
+  }
+  FUSEGRID_ASSERT(i < counts.size(), "fewer entries than k");
+  return static_cast<int64_t>(i);
+}
+
 // One half of the bits: the bin that the entry number `k` is in; `k` then counts inside it.
 uint32_t find_bin(const at::Tensor& values, CountRule rule, int64_t& k) {
+  constexpr int64_t kGroup = 256;
   DeviceCounts on_device({rule});
   on_device.add({SliceVector(values)});
-  std::vector<int64_t> counts(static_cast<size_t>(kBins));
-  on_device.move_to(counts.data());
-  size_t bin = 0;
-  for (; bin < counts.size() && k > counts[bin]; ++bin) {
-    k -= counts[bin];
-  }
-  FUSEGRID_ASSERT(bin < counts.size(), "fewer entries than k");
-  return static_cast<uint32_t>(bin);
+  const int64_t group = find_entry(on_device.group_sums(kGroup), k);
+  return static_cast<uint32_t>(group * kGroup + find_entry(on_device.bins({group}, kGroup), k));
 }
 
 // Float32; `k` then counts among the entries that equal the one found.

@@ -2,17 +2,17 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/where.h>
 
 #include "core/errors.h"
 #include "core/philox.h"
+#include "fusion/drop_rule.h"
 #include "fusion/entry_loops.h"
-#include "fusion/random_numbers.h"
 
 namespace fusegrid {
 namespace {
@@ -79,40 +79,40 @@ const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count,
   return scratch;
 }
 
-// Dropped entries keep their sign, as a product with 0 does.
+// At most kChunk entries.
 void drop_at_random(const RandomDrop& drop, int64_t begin, int64_t count, float* values) {
-  uint32_t words[ChunkReader::kChunk];
-  float kept[ChunkReader::kChunk];
-  fill_words(drop.key, 0, drop.begin + begin, count, words);
-  // their numbers have 24 bits: number >= rate as integers
-  const auto least = static_cast<int32_t>(std::ceil(static_cast<float>(drop.rate) * 0x1p24F));
+  const DropRule rule(drop.key, drop.rate);
   const auto factor = static_cast<float>(drop.factor);
+  uint16_t halves[ChunkReader::kChunk];
+  fill_halves(drop.key, 0, drop.begin + begin, count, halves);
+  // in loops of one step each, of which compilers make vector instructions
+  const auto tie = static_cast<int32_t>(rule.tie);
+  float factors[ChunkReader::kChunk];
   for (int64_t i = 0; i < count; ++i) {
-    kept[i] = static_cast<int32_t>(words[i] >> 8) >= least ? 1.0F : 0.0F;
+    factors[i] = halves[i] >= tie ? factor : 0.0F;
   }
-  // a loop of its own: GCC would make a branch of a product with 1 or 0
+  int32_t ties = 0;
   for (int64_t i = 0; i < count; ++i) {
-    values[i] = values[i] * kept[i] * factor;
+    ties += halves[i] == tie ? 1 : 0;
+  }
+  for (int64_t i = 0; ties > 0 && rule.rest > 0 && i < count; ++i) {
+    factors[i] = rule.keeps(halves[i], drop.begin + begin + i) ? factor : 0.0F;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    values[i] *= factors[i];
   }
 }
 
 at::Tensor dropped_at_random(const SliceVector& vector) {
-  const RandomDrop& drop = *vector.drop;
-  const SliceVector whole(vector.values, vector.minus);
-  if constexpr (device_kernels::kCompiled) {
-    if (!vector.values.is_cpu() && rules_fit({whole})) {
-      const DeviceVectors vectors({whole}, {});
-      at::Tensor kept = at::empty(vector.values.sizes(), vector.values.options().dtype(at::kFloat));
-      device_kernels::drop_at_random(
-          vectors.all.values[0], vectors.all.minus, kept.numel(),
-          {drop.key, drop.begin, static_cast<float>(drop.rate), static_cast<float>(drop.factor)},
-          kept.mutable_data_ptr<float>(), current_stream(kept.device()).native_handle());
-      return kept;
-    }
+  if (rules_fit({vector})) {
+    return apply_rule({vector}, {}, Sum{});
   }
-  const at::Tensor all = whole.tensor();
-  const at::Tensor numbers = uniform_on(all.device(), drop.key, 0, drop.begin, all.numel());
-  return (all * (numbers >= drop.rate).view(all.sizes())).mul_(drop.factor);
+  const at::Tensor all = SliceVector(vector.values, vector.minus).tensor();
+  const at::Tensor ones = at::ones({all.numel()}, at::TensorOptions(at::kFloat));
+  SliceVector kept(ones);
+  kept.drop = {vector.drop->key, vector.drop->begin, vector.drop->rate, 1};
+  const at::Tensor stays = (kept.tensor() > 0).view(all.sizes()).to(all.device());
+  return all * at::where(stays, vector.drop->factor, 0.0).to(all.scalar_type());
 }
 
 }  // namespace

@@ -11,8 +11,8 @@
 
 namespace fusegrid {
 
-// Entries dropped at random: entry number e stays where number begin + e of the key's uniform numbers (core/philox.h) is at
-// least `rate`. Those that stay are multiplied by `factor`.
+// Entries dropped at random: entry number e stays where the key's entry begin + e does (fusion/drop_rule.h). Those that stay
+// are multiplied by `factor`, the others by 0.
 struct RandomDrop {
   uint64_t key = 0;
   int64_t begin = 0;

@@ -56,6 +56,20 @@ TEST(Uniform, is_made_of_the_words_of_philox) {
   }
 }
 
+TEST(FillHalves, are_halves_of_the_words_of_philox) {
+  for (const int64_t begin : {0, 1, 6, 7, 4095}) {
+    for (const int64_t count : {1, 2, 9, 5000}) {
+      std::vector<uint16_t> halves(static_cast<size_t>(count));
+      fill_halves(11, 2, begin, count, halves.data());
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t e = begin + i;
+        const uint32_t word = philox(11, 2, static_cast<uint64_t>(e / 8))[static_cast<size_t>(e % 8 / 2)];
+        ASSERT_EQ(halves[static_cast<size_t>(i)], e % 2 == 0 ? word & 0xffffU : word >> 16) << e;
+      }
+    }
+  }
+}
+
 TEST(Uniform, lies_in_the_half_open_interval_and_is_spread_evenly) {
   constexpr int64_t kCount = 40000;
   const at::Tensor numbers = uniform(1, 2, 0, kCount);

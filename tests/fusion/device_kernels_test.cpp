@@ -2,6 +2,7 @@
 #include "fusion/device_kernels.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
@@ -11,6 +12,7 @@
 #include "fusion/entry_loops.h"
 #include "fusion/random_numbers.h"
 #include "fusion/selection.h"
+#include "support/drop_masks.h"
 #include "worker/device.h"
 
 namespace fusegrid {
@@ -19,13 +21,26 @@ namespace {
 constexpr int64_t kCount = 100'003;
 const std::vector<float> kNumbers{0.5F, 1.25F, 0.75F, 2.5F, 0.3F};
 
+bool has_gpu() {
+  return device_kernels::kCompiled && choose_device("auto", 0, 1, HostDevices::here()).device != "cpu";
+}
+
+// Before any other test, as LibTorch asks only once whether there is CUDA.
+class LoadCuda final : public testing::Environment {
+  void SetUp() override {
+    if (has_gpu()) {
+      load_cuda();
+    }
+  }
+};
+const testing::Environment* const kCuda = testing::AddGlobalTestEnvironment(new LoadCuda);
+
 class DeviceKernels : public testing::Test {
  protected:
   void SetUp() override {
-    if (!device_kernels::kCompiled || choose_device("auto", 0, 1, HostDevices::here()).device == "cpu") {
+    if (!has_gpu()) {
       GTEST_SKIP() << "no kernels, or no GPU";
     }
-    load_cuda();
   }
 };
 
@@ -49,7 +64,7 @@ std::vector<SliceVector> vectors(bool subtracted, bool dropped) {
     all.emplace_back(at::where(dense.abs() < 1, (dense * 2).round(), dense),
                      subtracted ? base : at::Tensor());
     if (dropped) {
-      all.back().drop = {i, 7, 0.4, 1.5};
+      all.back().drop = {i, i % 2 == 0 ? 7 : 8, 0.4, 1.5};
     }
   }
   return all;
@@ -73,8 +88,6 @@ TEST_F(DeviceKernels, apply_rules_as_the_loops_do) {
     expect_equal("agreeing, max", MergeAgreeing<AgreeingMerge::kMax>{true});
     expect_equal("agreeing, weighted", MergeAgreeingWeighted<false>{});
     expect_equal("agreeing, weighted mean", MergeAgreeingWeighted<true>{});
-    expect_equal("agreeing part", AgreeingPart{});
-    expect_equal("added agreeing part", AddAgreeingPart{});
     expect_equal("changes", MeanOfChanges{0.6F});
     const DeviceVectors on_device(there, kNumbers);
     at::Tensor balance = at::zeros({1}, at::TensorOptions(kGpu).dtype(at::kLong));
@@ -84,10 +97,43 @@ TEST_F(DeviceKernels, apply_rules_as_the_loops_do) {
   }
 }
 
+TEST_F(DeviceKernels, apply_rules_to_each_vector_as_the_loops_do) {
+  const at::Tensor unified = normal(20, 0, 0, kCount);
+  const at::Tensor base = normal(21, 0, 0, kCount);
+  for (const bool dropped : {false, true}) {
+    const std::vector<SliceVector> here = vectors(true, dropped);
+    const auto on_cpu = apply_rule_to_each(here, {unified, base}, kNumbers, AddAgreeingPart{});
+    const auto there =
+        apply_rule_to_each(on_gpu(here), {unified.to(kGpu), base.to(kGpu)}, kNumbers, AddAgreeingPart{});
+    for (size_t i = 0; i < here.size(); ++i) {
+      EXPECT_TRUE(there[i].cpu().equal(on_cpu[i])) << i << dropped;
+    }
+  }
+}
+
+TEST_F(DeviceKernels, drop_what_the_loops_drop) {
+  for (const double rate : {0.0, 0.25, 0.3, 0.99999, 1.0}) {
+    for (const int64_t begin : {int64_t{0}, int64_t{5}, int64_t{8}, (int64_t{1} << 35) + 1}) {
+      SliceVector ones(at::ones({kCount}, at::TensorOptions(at::kFloat)));
+      ones.drop = {3, begin, rate, 1.25};
+      EXPECT_TRUE(on_gpu({ones})[0].tensor().cpu().equal(ones.tensor())) << rate << " from " << begin;
+    }
+  }
+  // rates of entries' own numbers, which only their further bits tell apart
+  for (const int64_t entry : {0, 5, 1'003}) {
+    for (const double step : {-0x1p-40, 0.0, 0x1p-40}) {
+      SliceVector one(at::ones({1}, at::TensorOptions(at::kFloat)));
+      one.drop = {3, entry, drop_number(3, entry) + step, 1};
+      EXPECT_TRUE(on_gpu({one})[0].tensor().cpu().equal(one.tensor())) << entry;
+    }
+  }
+}
+
 TEST_F(DeviceKernels, count_what_the_loops_count) {
-  const std::vector<SliceVector> here = vectors(true, false);
-  const std::vector<SliceVector> there = on_gpu(here);
-  for (const Order order : {Order::kValues, Order::kMagnitudes}) {
+  for (const auto& [order, dropped] :
+       {std::pair{Order::kValues, false}, {Order::kMagnitudes, false}, {Order::kMagnitudes, true}}) {
+    const std::vector<SliceVector> here = vectors(true, dropped);
+    const std::vector<SliceVector> there = on_gpu(here);
     for (const bool low : {false, true}) {
       std::vector<CountRule> rules;
       std::vector<int64_t> expected(here.size() * kBins, 0);
@@ -101,9 +147,16 @@ TEST_F(DeviceKernels, count_what_the_loops_count) {
       }
       DeviceCounts on_device(rules);
       on_device.add(there);
-      std::vector<int64_t> counts(expected.size(), 0);
-      on_device.move_to(counts.data());
-      EXPECT_EQ(counts, expected) << low;
+      std::vector<int64_t> rows;
+      std::vector<int64_t> groups(here.size() * 256, 0);
+      for (size_t i = 0; i < here.size(); ++i) {
+        rows.push_back(static_cast<int64_t>(i));
+      }
+      for (size_t bin = 0; bin < expected.size(); ++bin) {
+        groups[bin / (kBins / 256)] += expected[bin];
+      }
+      EXPECT_EQ(on_device.bins(rows, kBins), expected) << low;
+      EXPECT_EQ(on_device.group_sums(kBins / 256), groups) << low;
     }
   }
 }

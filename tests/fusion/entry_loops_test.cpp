@@ -140,12 +140,16 @@ TEST_P(EntryRules, average_what_changes) {
 }
 
 TEST_P(EntryRules, keep_the_part_that_agrees) {
-  const std::vector<SliceVector> three{vectors()[0], vectors()[1], vectors()[2]};
-  const at::Tensor& own = entries[0];
   const at::Tensor& unified = entries[1];
-  const at::Tensor part = unified * at::where(unified > 0, own > 0, own < 0);
-  EXPECT_TRUE(apply_rule(three, {}, AgreeingPart{}).equal(part));
-  EXPECT_TRUE(apply_rule(three, kNumbers, AddAgreeingPart{}).equal(at::add(entries[2], part, kNumbers[0])));
+  const at::Tensor& base = entries[2];
+  const auto parts = apply_rule_to_each(vectors(), {unified}, {}, AgreeingPart{});
+  const auto models = apply_rule_to_each(vectors(), {unified, base}, kNumbers, AddAgreeingPart{});
+  ASSERT_EQ(models.size(), entries.size());
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const at::Tensor part = unified * at::where(unified > 0, entries[i] > 0, entries[i] < 0);
+    EXPECT_TRUE(parts[i].equal(part)) << i;
+    EXPECT_TRUE(models[i].equal(at::add(base, part, kNumbers[i]))) << i;
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(vectors, EntryRules, testing::ValuesIn(cases()), [](const auto& tested) {

@@ -4,10 +4,12 @@
 #include <ATen/ops/signbit.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "core/philox.h"
+#include "support/drop_masks.h"
 
 namespace fusegrid {
 namespace {
@@ -74,11 +76,15 @@ TEST(ChunkReader, reads_vectors_that_are_not_contiguous) {
 TEST(ChunkReader, drops_the_entries_that_operations_on_blocks_drop) {
   SliceVector vector(normal(1, 0, 0, kCount).to(at::kBFloat16), normal(2, 0, 0, kCount));
   vector.drop = {7, 3, 0.3, -1.7};
-  const at::Tensor kept = uniform(7, 0, 3, kCount) >= 0.3;
-  const at::Tensor expected = (vector.values.to(at::kFloat) - vector.minus) * kept * -1.7;
+  const at::Tensor all = vector.values.to(at::kFloat) - vector.minus;
+  const at::Tensor expected = all * at::where(kept_by_definition(7, 0.3, 3, kCount), -1.7F, 0.0F);
   EXPECT_TRUE(read_all(vector).equal(expected));
   EXPECT_TRUE(vector.tensor().equal(expected));
-  EXPECT_TRUE(vector.tensor().signbit().equal(read_all(vector).signbit()));
+  EXPECT_TRUE(vector.tensor().signbit().equal(expected.signbit()));
+  EXPECT_TRUE(read_all(vector).signbit().equal(expected.signbit()));
+  SliceVector wide(all.to(at::kDouble));
+  wide.drop = vector.drop;
+  EXPECT_TRUE(wide.tensor().equal(wide.values * at::where(expected != 0, -1.7, 0.0).to(at::kDouble)));
 }
 
 TEST(WeightedSumOf, rounds_once_per_vector) {

@@ -55,10 +55,15 @@ def derive_key(seed, purpose):
     return words[1] << 32 | words[0]
 
 
-def uniform(key, begin, count):
-    numbers = [(philox(key, 0, e // 4)[e % 4] >> 8) * 2.0**-24
-               for e in range(begin, begin + count)]
-    return torch.tensor(numbers, dtype=torch.float32)
+def unit_number(key, stream, e):
+    """philox.h: uniform()."""
+    return (philox(key, stream, e // 4)[e % 4] >> 8) * 2.0**-24
+
+
+def drop_number(key, e):
+    """drop_rule.h: 16 bits of stream 0, then 24 of stream 1."""
+    half = philox(key, 0, e // 8)[e % 8 // 2] >> 16 * (e % 2) & 0xFFFF
+    return (half + unit_number(key, 1, e)) / 65536
 
 
 class Draws:
@@ -70,8 +75,11 @@ class Draws:
             begins[name] = total
             total += torch.Size(zoo.shapes()[name]).numel()
         keys = [derive_key(SEED, f"{purpose}/expert{i}") for i in range(experts)]
-        self.numbers = iter([uniform(key, begins[name], torch.Size(shape).numel())
-                             for name, shape in zoo.shapes().items() for key in keys])
+        number = (lambda key, e: unit_number(key, 0, e)) if drop_rate is None else drop_number
+        self.numbers = iter([
+            torch.tensor([number(key, begins[name] + i) for i in range(torch.Size(shape).numel())],
+                         dtype=torch.float64)
+            for name, shape in zoo.shapes().items() for key in keys])
         self.drop_rate = drop_rate
 
     def __call__(self, probability):

@@ -5,7 +5,7 @@
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
 
-#include "core/philox.h"
+#include "support/drop_masks.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
@@ -37,9 +37,8 @@ Masks masks_of(const TestZoo& zoo, double drop_rate) {
   for (size_t i = 0; i < masks.size(); ++i) {
     int64_t begin = 0;
     for (const auto& [name, tensor] : zoo.base) {
-      const at::Tensor random =
-          uniform(derive_key(zoo.seed, "dare/" + zoo.tasks[i]), 0, begin, tensor.numel());
-      masks[i][name] = (random >= drop_rate).view(tensor.sizes());
+      const uint64_t key = derive_key(zoo.seed, "dare/" + zoo.tasks[i]);
+      masks[i][name] = kept_by_definition(key, drop_rate, begin, tensor.numel()).view(tensor.sizes());
       begin += tensor.numel();
     }
   }

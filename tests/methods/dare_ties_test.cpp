@@ -4,6 +4,7 @@
 
 #include "core/concatenate.h"
 #include "core/philox.h"
+#include "support/drop_masks.h"
 #include "support/golden.h"
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
@@ -76,8 +77,8 @@ std::vector<Weights> own_masks(const TestZoo& zoo, double drop_rate) {
   for (size_t i = 0; i < masks.size(); ++i) {
     int64_t begin = 0;
     for (const auto& [name, base] : zoo.base) {
-      const at::Tensor random = uniform(derive_key(zoo.seed, "dare/" + zoo.tasks[i]), 0, begin, base.numel());
-      masks[i][name] = (random >= drop_rate).view(base.sizes());
+      const uint64_t key = derive_key(zoo.seed, "dare/" + zoo.tasks[i]);
+      masks[i][name] = kept_by_definition(key, drop_rate, begin, base.numel()).view(base.sizes());
       begin += base.numel();
     }
   }

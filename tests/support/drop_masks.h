@@ -1,0 +1,27 @@
+// Which entries stay when they are dropped at random, by the definition of fusion/drop_rule.h and one by one.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+
+#include "core/philox.h"
+
+namespace fusegrid {
+
+// The number of 40 bits of an entry.
+inline double drop_number(uint64_t key, int64_t entry) {
+  const uint32_t word = philox(key, 0, static_cast<uint64_t>(entry / 8))[static_cast<size_t>(entry % 8 / 2)];
+  const uint32_t half = entry % 2 == 0 ? word & 0xffffU : word >> 16;
+  return (half + static_cast<double>(uniform(key, 1, entry, 1).item<float>())) / 65536;
+}
+
+// bool [count] of the entries from `begin` on.
+inline at::Tensor kept_by_definition(uint64_t key, double rate, int64_t begin, int64_t count) {
+  at::Tensor kept = at::empty({count}, at::TensorOptions(at::kBool));
+  for (int64_t i = 0; i < count; ++i) {
+    kept.mutable_data_ptr<bool>()[i] = drop_number(key, begin + i) >= rate;
+  }
+  return kept;
+}
+
+}  // namespace fusegrid
