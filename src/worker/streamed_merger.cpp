@@ -84,8 +84,7 @@ std::vector<StreamedMerger::Source> StreamedMerger::open(const Replicate& replic
                                                          Collectives& group,
                                                          const std::function<void()>& tick) {
   std::vector<Source> sources;
-  std::exception_ptr error;
-  try {
+  on_all_ranks(group, [&] {
     if (with_base) {
       sources.push_back({"base", replicate.base, nullptr});
     }
@@ -102,10 +101,7 @@ std::vector<StreamedMerger::Source> StreamedMerger::open(const Replicate& replic
       }
       tick();
     }
-  } catch (...) {
-    error = std::current_exception();
-  }
-  agree(group, error);
+  });
   return sources;
 }
 
