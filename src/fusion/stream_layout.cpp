@@ -16,6 +16,7 @@ StreamLayout::StreamLayout(const std::vector<TensorInfo>& tensors,
     numel_.push_back(info.numel());
   }
   stage_of_.resize(tensors.size());
+  std::vector<int64_t> load(ranks, 0);
   for (const auto& stage : stages) {
     int64_t elements = 0;
     for (const size_t tensor : stage) {
@@ -24,7 +25,7 @@ StreamLayout::StreamLayout(const std::vector<TensorInfo>& tensors,
     }
     stage_elements_.push_back(elements);
     split_elements(stage, block);
-    assign_whole(stage);
+    assign_whole(stage, load);
   }
 }
 
@@ -48,10 +49,9 @@ void StreamLayout::split_elements(const std::vector<size_t>& stage, int64_t bloc
   }
 }
 
-void StreamLayout::assign_whole(std::vector<size_t> stage) {
+void StreamLayout::assign_whole(std::vector<size_t> stage, std::vector<int64_t>& load) {
   std::stable_sort(stage.begin(), stage.end(), [&](size_t a, size_t b) { return numel_[a] > numel_[b]; });
   auto& parts = whole_.emplace_back(ranks_);
-  std::vector<int64_t> load(ranks_, 0);
   for (const size_t tensor : stage) {
     if (numel_[tensor] > 0) {
       const auto rank = std::min_element(load.begin(), load.end()) - load.begin();

@@ -29,7 +29,8 @@ class StreamLayout {
   // Element grain: equal numbers of elements for all ranks (to one block), tensors split where that needs it. The
   // ranks' ranges, one behind the other, are the stage in its order.
   const std::vector<StreamRange>& elements(size_t stage, int rank) const { return elements_[stage][rank]; }
-  // Tensor grain: whole tensors, the longest first, each to the rank that has least.
+  // Tensor grain: whole tensors, of a stage the longest first, each to the rank that has least of all stages so far: a stage
+  // may be one long tensor.
   const std::vector<size_t>& whole(size_t stage, int rank) const { return whole_[stage][rank]; }
   // Whether `range` is all of its tensor, so that no other rank has a part of it.
   bool is_whole(const StreamRange& range) const { return range.count == numel_[range.tensor]; }
@@ -42,7 +43,8 @@ class StreamLayout {
 
  private:
   void split_elements(const std::vector<size_t>& stage, int64_t block);
-  void assign_whole(std::vector<size_t> stage);
+  void assign_whole(std::vector<size_t> stage,
+                    std::vector<int64_t>& load);  // load: elements of the ranks so far
 
   int ranks_;
   std::vector<int64_t> numel_;

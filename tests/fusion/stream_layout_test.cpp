@@ -68,18 +68,37 @@ TEST_P(StreamLayoutTest, whole_tensors_go_to_one_rank_the_longest_first) {
   EXPECT_EQ(all.whole(0, 0).front(), 0U);
 }
 
-TEST(StreamWaves, are_few_stages_and_not_too_large) {
+// A stage for each tensor.
+StreamLayout one_by_one(const std::vector<int64_t>& lengths, int ranks) {
   std::vector<TensorInfo> tensors;
   std::vector<std::vector<size_t>> stages;
-  for (size_t i = 0; i < 12; ++i) {  // the last three have 2^29 elements
-    tensors.push_back({"t" + std::to_string(i), {i < 9 ? 10 : int64_t{1} << 29}, at::kFloat});
-    stages.push_back({i});
+  for (const int64_t length : lengths) {
+    stages.push_back({tensors.size()});
+    tensors.push_back({"t" + std::to_string(tensors.size()), {length}, at::kFloat});
   }
-  const StreamLayout layout(tensors, stages, 1, kBlock);
+  return {tensors, stages, ranks, kBlock};
+}
+
+TEST(StreamLayout, stages_of_one_tensor_go_to_ranks_in_turn) {
+  const StreamLayout layout = one_by_one({70, 60, 50, 40}, 2);
+  for (size_t stage = 0; stage < 4; ++stage) {
+    const int rank = stage == 1 || stage == 2 ? 1 : 0;  // 70 + 40 and 60 + 50
+    EXPECT_EQ(layout.whole(stage, rank), std::vector<size_t>{stage});
+    EXPECT_TRUE(layout.whole(stage, 1 - rank).empty());
+  }
+}
+
+TEST(StreamWaves, are_few_stages_a_rank_and_not_too_large) {
+  constexpr int64_t kLong = int64_t{1} << 29;
+  const std::vector<int64_t> lengths{10, 10, 10, 10, 10, 10, 10, 10, 10, kLong, kLong, kLong};
   using Waves = std::vector<std::vector<size_t>>;
-  EXPECT_EQ(layout.waves({0, 1, 2, 3, 4, 5, 6, 7, 8}), (Waves{{0, 1, 2, 3, 4, 5, 6, 7}, {8}}));
-  EXPECT_EQ(layout.waves({8, 9, 10, 11}), (Waves{{8, 9}, {10, 11}}));
-  EXPECT_EQ(layout.waves({}), Waves{});
+  const StreamLayout one = one_by_one(lengths, 1);
+  EXPECT_EQ(one.waves({0, 1, 2, 3, 4, 5, 6, 7, 8}), (Waves{{0, 1, 2, 3, 4, 5, 6, 7}, {8}}));
+  EXPECT_EQ(one.waves({8, 9, 10, 11}), (Waves{{8, 9}, {10, 11}}));
+  EXPECT_EQ(one.waves({}), Waves{});
+  const StreamLayout two = one_by_one(lengths, 2);
+  EXPECT_EQ(two.waves({0, 1, 2, 3, 4, 5, 6, 7, 8}), (Waves{{0, 1, 2, 3, 4, 5, 6, 7, 8}}));
+  EXPECT_EQ(two.waves({8, 9, 10, 11}), (Waves{{8, 9, 10, 11}}));
 }
 
 TEST(StreamWaves, take_one_piece_of_each_stage_in_turn) {
