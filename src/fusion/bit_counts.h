@@ -23,6 +23,16 @@ inline float from_ordered_bits(uint32_t bits) {
 template <typename Count>
 void count_chunk(const float* values, int64_t count, CountRule rule, Count* counts);
 
+// Which of the counts, at least one, has the entry number `rank` (from 1), which then counts inside it; the last one where
+// there is no such entry.
+inline size_t find_count(const int64_t* counts, size_t num, int64_t& rank) {
+  size_t i = 0;
+  for (; i + 1 < num && rank > counts[i]; ++i) {
+    rank -= counts[i];
+  }
+  return i;
+}
+
 // Histograms on the device, one for each rule; adding to them does not wait for anything.
 class DeviceCounts {
  public:

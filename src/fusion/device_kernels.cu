@@ -173,11 +173,14 @@ __global__ void sign_balance_kernel(const __grid_constant__ Vectors vectors, int
   }
 }
 
-// Calls use(i, number) for the uniform numbers of entries i = 0, ... count - 1, which are the key's from `begin` on. A thread
-// makes the four numbers of a counter; through the block's memory they go to the threads whose entries lie side by side.
-template <typename Use>
-__device__ void for_each_uniform(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
-                                 const Use& use) {
+int blocks_for_uniform(int64_t begin, int64_t count) {
+  return blocks_for((begin + count + 3) / 4 - begin / 4);
+}
+
+// The key's numbers from `begin` on. A thread makes the four of a counter; through the block's memory they go to the threads
+// whose entries lie side by side.
+__global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
+                                    float* out) {
   __shared__ PhiloxWords made[kThreads];
   const auto* words = reinterpret_cast<const uint32_t*>(made);
   const int64_t end = begin + count;
@@ -191,20 +194,11 @@ __device__ void for_each_uniform(uint64_t key, uint64_t numbers, int64_t begin, 
     for (int word = threadIdx.x; word < 4 * kThreads; word += kThreads) {
       const int64_t element = 4 * counter + word;
       if (element >= begin && element < end) {
-        use(element - begin, unit_number(words[word]));
+        out[element - begin] = unit_number(words[word]);
       }
     }
     __syncthreads();
   }
-}
-
-int blocks_for_uniform(int64_t begin, int64_t count) {
-  return blocks_for((begin + count + 3) / 4 - begin / 4);
-}
-
-__global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
-                                    float* out) {
-  for_each_uniform(key, numbers, begin, count, [&](int64_t i, float number) { out[i] = number; });
 }
 
 // Bit i: whether entry i of a counter's eight, which are the rule's from `entry` on, stays.

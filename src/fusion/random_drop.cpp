@@ -1,7 +1,6 @@
 #include "fusion/random_drop.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/ones_like.h>
 
 #include "core/philox.h"
 #include "core/text.h"
@@ -18,9 +17,7 @@ uint64_t drop_key(const FusionInput& in, size_t expert) {
 }  // namespace
 
 at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate) {
-  SliceVector ones(at::ones_like(slice.expert(expert)));
-  ones.drop = {drop_key(in, expert), slice.global_begin, drop_rate, 1};
-  return ones.tensor() > 0;
+  return kept_entries({drop_key(in, expert), slice.global_begin, drop_rate, 1}, slice.expert(expert));
 }
 
 std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice, double drop_rate,

@@ -134,11 +134,8 @@ double kth_on_cpu(const at::Tensor& contiguous, int64_t k) {
 
 // The count that the entry number `k` is in; `k` then counts inside it.
 int64_t find_entry(const std::vector<int64_t>& counts, int64_t& k) {
-  size_t i = 0;
-  for (; i < counts.size() && k > counts[i]; ++i) {
-    k -= counts[i];
-  }
-  FUSEGRID_ASSERT(i < counts.size(), "fewer entries than k");
+  const size_t i = find_count(counts.data(), counts.size(), k);
+  FUSEGRID_ASSERT(k <= counts[i], "fewer entries than k");
   return static_cast<int64_t>(i);
 }
 

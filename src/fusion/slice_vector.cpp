@@ -108,11 +108,8 @@ at::Tensor dropped_at_random(const SliceVector& vector) {
     return apply_rule({vector}, {}, Sum{});
   }
   const at::Tensor all = SliceVector(vector.values, vector.minus).tensor();
-  const at::Tensor ones = at::ones({all.numel()}, at::TensorOptions(at::kFloat));
-  SliceVector kept(ones);
-  kept.drop = {vector.drop->key, vector.drop->begin, vector.drop->rate, 1};
-  const at::Tensor stays = (kept.tensor() > 0).view(all.sizes()).to(all.device());
-  return all * at::where(stays, vector.drop->factor, 0.0).to(all.scalar_type());
+  const at::Tensor factors = at::where(kept_entries(*vector.drop, all), vector.drop->factor, 0.0);
+  return all * factors.to(all.scalar_type());
 }
 
 }  // namespace
@@ -132,6 +129,15 @@ bool SliceVector::is_chunked() const {
     return tensor.is_cpu() && is_float32_or_less(tensor) && !tensor.requires_grad();
   };
   return fits(values) && (!minus.defined() || fits(minus));
+}
+
+at::Tensor kept_entries(const RandomDrop& drop, const at::Tensor& like) {
+  SliceVector ones(at::ones(like.sizes(), at::TensorOptions(like.device()).dtype(at::kFloat)));
+  if (!rules_fit({ones})) {  // a GPU without kernels
+    ones.values = ones.values.cpu();
+  }
+  ones.drop = {drop.key, drop.begin, drop.rate, 1};
+  return (ones.tensor() > 0).to(like.device());
 }
 
 std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors) {

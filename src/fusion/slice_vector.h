@@ -35,6 +35,9 @@ struct SliceVector {
   std::optional<RandomDrop> drop;
 };
 
+// Which entries stay, as bool in the shape of `like`, on its device.
+at::Tensor kept_entries(const RandomDrop& drop, const at::Tensor& like);
+
 std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors);
 std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors);
 bool all_chunked(const std::vector<SliceVector>& vectors);

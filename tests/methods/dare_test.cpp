@@ -32,19 +32,6 @@ Weights by_rule(const TestZoo& zoo, const Masks& masks, double scale, double dro
   return result;
 }
 
-Masks masks_of(const TestZoo& zoo, double drop_rate) {
-  Masks masks(zoo.tasks.size());
-  for (size_t i = 0; i < masks.size(); ++i) {
-    int64_t begin = 0;
-    for (const auto& [name, tensor] : zoo.base) {
-      const uint64_t key = derive_key(zoo.seed, "dare/" + zoo.tasks[i]);
-      masks[i][name] = kept_by_definition(key, drop_rate, begin, tensor.numel()).view(tensor.sizes());
-      begin += tensor.numel();
-    }
-  }
-  return masks;
-}
-
 // The rule reproduces the originals with the masks that they drew ...
 TEST(Dare, rule_equals_fusion_bench_with_its_masks) {
   const Golden golden = read_golden("dare_linear__fusionbench_drop09_rescaled");
@@ -65,7 +52,7 @@ TEST(Dare, average_equals_fusion_bench_with_its_masks) {
   }
   expect_close(by_rule(zoo, masks, 0.25, 0.5, false), golden.under(""), 1e-14);
   expect_close(zoo.fuse("dare{drop_rate=0.5,scale=1,merge=mean}").weights,
-               by_rule(zoo, masks_of(zoo, 0.5), 0.25, 0.5, false), 1e-6);
+               by_rule(zoo, drop_masks(zoo, 0.5), 0.25, 0.5, false), 1e-6);
 }
 
 // ... and the method follows the rule with its own masks.
@@ -73,9 +60,9 @@ TEST(Dare, follows_the_rule) {
   TestZoo zoo = golden_zoo();
   zoo.seed = 5;
   expect_close(zoo.fuse("dare{drop_rate=0.9,scale=1}").weights,
-               by_rule(zoo, masks_of(zoo, 0.9), 1, 0.9, false), 1e-6);
+               by_rule(zoo, drop_masks(zoo, 0.9), 1, 0.9, false), 1e-6);
   expect_close(zoo.fuse("dare{drop_rate=0.6,scale=0.7,rescale=l1}").weights,
-               by_rule(zoo, masks_of(zoo, 0.6), 0.7, 0.6, true), 1e-6);
+               by_rule(zoo, drop_masks(zoo, 0.6), 0.7, 0.6, true), 1e-6);
 }
 
 TEST(Dare, that_drops_nothing_is_task_arithmetic) {

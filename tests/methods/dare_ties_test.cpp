@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include "core/concatenate.h"
-#include "core/philox.h"
 #include "support/drop_masks.h"
 #include "support/golden.h"
 #include "support/line_zoo.h"
@@ -72,19 +71,6 @@ std::vector<Weights> golden_masks(const Golden& golden, const TestZoo& zoo) {
   return masks;
 }
 
-std::vector<Weights> own_masks(const TestZoo& zoo, double drop_rate) {
-  std::vector<Weights> masks(zoo.tasks.size());
-  for (size_t i = 0; i < masks.size(); ++i) {
-    int64_t begin = 0;
-    for (const auto& [name, base] : zoo.base) {
-      const uint64_t key = derive_key(zoo.seed, "dare/" + zoo.tasks[i]);
-      masks[i][name] = kept_by_definition(key, drop_rate, begin, base.numel()).view(base.sizes());
-      begin += base.numel();
-    }
-  }
-  return masks;
-}
-
 // The rule reproduces both originals with the masks that they drew ...
 TEST(DareTies, rule_equals_fusion_bench_and_mergekit_with_their_masks) {
   const TestZoo zoo = golden_zoo();
@@ -99,7 +85,7 @@ TEST(DareTies, rule_equals_fusion_bench_and_mergekit_with_their_masks) {
 TEST(DareTies, follows_the_rule) {
   TestZoo zoo = golden_zoo();
   zoo.seed = 5;
-  const auto masks = own_masks(zoo, 0.5);
+  const auto masks = drop_masks(zoo, 0.5);
   expect_close(zoo.fuse("dare_ties").weights, by_rule(zoo, masks, {}), 1e-6);
   expect_close(
       zoo.fuse("dare_ties{rescale=l1,density=1,scale=0.7,weights=0.5:0.3:0.2:0.4}").weights,

@@ -5,6 +5,7 @@
 #include <ATen/ops/empty.h>
 
 #include "core/philox.h"
+#include "support/test_zoo.h"
 
 namespace fusegrid {
 
@@ -22,6 +23,20 @@ inline at::Tensor kept_by_definition(uint64_t key, double rate, int64_t begin, i
     kept.mutable_data_ptr<bool>()[i] = drop_number(key, begin + i) >= rate;
   }
   return kept;
+}
+
+// DARE's masks of each expert of a zoo.
+inline std::vector<Weights> drop_masks(const TestZoo& zoo, double rate) {
+  std::vector<Weights> masks(zoo.tasks.size());
+  for (size_t i = 0; i < masks.size(); ++i) {
+    const uint64_t key = derive_key(zoo.seed, "dare/" + zoo.tasks[i]);
+    int64_t begin = 0;
+    for (const auto& [name, tensor] : zoo.base) {
+      masks[i][name] = kept_by_definition(key, rate, begin, tensor.numel()).view(tensor.sizes());
+      begin += tensor.numel();
+    }
+  }
+  return masks;
 }
 
 }  // namespace fusegrid
