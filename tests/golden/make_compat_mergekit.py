@@ -4,7 +4,8 @@ Run: python make_compat_mergekit.py [OUTPUT_FOLDER]   (default: compat/ beside t
 
 One file per case, with the merged tensors for each dtype of the models: <dtype>/<tensor>. The
 metadata holds the call of fusegrid, how many experts it takes, the seed, and what is left out.
-The inputs are those of zoo.py, rounded to the dtype.
+The inputs are those of zoo.py, rounded to the dtype. Where a method needs angles, the metadata
+also says what the processor's functions gave: see functions_digest().
 
 Two things that mergekit leaves open are fixed while it runs, by the rules of fusegrid:
 - which of equal magnitudes is kept (mergekit sorts unstably): positions decide, see stable();
@@ -12,6 +13,7 @@ Two things that mergekit leaves open are fixed while it runs, by the rules of fu
 """
 
 import contextlib
+import hashlib
 import os
 import sys
 
@@ -118,6 +120,20 @@ def stable(draws):
     finally:
         for name, original in originals.items():
             setattr(torch, name, original)
+
+
+# --- elementary functions --------------------------------------------------------------------
+
+
+ANGLES = {"karcher", "multislerp", "nuslerp", "slerp"}
+
+
+def functions_digest():
+    """Of the last bits of acos, sin and cos, which differ between kinds of processors, and
+    mergekit's bytes with them."""
+    numbers = torch.arange(-1000, 1001) / 1000
+    values = b"".join(f(numbers).numpy().tobytes() for f in (torch.acos, torch.sin, torch.cos))
+    return hashlib.sha256(values).hexdigest()
 
 
 # --- cases -----------------------------------------------------------------------------------
@@ -229,10 +245,11 @@ def main():
         tensors = {}
         for dtype in DTYPES:
             tensors.update(merge(what, dtype, base, experts))
+        angles = {"functions": functions_digest()} if what["registered"] in ANGLES else {}
         save_golden(os.path.join(OUT, what["name"] + ".safetensors"), tensors,
                     dict(call=what["call"], experts=what["experts"], seed=SEED,
                          left_out=what["left_out"] or "", package="mergekit 0.1.5",
-                         original=what["registered"]))
+                         original=what["registered"], **angles))
 
 
 if __name__ == "__main__":
