@@ -32,10 +32,6 @@ if(FUSEGRID_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
       CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime CCACHE_PCH_EXTSUM=1
       ${FUSEGRID_CCACHE})
 endif()
-find_program(FUSEGRID_MOLD mold)
-if(FUSEGRID_MOLD)
-  add_link_options(-fuse-ld=mold)
-endif()
 
 # System headers are included as SYSTEM, so that warnings stay ours.
 foreach(dependency c10 torch_cpu)
