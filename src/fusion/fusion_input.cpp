@@ -36,6 +36,18 @@ std::string fisher_key(int64_t examples, int64_t batch, const std::string& varia
          "}/" + task + "/" + expert_key;
 }
 
+FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
+                               std::vector<std::string> tasks, uint64_t seed) {
+  FusionContext context;
+  context.card = &method.card;
+  context.engine = &engine;
+  context.cache = &cache;
+  context.expert_keys = tasks;
+  context.tasks = std::move(tasks);
+  context.seed = seed;
+  return context;
+}
+
 FusionInput::FusionInput(FusionContext context) : context_(std::move(context)) {
   FUSEGRID_ASSERT(context_.card != nullptr && context_.engine != nullptr && context_.cache != nullptr,
                   "incomplete fusion context");

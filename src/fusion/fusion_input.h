@@ -32,6 +32,11 @@ struct FusionContext {
   std::function<void()> tick = [] {};    // tells the supervisor that work goes on
 };
 
+// Of models that the engine streams: no whole model and no data, and tasks identify experts. `cache` must be a merge's own, so
+// that ranks make the same passes.
+FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
+                               std::vector<std::string> tasks, uint64_t seed);
+
 // All that a fusion method can see. It hands out only what the method's card declares; anything else throws
 // AccessError, so the card is the truth about the data that a method saw.
 //

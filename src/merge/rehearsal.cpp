@@ -41,16 +41,11 @@ class NullSink final : public StreamSink {
 void fuse(const MergePlan& plan, const MergeMethod& call, Engine& engine) {
   const Method& method = method_registry().at(call.name);
   StatisticsCache cache(0, "", engine.device());
-  FusionContext context;
-  context.card = &method.card;
-  context.engine = &engine;
-  context.cache = &cache;
-  context.seed = plan.spec.seed;
+  std::vector<std::string> tasks;
   for (const MergeExpert& expert : plan.spec.experts) {
-    context.tasks.push_back(expert.name);
-    context.expert_keys.push_back(expert.name);
+    tasks.push_back(expert.name);
   }
-  const FusionInput input(context);
+  const FusionInput input(streamed_context(method, engine, cache, tasks, plan.spec.seed));
   if (plan.spec.precision == Precision::kCompat) {
     fuse_compat(call.name, input, call.parameters);
   } else {
@@ -84,10 +79,12 @@ StreamStats rehearse(const MergePlan& plan) {
     models.experts.push_back(&sources[i]);
   }
   models.tensors = sources.front().tensors();
-  const StreamLayout layout(models.tensors, {{0}}, 1, kSliceElements);
+  const StreamLayout layout(models.tensors, {{0}}, 1, slice_elements(plan.spec.device));
   const auto group = local_collectives();
   NullSink sink;
-  StreamSession session(models, layout, *group, sink, {.threads = 0});
+  // on the device, as methods make other passes there
+  const at::Device device = plan.spec.device;
+  StreamSession session(models, layout, *group, sink, {.threads = device.is_cpu() ? 0 : 1, .device = device});
   session.run(configurations_of(plan));
   return session.stats();
 }

@@ -20,14 +20,8 @@ constexpr int kDeviceThreads = 4;  // that read for a GPU; an executor's own thr
 FusedModel fuse(const Cell& cell, const std::vector<std::string>& tasks, Engine& engine,
                 const std::function<void()>& tick) {
   const Method& method = method_registry().at(cell.method);
-  StatisticsCache cache(0, "", engine.device());  // of its own: ranks must make the same passes
-  FusionContext context;
-  context.card = &method.card;
-  context.engine = &engine;
-  context.cache = &cache;
-  context.tasks = tasks;
-  context.expert_keys = tasks;
-  context.seed = static_cast<uint64_t>(cell.seed);
+  StatisticsCache cache(0, "", engine.device());
+  FusionContext context = streamed_context(method, engine, cache, tasks, static_cast<uint64_t>(cell.seed));
   context.tick = tick;
   return method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
 }
