@@ -48,6 +48,11 @@ Dispatcher::Dispatcher(Transport& transport, ResultStore& store, const std::vect
   for (int rank = 1; rank < transport.size(); ++rank) {
     peers_[rank] = {};
   }
+  for (const auto& [name, result] : store.results()) {
+    if (const auto made_on = result.facts.find("device"); made_on != result.facts.end()) {
+      kinds_.insert(made_on->second);
+    }
+  }
   count_workers();
 }
 
@@ -178,6 +183,9 @@ void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& fai
 void Dispatcher::record(Result result, int rank, const Flight& flight) {
   result.attempts = flight.attempt;
   result.worker = worker_text(rank) + team_text(flight.team);
+  if (result.status != Status::kFailed) {
+    result.facts["device"] = kinds_text(rank, flight.team);
+  }
   store_.record(result);
   dirty_since_ = dirty_since_.value_or(Clock::now());
   published_all_ = false;

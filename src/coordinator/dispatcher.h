@@ -2,6 +2,8 @@
 
 #include <map>
 #include <optional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include "coordinator/campaign.h"
@@ -80,6 +82,7 @@ class Dispatcher {
   WorkerSettings worker_settings() const;
   CampaignCounts counts() const;
   std::string worker_text(int rank) const;
+  std::string kinds_text(int rank, const Team& team) const;
   void send(int rank, const ToWorker& message);
 
   Transport& transport_;
@@ -90,6 +93,8 @@ class Dispatcher {
   Scheduler scheduler_;
   ProgressLine progress_;
   std::map<int, Peer> peers_;
+  std::set<std::string> kinds_;  // of devices: the workers', and those that made the results that were there
+  size_t kinds_told_ = 1;        // one needs no warning
   CampaignReport report_;
   Time start_, last_ping_, last_publish_;
   std::optional<Time> dirty_since_;  // oldest record that is not flushed

@@ -48,6 +48,14 @@ void Dispatcher::on(int rank, const Hello& hello) {
     if (!hello.warning.empty()) {
       progress_.say("rank " + std::to_string(rank) + ": " + hello.warning);
     }
+    kinds_.insert(hello.kind);
+    if (kinds_.size() > kinds_told_) {
+      kinds_told_ = kinds_.size();
+      progress_.say("warning: results of this store come from devices of several kinds (" +
+                    join({kinds_.begin(), kinds_.end()}, "; ") +
+                    "), and the last bits of a result depend on which of them makes it. Use nodes of one "
+                    "kind for results that can be made again bit by bit");
+    }
   }
 }
 
@@ -201,6 +209,15 @@ WorkerSettings Dispatcher::worker_settings() const {
           options_.log_folder.string(),
           std::any_of(scheduler_.items().begin(), scheduler_.items().end(),
                       [](const Item& item) { return item.shards > 1; })};
+}
+
+// Of the devices that made a result.
+std::string Dispatcher::kinds_text(int rank, const Team& team) const {
+  std::set<std::string> kinds{peers_.at(rank).hello->kind};
+  for (const int member : team.ranks) {
+    kinds.insert(peers_.at(member).hello->kind);
+  }
+  return join({kinds.begin(), kinds.end()}, "; ");
 }
 
 std::string Dispatcher::worker_text(int rank) const {

@@ -291,6 +291,20 @@ bool comes_before(const Row& a, const Row& b) {
   return a.setting.method < b.setting.method;
 }
 
+std::set<std::string> devices_of(const BoardCells& cells) {
+  std::set<std::string> devices;
+  for (const auto& [method, settings] : cells.methods) {
+    for (const auto& [parameters, results] : settings) {
+      for (const Result* result : results) {
+        if (result != nullptr && result->facts.contains("device")) {
+          devices.insert(result->facts.at("device"));
+        }
+      }
+    }
+  }
+  return devices;
+}
+
 Board make_board(const BoardCells& cells, const KnownMethods& methods) {
   Board board;
   board.zoo = cells.zoo;
@@ -303,6 +317,7 @@ Board make_board(const BoardCells& cells, const KnownMethods& methods) {
     entries.push_back(make_entry(cells, name, known(methods, name), board));
   }
   board.examples = count_examples(cells, entries);
+  board.devices = devices_of(cells);
   normalise(cells, entries);
   compare(cells, entries, board);
   rank(entries);

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -74,6 +75,7 @@ struct Board {
   std::vector<std::string> tasks;  // sorted
   std::vector<int64_t> seeds;
   std::vector<int64_t> examples;   // [tasks], of the test split
+  std::set<std::string> devices;   // kinds that made the results, where they say
   std::vector<Row> rows;           // by group, then by average; incomplete rows last
   std::vector<Setting> settings;   // all that were tried, by method and text
   std::vector<std::string> notes;  // what a reader must know about single rows

@@ -121,8 +121,18 @@ std::string interval_text(const Row& row) {
   return row.interval ? percent(row.interval->low) + " - " + percent(row.interval->high) : "-";
 }
 
+std::string device_note(const Board& board) {
+  const std::string all = join({board.devices.begin(), board.devices.end()}, "; ");
+  return board.devices.size() == 1
+             ? "Made on " + all + "."
+             : "Made on devices of several kinds, which give other last bits: " + all + ".";
+}
+
 std::vector<std::string> board_notes(const Board& board) {
   std::vector<std::string> notes{example_note(board) + " " + seed_note(board)};
+  if (!board.devices.empty()) {
+    notes.push_back(one_line(device_note(board)));
+  }
   for (const Row& row : board.rows) {
     const std::vector<Gap>& gaps = row.setting.gaps;
     std::vector<std::string> parts;

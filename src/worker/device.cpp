@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <ATen/Context.h>
+#include <ATen/Version.h>
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
@@ -82,7 +83,8 @@ std::string model_of(const std::string& name, const std::vector<Gpu>& gpus) {
 
 DeviceChoice cpu_choice(const fs::path& proc) {
   const std::string model = proc_value(proc / "cpuinfo", "model name");
-  return {"cpu", "", "cpu, " + (model.empty() ? "unknown model" : model)};
+  const std::string shown = model.empty() ? "unknown model" : model;
+  return {"cpu", "", "cpu, " + shown, shown + ", " + at::get_cpu_capability()};
 }
 
 fs::path torch_library_folder() {
@@ -131,7 +133,8 @@ DeviceChoice choose_device(const std::string& setting, int index, int workers, c
                       " visible GPUs. Start fewer ranks (the coordinator, rank 0, needs no GPU), or use "
                       "--device cpu");
   }
-  return {"cuda:0", names[mine], "gpu " + names[mine] + ", " + model_of(names[mine], gpus)};
+  const std::string model = model_of(names[mine], gpus);
+  return {"cuda:0", names[mine], "gpu " + names[mine] + ", " + model, model};
 }
 
 void load_cuda() {

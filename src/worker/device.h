@@ -11,6 +11,9 @@ struct DeviceChoice {
   std::string device = "cpu";  // for ExecutorContext: "cpu" or "cuda:0"
   std::string visible_gpus;    // CUDA_VISIBLE_DEVICES of the executor: its one GPU, or ""
   std::string description;     // provenance: "cpu, <model>" or "gpu 3, <model>"
+  // "<model>, AVX2" or "<model>": devices of one kind give the same bits, others need not, as LibTorch and its libraries
+  // choose their code by it.
+  std::string kind;
 };
 
 // What a host tells of its devices; tests make their own.

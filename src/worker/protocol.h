@@ -83,7 +83,8 @@ using ToWorker = std::variant<Begin, Assign, Ping, Stop, Cancel, Relay>;
 struct Hello {
   int64_t epoch = 0;
   std::string host;
-  std::string device;  // "cpu: <model>, 2 threads", "gpu 3: <model>"
+  std::string device;  // DeviceChoice's description
+  std::string kind;    // and its kind
   std::string error;   // not empty: this worker has no device to work with, and why
   std::string warning;
 };

@@ -253,7 +253,7 @@ class Supervisor {
   }
 
   void choose() {
-    hello_ = {settings_.epoch, transport_.host(), "", "", binding_warning(settings_.threads)};
+    hello_ = {settings_.epoch, transport_.host(), "", "", "", binding_warning(settings_.threads)};
     DeviceChoice choice;
     try {
       choice = choose_device(settings_.device, std::max(0, transport_.local_worker()),
@@ -269,6 +269,7 @@ class Supervisor {
       return;
     }
     hello_.device = choice.description;
+    hello_.kind = choice.kind;
     if (settings_.inline_executor && choice.device != "cpu") {
       setenv("CUDA_VISIBLE_DEVICES", choice.visible_gpus.c_str(), 1);
     }

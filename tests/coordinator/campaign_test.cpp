@@ -2,6 +2,7 @@
 
 #include <thread>
 
+#include <ATen/Version.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -103,6 +104,25 @@ TEST(Campaign, RunsEverythingOnce) {
   EXPECT_LT(store.flushes, 200);  // shared
   EXPECT_THAT(store.results().at("ok-0").worker, HasSubstr("cpu"));
   EXPECT_EQ(store.results().at("ok-0").attempts, 1);
+}
+
+TEST(Campaign, TellsKindsOfDevicesApart) {
+  FakeStore store;
+  Cluster cluster(2);
+  testing::internal::CaptureStderr();
+  run_campaign(cluster.coordinator(), store, items("ok", 4), options());
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), testing::Not(HasSubstr("several kinds")));
+  const std::string here = store.results().at("ok-0").facts.at("device");
+  EXPECT_THAT(here, testing::EndsWith(at::get_cpu_capability()));
+
+  Result elsewhere;
+  elsewhere.name = "ok-9";
+  elsewhere.facts["device"] = "Another CPU, AVX2";
+  store.record(elsewhere);
+  testing::internal::CaptureStderr();
+  run_campaign(cluster.coordinator(), store, items("ok", 8), options());
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::AllOf(HasSubstr("several kinds"), HasSubstr(here), HasSubstr("Another CPU, AVX2")));
 }
 
 TEST(Campaign, NeedsNoSecondRankAndNoItems) {
@@ -372,8 +392,9 @@ TEST(Campaign, WaitsForDevicesThatAreBeingOpened) {
       if (const auto* begin = std::get_if<Begin>(&order)) {
         const bool opening = steady_clock::now() - start < milliseconds(600);
         ends[2]->send(
-            0, opening ? encode(ToCoordinator(Pong{begin->settings.epoch, 0}))
-                       : encode(ToCoordinator(Hello{begin->settings.epoch, "h", "gpu", "it is broken", ""})));
+            0, opening
+                   ? encode(ToCoordinator(Pong{begin->settings.epoch, 0}))
+                   : encode(ToCoordinator(Hello{begin->settings.epoch, "h", "gpu", "", "it is broken", ""})));
       } else if (const auto* stop = std::get_if<Stop>(&order)) {
         ends[2]->send(0, encode(ToCoordinator(Bye{stop->epoch})));
         if (stop->epoch == 0) {

@@ -37,6 +37,7 @@ inline Result make_result(const Cell& cell, double validation, const std::vector
                     {"loss", "test", 0.5, count}};
   result.outcomes = {{"test", std::vector<uint16_t>(correct.size(), 0), correct}};
   result.facts["stored_parameters"] = std::to_string(stored);
+  result.facts["device"] = "Toy_CPU, AVX2";
   result.timings = {{"fuse", cell.task == "ant" ? 0.25 : 0.0}, {"evaluate", 3}};
   return result;
 }

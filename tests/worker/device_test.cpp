@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include <ATen/Version.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -55,6 +56,7 @@ TEST_F(DeviceTest, GivesWorkerKTheGpuK) {
 TEST_F(DeviceTest, RespectsVisibleDevices) {
   EXPECT_EQ(choose_device("cuda", 1, 2, host(4, "3,1,-1,0")).visible_gpus, "1");
   EXPECT_EQ(choose_device("cuda", 1, 2, host(4, "3,1,-1,0")).description, "gpu 1, Fast GPU 1");
+  EXPECT_EQ(choose_device("cuda", 1, 2, host(4, "3,1,-1,0")).kind, "Fast GPU 1");
   const auto by_uuid = choose_device("auto", 0, 1, host(4, "GPU-aa2"));
   EXPECT_EQ(by_uuid.visible_gpus, "GPU-aa2");
   EXPECT_EQ(by_uuid.description, "gpu GPU-aa2, Fast GPU 2");
@@ -63,6 +65,7 @@ TEST_F(DeviceTest, RespectsVisibleDevices) {
 TEST_F(DeviceTest, UsesTheCpuWhereThereIsNoGpuOrItIsToldTo) {
   EXPECT_EQ(choose_device("auto", 0, 9, host(0)).device, "cpu");
   EXPECT_EQ(choose_device("auto", 0, 9, host(0)).description, "cpu, Fast CPU");
+  EXPECT_EQ(choose_device("auto", 0, 9, host(0)).kind, "Fast CPU, " + at::get_cpu_capability());
   EXPECT_EQ(choose_device("auto", 0, 9, host(2, "")).device, "cpu");
   EXPECT_EQ(choose_device("cpu", 5, 9, host(2)).device, "cpu");
   EXPECT_EQ(choose_device("cpu", 5, 9, host(2)).visible_gpus, "");
