@@ -21,11 +21,11 @@
 namespace fusegrid {
 namespace {
 
-// Four counters in a vector, and two of those at a time, as products of one take processors a while. GCC makes several
+// Four counters in a vector, and four of those at a time, as products of one take processors a while. GCC makes several
 // instructions of a product of halves that processors have one for.
 using Lanes = uint64_t __attribute__((vector_size(32)));
 constexpr int64_t kLanes = 4;
-constexpr int kGroups = 2;
+constexpr int kGroups = 4;
 constexpr int64_t kStep = kGroups * kLanes * 4;  // words
 static_assert(std::endian::native == std::endian::little,
               "words are stored as halves of integers of 64 bits");
@@ -97,15 +97,14 @@ void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, f
   }
 }
 
-void fill_halves(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint16_t* out) {
-  constexpr int64_t kPart = 2048;
-  uint32_t words[kPart / 2 + 1];
+void fill_bytes(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint8_t* out) {
+  constexpr int64_t kPart = 4096;
+  uint32_t words[kPart / 4 + 1];
   for (int64_t done = 0; done < count; done += kPart) {
     const int64_t size = std::min(kPart, count - done);
-    const int64_t skipped = (begin + done) % 2;
-    fill_words(key, stream, (begin + done) / 2, (skipped + size + 1) / 2, words);
-    std::memcpy(out + done, reinterpret_cast<const uint16_t*>(words) + skipped,
-                static_cast<size_t>(size) * sizeof *out);
+    const int64_t skipped = (begin + done) % 4;
+    fill_words(key, stream, (begin + done) / 4, (skipped + size + 3) / 4, words);
+    std::memcpy(out + done, reinterpret_cast<const uint8_t*>(words) + skipped, static_cast<size_t>(size));
   }
 }
 

@@ -20,8 +20,8 @@ at::Tensor uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count);
 // The same into memory: `count` numbers from `out` on.
 void fill_uniform(uint64_t key, uint64_t stream, int64_t begin, int64_t count, float* out);
 
-// Random numbers of 16 bits: element e is half e % 8 of counter e / 8, of a word the low half first.
-void fill_halves(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint16_t* out);
+// Random numbers of 8 bits: element e is byte e % 16 of counter e / 16, of a word the low byte first.
+void fill_bytes(uint64_t key, uint64_t stream, int64_t begin, int64_t count, uint8_t* out);
 
 // Standard normal numbers of the elements [begin, begin + count) of stream `stream`: float32 [count] on the
 // CPU (Box-Muller on the two halves of a counter, computed in float64). Element e is number e % 2 of counter

@@ -19,6 +19,11 @@ FUSEGRID_HOST_DEVICE inline void philox_rounds(uint64_t key, Lane (&words)[kGrou
   constexpr uint32_t kWeyl1 = 0xBB67AE85U;
   auto k0 = static_cast<uint32_t>(key);
   auto k1 = static_cast<uint32_t>(key >> 32);
+#ifdef __CUDACC__
+#pragma unroll
+#else
+#pragma GCC unroll 10  // else GCC keeps words of four groups in memory between rounds: 1.5 times as long
+#endif
   for (int round = 0; round < 10; ++round) {
     for (auto& c : words) {
       Lane high0;

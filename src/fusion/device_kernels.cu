@@ -201,43 +201,74 @@ __global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begi
   }
 }
 
-// Bit i: whether entry i of a counter's eight, which are the rule's from `entry` on, stays.
-__device__ uint64_t kept_of_counter(const DropRule& rule, int64_t entry) {
-  const PhiloxWords words = philox_words(rule.key, 0, static_cast<uint64_t>(entry / 8));
-  // Halves are compared where they are in a word, moved up: less to do than taking them out.
-  if (rule.tie > 0xffffU) {
-    return 0;
-  }
-  const uint32_t least = rule.tie << 16;
-  uint32_t kept = 0;
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    kept |= static_cast<uint32_t>(words.words[i] << 16 >= least) << 2 * i;
-    kept |= static_cast<uint32_t>(words.words[i] >= least) << (2 * i + 1);
-  }
-  if (rule.rest == 0) {
-    return kept;
-  }
-  for (int i = 0; i < 8; ++i) {
-    const uint32_t half = words.words[i / 2] >> (i % 2 * 16) & 0xffffU;
-    if (half == rule.tie && !rule.keeps(half, entry + i)) {  // seldom
-      kept &= ~(1U << i);
-    }
-  }
-  return kept;
+// Bit i: whether byte i of four is at least the rule's tie, or equal to it.
+__device__ uint32_t at_least(uint32_t bytes, uint32_t ties) {
+  return __vsetgeu4(bytes, ties) * 0x01020408U >> 24;
+}
+__device__ uint32_t equal(uint32_t bytes, uint32_t ties) {
+  return __vseteq4(bytes, ties) * 0x01020408U >> 24;
 }
 
-// Block (x, y): words of vector number y.
-__global__ void fill_kept_kernel(const __grid_constant__ Drops drops, int64_t words, uint32_t* kept) {
-  const DropRule& rule = drops.rules[blockIdx.y];
-  for (int64_t word = first_index(); word < words; word += stride()) {
-    const int64_t begin = drops.begins[blockIdx.y] + 32 * word;
-    const int64_t skipped = begin % 8;
-    uint64_t bits = 0;
-    for (int counter = 0; counter < (skipped == 0 ? 4 : 5); ++counter) {
-      bits |= kept_of_counter(rule, begin - skipped + 8 * counter) << 8 * counter;
+constexpr int kEntriesOfCounter = 16;
+constexpr int kEntriesOfWord = 32;
+
+// Of a word's entries, which are the rule's from `begin` on, those that are at least its tie, and those that are equal to it.
+__device__ void compare_with_tie(const DropRule& rule, int64_t begin, uint32_t& kept, uint32_t& tied) {
+  const uint32_t ties = rule.tie * 0x01010101U;
+  const int64_t skipped = begin % kEntriesOfCounter;
+  uint64_t all_kept = 0;
+  uint64_t all_tied = 0;
+  for (int counter = 0; counter < (skipped == 0 ? 2 : 3); ++counter) {
+    const PhiloxWords words =
+        philox_words(rule.key, 0, static_cast<uint64_t>(begin / kEntriesOfCounter + counter));
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int place = counter * kEntriesOfCounter + 4 * i;
+      all_kept |= static_cast<uint64_t>(at_least(words.words[i], ties)) << place;
+      all_tied |= static_cast<uint64_t>(equal(words.words[i], ties)) << place;
     }
-    kept[blockIdx.y * words + word] = static_cast<uint32_t>(bits >> skipped);
+  }
+  kept = static_cast<uint32_t>(all_kept >> skipped);
+  tied = static_cast<uint32_t>(all_tied >> skipped);
+}
+
+// Block (x, y): words of vector number y, kThreads at a time. The few ties are spread over the threads: each costs as much as
+// all else of a word.
+__global__ void fill_kept_kernel(const __grid_constant__ Drops drops, int64_t words, uint32_t* kept) {
+  __shared__ uint32_t stays[kThreads];
+  __shared__ uint16_t tied_entries[kThreads * kEntriesOfWord];
+  __shared__ int num_tied;
+  const DropRule& rule = drops.rules[blockIdx.y];
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int64_t first = static_cast<int64_t>(blockIdx.x) * kThreads; first < words; first += stride()) {
+    const int64_t begin = drops.begins[blockIdx.y] + kEntriesOfWord * first;
+    if (thread == 0) {
+      num_tied = 0;
+    }
+    __syncthreads();
+    uint32_t mine = 0;
+    uint32_t tied = 0;
+    if (rule.tie <= 0xff) {  // below a rate of 1
+      compare_with_tie(rule, begin + kEntriesOfWord * thread, mine, tied);
+    }
+    stays[thread] = mine;
+    if (rule.rest > 0) {
+      for (; tied != 0; tied &= tied - 1) {
+        tied_entries[atomicAdd(&num_tied, 1)] =
+            static_cast<uint16_t>(thread * kEntriesOfWord + __ffs(static_cast<int>(tied)) - 1);
+      }
+    }
+    __syncthreads();
+    for (int i = thread; i < num_tied; i += kThreads) {
+      const int entry = tied_entries[i];
+      if (!rule.keeps_tie(begin + entry)) {
+        atomicAnd(&stays[entry / kEntriesOfWord], ~(1U << entry % kEntriesOfWord));
+      }
+    }
+    __syncthreads();
+    if (first + thread < words) {
+      kept[blockIdx.y * words + first + thread] = stays[thread];
+    }
   }
 }
 

@@ -33,24 +33,30 @@ bool all_stored_as(const std::vector<SliceVector>& vectors, at::ScalarType type)
 
 EntryLoops::EntryLoops(const std::vector<SliceVector>& vectors, std::vector<float> numbers)
     : reader_(vectors), numbers_(std::move(numbers)) {
-  const bool uniform = vectors.size() <= kMostInPlace && has_common_minus(vectors) && !has_drops(vectors);
+  const bool uniform = vectors.size() <= kMostInPlace && has_common_minus(vectors);
   if (uniform && all_stored_as(vectors, at::kFloat)) {
     stored_as_ = Stored::kFloat;
-    floats_ = pointers<float>();
+    floats_ = in_place<float>();
   } else if (uniform && all_stored_as(vectors, at::kBFloat16)) {
     stored_as_ = Stored::kBFloat16;
-    bfloats_ = pointers<at::BFloat16>();
+    bfloats_ = in_place<at::BFloat16>();
   } else {
     const auto num_vectors = static_cast<int64_t>(vectors.size());
     part_ = std::clamp(kCopiedEntries / num_vectors / kLine * kLine, kLine, kChunk);
     copies_.resize(vectors.size() * static_cast<size_t>(part_ + kLine));
     floats_.values.resize(vectors.size());
   }
+  if (stored_as_ != Stored::kMixed && has_drops(vectors)) {
+    for (const SliceVector& vector : vectors) {
+      factors_.push_back(vector.drop ? static_cast<float>(vector.drop->factor) : 1);
+    }
+    kept_.resize(vectors.size() * kChunk);
+  }
 }
 
 template <typename T>
-EntryLoops::Pointers<T> EntryLoops::pointers() const {
-  Pointers<T> all;
+StoredVectors<T> EntryLoops::in_place() const {
+  StoredVectors<T> all;
   for (const at::Tensor& values : reader_.values_) {
     all.values.push_back(values.const_data_ptr<T>());
   }
@@ -64,6 +70,13 @@ void EntryLoops::read_part(int64_t begin, int64_t count) {
   reader_.start(begin, count);
   for (size_t i = 0; i < reader_.num_vectors(); ++i) {
     floats_.values[i] = reader_.read(i, &copies_[i * static_cast<size_t>(part_ + kLine)]);
+  }
+}
+
+void EntryLoops::choose_kept(int64_t begin, int64_t count) {
+  for (size_t i = 0; i < factors_.size(); ++i) {
+    const RandomDrop drop = reader_.drops_[i].value_or(RandomDrop{});  // of none all stay
+    fill_kept(DropRule(drop.key, drop.rate), drop.begin + begin, count, &kept_[i * kChunk]);
   }
 }
 

@@ -27,41 +27,61 @@ Number load(const Stored* from) {
   }
 }
 
-// An entry (or eight) of vectors stored as `Stored`, less an entry of `minus` where there is one.
-template <typename Number, typename Stored, bool kMinus>
+// Vectors as loops read them.
+template <typename Stored>
+struct StoredVectors {
+  std::vector<const Stored*> values;
+  const Stored* minus = nullptr;  // what is subtracted from each, or null
+  // Of random drops, or null: from `kept` on, vector by vector kChunk places, whether entries from `kept_begin` on stay
+  // (-1, else 0), and what those are multiplied by.
+  const int8_t* kept = nullptr;
+  int64_t kept_begin = 0;
+  const float* factors = nullptr;
+};
+
+// The number where `kept` says -1, else zero; for one entry or eight.
+template <typename Number>
+Number number_if(const int8_t* kept, float number) {
+  if constexpr (std::is_same_v<Number, float>) {
+    return *kept != 0 ? number : 0.0F;
+  } else {
+    return std::bit_cast<Lanes>(load_mask(kept) & std::bit_cast<LaneInts>(Lanes{} + number));
+  }
+}
+
+// An entry (or eight) of them.
+template <typename Number, typename Stored, bool kMinus, bool kDrop>
 class StoredEntry {
  public:
-  StoredEntry(const std::vector<const Stored*>& values, const Stored* minus,
-              const std::vector<float>& numbers, int64_t place)
-      : values_(values.data()),
-        numbers_(numbers.data()),
-        count_(static_cast<int>(values.size())),
-        place_(place) {
+  StoredEntry(const StoredVectors<Stored>& vectors, const std::vector<float>& numbers, int64_t place)
+      : vectors_(vectors), numbers_(numbers.data()), place_(place) {
     if constexpr (kMinus) {
-      minus_ = load<Number>(minus + place);
+      minus_ = load<Number>(vectors.minus + place);
     }
   }
-  int count() const { return count_; }
+  int count() const { return static_cast<int>(vectors_.values.size()); }
   float number(int i) const { return numbers_[i]; }
   Number operator()(int i) const {
-    const auto value = load<Number>(values_[i] + place_);
+    auto value = load<Number>(vectors_.values[static_cast<size_t>(i)] + place_);
     if constexpr (kMinus) {
-      return value - minus_;
-    } else {
-      return value;
+      value = value - minus_;
     }
+    if constexpr (kDrop) {
+      const int8_t* kept = vectors_.kept + i * ChunkReader::kChunk + (place_ - vectors_.kept_begin);
+      value = value * number_if<Number>(kept, vectors_.factors[i]);
+    }
+    return value;
   }
 
  private:
-  const Stored* const* values_;
+  const StoredVectors<Stored>& vectors_;
   const float* numbers_;
-  int count_;
   int64_t place_;
   Number minus_;
 };
 
-// Vectors on the CPU. Where they are few, all float32 or all bfloat16, with one subtrahend or none and nothing dropped, rules
-// read them where they are; else from float32 copies of a part at a time.
+// Vectors on the CPU. Where they are few, all float32 or all bfloat16, with one subtrahend or none, rules read them where they
+// are; else from float32 copies of a part at a time.
 class EntryLoops {
  public:
   static constexpr int64_t kChunk = ChunkReader::kChunk;
@@ -103,15 +123,26 @@ class EntryLoops {
 
  private:
   enum class Stored { kFloat, kBFloat16, kMixed };
-  template <typename T>
-  struct Pointers {
-    std::vector<const T*> values;
-    const T* minus = nullptr;
-  };
 
   template <typename T>
-  Pointers<T> pointers() const;
+  StoredVectors<T> in_place() const;
   void read_part(int64_t begin, int64_t count);
+  // Calls visit for parts of so many entries that what stays of them is known at once.
+  template <typename T, typename Visit>
+  void visit_in_place(StoredVectors<T>& vectors, int64_t begin, int64_t count, const Visit& visit) {
+    if (factors_.empty()) {
+      return visit(vectors, begin, 0, count);
+    }
+    vectors.kept = kept_.data();
+    vectors.factors = factors_.data();
+    for (int64_t done = 0; done < count; done += kChunk) {
+      const int64_t size = std::min(kChunk, count - done);
+      vectors.kept_begin = begin + done;
+      choose_kept(begin + done, size);
+      visit(vectors, begin + done, done, size);
+    }
+  }
+  void choose_kept(int64_t begin, int64_t count);
 
   // Calls visit(from, place, done, size) for parts of the `count` entries from `begin` on: `size` entries after `done` of them
   // are at from's `place`.
@@ -119,9 +150,9 @@ class EntryLoops {
   void visit_parts(int64_t begin, int64_t count, const Visit& visit) {
     switch (stored_as_) {
       case Stored::kFloat:
-        return visit(floats_, begin, 0, count);
+        return visit_in_place(floats_, begin, count, visit);
       case Stored::kBFloat16:
-        return visit(bfloats_, begin, 0, count);
+        return visit_in_place(bfloats_, begin, count, visit);
       case Stored::kMixed:
         for (int64_t done = 0; done < count; done += part_) {
           const int64_t size = std::min(part_, count - done);
@@ -133,18 +164,22 @@ class EntryLoops {
 
   // Calls visit(entry, i) for entry, or eight entries, number i from `begin` on.
   template <typename T, typename Visit>
-  void for_each_entry(const Pointers<T>& from, int64_t begin, int64_t count, const Visit& visit) const {
-    return from.minus != nullptr ? run_through<true>(from, begin, count, visit)
-                                 : run_through<false>(from, begin, count, visit);
+  void for_each_entry(const StoredVectors<T>& from, int64_t begin, int64_t count, const Visit& visit) const {
+    if (from.kept != nullptr) {
+      return from.minus != nullptr ? run_through<true, true>(from, begin, count, visit)
+                                   : run_through<false, true>(from, begin, count, visit);
+    }
+    return from.minus != nullptr ? run_through<true, false>(from, begin, count, visit)
+                                 : run_through<false, false>(from, begin, count, visit);
   }
-  template <bool kMinus, typename T, typename Visit>
-  void run_through(const Pointers<T>& from, int64_t begin, int64_t count, const Visit& visit) const {
+  template <bool kMinus, bool kDrop, typename T, typename Visit>
+  void run_through(const StoredVectors<T>& from, int64_t begin, int64_t count, const Visit& visit) const {
     int64_t i = 0;
     for (; i + kLanes <= count; i += kLanes) {
-      visit(StoredEntry<Lanes, T, kMinus>(from.values, from.minus, numbers_, begin + i), i);
+      visit(StoredEntry<Lanes, T, kMinus, kDrop>(from, numbers_, begin + i), i);
     }
     for (; i < count; ++i) {
-      visit(StoredEntry<float, T, kMinus>(from.values, from.minus, numbers_, begin + i), i);
+      visit(StoredEntry<float, T, kMinus, kDrop>(from, numbers_, begin + i), i);
     }
   }
 
@@ -154,8 +189,10 @@ class EntryLoops {
   ChunkReader reader_;
   std::vector<float> numbers_;
   Stored stored_as_ = Stored::kMixed;
-  Pointers<float> floats_;
-  Pointers<at::BFloat16> bfloats_;
+  StoredVectors<float> floats_;
+  StoredVectors<at::BFloat16> bfloats_;
+  std::vector<int8_t> kept_;  // of random drops in place: StoredVectors'
+  std::vector<float> factors_;
   int64_t part_ = kChunk;      // of kMixed: entries,
   std::vector<float> copies_;  // and the vectors' copies of them
 };

@@ -38,6 +38,17 @@ inline Lanes load_lanes(const at::BFloat16* from) {
   return std::bit_cast<Lanes>(words << 16);
 }
 
+// Bytes of -1 and 0.
+inline LaneInts load_mask(const int8_t* from) {
+  int8_t __attribute__((vector_size(8))) bytes;
+  std::memcpy(&bytes, from, sizeof(bytes));
+#ifdef __AVX2__  // GCC 12 makes several instructions of the conversion
+  return std::bit_cast<LaneInts>(_mm256_cvtepi8_epi32(_mm_cvtsi64_si128(std::bit_cast<int64_t>(bytes))));
+#else
+  return __builtin_convertvector(bytes, LaneInts);
+#endif
+}
+
 inline void store_lanes(const Lanes& lanes, float* to) {
   std::memcpy(to, &lanes, sizeof(lanes));
 }

@@ -10,7 +10,6 @@
 #include <ATen/ops/where.h>
 
 #include "core/errors.h"
-#include "core/philox.h"
 #include "fusion/drop_rule.h"
 #include "fusion/entry_loops.h"
 
@@ -81,25 +80,11 @@ const float* widened(const at::Tensor& contiguous, int64_t begin, int64_t count,
 
 // At most kChunk entries.
 void drop_at_random(const RandomDrop& drop, int64_t begin, int64_t count, float* values) {
-  const DropRule rule(drop.key, drop.rate);
+  int8_t kept[ChunkReader::kChunk];
+  fill_kept(DropRule(drop.key, drop.rate), drop.begin + begin, count, kept);
   const auto factor = static_cast<float>(drop.factor);
-  uint16_t halves[ChunkReader::kChunk];
-  fill_halves(drop.key, 0, drop.begin + begin, count, halves);
-  // in loops of one step each, of which compilers make vector instructions
-  const auto tie = static_cast<int32_t>(rule.tie);
-  float factors[ChunkReader::kChunk];
   for (int64_t i = 0; i < count; ++i) {
-    factors[i] = halves[i] >= tie ? factor : 0.0F;
-  }
-  int32_t ties = 0;
-  for (int64_t i = 0; i < count; ++i) {
-    ties += halves[i] == tie ? 1 : 0;
-  }
-  for (int64_t i = 0; ties > 0 && rule.rest > 0 && i < count; ++i) {
-    factors[i] = rule.keeps(halves[i], drop.begin + begin + i) ? factor : 0.0F;
-  }
-  for (int64_t i = 0; i < count; ++i) {
-    values[i] *= factors[i];
+    values[i] *= kept[i] != 0 ? factor : 0.0F;
   }
 }
 

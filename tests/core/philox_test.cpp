@@ -56,15 +56,15 @@ TEST(Uniform, is_made_of_the_words_of_philox) {
   }
 }
 
-TEST(FillHalves, are_halves_of_the_words_of_philox) {
-  for (const int64_t begin : {0, 1, 6, 7, 4095}) {
-    for (const int64_t count : {1, 2, 9, 5000}) {
-      std::vector<uint16_t> halves(static_cast<size_t>(count));
-      fill_halves(11, 2, begin, count, halves.data());
+TEST(FillBytes, are_bytes_of_the_words_of_philox) {
+  for (const int64_t begin : {0, 1, 6, 15, 4095}) {
+    for (const int64_t count : {1, 2, 9, 17, 10000}) {
+      std::vector<uint8_t> bytes(static_cast<size_t>(count));
+      fill_bytes(11, 2, begin, count, bytes.data());
       for (int64_t i = 0; i < count; ++i) {
         const int64_t e = begin + i;
-        const uint32_t word = philox(11, 2, static_cast<uint64_t>(e / 8))[static_cast<size_t>(e % 8 / 2)];
-        ASSERT_EQ(halves[static_cast<size_t>(i)], e % 2 == 0 ? word & 0xffffU : word >> 16) << e;
+        const uint32_t word = philox(11, 2, static_cast<uint64_t>(e / 16))[static_cast<size_t>(e % 16 / 4)];
+        ASSERT_EQ(bytes[static_cast<size_t>(i)], word >> 8 * (e % 4) & 0xffU) << e;
       }
     }
   }

@@ -22,14 +22,14 @@ at::Tensor kept(uint64_t key, double rate, int64_t begin, int64_t count) {
 
 TEST(DropRule, keeps_what_its_definition_keeps_wherever_a_part_begins) {
   for (const double rate : {0.0, 0.25, 0.3, 0.9, 0.99999, 1.0}) {
-    for (const int64_t begin : {int64_t{0}, int64_t{1}, int64_t{7}, int64_t{8}, int64_t{1} << 35}) {
+    for (const int64_t begin : {int64_t{0}, int64_t{1}, int64_t{7}, int64_t{16}, int64_t{1} << 35}) {
       EXPECT_TRUE(kept(3, rate, begin, kCount).equal(kept_by_definition(3, rate, begin, kCount)))
           << rate << " from " << begin;
     }
   }
 }
 
-// A rate at an entry's own number, and one just above: both have the entry's first 16 bits, so that the others decide.
+// A rate at an entry's own number, and one just above: both have the entry's first 8 bits, so that the others decide.
 TEST(DropRule, decides_by_forty_bits) {
   for (const int64_t entry : {0, 5, 10, 1'000'003}) {
     const double number = drop_number(3, entry);

@@ -63,9 +63,9 @@ def unit_number(key, stream, e):
 
 
 def drop_number(key, e):
-    """drop_rule.h: 16 bits of stream 0, then 24 of stream 1."""
-    half = philox(key, 0, e // 8)[e % 8 // 2] >> 16 * (e % 2) & 0xFFFF
-    return (half + unit_number(key, 1, e)) / 65536
+    """drop_rule.h: 8 bits of stream 0, then 32 of stream 1."""
+    byte = philox(key, 0, e // 16)[e % 16 // 4] >> 8 * (e % 4) & 0xFF
+    return (byte << 32 | philox(key, 1, e // 4)[e % 4]) / 2**40
 
 
 class Draws:

@@ -9,11 +9,13 @@
 
 namespace fusegrid {
 
-// The number of 40 bits of an entry.
+// The number of 40 bits of an entry, as a fraction.
 inline double drop_number(uint64_t key, int64_t entry) {
-  const uint32_t word = philox(key, 0, static_cast<uint64_t>(entry / 8))[static_cast<size_t>(entry % 8 / 2)];
-  const uint32_t half = entry % 2 == 0 ? word & 0xffffU : word >> 16;
-  return (half + static_cast<double>(uniform(key, 1, entry, 1).item<float>())) / 65536;
+  const uint32_t word =
+      philox(key, 0, static_cast<uint64_t>(entry / 16))[static_cast<size_t>(entry % 16 / 4)];
+  const uint64_t byte = word >> 8 * (entry % 4) & 0xffU;
+  const uint64_t rest = philox(key, 1, static_cast<uint64_t>(entry / 4))[static_cast<size_t>(entry % 4)];
+  return static_cast<double>(byte << 32 | rest) * 0x1p-40;
 }
 
 // bool [count] of the entries from `begin` on.
