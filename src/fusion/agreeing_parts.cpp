@@ -57,9 +57,11 @@ std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, 
 }
 
 std::vector<at::Tensor> add_agreeing_parts(const at::Tensor& base, const std::vector<SliceVector>& vectors,
-                                           const at::Tensor& unified, const std::vector<double>& factors) {
+                                           const at::Tensor& unified, const std::vector<double>& factors,
+                                           const std::vector<at::Tensor>& results) {
   if (rules_fit(vectors) && rules_fit(views({unified, base}))) {
-    return apply_rule_to_each(vectors, {unified, base}, {factors.begin(), factors.end()}, AddAgreeingPart{});
+    return apply_rule_to_each(vectors, {unified, base}, {factors.begin(), factors.end()}, AddAgreeingPart{},
+                              results);
   }
   std::vector<at::Tensor> models = agreeing_parts(vectors, unified);
   for (size_t i = 0; i < models.size(); ++i) {

@@ -9,9 +9,10 @@ namespace fusegrid {
 
 // Of each vector: the entries of `unified` (in the vectors' shape) whose sign its own entry has, else 0.
 std::vector<at::Tensor> agreeing_parts(const std::vector<SliceVector>& vectors, const at::Tensor& unified);
-// base + factor times agreeing part, for each vector.
+// base + factor times agreeing part, for each vector; in `results` (Slice::results) where there are some and rules fit.
 std::vector<at::Tensor> add_agreeing_parts(const at::Tensor& base, const std::vector<SliceVector>& vectors,
-                                           const at::Tensor& unified, const std::vector<double>& factors);
+                                           const at::Tensor& unified, const std::vector<double>& factors,
+                                           const std::vector<at::Tensor>& results = {});
 
 // Sums of magnitudes of a vector and of its agreeing part.
 struct Magnitudes {

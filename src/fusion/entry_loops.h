@@ -229,11 +229,13 @@ at::Tensor apply_rule(const std::vector<SliceVector>& vectors, const std::vector
   return results;
 }
 
-// The results of a rule for each vector. shared: float32, of the vectors' device and length.
+// The results of a rule for each vector. shared: float32, of the vectors' device and length. results: where they are put, as
+// Slice::results, or nothing.
 template <typename Rule>
 std::vector<at::Tensor> apply_rule_to_each(const std::vector<SliceVector>& vectors,
                                            const std::vector<at::Tensor>& shared,
-                                           const std::vector<float>& numbers, const Rule& rule) {
+                                           const std::vector<float>& numbers, const Rule& rule,
+                                           std::vector<at::Tensor> results = {}) {
   FUSEGRID_ASSERT(rules_fit(vectors), "vectors that rules cannot read");
   const at::Tensor& first = vectors[0].values;
   std::vector<at::Tensor> contiguous;
@@ -243,11 +245,16 @@ std::vector<at::Tensor> apply_rule_to_each(const std::vector<SliceVector>& vecto
     contiguous.push_back(tensor.contiguous());
     from.push_back(contiguous.back().const_data_ptr<float>());
   }
-  std::vector<at::Tensor> results;
+  if (results.empty()) {
+    for (size_t i = 0; i < vectors.size(); ++i) {
+      results.push_back(at::empty(first.sizes(), at::TensorOptions(first.device()).dtype(at::kFloat)));
+    }
+  }
+  FUSEGRID_ASSERT(results.size() == vectors.size(), "memory for another number of results");
   std::vector<float*> out;
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    results.push_back(at::empty(first.sizes(), at::TensorOptions(first.device()).dtype(at::kFloat)));
-    out.push_back(results.back().mutable_data_ptr<float>());
+  for (const at::Tensor& result : results) {
+    FUSEGRID_ASSERT(result.numel() == first.numel() && result.is_contiguous(), "memory that fits no result");
+    out.push_back(result.mutable_data_ptr<float>());
   }
   if (first.is_cpu()) {
     EntryLoops(vectors, numbers).apply_to_each(rule, from, 0, first.numel(), out);

@@ -3,17 +3,33 @@
 #include <algorithm>
 
 #include <ATen/ops/empty.h>
+#include <sys/mman.h>
 
 #include "fusion/statistics_cache.h"
 
 namespace fusegrid {
 namespace {
 
-// Whether a method made the tensor and kept nothing of it, so that it need not be copied.
-bool is_ours_alone(const at::Tensor& tensor) {
-  return tensor.scalar_type() == at::kFloat && tensor.is_contiguous() && tensor.use_count() == 1 &&
-         tensor.storage().use_count() == 1 &&
-         tensor.storage().nbytes() == static_cast<size_t>(tensor.numel()) * sizeof(float);
+// The tensor as float32, or a copy, unless a method made it and kept nothing of it.
+at::Tensor owned(const at::Tensor& tensor) {
+  const bool is_ours_alone = tensor.scalar_type() == at::kFloat && tensor.is_contiguous() &&
+                             tensor.use_count() == 1 && tensor.storage().use_count() == 1 &&
+                             tensor.storage().nbytes() == static_cast<size_t>(tensor.numel()) * sizeof(float);
+  return is_ours_alone ? tensor : tensor.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
+}
+
+// For a whole tensor. Of large ones the system is asked for large pages: it clears small ones one by one, which takes a third
+// of a pass that writes a model for each task.
+at::Tensor new_tensor(const std::vector<int64_t>& shape, at::Device device) {
+  constexpr uintptr_t kPage = uintptr_t{1} << 21;
+  at::Tensor tensor = at::empty(shape, at::TensorOptions(device).dtype(at::kFloat));
+  if (device.is_cpu() && tensor.nbytes() >= 2 * kPage) {
+    const auto begin = reinterpret_cast<uintptr_t>(tensor.data_ptr());
+    const uintptr_t first = (begin + kPage - 1) / kPage * kPage;
+    const uintptr_t end = (begin + tensor.nbytes()) / kPage * kPage;
+    ::madvise(reinterpret_cast<void*>(first), end - first, MADV_HUGEPAGE);  // refused, the tensor is no worse
+  }
+  return tensor;
 }
 
 }  // namespace
@@ -96,23 +112,30 @@ std::vector<Weights> MemoryEngine::map_slices(size_t outputs, const Fuse& fuse) 
   for (const TensorInfo& info : tensors_) {
     if (info.numel() == 0) {  // of which there are no slices
       for (Weights& model : models) {
-        model[info.name] = at::empty(info.shape, at::TensorOptions(device_).dtype(at::kFloat));
+        model[info.name] = new_tensor(info.shape, device_);
       }
     }
   }
-  for_each_slice([&](const Slice& slice) {
+  for_each_slice([&](const Slice& read) {
+    Slice slice = read;
+    const bool is_whole = slice.count == slice.info->numel();
+    for (Weights& model : models) {
+      at::Tensor& tensor = model[slice.name()];
+      if (slice.begin == 0 && !is_whole) {
+        tensor = new_tensor(slice.info->shape, device_);
+      }
+      if (!is_whole) {
+        slice.results.push_back(tensor.view({-1}).narrow(0, slice.begin, slice.count));
+      }
+    }
     const auto values = fuse(slice);
     FUSEGRID_ASSERT(values.size() == outputs, "a slice has " + std::to_string(values.size()) + " results");
     for (size_t i = 0; i < outputs; ++i) {
-      at::Tensor& whole = models[i][slice.name()];
-      if (slice.count == slice.info->numel() && is_ours_alone(values[i])) {
-        whole = values[i].view(slice.info->shape);
-        continue;
+      if (is_whole) {
+        models[i][slice.name()] = owned(values[i]).view(slice.info->shape);
+      } else if (values[i].const_data_ptr() != slice.results[i].const_data_ptr()) {
+        slice.results[i].copy_(values[i]);
       }
-      if (slice.begin == 0) {
-        whole = at::empty(slice.info->shape, at::TensorOptions(device_).dtype(at::kFloat));
-      }
-      whole.view({-1}).narrow(0, slice.begin, slice.count).copy_(values[i]);
     }
   });
   return models;

@@ -58,7 +58,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const std::vector<double> lambda = rescalers(in, options);
   std::vector<Weights> models = in.map_elements(in.num_experts(), [&](const Slice& slice) {
     const std::vector<SliceVector> taus = slice.task_vector_views();
-    return add_agreeing_parts(slice.base(), taus, elect(taus), lambda);
+    return add_agreeing_parts(slice.base(), taus, elect(taus), lambda, slice.results);
   });
   std::vector<std::string> texts;
   for (size_t i = 0; i < lambda.size(); ++i) {

@@ -235,7 +235,7 @@ std::vector<Pass> passes(size_t experts) {
       {"parts that agree", 2 * n + 2,
        writes(experts,
               [=](const Slice& s) {
-                return add_agreeing_parts(s.base(), s.task_vector_views(), s.expert(0), weights);
+                return add_agreeing_parts(s.base(), s.task_vector_views(), s.expert(0), weights, s.results);
               })},
       {"sum with random drops", n + 2,
        writes_one([=](const Slice& s) { return weighted_sum_of(dropped(s), weights); })},

@@ -2,6 +2,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
@@ -32,6 +33,10 @@ TEST(AddAgreeingParts, rounds_once) {
   const auto models = add_agreeing_parts(vectors.base, vectors.all, vectors.unified, {0.7, -1.3});
   EXPECT_TRUE(models[0].equal(at::add(vectors.base, parts[0], 0.7)));
   EXPECT_TRUE(models[1].equal(at::add(vectors.base, parts[1], -1.3)));
+  const std::vector<at::Tensor> memory{at::empty_like(vectors.base), at::empty_like(vectors.base)};
+  add_agreeing_parts(vectors.base, vectors.all, vectors.unified, {0.7, -1.3}, memory);
+  EXPECT_TRUE(memory[0].equal(models[0]));
+  EXPECT_TRUE(memory[1].equal(models[1]));
 }
 
 TEST(AgreeingMagnitudes, are_sums_in_float64_on_chunks_and_operation_by_operation) {

@@ -3,6 +3,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/fill.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -76,6 +77,27 @@ TEST(MemoryEngine, maps_slices_to_models_and_copies_integers) {
     EXPECT_TRUE(outputs[1].at(name).eq(20).all().item<bool>());
   }
   EXPECT_TRUE(outputs[0].at("e").equal(models.base.at("e")));
+}
+
+// Of tensors of several blocks: the engine's memory, or tensors that are copied there.
+TEST(MemoryEngine, takes_results_from_where_they_are_made) {
+  Models models;
+  const float* begin = nullptr;
+  const auto outputs = models.engine.map_slices(2, [&](const Slice& slice) {
+    EXPECT_EQ(slice.results.size(), slice.name() == "a" ? 2U : 0U);
+    if (slice.results.empty()) {
+      return std::vector<at::Tensor>{slice.expert(0) * 10, slice.expert(1) * 10};
+    }
+    begin = slice.begin == 0 ? slice.results[0].const_data_ptr<float>() : begin;
+    EXPECT_EQ(slice.results[0].const_data_ptr<float>(), begin + slice.begin);
+    at::Tensor(slice.results[0]).fill_(10);
+    return std::vector<at::Tensor>{slice.results[0], slice.expert(1) * 10};
+  });
+  for (const std::string name : {"a", "b", "d"}) {
+    EXPECT_TRUE(outputs[0].at(name).eq(10).all().item<bool>());
+    EXPECT_TRUE(outputs[1].at(name).eq(20).all().item<bool>());
+  }
+  EXPECT_EQ(outputs[0].at("a").const_data_ptr<float>(), begin);
 }
 
 // Tensors of one block are not copied where nobody else has them.
