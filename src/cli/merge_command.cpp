@@ -16,6 +16,7 @@
 #include "fusion/method.h"
 #include "merge/manifest.h"
 #include "merge/merge.h"
+#include "worker/device.h"
 
 namespace fusegrid {
 namespace {
@@ -110,6 +111,12 @@ ExitCode merge(Invocation& in, const Options& options, Collectives& group, const
 ExitCode merge(Invocation& in, const Options& options, Collectives& group) {
   const auto place = place_on_host(group, in.transport->host());
   const MergeSpec spec = on_all_ranks(group, [&] { return read_merge_spec(options, place); });
+  const int share = share_of_cores(place.second);
+  if (usable_cores() < share && group.rank() == 0 && !options.has("quiet")) {
+    in.err << "fusegrid: rank 0 is bound to " << count_text(usable_cores(), "core")
+           << ", but its share of the host is " << share << ", so reading and hashing take longer; "
+           << kMoreCores << "\n";
+  }
   if (!spec.inputs_are_local || group.size() == 1) {
     return merge(in, options, group, spec, nullptr);
   }

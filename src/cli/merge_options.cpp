@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <thread>
 
 #include <boost/program_options/value_semantic.hpp>
+#include <unistd.h>
 
 #include "checkpoint/model_spec.h"
 #include "cli/merge_job.h"
@@ -254,6 +254,10 @@ void read_models(Given& given, MergeSpec& spec) {
 
 }  // namespace
 
+int share_of_cores(int ranks) {
+  return std::max(1, static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) / ranks);
+}
+
 MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& place) {
   MergeSpec spec;
   Given given = given_options(options, spec.methods);
@@ -281,7 +285,7 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   const auto [index, ranks] = place;
   spec.device = parsed(given, "device", "auto",
                        [index, ranks](const std::string& text) { return open_device(text, index, ranks); });
-  const int64_t cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()) / ranks);
+  const int64_t cores = std::min(usable_cores(), share_of_cores(ranks));
   // where a GPU calculates, some are left to the threads that write
   const int64_t reading = spec.device.is_cpu() ? cores : std::max(int64_t{1}, cores * 3 / 4);
   const std::string by_cores = number_text(std::min(reading, kMostThreads));

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
-#include <thread>
 
 #include <boost/program_options/value_semantic.hpp>
 
@@ -13,6 +12,7 @@
 #include "cli/print.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "worker/device.h"
 
 namespace fusegrid {
 namespace {
@@ -87,7 +87,6 @@ SyntheticShape shape_of(const Options& options) {
 }
 
 SyntheticRequest request_of(const Options& options) {
-  const int cores = std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
   SyntheticRequest request{
       .shape = shape_of(options),
       .dtype = chosen<at::ScalarType>("dtype", options.get<std::string>("dtype"),
@@ -96,7 +95,7 @@ SyntheticRequest request_of(const Options& options) {
       .lora_rank = options.get_or<int64_t>("lora", 0),
       .seed = options.get<uint64_t>("seed"),
       .shard_bytes = parse_bytes(options.get<std::string>("shard-size"), "--shard-size"),
-      .threads = options.get_or("threads", cores)};
+      .threads = options.get_or("threads", usable_cores())};
   if (options.has("lora") && request.lora_rank < 1) {
     throw UsageError("--lora must be a rank of at least 1, but it is " + number_text(request.lora_rank) +
                      "; without --lora the experts are whole checkpoints");

@@ -10,6 +10,8 @@
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include "core/errors.h"
 #include "core/text.h"
@@ -135,6 +137,15 @@ DeviceChoice choose_device(const std::string& setting, int index, int workers, c
   }
   const std::string model = model_of(names[mine], gpus);
   return {"cuda:0", names[mine], "gpu " + names[mine] + ", " + model, model};
+}
+
+int usable_cores() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof(cores), &cores) != 0) {  // more of them than the set can hold
+    return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
+  }
+  return CPU_COUNT(&cores);
 }
 
 void load_cuda() {

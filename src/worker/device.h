@@ -31,6 +31,12 @@ struct HostDevices {
 // another setting. Does not touch the driver: a process that is going to fork must not.
 DeviceChoice choose_device(const std::string& setting, int index, int workers, const HostDevices& host);
 
+// Cores that this process may run on: all of the host's, or those that it was bound to. mpirun binds each rank of a small job to
+// one core.
+int usable_cores();
+// How a user gives a rank more of them.
+inline constexpr const char* kMoreCores = "give mpirun --bind-to none (or srun more --cpus-per-task)";
+
 // Loads the CUDA half of LibTorch, found beside its CPU half, into this process, and uses its first visible GPU once.
 // Call it before anything asks LibTorch for CUDA. Throws DeviceError where it cannot be loaded, finds no GPU, or the
 // GPU does not work.

@@ -6,7 +6,6 @@
 #include <iostream>
 #include <map>
 
-#include <sched.h>
 #include <signal.h>
 
 #include "comm/collectives.h"
@@ -57,15 +56,12 @@ class IgnoreSignals {
   std::vector<int> changed_;
 };
 
-// mpirun binds the ranks of small jobs to one core each, which the executor inherits.
+// The executor inherits what its rank is bound to.
 std::string binding_warning(int threads) {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  if (sched_getaffinity(0, sizeof(cores), &cores) != 0 || CPU_COUNT(&cores) >= threads) {
-    return "";
-  }
-  return "it may use " + std::to_string(CPU_COUNT(&cores)) + " cores, but its executor runs " +
-         std::to_string(threads) + " threads; give mpirun --bind-to none (or srun more --cpus-per-task)";
+  const int cores = usable_cores();
+  return cores >= threads ? ""
+                          : "it may use " + std::to_string(cores) + " cores, but its executor runs " +
+                                std::to_string(threads) + " threads; " + kMoreCores;
 }
 
 class Supervisor {

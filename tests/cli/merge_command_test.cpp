@@ -2,6 +2,8 @@
 
 #include <ATen/ops/full.h>
 #include <gtest/gtest.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include "checkpoint/hf_folder.h"
 #include "cli/invoke.h"
@@ -114,6 +116,39 @@ TEST_F(MergeCommand, takes_mixtures_of_experts) {
   EXPECT_EQ(merged.read("model.layers.0.block_sparse_moe.experts.1.w2.weight")[1][1].item<double>(), 7);
   const auto manifest = nlohmann::json::parse(read_text(folder / "out" / "fusegrid_manifest.json"));
   EXPECT_EQ(manifest.at("inputs").at(0).at("name"), "llama-moe");
+}
+
+// Binds this process to one core, as mpirun binds the ranks of small jobs.
+class OneCore {
+ public:
+  OneCore() {
+    sched_getaffinity(0, sizeof all_, &all_);
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    for (size_t core = 0; CPU_COUNT(&one) == 0; ++core) {
+      if (CPU_ISSET(core, &all_)) {
+        CPU_SET(core, &one);
+      }
+    }
+    sched_setaffinity(0, sizeof one, &one);
+  }
+  ~OneCore() { sched_setaffinity(0, sizeof all_, &all_); }
+  OneCore(const OneCore&) = delete;
+  OneCore& operator=(const OneCore&) = delete;
+
+ private:
+  cpu_set_t all_;
+};
+
+TEST_F(MergeCommand, says_that_it_is_bound_to_few_cores) {
+  if (sysconf(_SC_NPROCESSORS_ONLN) == 1) {
+    GTEST_SKIP() << "a host of one core";
+  }
+  const OneCore bound;
+  const Ran ran = run(line("simple_average"));
+  EXPECT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_NE(ran.err.find("bound to 1 core"), std::string::npos) << ran.err;
+  EXPECT_NE(ran.err.find("--bind-to none"), std::string::npos) << ran.err;
 }
 
 TEST_F(MergeCommand, a_dry_run_checks_and_writes_nothing) {

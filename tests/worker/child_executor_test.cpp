@@ -72,6 +72,9 @@ std::ostream& operator<<(std::ostream& out, const Deed& deed) {
 class ChildExecutorFaults : public testing::TestWithParam<Deed> {};
 
 TEST_P(ChildExecutorFaults, CostTheAttemptOnly) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "the sanitizer needs more address space than the limit, and takes the signals";
+#endif
   HandleOptions limited = options(milliseconds(300));
   limited.child.memory_limit_bytes = int64_t{24} << 30;  // more than LibTorch maps, less than the hog wants
   const auto executor = child_executor(limited);
