@@ -100,7 +100,7 @@ class EntryLoops {
   }
 
   // The rule's results for each vector, out[vector]. A part of one vector after the other, so that memory that is written is
-  // not as far apart as the vectors are.
+  // not as far apart as the vectors are; past the caches, which so many results do not fit.
   template <typename Rule>
   void apply_to_each(const Rule& rule, const std::vector<const float*>& shared, int64_t begin, int64_t count,
                      const std::vector<float*>& out) {
@@ -113,12 +113,13 @@ class EntryLoops {
             const auto shared_entry = [&](int k) {
               return load<Number>(shared[static_cast<size_t>(k)] + begin + first + i);
             };
-            store(rule(entry, static_cast<int>(vector), shared_entry), out[vector] + first + i);
+            stream(rule(entry, static_cast<int>(vector), shared_entry), out[vector] + first + i);
           });
         }
       };
       visit_parts(begin + chunk, std::min(kChunk, count - chunk), visit);
     }
+    end_stream();
   }
 
  private:
@@ -183,6 +184,8 @@ class EntryLoops {
     }
   }
 
+  static void stream(const Lanes& lanes, float* to) { stream_lanes(lanes, to); }
+  static void stream(float number, float* to) { *to = number; }
   static void store(const Lanes& lanes, float* to) { store_lanes(lanes, to); }
   static void store(float number, float* to) { *to = number; }
 

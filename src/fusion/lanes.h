@@ -53,6 +53,23 @@ inline void store_lanes(const Lanes& lanes, float* to) {
   std::memcpy(to, &lanes, sizeof(lanes));
 }
 
+// Past the caches where it can, for what is not read soon. Other threads see it after end_stream().
+inline void stream_lanes(const Lanes& lanes, float* to) {
+#ifdef __AVX2__
+  if (reinterpret_cast<uintptr_t>(to) % sizeof(lanes) == 0) {
+    _mm256_stream_ps(to, std::bit_cast<__m256>(lanes));
+    return;
+  }
+#endif
+  store_lanes(lanes, to);
+}
+
+inline void end_stream() {
+#ifdef __AVX2__
+  _mm_sfence();
+#endif
+}
+
 inline Lanes magnitude(const Lanes& lanes) {
   return std::bit_cast<Lanes>(std::bit_cast<LaneBits>(lanes) & 0x7fffffffU);
 }

@@ -3,7 +3,7 @@
 //   fusion_speed [cpu | cuda:0 [MILLION_ELEMENTS [EXPERTS [ZOO]]]]
 //
 // First part: the passes over the models that element-wise methods are made of, one by one. GB/s counts what a pass reads and
-// writes, float32; the roof is a copy between arrays of that size (read + write). On CPUs also with one merge per core at
+// writes, float32; the roof is a copy between arrays as large as all experts together (read + write), of which caches hold little. On CPUs also with one merge per core at
 // once, each of its own part of the models, as the grid's executors run; the roof likewise.
 // Second part: whole merges from an empty cache. GB/s counts every model read once and every result written once, whatever
 // the method really reads.
@@ -285,7 +285,7 @@ void measure_merge(const Merge& merge, const std::vector<Models>& parts, double 
 }
 
 void measure_fusion(at::Device device, int threads, int64_t elements, int64_t experts) {
-  const double roof = copy_bandwidth(device, threads, elements);
+  const double roof = copy_bandwidth(device, threads, elements * experts);
   std::printf("%s, %d at once, %ld experts of %ld elements: copy %.1f GB/s\n", device.str().c_str(), threads,
               static_cast<long>(experts), static_cast<long>(elements), roof / 1e9);
   std::vector<Models> parts;
