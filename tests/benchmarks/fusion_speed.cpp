@@ -3,17 +3,20 @@
 //   fusion_speed [cpu | cuda:0 [MILLION_ELEMENTS [EXPERTS [ZOO]]]]
 //
 // First part: the passes over the models that element-wise methods are made of, one by one. GB/s counts what a pass reads and
-// writes, float32; the roof is a copy between arrays as large as all experts together (read + write), of which caches hold little. On CPUs also with one merge per core at
-// once, each of its own part of the models, as the grid's executors run; the roof likewise.
+// writes, float32; the roof is a copy between arrays as large as all experts together (read + write), of which caches hold
+// little. On CPUs also with a process per core at once, each with its own part of the models, as the grid's executors run; the
+// roof likewise.
 // Second part: whole merges from an empty cache. GB/s counts every model read once and every result written once, whatever
 // the method really reads.
 // Third part, with ZOO: a sweep of 11 scales through one cache, as the grid runs it, beside one merge of an empty
 // cache, both with the evaluations (validation and test of all tasks) that belong to them.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 
 #include <ATen/Parallel.h>
@@ -21,6 +24,9 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/ones.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "core/philox.h"
 #include "core/text.h"
@@ -113,48 +119,60 @@ double seconds(at::Device device, const std::function<void()>& work) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-// The quickest of some rounds in which `threads` threads do their work at the same time, `work` given the thread.
-double quickest(at::Device device, int threads, const std::function<void(int)>& work) {
+// The quickest of some rounds.
+double quickest_round(at::Device device, const std::function<void()>& work) {
   double best = 1e30;
   double spent = 0;
   for (int i = 0; i < kRepeats && spent < kRepeatSeconds; ++i) {
-    const double time = seconds(device, [&] {
-      if (threads == 1) {
-        work(0);
-        return;
-      }
-      std::vector<std::thread> all;
-      for (int t = 0; t < threads; ++t) {
-        all.emplace_back([&, t] {
-          at::set_num_threads(1);
-          const at::NoGradGuard no_gradients;
-          work(t);
-        });
-      }
-      for (auto& thread : all) {
-        thread.join();
-      }
-    });
+    const double time = seconds(device, work);
     best = std::min(best, time);
     spent += time;
   }
   return best;
 }
 
-// Bytes per second, read and written, of a copy of `elements` float32 by all threads together.
-double copy_bandwidth(at::Device device, int threads, int64_t elements) {
+// The quickest round of the slowest of `processes` that all work at the same time, as the grid's executors do; `work` is
+// given the process.
+double quickest(at::Device device, int processes, const std::function<void(int)>& work) {
+  if (processes == 1) {
+    return quickest_round(device, [&] { work(0); });
+  }
+  const int kind = MAP_SHARED | MAP_ANONYMOUS;
+  const size_t bytes = static_cast<size_t>(processes) * sizeof(double);
+  auto* times = static_cast<double*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE, kind, -1, 0));
+  std::vector<pid_t> children;
+  for (int p = 0; p < processes; ++p) {
+    children.push_back(fork());
+    if (children.back() == 0) {
+      times[p] = quickest_round(device, [&] { work(p); });
+      _exit(0);
+    }
+  }
+  for (const pid_t child : children) {
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child || status != 0) {
+      throw std::runtime_error("a process of the benchmark failed");
+    }
+  }
+  const double slowest = *std::max_element(times, times + processes);
+  munmap(times, bytes);
+  return slowest;
+}
+
+// Bytes per second, read and written, of a copy of `elements` float32 by all processes together.
+double copy_bandwidth(at::Device device, int processes, int64_t elements) {
   const at::Tensor from = at::ones({elements}, at::TensorOptions(device));
   const at::Tensor to = at::ones({elements}, at::TensorOptions(device));
-  const int64_t part = elements / threads;
-  const double time = quickest(device, threads, [&](int t) {
+  const int64_t part = elements / processes;
+  const double time = quickest(device, processes, [&](int p) {
     if (device.is_cpu()) {
-      std::memcpy(to.mutable_data_ptr<float>() + t * part, from.const_data_ptr<float>() + t * part,
+      std::memcpy(to.mutable_data_ptr<float>() + p * part, from.const_data_ptr<float>() + p * part,
                   static_cast<size_t>(part) * sizeof(float));
     } else {
       at::Tensor(to).copy_(from);
     }
   });
-  return 2 * static_cast<double>(part * threads) * sizeof(float) / time;
+  return 2 * static_cast<double>(part * processes) * sizeof(float) / time;
 }
 
 struct Merge {
@@ -249,11 +267,11 @@ void print_rate(const std::string& name, double time, double bytes, double roof,
   std::fflush(stdout);
 }
 
-// Each of `parts` by a thread of its own, here and below.
+// Each of `parts` by a process of its own, here and below.
 void measure_pass(const Pass& pass, const std::vector<Models>& parts, double roof) {
   const at::Device device = parts[0].device;
-  const double time = quickest(device, static_cast<int>(parts.size()), [&](int t) {
-    const Models& models = parts[static_cast<size_t>(t)];
+  const double time = quickest(device, static_cast<int>(parts.size()), [&](int p) {
+    const Models& models = parts[static_cast<size_t>(p)];
     std::vector<const Weights*> experts;
     for (const Weights& expert : models.experts) {
       experts.push_back(&expert);
@@ -273,9 +291,9 @@ void measure_merge(const Merge& merge, const std::vector<Models>& parts, double 
     used.push_back(first_of(part, merge.models));
   }
   const at::Device device = used[0].device;
-  const double time = quickest(device, static_cast<int>(used.size()), [&](int t) {
+  const double time = quickest(device, static_cast<int>(used.size()), [&](int p) {
     StatisticsCache cache(int64_t{1} << 40, "", device);
-    fuse(used[static_cast<size_t>(t)], merge.call, cache);
+    fuse(used[static_cast<size_t>(p)], merge.call, cache);
   });
   const auto sources = static_cast<double>(used[0].experts.size());
   const bool with_base = method_registry().at(merge.call).card.needs.contains(Need::kPretrained);
@@ -284,13 +302,13 @@ void measure_merge(const Merge& merge, const std::vector<Models>& parts, double 
   print_rate(merge.call, time, moved * elements * sizeof(float), roof, elements * sources);
 }
 
-void measure_fusion(at::Device device, int threads, int64_t elements, int64_t experts) {
-  const double roof = copy_bandwidth(device, threads, elements * experts);
-  std::printf("%s, %d at once, %ld experts of %ld elements: copy %.1f GB/s\n", device.str().c_str(), threads,
-              static_cast<long>(experts), static_cast<long>(elements), roof / 1e9);
+void measure_fusion(at::Device device, int processes, int64_t elements, int64_t experts) {
+  const double roof = copy_bandwidth(device, processes, elements * experts);
+  std::printf("%s, %d at once, %ld experts of %ld elements: copy %.1f GB/s\n", device.str().c_str(),
+              processes, static_cast<long>(experts), static_cast<long>(elements), roof / 1e9);
   std::vector<Models> parts;
-  for (int t = 0; t < threads; ++t) {
-    parts.push_back(make_models(device, elements / threads, experts));
+  for (int p = 0; p < processes; ++p) {
+    parts.push_back(make_models(device, elements / processes, experts));
   }
   std::printf(" passes\n");
   for (const Pass& pass : passes(static_cast<size_t>(experts))) {
