@@ -101,8 +101,8 @@ std::vector<SafetensorsFile> open_shards(const ContainedFolder& folder) {
 }
 
 bool is_pickle(const std::filesystem::path& file) {
-  static const std::set<std::string> kEndings{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
-  return kEndings.contains(file.extension().string());
+  static const std::set<std::string> endings{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
+  return endings.contains(file.extension().string());
 }
 
 [[noreturn]] void fail_without_weights(const std::filesystem::path& folder) {

@@ -45,13 +45,13 @@ Layers layers_of(const ModelSource& model) {
 
 // Of the tensors outside of the layers, those behind them in the forward pass, by the names that architectures use.
 bool is_behind_layers(const std::string& tensor) {
-  static const std::set<std::string> kBehind{
+  static const std::set<std::string> behind{
       "lm_head",           "norm",           "ln_f",      "final_layernorm",
       "final_layer_norm",  "post_layernorm", "layernorm", "embed_out",
       "visual_projection", "pooler",         "score",     "classifier"};
   const auto parts = split(tensor, '.');
   return std::any_of(parts.begin(), parts.end(),
-                     [](const std::string& part) { return kBehind.contains(part); });
+                     [](const std::string& part) { return behind.contains(part); });
 }
 
 struct LayerSlice {
@@ -179,8 +179,8 @@ LayerSlice parse_slice(const std::string& text, const std::string& whole) {
     throw ConfigError("a stack of layers must be written FOLDER[BEGIN:END]+FOLDER[BEGIN:END], but '" + whole +
                       "' has '" + text + "'");
   }
-  const LayerSlice slice{text.substr(0, bracket), parse_int(range[0], "the first layer of '" + text + "'"),
-                         parse_int(range[1], "the end of '" + text + "'")};
+  LayerSlice slice{text.substr(0, bracket), parse_int(range[0], "the first layer of '" + text + "'"),
+                   parse_int(range[1], "the end of '" + text + "'")};
   if (slice.begin < 0 || slice.end <= slice.begin) {
     throw ConfigError("the layers of '" + text +
                       "' must be at least one: END is behind the last, so above BEGIN");
@@ -189,7 +189,7 @@ LayerSlice parse_slice(const std::string& text, const std::string& whole) {
 }
 
 nlohmann::json stack_config(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
-  static const std::vector<std::string> kCounts{"num_hidden_layers", "n_layer", "num_layers"};
+  static const std::vector<std::string> counts{"num_hidden_layers", "n_layer", "num_layers"};
   const Checkpoints checkpoints = open_checkpoints(slices, options);
   const Checkpoint& first = checkpoints.at(slices.front().folder);
   nlohmann::json config = first.folder.config();
@@ -197,12 +197,12 @@ nlohmann::json stack_config(const std::vector<LayerSlice>& slices, HfFolderOptio
   const int64_t count =
       std::accumulate(slices.begin(), slices.end(), int64_t{0},
                       [](int64_t sum, const LayerSlice& slice) { return sum + slice.end - slice.begin; });
-  const auto key = std::find_if(kCounts.begin(), kCounts.end(), [&](const std::string& candidate) {
+  const auto key = std::find_if(counts.begin(), counts.end(), [&](const std::string& candidate) {
     return config.contains(candidate) && config[candidate] == before;
   });
-  if (key == kCounts.end()) {
+  if (key == counts.end()) {
     throw ConfigError("config.json of '" + slices.front().folder.string() + "' must have its " +
-                      std::to_string(before) + " layers as one of " + join(kCounts, ", ") +
+                      std::to_string(before) + " layers as one of " + join(counts, ", ") +
                       ", so that the stack's can be written there");
   }
   for (auto& [name, value] : config.items()) {

@@ -78,9 +78,9 @@ void check_features(const nlohmann::json& json, const std::string& file) {
     }
   }
   const auto start = json.value("init_lora_weights", nlohmann::json(true));
-  static const std::set<std::string> kKeepTheBase{"gaussian", "eva", "orthogonal"};
+  static const std::set<std::string> keep_the_base{"gaussian", "eva", "orthogonal"};
   if (!start.is_null() && !start.is_boolean() &&
-      !(start.is_string() && kKeepTheBase.contains(start.get<std::string>()))) {
+      !(start.is_string() && keep_the_base.contains(start.get<std::string>()))) {
     fail(file,
          "init_lora_weights must be a start that keeps the base's weights (true, false, gaussian, eva, "
          "orthogonal), but it is " +

@@ -45,11 +45,11 @@ LoraKey parse_lora_key(const std::string& full, const std::string& file) {
     Kind kind;
     std::string part, ending;
   };
-  static const std::array<Form, 4> kForms = {{{Kind::kA, ".lora_A", ".weight"},
-                                              {Kind::kB, ".lora_B", ".weight"},
-                                              {Kind::kEmbeddingA, ".lora_embedding_A", ""},
-                                              {Kind::kEmbeddingB, ".lora_embedding_B", ""}}};
-  for (const auto& form : kForms) {
+  static const std::array<Form, 4> forms = {{{Kind::kA, ".lora_A", ".weight"},
+                                             {Kind::kB, ".lora_B", ".weight"},
+                                             {Kind::kEmbeddingA, ".lora_embedding_A", ""},
+                                             {Kind::kEmbeddingB, ".lora_embedding_B", ""}}};
+  for (const auto& form : forms) {
     if (const auto module = before(key, form.part, form.ending)) {
       return {form.kind, *module};
     }
