@@ -116,28 +116,34 @@ std::vector<Weights> MemoryEngine::map_slices(size_t outputs, const Fuse& fuse) 
       }
     }
   }
-  for_each_slice([&](const Slice& read) {
-    Slice slice = read;
-    const bool is_whole = slice.count == slice.info->numel();
-    for (Weights& model : models) {
-      at::Tensor& tensor = model[slice.name()];
-      if (slice.begin == 0 && !is_whole) {
-        tensor = new_tensor(slice.info->shape, device_);
-      }
-      if (!is_whole) {
-        slice.results.push_back(tensor.view({-1}).narrow(0, slice.begin, slice.count));
-      }
-    }
-    const auto values = fuse(slice);
+  const auto results_of = [&](const Slice& slice) {
+    auto values = fuse(slice);
     FUSEGRID_ASSERT(values.size() == outputs, "a slice has " + std::to_string(values.size()) + " results");
+    return values;
+  };
+  const auto map_whole = [&](const Slice& slice) {
+    const auto values = results_of(slice);
     for (size_t i = 0; i < outputs; ++i) {
-      if (is_whole) {
-        models[i][slice.name()] = owned(values[i]).view(slice.info->shape);
-      } else if (values[i].const_data_ptr() != slice.results[i].const_data_ptr()) {
+      models[i][slice.name()] = owned(values[i]).view(slice.info->shape);
+    }
+  };
+  const auto map_part = [&](Slice slice) {
+    for (Weights& model : models) {
+      at::Tensor& whole = model[slice.name()];
+      if (slice.begin == 0) {
+        whole = new_tensor(slice.info->shape, device_);
+      }
+      slice.results.push_back(whole.view({-1}).narrow(0, slice.begin, slice.count));
+    }
+    const auto values = results_of(slice);
+    for (size_t i = 0; i < outputs; ++i) {
+      if (values[i].const_data_ptr() != slice.results[i].const_data_ptr()) {
         slice.results[i].copy_(values[i]);
       }
     }
-  });
+  };
+  for_each_slice(
+      [&](const Slice& slice) { slice.count == slice.info->numel() ? map_whole(slice) : map_part(slice); });
   return models;
 }
 

@@ -51,6 +51,13 @@ std::string seed_note(const Board& board) {
                                  "); ± is the standard deviation of the average over seeds.";
 }
 
+std::string device_note(const Board& board) {
+  const std::string all = join({board.devices.begin(), board.devices.end()}, "; ");
+  return board.devices.size() == 1
+             ? "Made on " + all + "."
+             : "Made on devices of several kinds, which give other last bits: " + all + ".";
+}
+
 }  // namespace
 
 std::string fixed(double value, int digits) {
@@ -119,13 +126,6 @@ std::string stored_text(const Row& row) {
 
 std::string interval_text(const Row& row) {
   return row.interval ? percent(row.interval->low) + " - " + percent(row.interval->high) : "-";
-}
-
-std::string device_note(const Board& board) {
-  const std::string all = join({board.devices.begin(), board.devices.end()}, "; ");
-  return board.devices.size() == 1
-             ? "Made on " + all + "."
-             : "Made on devices of several kinds, which give other last bits: " + all + ".";
 }
 
 std::vector<std::string> board_notes(const Board& board) {

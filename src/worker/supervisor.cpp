@@ -249,7 +249,12 @@ class Supervisor {
   }
 
   void choose() {
-    hello_ = {settings_.epoch, transport_.host(), "", "", "", binding_warning(settings_.threads)};
+    hello_ = {.epoch = settings_.epoch,
+              .host = transport_.host(),
+              .device = "",
+              .kind = "",
+              .error = "",
+              .warning = binding_warning(settings_.threads)};
     DeviceChoice choice;
     try {
       choice = choose_device(settings_.device, std::max(0, transport_.local_worker()),

@@ -82,9 +82,10 @@ TEST(Protocol, TellsAllTypesApart) {
   EXPECT_EQ(std::get<Ping>(decode_to_worker(encode(ToWorker(Ping{9})))).recorded, 9);
   EXPECT_EQ(std::get<Cancel>(decode_to_worker(encode(ToWorker(Cancel{7})))).token, 7);
   EXPECT_EQ(std::get<Stop>(decode_to_worker(encode(ToWorker(Stop{5})))).epoch, 5);
-  EXPECT_EQ(
-      std::get<Hello>(decode_to_coordinator(encode(ToCoordinator(Hello{1, "h", "d", "k", "e", "w"})))).kind,
-      "k");
+  const auto hello =
+      std::get<Hello>(decode_to_coordinator(encode(ToCoordinator(Hello{1, "h", "d", "k", "e", "w"}))));
+  EXPECT_EQ(hello.kind, "k");
+  EXPECT_EQ(hello.error, "e");
   EXPECT_EQ(std::get<Pong>(decode_to_coordinator(encode(ToCoordinator(Pong{1, 6})))).seen, 6);
   EXPECT_EQ(std::get<Bye>(decode_to_coordinator(encode(ToCoordinator(Bye{8})))).epoch, 8);
   EXPECT_EQ(std::get<ExecutorRun>(decode_to_executor(encode(ToExecutor(ExecutorRun{"x"})))).item, "x");
