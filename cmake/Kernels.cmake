@@ -12,7 +12,7 @@ if(NOT FUSEGRID_KERNELS STREQUAL "off")
     endif()
     enable_language(CUDA)
     set(FUSEGRID_HAVE_KERNELS ON)
-    add_library(fusegrid_device_kernels STATIC ${PROJECT_SOURCE_DIR}/src/fusion/device_kernels.cu)
+    add_library(fusegrid_device_kernels STATIC ${PROJECT_SOURCE_DIR}/src/fusion/loops/device_kernels.cu)
     # the runtime beside LibTorch's own would be another context's state: share the driver's, link ours statically
     set_target_properties(fusegrid_device_kernels PROPERTIES
       CUDA_STANDARD 17 POSITION_INDEPENDENT_CODE ON CUDA_RUNTIME_LIBRARY Static)

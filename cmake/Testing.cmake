@@ -13,7 +13,7 @@ fusegrid_add_precompiled(fusegrid_precompiled_tests ${FUSEGRID_PRECOMPILED_HEADE
 # tests/<folder>/CMakeLists.txt.
 function(fusegrid_add_test folder)
   cmake_parse_arguments(ARG "" "TIMEOUT;SHARDS" "LIBRARIES;LABELS" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cpp)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   string(REPLACE "/" "_" name ${folder})
   add_executable(${name}_test ${sources})
   target_link_libraries(${name}_test PRIVATE fusegrid_options GTest::gtest GTest::gmock GTest::gtest_main

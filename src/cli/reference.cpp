@@ -4,7 +4,7 @@
 
 #include "cli/print.h"
 #include "core/text.h"
-#include "fusion/compat.h"
+#include "fusion/compat/compat.h"
 #include "tasks/shift.h"
 
 namespace fusegrid {

@@ -1,4 +1,4 @@
-// Marks functions that the CPU's loops and the GPU's kernels (fusion/device_kernels.cu) share.
+// Marks functions that the CPU's loops and the GPU's kernels (fusion/loops/device_kernels.cu) share.
 #pragma once
 
 #ifdef __CUDACC__

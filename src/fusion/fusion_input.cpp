@@ -8,7 +8,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "fusion/statistics.h"
+#include "fusion/whole_model/statistics.h"
 
 namespace fusegrid {
 namespace {

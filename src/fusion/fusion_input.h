@@ -10,8 +10,8 @@
 #include "fusion/engine.h"
 #include "fusion/fused_model.h"
 #include "fusion/method.h"
-#include "fusion/order_statistics.h"
-#include "fusion/statistics_cache.h"
+#include "fusion/passes/order_statistics.h"
+#include "fusion/whole_model/statistics_cache.h"
 
 namespace fusegrid {
 

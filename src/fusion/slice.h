@@ -7,7 +7,7 @@
 
 #include "core/errors.h"
 #include "core/weights.h"
-#include "fusion/slice_vector.h"
+#include "fusion/loops/slice_vector.h"
 
 namespace fusegrid {
 

@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/model_source.h"
-#include "fusion/stream_models.h"
+#include "fusion/engines/stream_models.h"
 #include "merge/local_inputs.h"
 #include "merge/spec.h"
 

@@ -9,7 +9,7 @@
 #include "comm/agreement.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "fusion/compat.h"
+#include "fusion/compat/compat.h"
 #include "merge/piece_digests.h"
 
 namespace fusegrid {

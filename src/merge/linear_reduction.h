@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "comm/collectives.h"
-#include "fusion/stream_engine.h"
+#include "fusion/engines/stream_engine.h"
 #include "merge/merge.h"
 
 namespace fusegrid {

@@ -14,7 +14,7 @@
 #include "checkpoint/posix_file.h"
 #include "checkpoint/safetensors_header.h"
 #include "comm/collectives.h"
-#include "fusion/stream_sink.h"
+#include "fusion/engines/stream_sink.h"
 #include "merge/inputs.h"
 #include "merge/layout.h"
 #include "merge/piece_digests.h"

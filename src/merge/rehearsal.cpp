@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/philox.h"
-#include "fusion/compat.h"
+#include "fusion/compat/compat.h"
 #include "fusion/fusion_input.h"
 #include "merge/merge.h"
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "fusion/stream_engine.h"
+#include "fusion/engines/stream_engine.h"
 #include "merge/merge.h"
 
 namespace fusegrid {

@@ -29,7 +29,7 @@ enum class Digests { kAll, kOutputs, kNone };
 // How a merge computes.
 enum class Precision {
   kFloat32,  // in float32, rounded to the output's dtype once
-  kCompat,   // as mergekit 0.1.5 does: fusion/compat.h
+  kCompat,   // as mergekit 0.1.5 does: fusion/compat/compat.h
 };
 
 // Who adds up the models.

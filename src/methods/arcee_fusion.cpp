@@ -10,7 +10,7 @@
 #include <ATen/ops/add.h>
 
 #include "fusion/fusion_input.h"
-#include "fusion/selection.h"
+#include "fusion/passes/selection.h"
 
 namespace fusegrid {
 namespace {

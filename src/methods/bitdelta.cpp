@@ -12,7 +12,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/where.h>
 
-#include "fusion/direction.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

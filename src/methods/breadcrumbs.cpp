@@ -13,10 +13,10 @@
 #include <ATen/TensorOperators.h>
 
 #include "core/model_weights.h"
-#include "fusion/direction.h"
-#include "fusion/random_drop.h"
-#include "fusion/selection.h"
-#include "fusion/sign_election.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_drop.h"
+#include "fusion/passes/selection.h"
+#include "fusion/passes/sign_election.h"
 
 namespace fusegrid {
 namespace {

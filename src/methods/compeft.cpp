@@ -14,8 +14,8 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/direction.h"
-#include "fusion/sign_election.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/sign_election.h"
 
 namespace fusegrid {
 namespace {

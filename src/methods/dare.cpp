@@ -7,8 +7,8 @@
 //          rescaled, as in mergekit.
 // Cost:    one pass (l1: two) over N experts; a sweep of scales shares it.
 
-#include "fusion/direction.h"
-#include "fusion/random_drop.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_drop.h"
 
 namespace fusegrid {
 namespace {

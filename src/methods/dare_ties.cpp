@@ -9,9 +9,9 @@
 // Cost:    two passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the direction.
 
 #include "core/model_weights.h"
-#include "fusion/direction.h"
-#include "fusion/random_drop.h"
-#include "fusion/sign_election.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_drop.h"
+#include "fusion/passes/sign_election.h"
 
 namespace fusegrid {
 namespace {

@@ -21,10 +21,10 @@
 #include "core/model_weights.h"
 #include "core/philox.h"
 #include "core/text.h"
-#include "fusion/direction.h"
-#include "fusion/random_drop.h"
-#include "fusion/random_numbers.h"
-#include "fusion/sign_election.h"
+#include "fusion/loops/random_numbers.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_drop.h"
+#include "fusion/passes/sign_election.h"
 
 namespace fusegrid {
 namespace {

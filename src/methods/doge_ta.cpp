@@ -19,8 +19,8 @@
 
 #include "core/concatenate.h"
 #include "core/text.h"
-#include "fusion/adam.h"
-#include "fusion/svd.h"
+#include "fusion/subspaces/svd.h"
+#include "fusion/whole_model/adam.h"
 
 namespace fusegrid {
 namespace {

@@ -17,9 +17,9 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "core/text.h"
-#include "fusion/adam.h"
-#include "fusion/expert_order.h"
-#include "fusion/svd.h"
+#include "fusion/passes/expert_order.h"
+#include "fusion/subspaces/svd.h"
+#include "fusion/whole_model/adam.h"
 
 namespace fusegrid {
 namespace {

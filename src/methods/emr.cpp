@@ -7,9 +7,9 @@
 // Cost:    two passes over N experts. Stored: base, uni, one bit per entry and task, one number per task.
 
 #include "core/text.h"
-#include "fusion/agreeing_parts.h"
-#include "fusion/direction.h"
-#include "fusion/sign_election.h"
+#include "fusion/passes/agreeing_parts.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/sign_election.h"
 
 namespace fusegrid {
 namespace {

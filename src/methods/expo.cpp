@@ -5,7 +5,7 @@
 // Differs: nothing.
 // Cost:    one pass over N experts; a sweep of alpha shares the sum of task vectors.
 
-#include "fusion/direction.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

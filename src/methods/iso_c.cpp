@@ -7,8 +7,8 @@
 
 #include <algorithm>
 
-#include "fusion/direction.h"
-#include "fusion/matrix_merges.h"
+#include "fusion/passes/direction.h"
+#include "fusion/subspaces/matrix_merges.h"
 
 namespace fusegrid {
 namespace {

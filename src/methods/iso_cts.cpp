@@ -13,8 +13,8 @@
 #include <ATen/ops/matmul.h>
 
 #include "core/concatenate.h"
-#include "fusion/direction.h"
-#include "fusion/svd.h"
+#include "fusion/passes/direction.h"
+#include "fusion/subspaces/svd.h"
 
 namespace fusegrid {
 namespace {

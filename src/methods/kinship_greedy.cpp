@@ -16,7 +16,7 @@
 
 #include "core/text.h"
 #include "fusion/fusion_input.h"
-#include "fusion/interpolation.h"
+#include "fusion/passes/interpolation.h"
 #include "models/evaluation.h"
 
 namespace fusegrid {

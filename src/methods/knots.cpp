@@ -12,8 +12,8 @@
 #include <ATen/ops/matmul.h>
 
 #include "core/concatenate.h"
-#include "fusion/direction.h"
-#include "fusion/matrix_merges.h"
+#include "fusion/passes/direction.h"
+#include "fusion/subspaces/matrix_merges.h"
 
 namespace fusegrid {
 namespace {

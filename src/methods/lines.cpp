@@ -18,7 +18,7 @@
 
 #include "core/block_name.h"
 #include "core/text.h"
-#include "fusion/direction.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

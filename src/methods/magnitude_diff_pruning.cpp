@@ -8,7 +8,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
 
-#include "fusion/pruning.h"
+#include "fusion/passes/pruning.h"
 
 namespace fusegrid {
 namespace {

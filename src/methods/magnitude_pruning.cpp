@@ -7,7 +7,7 @@
 
 #include <ATen/TensorOperators.h>
 
-#include "fusion/pruning.h"
+#include "fusion/passes/pruning.h"
 
 namespace fusegrid {
 namespace {

@@ -8,7 +8,7 @@
 
 #include <ATen/TensorOperators.h>
 
-#include "fusion/direction.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

@@ -16,9 +16,9 @@
 #include <ATen/ops/matmul.h>
 
 #include "core/text.h"
-#include "fusion/direction.h"
-#include "fusion/expert_order.h"
-#include "fusion/svd.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/expert_order.h"
+#include "fusion/subspaces/svd.h"
 
 namespace fusegrid {
 namespace {

@@ -15,7 +15,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "core/model_weights.h"
-#include "fusion/direction.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

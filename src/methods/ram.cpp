@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <functional>
 
-#include "fusion/changed_entries.h"
-#include "fusion/direction.h"
+#include "fusion/passes/changed_entries.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

@@ -14,8 +14,8 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/direction.h"
-#include "fusion/random_signs.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_signs.h"
 
 namespace fusegrid {
 namespace {

@@ -21,8 +21,8 @@
 
 #include "core/block_name.h"
 #include "core/philox.h"
-#include "fusion/direction.h"
-#include "fusion/random_signs.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_signs.h"
 
 namespace fusegrid {
 namespace {

@@ -8,8 +8,8 @@
 #include <ATen/TensorOperators.h>
 
 #include "core/philox.h"
-#include "fusion/pruning.h"
-#include "fusion/random_numbers.h"
+#include "fusion/loops/random_numbers.h"
+#include "fusion/passes/pruning.h"
 
 namespace fusegrid {
 namespace {

@@ -16,8 +16,8 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/direction.h"
-#include "fusion/selection.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/selection.h"
 
 namespace fusegrid {
 namespace {

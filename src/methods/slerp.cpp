@@ -5,7 +5,7 @@
 // Cost:    one pass over two experts, whole tensors.
 
 #include "fusion/fusion_input.h"
-#include "fusion/interpolation.h"
+#include "fusion/passes/interpolation.h"
 
 namespace fusegrid {
 namespace {

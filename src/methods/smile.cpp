@@ -20,7 +20,7 @@
 #include <ATen/ops/topk.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/svd.h"
+#include "fusion/subspaces/svd.h"
 
 namespace fusegrid {
 namespace {

@@ -18,7 +18,7 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/svd.h"
+#include "fusion/subspaces/svd.h"
 
 namespace fusegrid {
 namespace {

@@ -12,8 +12,8 @@
 
 #include <ATen/TensorOperators.h>
 
-#include "fusion/direction.h"
-#include "fusion/tall_masks.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/tall_masks.h"
 
 namespace fusegrid {
 namespace {

@@ -5,7 +5,7 @@
 // Cost:    one pass over N experts; a sweep of scales shares the sum.
 
 #include "core/model_weights.h"
-#include "fusion/direction.h"
+#include "fusion/passes/direction.h"
 
 namespace fusegrid {
 namespace {

@@ -1,7 +1,7 @@
 // Task-wise AdaMerging: one coefficient per task, learnt on unlabelled test inputs. Source, differences and cost:
-// fusion/adaptation.h.
+// fusion/whole_model/adaptation.h.
 
-#include "fusion/adaptation.h"
+#include "fusion/whole_model/adaptation.h"
 
 namespace fusegrid {
 namespace {

@@ -17,9 +17,9 @@
 #include <ATen/TensorOperators.h>
 
 #include "core/model_weights.h"
-#include "fusion/direction.h"
-#include "fusion/selection.h"
-#include "fusion/sign_election.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/selection.h"
+#include "fusion/passes/sign_election.h"
 
 namespace fusegrid {
 namespace {

@@ -11,8 +11,8 @@
 
 #include <ATen/TensorOperators.h>
 
-#include "fusion/direction.h"
-#include "fusion/svd.h"
+#include "fusion/passes/direction.h"
+#include "fusion/subspaces/svd.h"
 
 namespace fusegrid {
 namespace {

@@ -16,9 +16,9 @@
 
 #include "core/philox.h"
 #include "core/text.h"
-#include "fusion/adam.h"
-#include "fusion/adaptation.h"
-#include "fusion/routed_mlp.h"
+#include "fusion/whole_model/adam.h"
+#include "fusion/whole_model/adaptation.h"
+#include "fusion/whole_model/routed_mlp.h"
 
 namespace fusegrid {
 namespace {

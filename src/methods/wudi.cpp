@@ -13,9 +13,9 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/adam.h"
-#include "fusion/direction.h"
-#include "fusion/svd.h"
+#include "fusion/passes/direction.h"
+#include "fusion/subspaces/svd.h"
+#include "fusion/whole_model/adam.h"
 
 namespace fusegrid {
 namespace {

@@ -7,9 +7,9 @@
 #include "checkpoint/hf_folder.h"
 #include "comm/agreement.h"
 #include "core/errors.h"
+#include "fusion/engines/gathering_sink.h"
+#include "fusion/engines/stream_engine.h"
 #include "fusion/fusion_input.h"
-#include "fusion/gathering_sink.h"
-#include "fusion/stream_engine.h"
 
 namespace fusegrid {
 namespace {

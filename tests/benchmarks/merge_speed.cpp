@@ -20,7 +20,7 @@
 #include "comm/transport.h"
 #include "core/philox.h"
 #include "core/text.h"
-#include "fusion/stream_device.h"
+#include "fusion/engines/stream_device.h"
 #include "merge/merge.h"
 #include "worker/device.h"
 

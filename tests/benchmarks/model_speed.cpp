@@ -13,8 +13,8 @@
 #include <ATen/ops/log_softmax.h>
 
 #include "core/concatenate.h"
-#include "fusion/adaptation.h"
-#include "fusion/memory_engine.h"
+#include "fusion/engines/memory_engine.h"
+#include "fusion/whole_model/adaptation.h"
 #include "models/evaluation.h"
 #include "worker/device.h"
 #include "worker/pack_data.h"

@@ -1,5 +1,5 @@
 // Merges with precision=compat write the bytes that mergekit wrote (tests/golden/compat).
-#include "fusion/compat.h"
+#include "fusion/compat/compat.h"
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>

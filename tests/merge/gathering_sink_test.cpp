@@ -1,12 +1,12 @@
 // Every rank gets the whole of what a stream makes, with the bits of memory.
-#include "fusion/gathering_sink.h"
+#include "fusion/engines/gathering_sink.h"
 
 #include <numeric>
 
 #include <gtest/gtest.h>
 
+#include "fusion/engines/stream_engine.h"
 #include "fusion/fused_model.h"
-#include "fusion/stream_engine.h"
 #include "merge/checkpoints.h"
 #include "merge/rehearsal.h"
 

@@ -12,7 +12,7 @@
 #include "checkpoint/lora_expert.h"
 #include "comm/agreement.h"
 #include "core/concatenate.h"
-#include "fusion/stream_engine.h"
+#include "fusion/engines/stream_engine.h"
 #include "merge/checkpoints.h"
 #include "merge/manifest.h"
 #include "merge/piece_digests.h"

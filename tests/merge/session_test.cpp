@@ -2,7 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "comm/agreement.h"
-#include "fusion/stream_engine.h"
+#include "fusion/engines/stream_engine.h"
 #include "merge/checkpoints.h"
 #include "merge/outputs.h"
 

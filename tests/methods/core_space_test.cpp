@@ -1,7 +1,7 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
-#include "fusion/svd.h"
+#include "fusion/subspaces/svd.h"
 #include "methods/planted.h"
 #include "support/golden.h"
 

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "core/philox.h"
-#include "fusion/selection.h"
+#include "fusion/passes/selection.h"
 #include "support/golden.h"
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"

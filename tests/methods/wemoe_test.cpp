@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "fusion/fusion_input.h"
-#include "fusion/routed_mlp.h"
+#include "fusion/whole_model/routed_mlp.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 

@@ -1,4 +1,4 @@
-// Which entries stay when they are dropped at random, by the definition of fusion/drop_rule.h and one by one.
+// Which entries stay when they are dropped at random, by the definition of fusion/passes/drop_rule.h and one by one.
 #pragma once
 
 #include <ATen/core/Tensor.h>

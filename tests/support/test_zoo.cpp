@@ -7,8 +7,8 @@
 
 #include "core/concatenate.h"
 #include "core/philox.h"
+#include "fusion/engines/memory_engine.h"
 #include "fusion/fusion_input.h"
-#include "fusion/memory_engine.h"
 #include "support/golden.h"
 
 namespace fusegrid {

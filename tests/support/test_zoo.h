@@ -11,7 +11,7 @@
 
 #include "core/weights.h"
 #include "fusion/data_source.h"
-#include "fusion/statistics_cache.h"
+#include "fusion/whole_model/statistics_cache.h"
 
 namespace fusegrid {
 

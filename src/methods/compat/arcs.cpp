@@ -14,7 +14,7 @@
 #include <ATen/ops/where.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/compat.h"
+#include "fusion/compat/compat.h"
 
 namespace fusegrid {
 namespace {

@@ -6,7 +6,7 @@
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/zeros.h>
 
-#include "fusion/compat.h"
+#include "fusion/compat/compat.h"
 
 namespace fusegrid {
 namespace {

@@ -9,8 +9,8 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/var.h>
 
-#include "fusion/compat.h"
-#include "fusion/selection.h"
+#include "fusion/compat/compat.h"
+#include "fusion/passes/selection.h"
 
 namespace fusegrid {
 namespace {

@@ -8,11 +8,11 @@
 #include <ATen/ops/full_like.h>
 
 #include "core/philox.h"
-#include "fusion/compat.h"
-#include "fusion/direction.h"
-#include "fusion/random_drop.h"
-#include "fusion/random_numbers.h"
-#include "fusion/selection.h"
+#include "fusion/compat/compat.h"
+#include "fusion/loops/random_numbers.h"
+#include "fusion/passes/direction.h"
+#include "fusion/passes/random_drop.h"
+#include "fusion/passes/selection.h"
 
 namespace fusegrid {
 namespace {

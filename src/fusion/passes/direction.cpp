@@ -1,0 +1,26 @@
+#include "fusion/passes/direction.h"
+
+#include "core/text.h"
+
+namespace fusegrid {
+
+FusedModel move_along(const FusionInput& in, const Field& direction, double scale) {
+  const auto moved = [&](const Slice& slice) {
+    return add_scaled(slice.base_view(), slice[direction], scale);
+  };
+  return one_model(direction.whole_tensors ? in.map_tensors(moved) : in.map_elements(moved));
+}
+
+FusedModel models_of_tasks(const FusionInput& in, std::vector<Weights> models, double stored_parameters) {
+  std::map<std::string, Weights> per_task;
+  for (size_t i = 0; i < models.size(); ++i) {
+    per_task.emplace(in.tasks()[i], std::move(models[i]));
+  }
+  return model_per_task(std::move(per_task), stored_parameters);
+}
+
+std::string seed_key(const FusionInput& in) {
+  return "seed=" + std::to_string(in.seed()) + ",tasks=" + join(in.tasks(), "+");
+}
+
+}  // namespace fusegrid

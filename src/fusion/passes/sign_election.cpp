@@ -1,0 +1,202 @@
+#include "fusion/passes/sign_election.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/clamp_min.h>
+#include <ATen/ops/hardshrink.h>
+#include <ATen/ops/maximum.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
+
+#include "core/text.h"
+#include "fusion/loops/entry_loops.h"
+#include "fusion/passes/election_counter.h"
+
+namespace fusegrid {
+namespace {
+
+AgreeingMerge agreeing_merge(const std::string& name) {
+  return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
+}
+
+// Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite numbers.
+at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
+                          AgreeingMerge merge) {
+  const auto kept = trimmed(vectors, election.thresholds);
+  const at::Tensor sum = sum_of(kept);
+  const at::Tensor sign = (election.majority > 0 ? sum >= 0 : sum > 0).to(sum.scalar_type()).mul_(2).sub_(1);
+  at::Tensor merged = at::zeros_like(sum);  // magnitudes
+  at::Tensor entries = at::zeros_like(sum);
+  for (const at::Tensor& vector : kept) {
+    const at::Tensor agreeing = (vector * sign).clamp_min_(0);  // 0 where the signs differ
+    if (merge == AgreeingMerge::kMax) {
+      merged = at::maximum(merged, agreeing);
+    } else {
+      merged.add_(agreeing);
+    }
+    if (merge == AgreeingMerge::kMean) {
+      entries.add_(agreeing != 0);
+    }
+  }
+  return (merge == AgreeingMerge::kMean ? merged.div_(entries.clamp_min_(1)) : merged).mul_(sign);
+}
+
+int64_t sign_balance_in_chunks(const std::vector<SliceVector>& vectors,
+                               const std::vector<float>& thresholds) {
+  EntryLoops loops(vectors, thresholds);
+  float sums[EntryLoops::kChunk];
+  int64_t balance = 0;
+  for (int64_t begin = 0; begin < loops.elements(); begin += EntryLoops::kChunk) {
+    const int64_t count = std::min(EntryLoops::kChunk, loops.elements() - begin);
+    loops.apply(TrimmedSum{}, begin, count, sums);
+    balance += sign_balance(sums, count);
+  }
+  return balance;
+}
+
+// Of the sum of the trimmed vectors: positive less negative entries.
+double sign_balance(const std::vector<SliceVector>& vectors, const std::vector<float>& thresholds) {
+  if (all_chunked(vectors)) {
+    return static_cast<double>(sign_balance_in_chunks(vectors, thresholds));
+  }
+  if constexpr (device_kernels::kCompiled) {
+    if (rules_fit(vectors)) {
+      const DeviceVectors on_device(vectors, thresholds);
+      at::Tensor balance = at::zeros({1}, vectors[0].values.options().dtype(at::kLong));
+      device_kernels::add_sign_balance(on_device.all, vectors[0].values.numel(),
+                                       balance.mutable_data_ptr<int64_t>(),
+                                       current_stream(balance.device()).native_handle());
+      return static_cast<double>(balance.item<int64_t>());
+    }
+  }
+  return sum_of(trimmed(tensors_of(vectors), thresholds)).sign().sum(at::kDouble).item<double>();
+}
+
+}  // namespace
+
+std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors,
+                                const std::vector<float>& thresholds) {
+  std::vector<at::Tensor> kept;
+  for (size_t i = 0; i < vectors.size(); ++i) {
+    // hardshrink keeps what is beyond its bound, here what reaches the threshold
+    const float below = std::nextafter(thresholds[i], 0.0F);
+    kept.push_back(at::hardshrink(vectors[i], static_cast<double>(below)));
+  }
+  return kept;
+}
+
+namespace {
+
+std::string thresholds_key(const std::string& key, double density) {
+  return "thresholds{density=" + number_text(density) + "}/" + key;
+}
+
+std::vector<double> find_thresholds(const FusionInput& in, double density, const SliceVectors& vectors,
+                                    ChunkObserver* observer = nullptr) {
+  const size_t experts = in.num_experts();
+  const int64_t elements = in.num_elements();
+  const auto kept = static_cast<int64_t>(static_cast<double>(elements) * density);
+  if (kept == elements) {
+    return std::vector<double>(experts, 0.0);
+  }
+  std::vector<double> thresholds;
+  for (const auto& of_expert :
+       in.kth_smallest(Order::kMagnitudes, experts, {elements - kept}, vectors, observer)) {
+    thresholds.push_back(of_expert.front());
+  }
+  return thresholds;
+}
+
+double majority_of(const FusionInput& in, const SliceVectors& vectors, const std::vector<float>& thresholds) {
+  return in.reduce(
+      1, [&](const Slice& slice, double* out) { out[0] = sign_balance(vectors(slice), thresholds); })[0];
+}
+
+}  // namespace
+
+std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
+                                       const SliceVectors& vectors) {
+  const auto numbers =
+      in.scalars(thresholds_key(key, density), [&] { return find_thresholds(in, density, vectors); });
+  return {numbers.begin(), numbers.end()};
+}
+
+TrimmedElection untrimmed(size_t vectors) {
+  return {.thresholds = std::vector<float>(vectors, 0.0F)};
+}
+
+TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
+                               const SliceVectors& vectors) {
+  // the thresholds and, behind them, the majority
+  const auto numbers = in.scalars("election{density=" + number_text(density) + "}/" + key, [&] {
+    ElectionCounter counter;
+    std::vector<double> found = find_thresholds(in, density, vectors, &counter);
+    const std::vector<float> thresholds(found.begin(), found.end());
+    const auto balance =
+        counter.balance(thresholds, [&](std::vector<int64_t>& counters) { in.sum_over_ranks(counters); });
+    found.push_back(balance ? static_cast<double>(*balance) : majority_of(in, vectors, thresholds));
+    return found;
+  });
+  const std::vector<double> thresholds(numbers.begin(), numbers.end() - 1);
+  in.scalars(thresholds_key(key, density), [&] { return thresholds; });  // for methods that only trim
+  return {.thresholds = {thresholds.begin(), thresholds.end()}, .majority = numbers.back()};
+}
+
+at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,
+                         const std::string& merge) {
+  if (!rules_fit(vectors)) {
+    return merge_op_by_op(tensors_of(vectors), election, agreeing_merge(merge));
+  }
+  const bool positive = election.majority > 0;
+  switch (agreeing_merge(merge)) {
+    case AgreeingMerge::kMean:
+      return apply_rule(vectors, election.thresholds, MergeAgreeing<AgreeingMerge::kMean>{positive});
+    case AgreeingMerge::kMax:
+      return apply_rule(vectors, election.thresholds, MergeAgreeing<AgreeingMerge::kMax>{positive});
+    default:
+      return apply_rule(vectors, election.thresholds, MergeAgreeing<AgreeingMerge::kSum>{positive});
+  }
+}
+
+namespace {
+
+at::Tensor merge_weighted_op_by_op(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
+                                   bool elect, bool mean) {
+  std::vector<at::Tensor> weighted;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    weighted.push_back(vectors[i] * weights[i]);
+  }
+  if (!elect) {
+    return sum_of(weighted);
+  }
+  const at::Tensor positive = sum_of(weighted) >= 0;
+  at::Tensor merged = at::zeros_like(weighted[0]);
+  at::Tensor divisor = at::zeros_like(merged);
+  for (size_t i = 0; i < weights.size(); ++i) {
+    const at::Tensor agrees = at::where(positive, weighted[i] > 0, weighted[i] < 0);
+    merged.add_(weighted[i] * agrees);
+    divisor.add_(agrees, weights[i]);
+  }
+  return mean ? merged.div_(divisor.masked_fill(divisor == 0, 1.0)) : merged;
+}
+
+}  // namespace
+
+at::Tensor merge_weighted(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
+                          bool elect, const std::string& merge) {
+  const auto all = views(vectors);
+  const bool mean = merge == "mean";
+  const std::vector<float> numbers(weights.begin(), weights.end());
+  at::Tensor merged = !rules_fit(all) ? merge_weighted_op_by_op(vectors, weights, elect, mean)
+                      : !elect        ? apply_rule(all, numbers, SumOfProducts{})
+                      : mean          ? apply_rule(all, numbers, MergeAgreeingWeighted<true>{})
+                                      : apply_rule(all, numbers, MergeAgreeingWeighted<false>{});
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  return mean && !elect && std::abs(total) >= 1e-8 ? merged.div_(total) : merged;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,113 @@
+// adaptation.h, adam.h and fused_model.h in the small
+#include "fusion/whole_model/adaptation.h"
+
+#include <cmath>
+#include <set>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gtest/gtest.h>
+
+#include "core/concatenate.h"
+#include "fusion/whole_model/adam.h"
+#include "support/golden.h"
+#include "support/table_model.h"
+
+namespace fusegrid {
+namespace {
+
+TEST(Adam, takes_the_steps_that_the_formula_gives) {
+  at::Tensor parameter = at::tensor({1.0, -2.0}, at::kDouble);
+  Adam adam(parameter, 0.1);
+  std::vector<double> expected{1.0, -2.0};
+  std::vector<double> first(2, 0.0);
+  std::vector<double> second(2, 0.0);
+  for (int step = 1; step <= 5; ++step) {
+    const std::vector<double> gradient{0.5 * step, -1.0 / step};
+    adam.step(at::tensor(gradient, at::kDouble));
+    for (size_t i = 0; i < 2; ++i) {
+      first[i] = 0.9 * first[i] + 0.1 * gradient[i];
+      second[i] = 0.999 * second[i] + 0.001 * gradient[i] * gradient[i];
+      const double mean = first[i] / (1 - std::pow(0.9, step));
+      const double scale = std::sqrt(second[i] / (1 - std::pow(0.999, step))) + 1e-8;
+      expected[i] -= 0.1 * mean / scale;
+    }
+    expect_close(parameter, at::tensor(expected, at::kDouble), 1e-13);
+  }
+}
+
+// The original's coefficients after each step, from its gradients.
+TEST(Adam, follows_the_original_from_its_gradients) {
+  for (const std::string file : {"adamerging__layer_wise", "adamerging__task_wise_clamped"}) {
+    const Golden golden = read_golden(file);
+    at::Tensor coefficients = golden.tensors.at("coefficients/initial").clone();
+    Adam adam(coefficients, file.ends_with("clamped") ? 0.05 : 0.001);
+    for (int64_t step = 0; step < 5; ++step) {
+      adam.step(golden.tensors.at("gradients")[step]);
+      expect_close(coefficients, golden.tensors.at("coefficients")[step], 1e-13);
+    }
+  }
+}
+
+// Value and gradient, in float64, where the epsilon inside the original's logarithm does not show.
+TEST(EntropyLoss, equals_fusion_bench) {
+  const Golden golden = read_golden("adamerging__entropy");
+  TestZoo zoo = table_zoo({at::zeros({1, 1}), {}, {}});
+  zoo.tasks = {"task"};
+  zoo.experts = {{{"w", at::zeros({1})}}};
+  zoo.network->heads["task"] = {lifted_head(at::eye(5, at::kDouble)), 1000.0};
+  const at::AutoGradMode with_gradients(true);
+  at::Tensor logits = golden.tensors.at("logits").clone().requires_grad_(true);
+  // lifted to a sphere of radius 1000, as the first row holds logits of 200
+  const at::Tensor features = concatenate({logits, (1e6 - logits.square().sum({1}, true)).sqrt()}, 1);
+  zoo.with_needs({}, [&](const FusionInput& in) {
+    const at::Tensor loss = entropy_loss(in, features, 6);
+    loss.backward();
+    expect_close(loss.detach(), golden.tensors.at("loss"), 1e-7);
+    expect_close(logits.grad(), golden.tensors.at("gradient"), 1e-7);
+  });
+}
+
+TEST(TestStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
+  TestZoo zoo = table_zoo({at::zeros({12, 1}), {}, {}});
+  zoo.tasks = {"a", "b"};
+  zoo.experts = {{{"w", at::zeros({1})}}, {{"w", at::zeros({1})}}};
+  zoo.data.set("a", "test", images_of_rows({0, 1, 2, 3, 4, 5}));
+  zoo.data.set("b", "test", images_of_rows({6, 7, 8, 9, 10, 11}));
+  zoo.with_needs({Need::kTestInputs}, [](const FusionInput& in) {
+    TestStream stream(in, 3, "a test");
+    const auto epoch = [&] {
+      std::vector<int64_t> rows;
+      for (int step = 0; step < 2; ++step) {
+        const at::Tensor pixels = stream.next().select(1, 0).reshape({-1});
+        EXPECT_EQ(pixels.numel(), 2 * 3);
+        for (int64_t i = 0; i < 6; ++i) {
+          const auto row = static_cast<int64_t>(std::lround(pixels[i].item<double>()));
+          EXPECT_EQ(row >= 6, i >= 3) << "task after task";
+          rows.push_back(row);
+        }
+      }
+      return rows;
+    };
+    const auto first = epoch();
+    const auto second = epoch();
+    EXPECT_EQ(std::set<int64_t>(first.begin(), first.end()).size(), 12U);
+    EXPECT_EQ(std::set<int64_t>(second.begin(), second.end()).size(), 12U);
+    EXPECT_NE(first, second);
+  });
+}
+
+TEST(TestStream, makes_a_batch_of_more_images_than_the_task_has) {
+  TestZoo zoo = table_zoo({at::zeros({2, 1}), {}, {}});
+  zoo.tasks = {"a"};
+  zoo.experts = {{{"w", at::zeros({1})}}};
+  zoo.data.set("a", "test", images_of_rows({0, 1}));
+  zoo.with_needs({Need::kTestInputs},
+                 [](const FusionInput& in) { EXPECT_EQ(TestStream(in, 5, "x").next().size(0), 5); });
+}
+
+}  // namespace
+}  // namespace fusegrid

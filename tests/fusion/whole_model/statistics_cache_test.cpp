@@ -1,0 +1,117 @@
+#include "fusion/whole_model/statistics_cache.h"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include <ATen/ops/full.h>
+#include <gtest/gtest.h>
+
+#include "core/errors.h"
+#include "support/temporary_folder.h"
+
+namespace fusegrid {
+namespace {
+
+using Keep = StatisticsCache::Keep;
+
+// 400 bytes
+Weights value_of(float number) {
+  return {{"w", at::full({100}, number)}};
+}
+
+float number_in(const std::shared_ptr<const Weights>& value) {
+  return value->at("w")[0].item<float>();
+}
+
+TEST(StatisticsCache, computes_once_per_key) {
+  StatisticsCache cache(1 << 20, "", at::kCPU);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(number_in(cache.get("a", Keep::kMemory, [] { return value_of(1); })), 1);
+    EXPECT_EQ(number_in(cache.get("b", Keep::kMemoryAndDisk, [] { return value_of(2); })), 2);
+  }
+  EXPECT_EQ(cache.computed(), (std::map<std::string, int64_t>{{"a", 1}, {"b", 1}}));
+}
+
+TEST(StatisticsCache, drops_what_was_not_used_for_longest) {
+  StatisticsCache cache(1000, "", at::kCPU);  // two values
+  const auto get = [&](const std::string& key) { cache.get(key, Keep::kMemory, [] { return value_of(0); }); };
+  get("a");
+  get("b");
+  get("a");
+  get("c");  // drops b
+  get("a");
+  EXPECT_EQ(cache.computed().at("a"), 1);
+  get("b");
+  EXPECT_EQ(cache.computed(), (std::map<std::string, int64_t>{{"a", 1}, {"b", 2}, {"c", 1}}));
+}
+
+TEST(StatisticsCache, keeps_a_value_in_use_that_is_larger_than_its_memory) {
+  StatisticsCache cache(1, "", at::kCPU);
+  const auto value = cache.get("a", Keep::kMemory, [] { return value_of(7); });
+  cache.get("b", Keep::kMemory, [] { return value_of(8); });
+  EXPECT_EQ(number_in(value), 7);
+}
+
+TEST(StatisticsCache, finds_on_disk_what_another_process_left) {
+  const TemporaryFolder folder;
+  StatisticsCache first(1 << 20, folder.path(), at::kCPU);
+  first.get("disk", Keep::kMemoryAndDisk, [] { return value_of(3); });
+  first.get("memory", Keep::kMemory, [] { return value_of(4); });
+  StatisticsCache second(1 << 20, folder.path(), at::kCPU);
+  EXPECT_EQ(number_in(second.get("disk", Keep::kMemoryAndDisk, [] { return value_of(9); })), 3);
+  EXPECT_EQ(number_in(second.get("memory", Keep::kMemory, [] { return value_of(9); })), 9);
+  EXPECT_EQ(second.computed(), (std::map<std::string, int64_t>{{"memory", 1}}));
+}
+
+// Each object opens the lock file itself, so two objects exclude each other as two processes do.
+TEST(StatisticsCache, of_two_that_want_a_value_one_computes_and_the_other_waits) {
+  const TemporaryFolder folder;
+  std::atomic<int> computing = 0;
+  std::atomic<int> computed = 0;
+  const auto work = [&] {
+    StatisticsCache cache(1 << 20, folder.path(), at::kCPU);
+    const auto value = cache.get("slow", Keep::kMemoryAndDisk, [&] {
+      EXPECT_EQ(++computing, 1);
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      --computing;
+      ++computed;
+      return value_of(5);
+    });
+    EXPECT_EQ(number_in(value), 5);
+  };
+  std::thread first(work);
+  std::thread second(work);
+  first.join();
+  second.join();
+  EXPECT_EQ(computed, 1);
+}
+
+TEST(StatisticsCache, leaves_nothing_behind_where_computing_fails) {
+  const TemporaryFolder folder;
+  StatisticsCache cache(1 << 20, folder.path(), at::kCPU);
+  const auto fail = []() -> Weights { throw std::runtime_error("no"); };
+  EXPECT_THROW(cache.get("a", Keep::kMemoryAndDisk, fail), std::runtime_error);
+  EXPECT_EQ(number_in(cache.get("a", Keep::kMemoryAndDisk, [] { return value_of(6); })), 6);
+}
+
+TEST(StatisticsCache, names_the_file_that_is_damaged) {
+  const TemporaryFolder folder;
+  StatisticsCache(1 << 20, folder.path(), at::kCPU).get("a", Keep::kMemoryAndDisk, [] {
+    return value_of(1);
+  });
+  std::string damaged;
+  for (const std::string& name : folder.names()) {
+    if (name.ends_with(".safetensors")) {
+      damaged = name;
+      std::filesystem::resize_file(folder / name, 40);
+    }
+  }
+  ASSERT_FALSE(damaged.empty());
+  StatisticsCache cache(1 << 20, folder.path(), at::kCPU);
+  const auto get = [&] { cache.get("a", Keep::kMemoryAndDisk, [] { return value_of(1); }); };
+  EXPECT_NE(message_of<DataError>(get).find(damaged), std::string::npos);
+}
+
+}  // namespace
+}  // namespace fusegrid

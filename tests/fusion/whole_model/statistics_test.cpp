@@ -1,0 +1,139 @@
+#include "fusion/whole_model/statistics.h"
+
+#include <map>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/log_softmax.h>
+#include <ATen/ops/matmul.h>
+#include <gtest/gtest.h>
+
+#include "core/philox.h"
+#include "support/golden.h"
+#include "support/table_model.h"
+
+namespace fusegrid {
+namespace {
+
+const std::function<void()> kNoTick = [] {};
+const std::string kBlock = "vision_model.encoder.layers.1.";
+
+at::Tensor random(uint64_t key, int64_t rows, int64_t columns) {
+  return normal(key, 0, 0, rows * columns).view({rows, columns});
+}
+
+at::Tensor train_images(const TestZoo& zoo) {
+  return zoo.data.examples("task0", "train", -1).images;
+}
+
+TEST(GramMatrices, are_those_of_the_inputs_that_the_layers_see) {
+  const TestZoo zoo = random_zoo(1);
+  const at::Tensor images = train_images(zoo);
+  std::map<std::string, at::Tensor> inputs;
+  zoo.network->architecture->features(
+      zoo.base, zoo.network->pixels(images),
+      [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+        inputs[name] = x.reshape({-1, x.size(-1)}).to(at::kDouble);
+        return at::linear(x, weight, bias);
+      });
+  const Weights grams = gram_matrices(*zoo.network, zoo.base, images, kNoTick);
+  EXPECT_EQ(grams.size(), 2U * 4U);  // per block: q, k and v share one
+  for (const LinearLayer& layer : zoo.network->architecture->linear_layers()) {
+    const at::Tensor& x = inputs.at(layer.name);
+    EXPECT_EQ(x.size(0), 24 * 5);  // images x tokens
+    expect_close(grams.at(layer.input), at::matmul(x.t(), x) / static_cast<double>(x.size(0)), 1e-12);
+  }
+}
+
+TEST(GramMatrices, of_parts_of_the_data_average_to_those_of_the_whole) {
+  const TestZoo zoo = random_zoo(1);
+  const at::Tensor images = train_images(zoo);
+  const auto gram = [&](int64_t begin, int64_t count) {
+    return gram_matrices(*zoo.network, zoo.base, images.narrow(0, begin, count), kNoTick)
+        .at(kBlock + "mlp.fc2");
+  };
+  expect_close((gram(0, 8) * 8 + gram(8, 16) * 16) / 24, gram(0, 24), 1e-9);
+}
+
+// A linear softmax model in float32 on 6 rows: logits = W x.
+struct LinearModel {
+  at::Tensor x = random(1, 6, 3);
+  Weights weights{{"W", random(2, 4, 3)}};
+  TestZoo zoo = table_zoo({x, {}, [](const Weights& w, const at::Tensor& rows, const LinearHook&) {
+                             return lifted(at::matmul(rows, w.at("W").t()));
+                           }});
+  LinearModel() { zoo.network->heads["task"] = {lifted_head(at::eye(4)), kLift}; }
+
+  at::Tensor fisher(std::vector<int64_t> rows, int64_t batch, const std::string& variant) const {
+    return fisher_diagonal(*zoo.network, weights, "task", images_of_rows(rows).images, batch, variant,
+                           kNoTick)
+        .at("W");
+  }
+};
+
+// F_jc = mean over x of x_j^2 p_c (1 - p_c)
+TEST(FisherDiagonal, exact_equals_the_closed_form_of_a_linear_model) {
+  const LinearModel model;
+  const at::Tensor x = model.x.to(at::kDouble);
+  const at::Tensor p = at::log_softmax(at::matmul(x, model.weights.at("W").to(at::kDouble).t()), 1).exp();
+  const at::Tensor expected = at::matmul((p * (1 - p)).t(), x.square()) / 6;
+  expect_close(model.fisher({0, 1, 2, 3, 4, 5}, 2, "exact"), expected, 1e-5);
+}
+
+// sum over classes of p (d log p)^2, with the derivatives as finite differences in float64
+TEST(FisherDiagonal, exact_equals_the_enumeration_of_classes_by_finite_differences) {
+  const LinearModel model;
+  const at::Tensor x = model.x.narrow(0, 2, 1).to(at::kDouble);
+  const at::Tensor weight = model.weights.at("W").to(at::kDouble);
+  const auto log_p = [&](const at::Tensor& w) { return at::log_softmax(at::matmul(x, w.t()), 1); };
+  at::Tensor expected = weight * 0;
+  for (int64_t entry = 0; entry < weight.numel(); ++entry) {
+    at::Tensor above = weight.clone();
+    at::Tensor below = weight.clone();
+    above.view({-1})[entry] += 1e-5;
+    below.view({-1})[entry] -= 1e-5;
+    const at::Tensor slope = (log_p(above) - log_p(below)) / 2e-5;
+    expected.view({-1})[entry] += (log_p(weight).exp() * slope.square()).sum();
+  }
+  expect_close(model.fisher({2}, 1, "exact"), expected, 1e-5);
+}
+
+TEST(FisherDiagonal, exact_is_additive_over_the_data_and_batch_squared_is_not) {
+  const LinearModel model;
+  const auto halves = [&](const std::string& variant) {
+    return (model.fisher({0, 1, 2}, 6, variant) + model.fisher({3, 4, 5}, 6, variant)) / 2;
+  };
+  const std::vector<int64_t> all{0, 1, 2, 3, 4, 5};
+  expect_close(halves("exact"), model.fisher(all, 6, "exact"), 1e-6);
+  const at::Tensor apart = halves("batch_squared") - model.fisher(all, 6, "batch_squared");
+  EXPECT_GT(apart.abs().max().item<double>(), 1e-3);
+}
+
+TEST(FisherDiagonal, batch_squared_depends_on_the_batch_and_differs_from_exact) {
+  const LinearModel model;
+  const std::vector<int64_t> all{0, 1, 2, 3, 4, 5};
+  const auto apart = [](const at::Tensor& a, const at::Tensor& b) {
+    return (a - b).abs().max().item<double>();
+  };
+  EXPECT_GT(apart(model.fisher(all, 1, "batch_squared"), model.fisher(all, 3, "batch_squared")), 1e-3);
+  EXPECT_GT(apart(model.fisher(all, 1, "batch_squared"), model.fisher(all, 1, "exact")), 1e-3);
+  EXPECT_EQ(apart(model.fisher(all, 1, "exact"), model.fisher(all, 3, "exact")), 0);
+}
+
+TEST(FisherDiagonal, covers_every_floating_tensor_in_its_shape) {
+  const TestZoo zoo = random_zoo(1);
+  const Weights fisher = fisher_diagonal(*zoo.network, zoo.base, "task0", train_images(zoo).narrow(0, 0, 4),
+                                         2, "batch_squared", kNoTick);
+  for (const auto& [name, tensor] : zoo.base) {
+    ASSERT_EQ(fisher.contains(name), tensor.is_floating_point()) << name;
+    if (tensor.is_floating_point()) {
+      EXPECT_EQ(fisher.at(name).sizes().vec(), tensor.sizes().vec());
+      EXPECT_FALSE(tensor.requires_grad());
+    }
+  }
+  EXPECT_GT(fisher.at(kBlock + "mlp.fc1.weight").max().item<float>(), 0);
+}
+
+}  // namespace
+}  // namespace fusegrid
