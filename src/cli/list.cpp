@@ -21,8 +21,8 @@ std::string first_sentence(const std::string& doc) {
   return doc.substr(0, doc.find(". "));
 }
 
-Table methods() {
-  Table table({"method", "name", "family", "yields"});
+TextTable methods() {
+  TextTable table({"method", "name", "family", "yields"});
   for (const auto& name : method_registry().names()) {
     const auto& card = method_registry().at(name).card;
     table.add({name, card.title, to_string(card.family), to_string(card.yields)});
@@ -30,8 +30,8 @@ Table methods() {
   return table;
 }
 
-Table tasks() {
-  Table table({"task", "suite", "title", "classes"});
+TextTable tasks() {
+  TextTable table({"task", "suite", "title", "classes"});
   for (const auto& name : suite_registry().names()) {
     for (const auto& task : suite_registry().at(name).tasks) {
       table.add({task.name, name, task.title, number_text(task.classes)});
@@ -40,8 +40,8 @@ Table tasks() {
   return table;
 }
 
-Table zoos() {
-  Table table({"zoo", "scale", "seeds", "tasks"});
+TextTable zoos() {
+  TextTable table({"zoo", "scale", "seeds", "tasks"});
   for (const auto& name : list_zoos()) {
     const Zoo zoo = find_zoo(name);
     std::vector<std::string> seeds;
@@ -53,8 +53,8 @@ Table zoos() {
   return table;
 }
 
-Table shifts() {
-  Table table({"shift", "what it does"});
+TextTable shifts() {
+  TextTable table({"shift", "what it does"});
   table.add({"clean", "nothing"});
   for (const auto& name : shift_registry().names()) {
     table.add({name + "-1..5", first_sentence(shift_registry().at(name).doc)});
@@ -70,8 +70,8 @@ std::string question(const std::filesystem::path& file) {
   return line.rfind('#', 0) == 0 ? trim(line.substr(1)) : "";
 }
 
-Table jobs() {
-  Table table({"job file", "question"});
+TextTable jobs() {
+  TextTable table({"job file", "question"});
   std::vector<std::filesystem::path> files;
   for (const auto& folder : {std::filesystem::path("jobs"), data_folder() / "jobs"}) {
     std::error_code none;
@@ -99,11 +99,11 @@ ExitCode print_list(Invocation& in) {
     return ExitCode::kOk;
   }
   const auto what = options.argument("WHAT");
-  const Table table = what == "methods"  ? methods()
-                      : what == "tasks"  ? tasks()
-                      : what == "zoos"   ? zoos()
-                      : what == "shifts" ? shifts()
-                                         : jobs();
+  const TextTable table = what == "methods"  ? methods()
+                          : what == "tasks"  ? tasks()
+                          : what == "zoos"   ? zoos()
+                          : what == "shifts" ? shifts()
+                                             : jobs();
   in.out << table.text();
   return ExitCode::kOk;
 }

@@ -33,7 +33,7 @@ std::pair<int, int> place_on_host(Collectives& group, const std::string& host) {
 void print_plan(std::ostream& out, const MergePlan& plan, int ranks) {
   const double bytes = static_cast<double>(plan.read_bytes) * static_cast<double>(plan.passes) +
                        static_cast<double>(plan.write_bytes);
-  Table table({"", ""});
+  TextTable table({"", ""});
   table.add({"models", (plan.models.base != nullptr ? "base and " : "") +
                            count_text(static_cast<int64_t>(plan.spec.experts.size()), "expert")});
   table.add({"tensors", number_text(static_cast<int64_t>(plan.inputs.reference().tensors().size()))});

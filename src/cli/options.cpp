@@ -89,7 +89,7 @@ void Options::print_help(std::ostream& out) const {
     out << " " << argument.name;
   }
   out << " [options]\n\n" << wrap(doc_, 90) << "\n";
-  Table table({"", ""});
+  TextTable table({"", ""});
   for (const auto& argument : arguments_) {
     table.add({"  " + argument.name, argument.doc});
   }

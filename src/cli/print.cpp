@@ -30,7 +30,7 @@ std::string padded(const std::string& text, size_t width, bool right) {
 
 }  // namespace
 
-std::string Table::text(bool with_header) const {
+std::string TextTable::text(bool with_header) const {
   std::vector<size_t> widths(rows_.front().size());
   for (const auto& row : rows_) {
     for (size_t column = 0; column < row.size(); ++column) {
@@ -52,7 +52,7 @@ std::string Table::text(bool with_header) const {
   return text;
 }
 
-std::string Table::markdown() const {
+std::string TextTable::markdown() const {
   const auto line = [](const std::vector<std::string>& row) {
     std::string text = "|";
     for (std::string entry : row) {

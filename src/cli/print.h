@@ -8,9 +8,9 @@
 namespace fusegrid {
 
 // Columns as wide as their widest entry; numbers right-aligned.
-class Table {
+class TextTable {
  public:
-  explicit Table(std::vector<std::string> header) : rows_{std::move(header)} {}
+  explicit TextTable(std::vector<std::string> header) : rows_{std::move(header)} {}
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
   std::string text(bool with_header = true) const;
   // The same as a table of Markdown.

@@ -32,7 +32,7 @@ void print_help(std::ostream& out) {
       << "       mpirun -n RANKS fusegrid run JOB     (rank 0 coordinates, the others work)\n"
       << "       mpirun -n RANKS fusegrid merge ...   (all ranks merge together)\n\n"
       << "Commands:\n";
-  Table table({"", ""});
+  TextTable table({"", ""});
   for (const auto& command : commands()) {
     if (!command.hidden) {
       table.add({"  " + command.name, command.summary});

@@ -123,7 +123,7 @@ void print_totals(std::ostream& out, const JobTotals& totals, int workers, int64
   if (shards > 1) {
     header.emplace_back("shards");
   }
-  Table table(header);
+  TextTable table(header);
   const auto add = [&](const std::string& name, const MethodTotals& row, const std::string& row_shards) {
     std::vector<std::string> texts{name, number_text(row.merges), number_text(row.cells),
                                    number_text(row.recorded), duration_text(row.cost_s)};

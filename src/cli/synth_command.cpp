@@ -104,7 +104,7 @@ SyntheticRequest request_of(const Options& options) {
 }
 
 void print_plan(std::ostream& out, const std::vector<SyntheticFolder>& folders) {
-  Table table({"folder", "weight files", "tensors", "parameters", "bytes", ""});
+  TextTable table({"folder", "weight files", "tensors", "parameters", "bytes", ""});
   int64_t total = 0;
   for (const auto& folder : folders) {
     table.add({folder.name, number_text(folder.weight_files), number_text(folder.tensors),

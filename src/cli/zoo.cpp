@@ -139,7 +139,7 @@ ExitCode manage_zoos(Invocation& in) {
     known.push_back(subcommand.name);
   }
   if (name == "--help" || name == "-h") {
-    Table table({"", ""});
+    TextTable table({"", ""});
     for (const auto& subcommand : subcommands()) {
       table.add({"  " + subcommand.name, subcommand.summary});
     }

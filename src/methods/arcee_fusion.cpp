@@ -12,7 +12,7 @@
 #include "fusion/fusion_input.h"
 #include "fusion/passes/selection.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::arcee_fusion {
 namespace {
 
 double quantile(const at::Tensor& values, double fraction) {
@@ -44,4 +44,4 @@ theta = theta_0 + tau [s >= median s + 1.5 (q75 s - q25 s)]   quartiles per tens
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::arcee_fusion

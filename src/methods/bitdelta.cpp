@@ -14,7 +14,7 @@
 
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::bitdelta {
 namespace {
 
 struct Options {
@@ -75,4 +75,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::bitdelta

@@ -18,7 +18,7 @@
 #include "fusion/passes/selection.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::breadcrumbs {
 namespace {
 
 struct Options {
@@ -89,4 +89,4 @@ elect   only entries of the sign of sum_i w_i m_i tau_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::breadcrumbs

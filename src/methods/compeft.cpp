@@ -17,7 +17,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::compeft {
 namespace {
 
 struct Options {
@@ -89,4 +89,4 @@ magnitude=mean  a_i = mean of |tau_i| over k_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::compeft

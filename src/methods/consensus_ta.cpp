@@ -15,7 +15,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/tall_masks.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::consensus_ta {
 namespace {
 
 struct Options {
@@ -63,4 +63,4 @@ theta = theta_0 + scale * tau [sum_i m_i >= min_tasks])",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::consensus_ta

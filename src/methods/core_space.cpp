@@ -27,7 +27,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/matrix_merges.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::core_space {
 namespace {
 
 struct Options {
@@ -156,4 +156,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::core_space

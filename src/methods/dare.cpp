@@ -10,7 +10,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/random_drop.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::dare {
 namespace {
 
 struct Options {
@@ -62,4 +62,4 @@ merge=mean       the sum divided by N)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::dare

@@ -13,7 +13,7 @@
 #include "fusion/passes/random_drop.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::dare_ties {
 namespace {
 
 struct Options {
@@ -70,4 +70,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::dare_ties

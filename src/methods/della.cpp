@@ -26,7 +26,7 @@
 #include "fusion/passes/random_drop.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::della {
 namespace {
 
 struct Options {
@@ -121,4 +121,4 @@ elect   only entries of the sign of sum_i w_i t_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::della

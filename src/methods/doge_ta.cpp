@@ -22,7 +22,7 @@
 #include "fusion/subspaces/svd.h"
 #include "fusion/whole_model/adam.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::doge_ta {
 namespace {
 
 struct Options {
@@ -136,4 +136,4 @@ theta = theta_0 + sum_i w_i m_i (tau_i + delta),   other tensors: theta_0)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::doge_ta

@@ -21,7 +21,7 @@
 #include "fusion/subspaces/svd.h"
 #include "fusion/whole_model/adam.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::dop {
 namespace {
 
 struct Options {
@@ -147,4 +147,4 @@ theta = theta_0 + m_N)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::dop

@@ -11,7 +11,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::emr {
 namespace {
 
 struct Options {
@@ -86,4 +86,4 @@ theta^(i) = theta_0 + lambda_i M_i uni)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::emr

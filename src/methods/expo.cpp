@@ -7,7 +7,7 @@
 
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::expo {
 namespace {
 
 struct Options {
@@ -35,4 +35,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::expo

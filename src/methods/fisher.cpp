@@ -13,7 +13,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::fisher {
 namespace {
 
 struct Options {
@@ -85,4 +85,4 @@ c_i proportional to 1 / |F_i| if normalize (so that no expert dominates by the s
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::fisher

@@ -7,7 +7,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::individual {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
@@ -33,4 +33,4 @@ const RegisterMethod<NoOptions> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::individual

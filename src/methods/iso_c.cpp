@@ -10,7 +10,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/matrix_merges.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::iso_c {
 namespace {
 
 struct Options {
@@ -54,4 +54,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::iso_c

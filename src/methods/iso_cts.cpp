@@ -16,7 +16,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/svd.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::iso_cts {
 namespace {
 
 struct Options {
@@ -94,4 +94,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::iso_cts

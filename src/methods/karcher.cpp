@@ -15,7 +15,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::karcher {
 namespace {
 
 struct Options {
@@ -97,4 +97,4 @@ theta = m 1/N sum_i |theta_i|)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::karcher

@@ -19,7 +19,7 @@
 #include "fusion/passes/interpolation.h"
 #include "models/evaluation.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::kinship_greedy {
 namespace {
 
 struct Options {
@@ -232,4 +232,4 @@ chosen by scores on validation: its validation score is biased upwards)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::kinship_greedy

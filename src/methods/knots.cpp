@@ -15,7 +15,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/matrix_merges.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::knots {
 namespace {
 
 struct Options {
@@ -79,4 +79,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::knots

@@ -3,7 +3,7 @@
 
 #include "fusion/whole_model/adaptation.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::layer_wise_adamerging {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const AdaptationOptions& options) {
@@ -16,4 +16,4 @@ const RegisterMethod<AdaptationOptions> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::layer_wise_adamerging

@@ -9,7 +9,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::linear_interpolation {
 namespace {
 
 struct Options {
@@ -40,4 +40,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::linear_interpolation

@@ -20,7 +20,7 @@
 #include "core/text.h"
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::lines {
 namespace {
 
 struct Options {
@@ -105,4 +105,4 @@ alpha < 0      alpha = |sum_i tau_i| / (N |tau|),   norms over the whole model)"
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::lines

@@ -7,7 +7,7 @@
 
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::magmax {
 namespace {
 
 struct Options {
@@ -36,4 +36,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::magmax

@@ -10,7 +10,7 @@
 
 #include "fusion/passes/pruning.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::magnitude_diff_pruning {
 namespace {
 
 struct Options {
@@ -51,4 +51,4 @@ others          theta^(i) = theta_0)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::magnitude_diff_pruning

@@ -9,7 +9,7 @@
 
 #include "fusion/passes/pruning.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::magnitude_pruning {
 namespace {
 
 struct Options {
@@ -44,4 +44,4 @@ others          theta^(i) = theta_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::magnitude_pruning

@@ -10,7 +10,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::max_model {
 namespace {
 
 struct Options {
@@ -40,4 +40,4 @@ level=logits    z(x) = max_i z_i(x), entry by entry)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::max_model

@@ -10,7 +10,7 @@
 
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::metagpt {
 namespace {
 
 struct Options {
@@ -57,4 +57,4 @@ theta = theta_0 + scale * sum_i lambda_i tau_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::metagpt

@@ -14,7 +14,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::mlerp {
 namespace {
 
 struct Options {
@@ -63,4 +63,4 @@ norm=max   rho = max_i |theta_i|)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::mlerp

@@ -13,7 +13,7 @@
 #include "core/philox.h"
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::model_recombination {
 namespace {
 
 struct Options {
@@ -74,4 +74,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::model_recombination

@@ -16,7 +16,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::model_stock {
 namespace {
 
 struct Options {
@@ -94,4 +94,4 @@ theta = t 1/N sum_i theta_i + (1 - t) theta_0)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::model_stock

@@ -16,7 +16,7 @@
 #include "core/model_weights.h"
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::multislerp {
 namespace {
 
 constexpr double kEpsilon = 1e-8;
@@ -101,4 +101,4 @@ theta = theta_0 + r (cos |v| m + sin |v| v / |v|))",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::multislerp

@@ -13,7 +13,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::nuslerp {
 namespace {
 
 // Squared sine below which vectors count as parallel or opposite: mergekit's 1e-16 is less than the rounding of a
@@ -85,4 +85,4 @@ arc=weights: the same of theta_1, theta_2 around zero)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::nuslerp

@@ -20,7 +20,7 @@
 #include "fusion/passes/expert_order.h"
 #include "fusion/subspaces/svd.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::opcm {
 namespace {
 
 struct Options {
@@ -110,4 +110,4 @@ theta = theta_0 + u_N * mean_i |tau_i| / |u_N|,   norms over the whole model)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::opcm

@@ -9,7 +9,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::passthrough {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
@@ -30,4 +30,4 @@ const RegisterMethod<NoOptions> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::passthrough

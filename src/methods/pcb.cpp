@@ -17,7 +17,7 @@
 #include "core/model_weights.h"
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::pcb {
 namespace {
 
 constexpr double kOutliers = 0.0001;  // fraction at either end
@@ -131,4 +131,4 @@ theta = theta_0 + scale * sum_i w_i b_i sign(tau_i) a_i / sum_i b_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::pcb

@@ -6,7 +6,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::pretrained {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
@@ -26,4 +26,4 @@ const RegisterMethod<NoOptions> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::pretrained

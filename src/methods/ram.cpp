@@ -13,7 +13,7 @@
 #include "fusion/passes/changed_entries.h"
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::ram {
 namespace {
 
 struct Options {
@@ -88,4 +88,4 @@ else       lambda_i = 1 + r min(alpha, shared_i / unique_i)   entries of i with 
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::ram

@@ -17,7 +17,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/random_signs.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::randes {
 namespace {
 
 struct Options {
@@ -77,4 +77,4 @@ theta^(i) = theta_0 + scale * S D_i = theta_0 + scale * (tau_i + sum_{j != i} ta
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::randes

@@ -24,7 +24,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/random_signs.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::randes_shuffle {
 namespace {
 
 struct Options {
@@ -170,4 +170,4 @@ whole model: layer l of task i is read from layer P_i(l) of the superposition)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::randes_shuffle

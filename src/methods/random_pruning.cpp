@@ -11,7 +11,7 @@
 #include "fusion/loops/random_numbers.h"
 #include "fusion/passes/pruning.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::random_pruning {
 namespace {
 
 struct Options {
@@ -48,4 +48,4 @@ others          theta^(i) = theta_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::random_pruning

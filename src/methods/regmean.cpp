@@ -17,7 +17,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::regmean {
 namespace {
 
 struct Options {
@@ -86,4 +86,4 @@ G_i' = ratio G_i + (1 - ratio) diag(G_i),   G_i = X_i^T X_i / rows)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::regmean

@@ -19,7 +19,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/selection.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::sce {
 namespace {
 
 struct Options {
@@ -143,4 +143,4 @@ theta = theta_0 + scale * sum_i w_i m_i t_i / sum_i w_i m_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::sce

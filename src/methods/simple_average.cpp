@@ -6,7 +6,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::simple_average {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
@@ -23,4 +23,4 @@ const RegisterMethod<NoOptions> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::simple_average

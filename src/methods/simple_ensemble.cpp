@@ -9,7 +9,7 @@
 
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::simple_ensemble {
 namespace {
 
 struct Options {
@@ -40,4 +40,4 @@ level=probabilities  p(x) = 1/N sum_i softmax z_i(x))",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::simple_ensemble

@@ -7,7 +7,7 @@
 #include "fusion/fusion_input.h"
 #include "fusion/passes/interpolation.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::slerp {
 namespace {
 
 struct Options {
@@ -24,7 +24,7 @@ struct Options {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return one_model(in.map_tensors([&](const Slice& slice) {
-    return slerp(slice.expert(0), slice.expert(1), options.t, options.threshold);
+    return fusegrid::slerp(slice.expert(0), slice.expert(1), options.t, options.threshold);
   }));
 }
 
@@ -44,4 +44,4 @@ theta = sin((1-t) w) / sin w * a + sin(t w) / sin w * b
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::slerp

@@ -22,7 +22,7 @@
 
 #include "fusion/subspaces/svd.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::smile {
 namespace {
 
 struct Options {
@@ -190,4 +190,4 @@ layers that no expert changed, and all other tensors: the base's (or the experts
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::smile

@@ -20,7 +20,7 @@
 
 #include "fusion/subspaces/svd.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::svc {
 namespace {
 
 struct Options {
@@ -83,4 +83,4 @@ matrices  theta = theta_0 + U diag(gamma) S V^T,   others  theta = theta_0 + mer
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::svc

@@ -15,7 +15,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/passes/tall_masks.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::tall_mask {
 namespace {
 
 struct Options {
@@ -61,4 +61,4 @@ theta^(i) = theta_0 + m_i tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::tall_mask

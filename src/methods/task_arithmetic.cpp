@@ -7,7 +7,7 @@
 #include "core/model_weights.h"
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::task_arithmetic {
 namespace {
 
 struct Options {
@@ -49,4 +49,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::task_arithmetic

@@ -21,7 +21,7 @@
 #include "fusion/passes/selection.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::ties {
 namespace {
 
 struct Options {
@@ -101,4 +101,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::ties

@@ -15,7 +15,7 @@
 #include "fusion/passes/selection.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::trimmed_task_arithmetic {
 namespace {
 
 struct Options {
@@ -72,4 +72,4 @@ theta = theta_0 + scale * sum | mean of k_i tau_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::trimmed_task_arithmetic

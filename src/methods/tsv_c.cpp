@@ -14,7 +14,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/svd.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::tsv_c {
 namespace {
 
 struct Options {
@@ -90,4 +90,4 @@ others    theta^(i) = theta_i)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::tsv_c

@@ -12,7 +12,7 @@
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/matrix_merges.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::tsv_m {
 namespace {
 
 struct Options {
@@ -64,4 +64,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::tsv_m

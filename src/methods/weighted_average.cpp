@@ -7,7 +7,7 @@
 #include "core/model_weights.h"
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::weighted_average {
 namespace {
 
 struct Options {
@@ -40,4 +40,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::weighted_average

@@ -10,7 +10,7 @@
 #include "core/model_weights.h"
 #include "fusion/fusion_input.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::weighted_ensemble {
 namespace {
 
 struct Options {
@@ -53,4 +53,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::weighted_ensemble

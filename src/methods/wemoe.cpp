@@ -20,7 +20,7 @@
 #include "fusion/whole_model/adaptation.h"
 #include "fusion/whole_model/routed_mlp.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::wemoe {
 namespace {
 
 struct Options {
@@ -198,4 +198,4 @@ router: 0, 1 or 2 layers; its last bias starts at scale, so that training starts
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::wemoe

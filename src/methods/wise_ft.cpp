@@ -7,7 +7,7 @@
 
 #include "fusion/passes/direction.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::wise_ft {
 namespace {
 
 struct Options {
@@ -34,4 +34,4 @@ const RegisterMethod<Options> registered{
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::wise_ft

@@ -17,7 +17,7 @@
 #include "fusion/subspaces/svd.h"
 #include "fusion/whole_model/adam.h"
 
-namespace fusegrid {
+namespace fusegrid::methods::wudi {
 namespace {
 
 struct Options {
@@ -86,4 +86,4 @@ theta = theta_0 + scale * tau)",
 };
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods::wudi

@@ -8,7 +8,7 @@ namespace fusegrid {
 namespace {
 
 TEST(Print, tables_align_text_left_and_numbers_right) {
-  Table table({"method", "cells"});
+  TextTable table({"method", "cells"});
   table.add({"ties", "8"});
   table.add({"dare", "128"});
   EXPECT_EQ(table.text(), "method  cells\nties        8\ndare      128\n");
@@ -16,7 +16,7 @@ TEST(Print, tables_align_text_left_and_numbers_right) {
 }
 
 TEST(Print, markdown_escapes_bars) {
-  Table table({"a", "b"});
+  TextTable table({"a", "b"});
   table.add({"sum | mean", "2"});
   EXPECT_EQ(table.markdown(), "| a | b |\n| --- | --- |\n| sum \\| mean | 2 |\n");
 }

@@ -5,7 +5,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::arcee_fusion_test {
 namespace {
 
 TEST(ArceeFusion, equals_mergekit) {
@@ -41,4 +41,4 @@ TEST(ArceeFusion, takes_each_entry_from_the_base_or_from_the_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::arcee_fusion_test

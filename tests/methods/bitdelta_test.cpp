@@ -5,7 +5,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::bitdelta_test {
 namespace {
 
 // Source of truth: the independent numpy computation bitdelta_by_definition of the golden script.
@@ -48,4 +48,4 @@ TEST(Bitdelta, counts_bits_numbers_and_whole_tensors) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::bitdelta_test

@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::breadcrumbs_test {
 namespace {
 
 const std::string kWeights = "weights=0.5:0.3:0.2:0.4";
@@ -60,4 +60,4 @@ TEST(Breadcrumbs, shares_one_direction_between_all_scales) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::breadcrumbs_test

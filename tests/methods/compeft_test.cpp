@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::compeft_test {
 namespace {
 
 // Source of truth: the independent numpy computation compeft_by_definition of the golden script.
@@ -44,4 +44,4 @@ TEST(Compeft, shares_thresholds_and_direction_between_all_scales) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::compeft_test

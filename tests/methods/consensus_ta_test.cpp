@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::consensus_ta_test {
 namespace {
 
 // The golden masks are those of generate_task_masks and construct_consensus_mask in FusionBench, which have the
@@ -44,4 +44,4 @@ TEST(ConsensusTa, with_fusion_benchs_error_is_nearly_task_arithmetic) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::consensus_ta_test

@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::core_space_test {
 namespace {
 
 at::Tensor leading_part(const at::Tensor& matrix) {
@@ -110,4 +110,4 @@ TEST(CoreSpace, shares_decompositions_with_its_relatives) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::core_space_test

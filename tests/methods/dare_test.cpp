@@ -9,7 +9,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::dare_test {
 namespace {
 
 using Masks = std::vector<Weights>;  // per expert
@@ -132,4 +132,4 @@ TEST(Dare, stays_finite_where_nearly_everything_is_dropped) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::dare_test

@@ -8,7 +8,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::dare_ties_test {
 namespace {
 
 struct Rule {
@@ -110,4 +110,4 @@ TEST(DareTies, of_one_expert_that_keeps_everything_is_dare) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::dare_ties_test

@@ -11,7 +11,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::della_test {
 namespace {
 
 const std::vector<double> kWeights{0.5, 0.3, 0.2, 0.4};
@@ -156,4 +156,4 @@ TEST(Della, refuses_probabilities_outside_of_zero_to_one) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::della_test

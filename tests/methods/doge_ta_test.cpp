@@ -4,7 +4,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::doge_ta_test {
 namespace {
 
 TEST(DogeTa, equals_fusion_bench) {
@@ -49,4 +49,4 @@ TEST(DogeTa, leaves_everything_but_linear_weights_to_the_base) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::doge_ta_test

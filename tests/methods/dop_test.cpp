@@ -7,7 +7,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::dop_test {
 namespace {
 
 TEST(Dop, equals_fusion_bench) {
@@ -62,4 +62,4 @@ TEST(Dop, takes_the_experts_in_any_order) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::dop_test

@@ -10,7 +10,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::emr_test {
 namespace {
 
 // Weights of one task out of the predictor's "<task>/<tensor>".
@@ -149,4 +149,4 @@ TEST(Emr, stores_two_models_a_bit_per_entry_and_task_and_the_rescalers) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::emr_test

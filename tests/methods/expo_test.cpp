@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::expo_test {
 namespace {
 
 TEST(Expo, equals_fusion_bench_of_one_and_of_several_models) {
@@ -23,4 +23,4 @@ TEST(Expo, goes_beyond_the_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::expo_test

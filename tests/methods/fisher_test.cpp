@@ -10,7 +10,7 @@
 #include "support/golden.h"
 #include "support/table_model.h"
 
-namespace fusegrid {
+namespace fusegrid::fisher_test {
 namespace {
 
 constexpr const char* kDefaults = "fisher{examples=256,batch=32,variant=batch_squared}";
@@ -111,4 +111,4 @@ TEST(Fisher, variants_differ) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::fisher_test

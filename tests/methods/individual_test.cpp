@@ -6,7 +6,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::individual_test {
 namespace {
 
 TEST(Individual, answers_each_task_by_its_expert) {
@@ -28,4 +28,4 @@ TEST(Individual, refuses_a_task_without_expert_and_a_caller_without_task) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::individual_test

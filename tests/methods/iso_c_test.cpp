@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::iso_c_test {
 namespace {
 
 TEST(IsoC, equals_fusion_bench) {
@@ -41,4 +41,4 @@ TEST(IsoC, of_a_sweep_of_scales_lies_on_a_line) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::iso_c_test

@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::iso_cts_test {
 namespace {
 
 TEST(IsoCts, equals_fusion_bench) {
@@ -30,4 +30,4 @@ TEST(IsoCts, of_orthogonal_experts_is_their_flattened_sum) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::iso_cts_test

@@ -9,7 +9,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::karcher_test {
 namespace {
 
 TestZoo vectors_zoo(const std::vector<std::vector<float>>& vectors) {
@@ -55,4 +55,4 @@ TEST(Karcher, counts_zero_tensors_in_the_radius_only) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::karcher_test

@@ -10,7 +10,7 @@
 #include "models/evaluation.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::kinship_greedy_test {
 namespace {
 
 double validation_accuracy(const TestZoo& zoo, const Weights& weights) {
@@ -103,4 +103,4 @@ TEST(KinshipGreedy, correlation_does_not_see_a_shift) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::kinship_greedy_test

@@ -4,7 +4,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::knots_test {
 namespace {
 
 TEST(Knots, equals_the_definition_on_fusion_benchs_basis) {
@@ -35,4 +35,4 @@ TEST(Knots, sums_experts_of_orthogonal_outputs_exactly) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::knots_test

@@ -1,6 +1,6 @@
 #include "methods/adamerging_checks.h"
 
-namespace fusegrid {
+namespace fusegrid::layer_wise_adamerging_test {
 namespace {
 
 TEST(LayerWiseAdaMerging, follows_fusion_benchs_trajectory) {
@@ -35,4 +35,4 @@ TEST(LayerWiseAdaMerging, sees_other_batches_with_another_seed) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::layer_wise_adamerging_test

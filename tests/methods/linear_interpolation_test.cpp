@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::linear_interpolation_test {
 namespace {
 
 TEST(LinearInterpolation, equals_fusion_bench) {
@@ -25,4 +25,4 @@ TEST(LinearInterpolation, is_a_weighted_average_and_in_the_middle_the_average) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::linear_interpolation_test

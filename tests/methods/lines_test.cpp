@@ -6,7 +6,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::lines_test {
 namespace {
 
 TestZoo zoo_of(const Golden& golden) {
@@ -65,4 +65,4 @@ TEST(Lines, with_equal_factors_is_the_method_before_it) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::lines_test

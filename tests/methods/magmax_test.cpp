@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::magmax_test {
 namespace {
 
 TEST(Magmax, equals_fusion_bench) {
@@ -31,4 +31,4 @@ TEST(Magmax, of_equal_experts_is_idempotent) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::magmax_test

@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::magnitude_diff_pruning_test {
 namespace {
 
 TEST(MagnitudeDiffPruning, equals_fusion_bench) {
@@ -25,4 +25,4 @@ TEST(MagnitudeDiffPruning, of_smallest_and_largest_halves_add_up_to_the_expert) 
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::magnitude_diff_pruning_test

@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::magnitude_pruning_test {
 namespace {
 
 TEST(MagnitudePruning, equals_fusion_bench) {
@@ -24,4 +24,4 @@ TEST(MagnitudePruning, keeps_and_stores_what_it_says) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::magnitude_pruning_test

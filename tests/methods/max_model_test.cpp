@@ -1,6 +1,6 @@
 #include "methods/ensemble_checks.h"
 
-namespace fusegrid {
+namespace fusegrid::max_model_test {
 namespace {
 
 TEST(MaxModel, equals_fusion_bench) {
@@ -23,4 +23,4 @@ TEST(MaxModel, stores_all_members) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::max_model_test

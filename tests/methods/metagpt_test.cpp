@@ -5,7 +5,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::metagpt_test {
 namespace {
 
 // The formula itself in float64, whole model at once.
@@ -42,4 +42,4 @@ TEST(Metagpt, of_equal_norms_is_the_average_and_of_one_expert_the_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::metagpt_test

@@ -9,7 +9,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::mlerp_test {
 namespace {
 
 TestZoo pair_zoo(const at::Tensor& a, const at::Tensor& b) {
@@ -60,4 +60,4 @@ TEST(Mlerp, of_opposite_models_is_zero_and_finite) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::mlerp_test

@@ -6,7 +6,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::model_recombination_test {
 namespace {
 
 // Which expert each tensor comes from; fails where it is none's.
@@ -64,4 +64,4 @@ TEST(ModelRecombination, of_one_expert_is_the_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::model_recombination_test

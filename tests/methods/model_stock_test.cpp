@@ -7,7 +7,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::model_stock_test {
 namespace {
 
 TEST(ModelStock, equals_mergekit) {
@@ -49,4 +49,4 @@ TEST(ModelStock, stays_at_the_base_where_the_ratio_has_a_pole) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::model_stock_test

@@ -5,7 +5,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::multislerp_test {
 namespace {
 
 TEST(Multislerp, equals_mergekit) {
@@ -44,4 +44,4 @@ TEST(Multislerp, refuses_weights_of_another_number_of_experts) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::multislerp_test

@@ -6,7 +6,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::multitask_test {
 namespace {
 
 TEST(Multitask, is_the_zoos_multitask_model) {
@@ -17,4 +17,4 @@ TEST(Multitask, is_the_zoos_multitask_model) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::multitask_test

@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::nearswap_test {
 namespace {
 
 TEST(Nearswap, equals_mergekit) {
@@ -23,4 +23,4 @@ TEST(Nearswap, goes_from_the_base_to_the_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::nearswap_test

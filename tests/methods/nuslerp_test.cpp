@@ -9,7 +9,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::nuslerp_test {
 namespace {
 
 TEST(Nuslerp, equals_mergekit) {
@@ -54,4 +54,4 @@ TEST(Nuslerp, of_opposite_task_vectors_is_linear_and_finite) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::nuslerp_test

@@ -8,7 +8,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::opcm_test {
 namespace {
 
 TEST(Opcm, equals_fusion_bench) {
@@ -45,4 +45,4 @@ TEST(Opcm, takes_the_experts_in_any_order) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::opcm_test

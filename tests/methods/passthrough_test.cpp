@@ -2,7 +2,7 @@
 
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::passthrough_test {
 namespace {
 
 TEST(Passthrough, is_its_expert) {
@@ -11,4 +11,4 @@ TEST(Passthrough, is_its_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::passthrough_test

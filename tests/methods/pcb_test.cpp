@@ -6,7 +6,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::pcb_test {
 namespace {
 
 // Source of truth: the independent numpy computation pcb_by_definition of the golden script.
@@ -77,4 +77,4 @@ TEST(Pcb, shares_everything_between_all_scales) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::pcb_test

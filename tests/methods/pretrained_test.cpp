@@ -6,7 +6,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::pretrained_test {
 namespace {
 
 TEST(Pretrained, is_the_base) {
@@ -15,4 +15,4 @@ TEST(Pretrained, is_the_base) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::pretrained_test

@@ -15,7 +15,7 @@
 #include "support/source_folder.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::properties_test {
 namespace {
 
 bool has_parameter(const std::string& method, const std::string& name) {
@@ -256,4 +256,4 @@ TEST(Registry, names_are_the_file_stems) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::properties_test

@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::ram_test {
 namespace {
 
 TEST(Ram, equals_mergekit) {
@@ -50,4 +50,4 @@ TEST(Ram, of_disjoint_experts_is_task_arithmetic_and_of_equal_ones_idempotent) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::ram_test

@@ -12,7 +12,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::randes_shuffle_test {
 namespace {
 
 // What a task does to a tensor: the tensor in whose place it is superposed, and the signs of its columns there.
@@ -243,4 +243,4 @@ TEST(RandesShuffle, stores_two_models_and_a_seed_per_task) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::randes_shuffle_test

@@ -9,7 +9,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::randes_test {
 namespace {
 
 // +1 and -1 per column of each superposed tensor, per expert.
@@ -110,4 +110,4 @@ TEST(Randes, counts_columns_across_blocks) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::randes_test

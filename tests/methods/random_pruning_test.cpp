@@ -4,7 +4,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::random_pruning_test {
 namespace {
 
 TEST(RandomPruning, zeroes_the_same_number_of_entries_in_every_row) {
@@ -29,4 +29,4 @@ TEST(RandomPruning, draws_for_each_task_and_seed_anew) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::random_pruning_test

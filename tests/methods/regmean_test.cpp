@@ -12,7 +12,7 @@
 #include "support/golden.h"
 #include "support/table_model.h"
 
-namespace fusegrid {
+namespace fusegrid::regmean_test {
 namespace {
 
 const std::string kAttention = "vision_model.encoder.layers.0.self_attn";
@@ -163,4 +163,4 @@ TEST(RegMean, without_off_diagonal_entries_weighs_each_input_alone) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::regmean_test

@@ -9,7 +9,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::sce_test {
 namespace {
 
 TEST(Sce, equals_mergekit) {
@@ -73,4 +73,4 @@ TEST(Sce, weighs_tiny_task_vectors_equally) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::sce_test

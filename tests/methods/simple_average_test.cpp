@@ -4,7 +4,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::simple_average_test {
 namespace {
 
 constexpr double kTolerance = 3e-7;  // 2 to 3 ulp of float32 at 1
@@ -26,4 +26,4 @@ TEST(SimpleAverage, of_equal_experts_is_that_expert) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::simple_average_test

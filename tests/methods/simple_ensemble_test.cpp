@@ -1,6 +1,6 @@
 #include "methods/ensemble_checks.h"
 
-namespace fusegrid {
+namespace fusegrid::simple_ensemble_test {
 namespace {
 
 TEST(SimpleEnsemble, equals_fusion_bench) {
@@ -37,4 +37,4 @@ TEST(SimpleEnsemble, stores_all_members) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::simple_ensemble_test

@@ -9,7 +9,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::slerp_test {
 namespace {
 
 TestZoo pair_zoo(const at::Tensor& a, const at::Tensor& b) {
@@ -74,4 +74,4 @@ TEST(Slerp, is_continuous_at_the_threshold) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::slerp_test

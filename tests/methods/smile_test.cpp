@@ -8,7 +8,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::smile_test {
 namespace {
 
 // Pooled features of the whole routed tower, up to their length: heads see unit vectors.
@@ -64,4 +64,4 @@ TEST(Smile, cannot_choose_more_experts_than_there_are) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::smile_test

@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::svc_test {
 namespace {
 
 // Not to one unit of float32: the merged task vector is rounded to it, which turns its singular vectors.
@@ -45,4 +45,4 @@ TEST(Svc, goes_on_from_every_base_that_it_names) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::svc_test

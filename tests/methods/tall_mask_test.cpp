@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::tall_mask_test {
 namespace {
 
 TEST(TallMask, equals_the_rule_in_fusion_benchs_helper) {
@@ -41,4 +41,4 @@ TEST(TallMask, stores_two_models_and_one_bit_per_entry_and_task) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::tall_mask_test

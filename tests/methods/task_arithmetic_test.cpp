@@ -5,7 +5,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::task_arithmetic_test {
 namespace {
 
 TEST(TaskArithmetic, equals_fusion_bench) {
@@ -56,4 +56,4 @@ TEST(TaskArithmetic, unlearns_what_it_learnt) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::task_arithmetic_test

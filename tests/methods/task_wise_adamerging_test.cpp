@@ -1,6 +1,6 @@
 #include "methods/adamerging_checks.h"
 
-namespace fusegrid {
+namespace fusegrid::task_wise_adamerging_test {
 namespace {
 
 TEST(TaskWiseAdaMerging, follows_fusion_benchs_trajectory) {
@@ -63,4 +63,4 @@ TEST(TaskWiseAdaMerging, sees_other_batches_with_another_seed) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::task_wise_adamerging_test

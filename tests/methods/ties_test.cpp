@@ -6,7 +6,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::ties_test {
 namespace {
 
 constexpr double kTolerance = 1.2e-7;
@@ -96,4 +96,4 @@ TEST(Ties, refuses_options_of_the_other_dialect) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::ties_test

@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::trimmed_task_arithmetic_test {
 namespace {
 
 // FusionBench's own trimming, then the sum of what is left.
@@ -47,4 +47,4 @@ TEST(TrimmedTaskArithmetic, averages_if_asked) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::trimmed_task_arithmetic_test

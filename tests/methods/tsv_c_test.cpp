@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::tsv_c_test {
 namespace {
 
 TEST(TsvC, equals_fusion_bench) {
@@ -33,4 +33,4 @@ TEST(TsvC, keeps_all_or_nothing_of_the_matrices_at_its_ends) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::tsv_c_test

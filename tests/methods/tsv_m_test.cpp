@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::tsv_m_test {
 namespace {
 
 TEST(TsvM, equals_fusion_bench) {
@@ -42,4 +42,4 @@ TEST(TsvM, shares_decompositions_with_its_relatives_and_a_direction_with_a_sweep
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::tsv_m_test

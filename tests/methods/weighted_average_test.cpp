@@ -5,7 +5,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::weighted_average_test {
 namespace {
 
 constexpr double kTolerance = 3e-7;  // 2 to 3 ulp of float32 at 1
@@ -43,4 +43,4 @@ TEST(WeightedAverage, refuses_weights_of_another_number_or_of_sum_zero) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::weighted_average_test

@@ -1,6 +1,6 @@
 #include "methods/ensemble_checks.h"
 
-namespace fusegrid {
+namespace fusegrid::weighted_ensemble_test {
 namespace {
 
 TEST(WeightedEnsemble, equals_fusion_bench) {
@@ -37,4 +37,4 @@ TEST(WeightedEnsemble, stores_all_members) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::weighted_ensemble_test

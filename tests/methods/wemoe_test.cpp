@@ -8,7 +8,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::wemoe_test {
 namespace {
 
 const std::string kMlp = "vision_model.encoder.layers.0.mlp.";
@@ -145,4 +145,4 @@ TEST(Wemoe, holds_and_stores_base_task_vectors_and_routers_once) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::wemoe_test

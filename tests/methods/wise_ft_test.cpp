@@ -4,7 +4,7 @@
 #include "support/line_zoo.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::wise_ft_test {
 namespace {
 
 // The golden file is FusionBench's interpolation between the base and expert 0.
@@ -34,4 +34,4 @@ TEST(WiseFt, shares_one_direction_between_all_alphas) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::wise_ft_test

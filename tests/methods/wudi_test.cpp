@@ -5,7 +5,7 @@
 #include "methods/planted.h"
 #include "support/golden.h"
 
-namespace fusegrid {
+namespace fusegrid::wudi_test {
 namespace {
 
 double interference(const at::Tensor& merged, const std::vector<at::Tensor>& taus) {
@@ -47,4 +47,4 @@ TEST(Wudi, leaves_out_an_expert_that_did_not_change_a_matrix) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::wudi_test

@@ -16,7 +16,7 @@
 
 #include "fusion/compat/compat.h"
 
-namespace fusegrid {
+namespace fusegrid::compat::arcs {
 namespace {
 
 at::Tensor lengths(const at::Tensor& rows, bool keep_dimension) {
@@ -303,4 +303,4 @@ const RegisterCompat model_stock_{
      .fuse = model_stock}};
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::compat::arcs

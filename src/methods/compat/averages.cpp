@@ -8,7 +8,7 @@
 
 #include "fusion/compat/compat.h"
 
-namespace fusegrid {
+namespace fusegrid::compat::averages {
 namespace {
 
 FusedModel linear(const FusionInput& in, const std::vector<double>& weights, bool normalize) {
@@ -63,4 +63,4 @@ const RegisterCompat nearswap_{"nearswap",
                                 .fuse = nearswap}};
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::compat::averages

@@ -12,7 +12,7 @@
 #include "fusion/compat/compat.h"
 #include "fusion/passes/selection.h"
 
-namespace fusegrid {
+namespace fusegrid::compat::selective {
 namespace {
 
 // taus: [models, ...]
@@ -81,4 +81,4 @@ const RegisterCompat arcee_fusion_{
      .fuse = arcee_fusion}};
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::compat::selective

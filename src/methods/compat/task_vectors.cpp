@@ -14,7 +14,7 @@
 #include "fusion/passes/random_drop.h"
 #include "fusion/passes/selection.h"
 
-namespace fusegrid {
+namespace fusegrid::compat::task_vectors {
 namespace {
 
 const std::string kRounds = "task vectors, weights, sums and every other operation round";
@@ -200,4 +200,4 @@ const RegisterCompat della_{"della",
                              .fuse = della}};
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::compat::task_vectors
