@@ -14,6 +14,7 @@
 #include "cli/provenance.h"
 #include "coordinator/campaign.h"
 #include "core/text.h"
+#include "store/guarded_reader.h"
 #include "worker/item_runner.h"
 #include "worker/supervisor.h"
 
@@ -168,6 +169,9 @@ ExitCode run_command_line(const std::vector<std::string>& argv, std::ostream& ou
 }
 
 int program(int argc, char** argv) {
+  if (const auto status = serve_guarded_reader(argc, argv)) {
+    return *status;
+  }
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of the write, told like a full disk
   const std::vector<std::string> words(argv, argv + argc);
   if (engages_workers({words.begin() + 1, words.end()})) {

@@ -7,8 +7,8 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "store/child.h"
 #include "store/file.h"
+#include "store/guarded_reader.h"
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/lock.h"
@@ -167,6 +167,16 @@ class FolderStore final : public ResultStore {
   bool changed_ = false;  // since the last publication
 };
 
+const GuardedReader read_metrics_digest("metrics_digest", [](const fs::path& results_h5) {
+  return metrics_digest(decode_results_file(results_h5).metrics);
+});
+
+const GuardedReader read_results("results", [](const fs::path& results_h5) {
+  std::string cbor;
+  json::to_cbor(json(results_of(decode_results_file(results_h5))), cbor);
+  return cbor;
+});
+
 }  // namespace
 
 std::unique_ptr<ResultStore> ResultStore::open(const fs::path& folder, const RunInfo& run) {
@@ -178,17 +188,11 @@ std::unique_ptr<ResultStore> ResultStore::read(const fs::path& folder) {
 }
 
 std::string metrics_sha256(const fs::path& results_h5) {
-  return run_in_child("'" + results_h5.string() + "'",
-                      [&] { return metrics_digest(decode_results_file(results_h5).metrics); });
+  return read_metrics_digest(results_h5);
 }
 
 std::vector<Result> read_results_h5(const fs::path& results_h5) {
-  const std::string bytes = run_in_child("'" + results_h5.string() + "'", [&] {
-    std::string cbor;
-    json::to_cbor(json(results_of(decode_results_file(results_h5))), cbor);
-    return cbor;
-  });
-  return json::from_cbor(bytes).get<std::vector<Result>>();
+  return json::from_cbor(read_results(results_h5)).get<std::vector<Result>>();
 }
 
 }  // namespace fusegrid

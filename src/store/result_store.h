@@ -50,9 +50,9 @@ class ResultStore {
   virtual const std::vector<RunInfo>& runs() const = 0;
 
   // Appends the result to the journal. Exactly once: a later record of an item that is already valid is
-  // ignored; one of an item that failed or is invalid takes its place (run --retry-failed). Throws IoError (disk full, ...) and leaves the journal at its last whole frame, and DataError
-  // for a result that contradicts itself (two values of one metric, outcomes of different lengths, a name
-  // with control characters).
+  // ignored; one of an item that failed or is invalid takes its place (run --retry-failed). Throws IoError (disk full,
+  // ...) and leaves the journal at its last whole frame, and DataError for a result that contradicts itself (two values
+  // of one metric, outcomes of different lengths, a name with control characters).
   virtual void record(const Result& result) = 0;
   // Group commit: everything recorded so far is on disk when it returns. Only then may a result be
   // acknowledged.
@@ -71,8 +71,8 @@ std::string metrics_sha256(const std::filesystem::path& results_h5);
 // are capped there, failed items have neither metrics nor facts. Errors as above.
 std::vector<Result> read_results_h5(const std::filesystem::path& results_h5);
 
-// Checks journal and published view against each other, outcomes and facts included, in a forked child (a
-// crafted HDF5 file may crash the library). Returns the lines to print; throws DataError naming the first
+// Checks journal and published view against each other, outcomes and facts included, in a process of
+// its own (a crafted HDF5 file may crash the library). Returns the lines to print; throws DataError naming the first
 // fault.
 std::vector<std::string> verify_results(const std::filesystem::path& folder);
 

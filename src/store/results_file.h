@@ -39,8 +39,8 @@ ResultsFile make_results_file(const std::map<std::string, Result>& results, cons
 std::string encode_results_file(const ResultsFile& content);
 
 // Throws IoError where the file is missing, DataError where it is damaged or of another format version. The
-// HDF5 library may crash on a crafted file: use it in a child process (run_in_child) for files that this
-// process has not just written.
+// HDF5 library may crash on a crafted file: use it through a GuardedReader for files that this process has
+// not just written.
 ResultsFile decode_results_file(const std::filesystem::path& path);
 
 // DataError naming the first difference between what should be in the file and what is.

@@ -5,7 +5,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "store/child.h"
+#include "store/guarded_reader.h"
 #include "store/journal.h"
 #include "store/ledger.h"
 #include "store/result_store.h"
@@ -85,6 +85,10 @@ std::vector<std::string> verify_view(const fs::path& folder, const Ledger& ledge
   return lines;
 }
 
+const GuardedReader verify_guarded("verify", [](const fs::path& folder) {
+  return join(verify_in_process(folder), "\n");
+});
+
 }  // namespace
 
 std::vector<std::string> verify_in_process(const fs::path& folder) {
@@ -107,8 +111,7 @@ std::vector<std::string> verify_in_process(const fs::path& folder) {
 }
 
 std::vector<std::string> verify_results(const fs::path& folder) {
-  return split(
-      run_in_child("'" + folder.string() + "'", [&] { return join(verify_in_process(folder), "\n"); }), '\n');
+  return split(verify_guarded(folder), '\n');
 }
 
 }  // namespace fusegrid
