@@ -2,7 +2,7 @@
 """usage: check_layers.py [REPOSITORY]
 
 Checks what the compiler does not: which folder of src/ may include which, that raw MPI, NCCL and HDF5 calls stay in
-their rooms, that no file pays for torch/torch.h, and that methods and their tests come in pairs. Prints one line per
+their rooms, that no process is forked without exec, that no file pays for torch/torch.h, and that methods and their tests come in pairs. Prints one line per
 violation with its remedy; exit status 1 if there is any.
 """
 
@@ -37,6 +37,11 @@ ROOMS = [
     ("NCCL", re.compile(r"\bnccl[A-Z]\w*|[<\"]nccl\.h[>\"]"), "comm", "comm/collectives.h"),
     ("HDF5", re.compile(r"\bH5[A-Z]{1,2}[a-z_]\w*|[<\"]hdf5\.h[>\"]"), "store", "a header of store/"),
 ]
+# A process that is forked off an MPI rank or a CUDA process may call nothing but what is async-signal-safe until exec:
+# its locks and its device state are halves of its parent's. These files have been read with that in mind.
+FORK = re.compile(r"\bv?fork\s*\(")
+EXEC = re.compile(r"\bexecv?[el]?p?e?\s*\(")
+FORKING_FILES = {"worker/child_process.cpp"}
 TORCH_HEADER = re.compile(r"#include\s*[<\"]torch/torch\.h")
 INCLUDE = re.compile(r'^\s*#\s*include\s*"([^"]+)"', re.MULTILINE)
 COMMENT_OR_STRING = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"', re.DOTALL)
@@ -78,6 +83,10 @@ def check_file(root, path):
         call = pattern.search(code)
         if folder != room and call:
             yield f"src/{relative}:{line_of(code, call.start())}: raw {name} ({call.group()}) belongs into src/{room}; use {instead}"
+    fork = FORK.search(code)
+    if fork and not (relative.as_posix() in FORKING_FILES and EXEC.search(code)):
+        yield (f"src/{relative}:{line_of(code, fork.start())}: fork() without exec in a process that may be an MPI rank; "
+               "use posix_spawn() as store/guarded_reader.cpp does")
     torch = TORCH_HEADER.search(code)
     if torch:
         yield f"src/{relative}:{line_of(code, torch.start())}: torch/torch.h costs 20 s per file; include single ATen headers"

@@ -47,6 +47,12 @@ class CheckLayers(unittest.TestCase):
         self.assert_one("raw NCCL (ncclAllReduce)", src__fusion__a_cpp="void f() { ncclAllReduce(); }\n")
         self.assert_one("raw HDF5 (H5Fopen)", src__report__a_cpp="void f() { H5Fopen(); }\n")
 
+    def test_forks(self):
+        self.assert_one("src/store/a.cpp:1: fork() without exec", src__store__a_cpp="void f() { ::fork(); }\n")
+        self.assert_one("fork() without exec", src__worker__child_process_cpp="void f() { if (fork() == 0) work(); }\n")
+        self.assertEqual(self.found(src__worker__child_process_cpp="void g() { execve(a, b, c); }\nvoid f() { fork(); g(); }\n"), [])
+        self.assertEqual(self.found(src__store__a_cpp="// fork()\nint prefork();\nbool has_fork = prefork();\n"), [])
+
     def test_torch_header(self):
         self.assert_one("torch/torch.h costs", src__core__a_cpp="#include <torch/torch.h>\n")
 

@@ -2,13 +2,12 @@
 
 import pathlib
 import shutil
-import sys
 import tempfile
 import unittest
 
 import check_tables
 
-SOURCE = pathlib.Path(sys.argv.pop())
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
 
 
 class CheckTables(unittest.TestCase):

@@ -4,7 +4,6 @@
 
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <string>
 
 #include <ATen/TensorOperators.h>
@@ -66,10 +65,6 @@ std::vector<T> elements(const at::Tensor& tensor) {
   return values;
 }
 
-inline void write_bytes(const fs::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), std::ssize(bytes));
-}
-
 inline void write_labelled(hdf5::Group& group, const at::Tensor& stored, const at::Tensor& classes) {
   group.create_array<uint8_t>("images", elements<uint8_t>(stored), stored.sizes().vec());
   group.create_array("labels", elements<uint16_t>(classes));
@@ -102,7 +97,7 @@ inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20,
       }
     }
   }
-  write_bytes(path, file.finish());
+  write_text(path, file.finish());
 }
 
 inline void write_tiny_pool(const fs::path& path) {
@@ -121,7 +116,7 @@ inline void write_tiny_pool(const fs::path& path) {
       write_labelled(group, source.images, source.labels);
     }
   }
-  write_bytes(path, file.finish());
+  write_text(path, file.finish());
 }
 
 // A plan whose pack and pool lie in `folder`.

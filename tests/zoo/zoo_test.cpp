@@ -30,7 +30,7 @@ class ZooFolder : public testing::Test {
   ZooFolder() { fs::copy(plan_->folder, folder_, fs::copy_options::recursive); }
 
   json description() const { return json::parse(std::ifstream(folder_ / "zoo.json")); }
-  void describe(const json& written) const { write_bytes(folder_ / "zoo.json", written.dump()); }
+  void describe(const json& written) const { write_text(folder_ / "zoo.json", written.dump()); }
   // Replaces the weights of a model.
   void rewrite(const std::string& model, const std::function<void(Weights&)>& change) const {
     const HfFolder folder(folder_ / "seed-0" / model);
@@ -126,7 +126,7 @@ TEST_F(ZooFolder, DamagedDescriptionsAreErrors) {
     describe(written);
     EXPECT_THROW(Zoo::load(folder_), DataError) << field;
   }
-  write_bytes(folder_ / "zoo.json", "{\"format\":");
+  write_text(folder_ / "zoo.json", "{\"format\":");
   EXPECT_THROW(Zoo::load(folder_), DataError);
   fs::remove(folder_ / "zoo.json");
   EXPECT_THROW(Zoo::load(folder_), ConfigError);
