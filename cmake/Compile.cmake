@@ -73,34 +73,61 @@ endfunction()
 
 # What only calls libraries gains nothing from more, and takes a third less of the compiler's time.
 set(FUSEGRID_CALLER_OPTIMISATION -O1)
+if(CMAKE_CXX_FLAGS MATCHES "-O0")
+  set(FUSEGRID_CALLER_OPTIMISATION "")
+endif()
 
-# fusegrid_in_batches(<target>): compiles several of its files as one. Most of a small file's compile time is what its
-# headers instantiate, once for each; so every file of such a target has its names in a namespace of its own.
-function(fusegrid_in_batches target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
+# Most of a file's compile time is what its headers instantiate, once for each file: so files of a folder are compiled
+# several at a time (docs/design/compile_times.md), and their names in unnamed namespaces differ (tests/architecture
+# checks it).
+set(FUSEGRID_BATCH 8 CACHE STRING "files compiled as one (1: each alone, for whoever compiles few of them often)")
+
+# fusegrid_batches(<variable> <target> <base folder> <files...>): sets <variable> to the files that compile <files...>, in
+# order, FUSEGRID_BATCH at a time. They name them from the base folder, an include directory: so they are the same in each
+# clone, and ccache knows them.
+function(fusegrid_batches variable target base)
+  list(LENGTH ARGN length)
+  if(FUSEGRID_BATCH LESS 2 OR length LESS 2)
+    set(${variable} ${ARGN} PARENT_SCOPE)
+    return()
+  endif()
+  math(EXPR last "(${length} - 1) / ${FUSEGRID_BATCH}")
+  foreach(number RANGE ${last})
+    math(EXPR begin "${number} * ${FUSEGRID_BATCH}")
+    list(SUBLIST ARGN ${begin} ${FUSEGRID_BATCH} files)
+    set(content "")
+    foreach(file ${files})
+      file(RELATIVE_PATH name ${base} ${file})
+      string(APPEND content "#include \"${name}\"\n")
+    endforeach()
+    set(batch ${PROJECT_BINARY_DIR}/batches/${target}_${number}.cpp)
+    file(CONFIGURE OUTPUT ${batch} CONTENT "${content}" @ONLY)  # written only where it differs
+    # a local name that another file of the batch has too shadows nothing that its reader sees
+    set_source_files_properties(${batch} PROPERTIES COMPILE_OPTIONS "-Wno-shadow;-Wshadow=local")
+    list(APPEND batches ${batch})
+  endforeach()
+  set(${variable} ${batches} PARENT_SCOPE)
 endfunction()
 
-# fusegrid_add_library(<folder> [OBJECT] [LOOPS] [BATCHES] DEPENDS <targets...>): the library of one folder of src/, from
-# all .cpp files below it. LOOPS: it goes over numbers itself. BATCHES: its files are compiled several at a time.
+# fusegrid_add_library(<folder> [OBJECT] [LOOPS] DEPENDS <targets...>): the library of one folder of src/, from all .cpp
+# files below it. LOOPS: it goes over numbers itself.
 function(fusegrid_add_library folder)
-  cmake_parse_arguments(ARG "OBJECT;LOOPS;BATCHES" "" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "OBJECT;LOOPS" "" "DEPENDS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
   if(NOT sources)
     add_library(fusegrid_${folder} INTERFACE)
     target_link_libraries(fusegrid_${folder} INTERFACE fusegrid_options ${ARG_DEPENDS})
     return()
   endif()
+  fusegrid_batches(batches fusegrid_${folder} ${PROJECT_SOURCE_DIR}/src ${sources})
   if(ARG_OBJECT)
-    add_library(fusegrid_${folder} OBJECT ${sources})  # self-registering files: a STATIC library would drop them
+    add_library(fusegrid_${folder} OBJECT ${batches})  # self-registering files: a STATIC library would drop them
   else()
-    add_library(fusegrid_${folder} STATIC ${sources})
+    add_library(fusegrid_${folder} STATIC ${batches})
   endif()
   target_link_libraries(fusegrid_${folder} PUBLIC fusegrid_options ${ARG_DEPENDS})
   if(NOT ARG_LOOPS)
     target_compile_options(fusegrid_${folder} PRIVATE ${FUSEGRID_CALLER_OPTIMISATION})
   endif()
   fusegrid_precompile(fusegrid_${folder})
-  if(ARG_BATCHES)
-    fusegrid_in_batches(fusegrid_${folder})
-  endif()
 endfunction()

@@ -7,23 +7,21 @@ target_link_libraries(fusegrid_precompiled_tests PRIVATE fusegrid_options torch_
   GTest::gtest GTest::gmock)
 fusegrid_add_precompiled(fusegrid_precompiled_tests ${FUSEGRID_PRECOMPILED_HEADERS} <gtest/gtest.h> <gmock/gmock.h>)
 
-# fusegrid_add_test(<folder> [BATCHES] [LIBRARIES <targets...>] [SHARDS <n>] [TIMEOUT <seconds>] [LABELS <labels...>])
+# fusegrid_add_test(<folder> [LIBRARIES <targets...>] [SHARDS <n>] [TIMEOUT <seconds>] [LABELS <labels...>])
 # builds tests/<folder>/*_test.cpp into one GoogleTest program and registers it with CTest, in SHARDS parts that run side by
 # side. Not case by case: each process loads LibTorch first, which takes longer than most cases. It is the one line of
 # tests/<folder>/CMakeLists.txt.
 function(fusegrid_add_test folder)
-  cmake_parse_arguments(ARG "BATCHES" "TIMEOUT;SHARDS" "LIBRARIES;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "" "TIMEOUT;SHARDS" "LIBRARIES;LABELS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/tests/${folder}/*_test.cpp)
   string(REPLACE "/" "_" name ${folder})
-  add_executable(${name}_test ${sources})
+  fusegrid_batches(batches ${name}_test ${PROJECT_SOURCE_DIR}/tests ${sources})
+  add_executable(${name}_test ${batches})
   target_link_libraries(${name}_test PRIVATE fusegrid_options GTest::gtest GTest::gmock GTest::gtest_main
     ${ARG_LIBRARIES} fusegrid_source_folder)
   target_compile_options(${name}_test PRIVATE ${FUSEGRID_TEST_OPTIMISATION})
   target_precompile_headers(${name}_test REUSE_FROM fusegrid_precompiled_tests)
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-  if(ARG_BATCHES)
-    fusegrid_in_batches(${name}_test)
-  endif()
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 600)
   endif()

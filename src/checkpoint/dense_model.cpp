@@ -25,7 +25,8 @@ bool has(const nlohmann::json& config, const std::string& key) {
   return config.contains(key) && !config[key].is_null();
 }
 
-// The values that Llama and Mistral have where config.json is silent, of the fields that Mixtral has other defaults for.
+// The values that Llama and Mistral have where config.json is silent, of the fields that Mixtral has other defaults
+// for.
 void add_defaults(nlohmann::json& config) {
   const bool mistral = config["model_type"] == "mistral";
   const auto add = [&](const std::string& key, const nlohmann::json& value) {

@@ -57,34 +57,35 @@ std::string text_of(const nlohmann::json& value) {
                                      : value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
 }
 
-[[noreturn]] void fail(const std::string& file, const std::string& message) {
+[[noreturn]] void reject(const std::string& file, const std::string& message) {
   throw ConfigError("'" + file + "': " + message);
 }
 
 void check_type(const nlohmann::json& json, const std::string& file) {
   if (!json.is_object() || !json.contains("peft_type") || json["peft_type"] != "LORA") {
-    fail(file,
-         "peft_type must be LORA, but it is " +
-             (json.is_object() && json.contains("peft_type") ? text_of(json["peft_type"]) : "not there") +
-             "; merge other adapters into their base with PEFT's merge_and_unload and give the result");
+    reject(file,
+           "peft_type must be LORA, but it is " +
+               (json.is_object() && json.contains("peft_type") ? text_of(json["peft_type"]) : "not there") +
+               "; merge other adapters into their base with PEFT's merge_and_unload and give the result");
   }
 }
 
 void check_features(const nlohmann::json& json, const std::string& file) {
   for (const auto& [key, value] : json.items()) {
     if (!keys_without_effect().contains(key) && !keys_read().contains(key) && !switched_off(value)) {
-      fail(file, "only plain LoRA is read, W + scale * B A, but " + printable(key) + " is " + text_of(value) +
-                     "; merge this adapter into its base with PEFT's merge_and_unload and give the result");
+      reject(file, "only plain LoRA is read, W + scale * B A, but " + printable(key) + " is " +
+                       text_of(value) +
+                       "; merge this adapter into its base with PEFT's merge_and_unload and give the result");
     }
   }
   const auto start = json.value("init_lora_weights", nlohmann::json(true));
   static const std::set<std::string> keep_the_base{"gaussian", "eva", "orthogonal"};
   if (!start.is_null() && !start.is_boolean() &&
       !(start.is_string() && keep_the_base.contains(start.get<std::string>()))) {
-    fail(file,
-         "init_lora_weights must be a start that keeps the base's weights (true, false, gaussian, eva, "
-         "orthogonal), but it is " +
-             text_of(start) + "; save the adapter with path_initial_model_for_weight_conversion");
+    reject(file,
+           "init_lora_weights must be a start that keeps the base's weights (true, false, gaussian, eva, "
+           "orthogonal), but it is " +
+               text_of(start) + "; save the adapter with path_initial_model_for_weight_conversion");
   }
 }
 
@@ -93,8 +94,8 @@ double number(const nlohmann::json& value, const std::string& file, const std::s
   const double high = whole ? kMaxRank : std::numeric_limits<double>::max();
   const double got = value.is_number() ? value.get<double>() : std::nan("");
   if (!(got >= low && got <= high) || (whole && !value.is_number_integer())) {
-    fail(file, what + " must be a " + (whole ? "whole number of at least 1" : "number") + ", but it is " +
-                   text_of(value));
+    reject(file, what + " must be a " + (whole ? "whole number of at least 1" : "number") + ", but it is " +
+                     text_of(value));
   }
   return got;
 }
@@ -102,7 +103,7 @@ double number(const nlohmann::json& value, const std::string& file, const std::s
 double required_number(const nlohmann::json& json, const std::string& file, const std::string& key,
                        bool whole) {
   if (!json.contains(key)) {
-    fail(file, "a LoRA adapter must state " + key + ", but there is none");
+    reject(file, "a LoRA adapter must state " + key + ", but there is none");
   }
   return number(json[key], file, key, whole);
 }
@@ -110,7 +111,7 @@ double required_number(const nlohmann::json& json, const std::string& file, cons
 bool flag(const nlohmann::json& json, const std::string& file, const std::string& key) {
   const auto value = json.value(key, nlohmann::json(false));
   if (!value.is_boolean() && !value.is_null()) {
-    fail(file, key + " must be true or false, but it is " + text_of(value));
+    reject(file, key + " must be true or false, but it is " + text_of(value));
   }
   return value == true;
 }
@@ -151,15 +152,15 @@ LoraConfig::Patterns LoraConfig::patterns(const nlohmann::json& json, const std:
                                           bool whole) const {
   const auto value = json.value(key, nlohmann::json());
   if (!value.is_object() && !value.is_null()) {
-    fail(file_, key + " must be an object of patterns and numbers, but it is " + text_of(value));
+    reject(file_, key + " must be an object of patterns and numbers, but it is " + text_of(value));
   }
   Patterns found;
   for (const auto& [pattern, entry] : value.items()) {
     try {
       matches(pattern, "");
     } catch (const std::regex_error&) {
-      fail(file_, key + " must have module names or regular expressions as keys, but " + printable(pattern) +
-                      " cannot be read as one; write the names of the modules");
+      reject(file_, key + " must have module names or regular expressions as keys, but " +
+                        printable(pattern) + " cannot be read as one; write the names of the modules");
     }
     found.emplace(pattern, number(entry, file_, key + " of " + printable(pattern), whole));
   }
@@ -174,8 +175,9 @@ double LoraConfig::chosen(const Patterns& patterns, double otherwise, const std:
       continue;
     }
     if (found && found->second != value) {
-      fail(file_, key + " must have one value for each module, but " + printable(found->first) + " and " +
-                      printable(pattern) + " both match " + printable(module) + "; make one of them longer");
+      reject(file_, key + " must have one value for each module, but " + printable(found->first) + " and " +
+                        printable(pattern) + " both match " + printable(module) +
+                        "; make one of them longer");
     }
     found = {pattern, value};
   }

@@ -20,9 +20,9 @@
 namespace fusegrid {
 namespace {
 
-constexpr auto kConfig = "adapter_config.json";
+constexpr auto kAdapterConfig = "adapter_config.json";
 constexpr auto kWeights = "adapter_model.safetensors";
-constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxAdapterConfigBytes = uint64_t{16} << 20;
 constexpr size_t kMaxListed = 5;
 constexpr int64_t kReadBlock = 65'536;  // elements that are converted at a time
 constexpr int64_t kColumns = 256;  // of a tile of the product: the tile of the factor stays in the L1 cache
@@ -106,7 +106,8 @@ PosixFile open_weights(const ContainedFolder& folder) {
 LoraExpert::LoraExpert(const std::filesystem::path& path, const ModelSource& base, HfFolderOptions options)
     : path_(path), base_(base), file_(open_weights(ContainedFolder(path, options.allow_symlinks))) {
   const ContainedFolder folder(path, options.allow_symlinks);
-  const LoraConfig config(folder.read_json(kConfig, kMaxConfigBytes), (path / kConfig).string());
+  const LoraConfig config(folder.read_json(kAdapterConfig, kMaxAdapterConfigBytes),
+                          (path / kAdapterConfig).string());
   const Changes changes = changes_in_file();
   const std::string prefix = prefix_in_base(changes);
   tensors_ = base_.tensors();
@@ -239,7 +240,7 @@ void LoraExpert::check_factors(const Change& change, const std::string& name) co
                     shape_text(b.shape));
   }
   if (a.shape[0] != change.rank) {
-    throw DataError(where + printable(change.module) + " must have the rank of " + kConfig + ", " +
+    throw DataError(where + printable(change.module) + " must have the rank of " + kAdapterConfig + ", " +
                     number_text(change.rank) + ", but its factors have rank " + number_text(a.shape[0]));
   }
   const int64_t out = change.transposed ? change.cols : change.rows;

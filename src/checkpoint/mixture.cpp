@@ -19,8 +19,8 @@ namespace fusegrid {
 namespace {
 
 constexpr auto kFormat = "moe{parameter=value,...}(BASE; EXPERT, EXPERT, ...)";
-constexpr int64_t kReadBlock = 65'536;  // elements that are converted at a time
-constexpr int64_t kMaxExperts = 1024;
+constexpr int64_t kMixtureBlock = 65'536;  // elements that are converted at a time
+constexpr int64_t kMaxMixtureExperts = 1024;
 
 struct Parameters {
   int64_t experts_per_token = 2;
@@ -28,9 +28,10 @@ struct Parameters {
   int64_t seed = 0;
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("experts_per_token", experts_per_token, Range{1, kMaxExperts},
+    v.param("experts_per_token", experts_per_token, Range{1, kMaxMixtureExperts},
             "experts that answer for each token");
-    v.param("num_experts", num_experts, Range{0, kMaxExperts}, "without a list: copies of BASE's MLPs");
+    v.param("num_experts", num_experts, Range{0, kMaxMixtureExperts},
+            "without a list: copies of BASE's MLPs");
     v.param("seed", seed, Range{0, 0x1p53}, "of the routers' random numbers");
   }
 };
@@ -114,9 +115,9 @@ class Mixture final : public ModelSource {
 
   static void read_converted(const Origin& origin, int64_t begin, const at::Tensor& destination) {
     const int64_t count = destination.numel();
-    at::Tensor stored = at::empty({std::min(count, kReadBlock)}, origin.stored);
-    for (int64_t done = 0; done < count; done += kReadBlock) {
-      const int64_t n = std::min(kReadBlock, count - done);
+    at::Tensor stored = at::empty({std::min(count, kMixtureBlock)}, origin.stored);
+    for (int64_t done = 0; done < count; done += kMixtureBlock) {
+      const int64_t n = std::min(kMixtureBlock, count - done);
       origin.model->read_range(origin.name, begin + done, n, stored.mutable_data_ptr());
       destination.narrow(0, done, n).copy_(stored.narrow(0, 0, n));
     }

@@ -29,7 +29,7 @@ namespace {
 constexpr double kExpertNoise = 3e-4;
 constexpr int64_t kBlock = 65'536;    // elements that a thread makes at a time
 constexpr int64_t kMaxExperts = 256;  // their files are open at once
-constexpr int64_t kMaxRank = 4096;
+constexpr int64_t kMaxAdapterRank = 4096;
 static_assert(kBlock % kNoiseBatch == 0);
 
 using Shard = std::vector<SyntheticTensor>;
@@ -265,7 +265,7 @@ void check_in(const char* name, int64_t value, int64_t low, int64_t high) {
 void check_request(const SyntheticRequest& request) {
   check_shape(request.shape);
   check_in("experts", request.experts, 0, kMaxExperts);
-  check_in("the rank of adapters", request.lora_rank, 0, kMaxRank);
+  check_in("the rank of adapters", request.lora_rank, 0, kMaxAdapterRank);
   check_in("threads", request.threads, 1, 1024);
   check_in("the shard size", request.shard_bytes, 1, int64_t{1} << 50);
 }

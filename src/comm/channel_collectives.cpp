@@ -11,7 +11,7 @@ namespace fusegrid {
 namespace {
 
 // Of a message: whoever passes it on holds a few copies.
-constexpr size_t kPieceBytes = size_t{1} << 20;
+constexpr size_t kMessageBytes = size_t{1} << 20;
 constexpr int kRoot = 0;  // adds up
 
 class ChannelCollectives : public Collectives {
@@ -105,15 +105,15 @@ class ChannelCollectives : public Collectives {
 
   // Both sides know how much is to come.
   void send(int member, const void* data, size_t bytes) {
-    for (size_t done = 0; done < bytes; done += kPieceBytes) {
-      channel_.send(member, {static_cast<const char*>(data) + done, std::min(kPieceBytes, bytes - done)});
+    for (size_t done = 0; done < bytes; done += kMessageBytes) {
+      channel_.send(member, {static_cast<const char*>(data) + done, std::min(kMessageBytes, bytes - done)});
     }
   }
 
   void receive(int member, void* data, size_t bytes) {
-    for (size_t done = 0; done < bytes; done += kPieceBytes) {
+    for (size_t done = 0; done < bytes; done += kMessageBytes) {
       const std::string piece = channel_.receive(member);
-      FUSEGRID_ASSERT(piece.size() == std::min(kPieceBytes, bytes - done),
+      FUSEGRID_ASSERT(piece.size() == std::min(kMessageBytes, bytes - done),
                       "a piece of " + std::to_string(piece.size()) + " bytes of " + std::to_string(bytes));
       std::memcpy(static_cast<char*>(data) + done, piece.data(), piece.size());
     }

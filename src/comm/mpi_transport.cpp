@@ -17,10 +17,10 @@ using std::chrono::microseconds;
 using std::chrono::steady_clock;
 
 constexpr int kTag = 7;
-constexpr microseconds kShortestSleep{20};
-constexpr microseconds kLongestSleep{1000};
-// After traffic more is to be expected: so long, sleeps stay short. Growing at once, the two ends of a conversation drive
-// each other to the longest sleep: each waits twice as long as the other took to look.
+constexpr microseconds kShortestPause{20};
+constexpr microseconds kLongestPause{1000};
+// After traffic more is to be expected: so long, sleeps stay short. Growing at once, the two ends of a conversation
+// drive each other to the longest sleep: each waits twice as long as the other took to look.
 constexpr microseconds kLively{3000};
 constexpr std::chrono::seconds kFlushDeadline{5};
 
@@ -53,7 +53,7 @@ class MpiTransport : public Transport {
   ~MpiTransport() override {
     const auto deadline = steady_clock::now() + kFlushDeadline;
     for (reap(); !outgoing_.empty() && steady_clock::now() < deadline; reap()) {
-      std::this_thread::sleep_for(kLongestSleep);
+      std::this_thread::sleep_for(kLongestPause);
     }
     if (!outgoing_.empty()) {
       std::cerr << "fusegrid: rank " << rank_ << ": " << outgoing_.size()
@@ -83,7 +83,7 @@ class MpiTransport : public Transport {
 
   std::optional<Message> receive(microseconds timeout) override {
     const auto deadline = steady_clock::now() + timeout;
-    microseconds sleep = kShortestSleep;
+    microseconds sleep = kShortestPause;
     while (true) {
       reap();
       auto message = look();
@@ -97,7 +97,7 @@ class MpiTransport : public Transport {
         return std::nullopt;
       }
       std::this_thread::sleep_for(std::min(sleep, left));
-      sleep = now - last_traffic_ < kLively ? kShortestSleep : std::min(2 * sleep, kLongestSleep);
+      sleep = now - last_traffic_ < kLively ? kShortestPause : std::min(2 * sleep, kLongestPause);
     }
   }
 

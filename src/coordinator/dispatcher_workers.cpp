@@ -11,7 +11,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr milliseconds kLongestWait{50};  // for a message, so that a stop signal is seen
+constexpr milliseconds kLongestWaitForMessages{50};  // for a message, so that a stop signal is seen
 constexpr seconds kGreetLimit{10};
 constexpr seconds kByeLimit{3};
 constexpr milliseconds kByeRepeat{100};
@@ -31,7 +31,7 @@ void Dispatcher::greet() {
     return !peer.hello && (Clock::now() < deadline || (peer.opening && answers));
   };
   while (std::any_of(peers_.begin(), peers_.end(), awaited) && !stop_.seen()) {
-    take_messages(kLongestWait);
+    take_messages(kLongestWaitForMessages);
     ping(Clock::now());
   }
 }

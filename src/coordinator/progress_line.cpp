@@ -8,8 +8,8 @@ namespace {
 constexpr std::chrono::milliseconds kTerminalPeriod{200};
 constexpr std::chrono::seconds kPlainPeriod{30};
 
-std::string clock_text(double seconds) {
-  const auto whole = static_cast<int64_t>(std::llround(seconds));
+std::string clock_text(double duration_s) {
+  const auto whole = static_cast<int64_t>(std::llround(duration_s));
   const auto two = [](int64_t n) { return (n < 10 ? "0" : "") + std::to_string(n); };
   return std::to_string(whole / 3600) + ":" + two(whole / 60 % 60) + ":" + two(whole % 60);
 }

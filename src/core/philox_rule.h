@@ -1,4 +1,5 @@
-// The rounds of Philox4x32-10 (philox.h), the same source for one counter, for several side by side on CPUs, and for GPUs.
+// The rounds of Philox4x32-10 (philox.h), the same source for one counter, for several side by side on CPUs, and for
+// GPUs.
 #pragma once
 
 #include <cstdint>
@@ -7,9 +8,9 @@
 
 namespace fusegrid {
 
-// Takes (counter low, counter high, stream low, stream high) to the four random words, for several side by side. A Lane is a
-// word, or as many as a processor has side by side, of integers whose other bits may hold anything. multiply(a, b, high)
-// returns the low words of the products and puts their high words in `high`. Number: of what a Lane is made.
+// Takes (counter low, counter high, stream low, stream high) to the four random words, for several side by side. A Lane
+// is a word, or as many as a processor has side by side, of integers whose other bits may hold anything. multiply(a, b,
+// high) returns the low words of the products and puts their high words in `high`. Number: of what a Lane is made.
 template <typename Number, int kGroups, typename Lane, typename Multiply>
 FUSEGRID_HOST_DEVICE inline void philox_rounds(uint64_t key, Lane (&words)[kGroups][4],
                                                const Multiply& multiply) {

@@ -45,8 +45,8 @@ class Engine {
   virtual void sum_over_ranks(std::vector<int64_t>& counters) = 0;
 };
 
-// A sample of a model: one run of elements in sample_stride(), wherever tensors and blocks begin, so that it is the same for
-// any number of ranks and every part of the model has its share. Runs, for the sake of disks.
+// A sample of a model: one run of elements in sample_stride(), wherever tensors and blocks begin, so that it is the
+// same for any number of ranks and every part of the model has its share. Runs, for the sake of disks.
 constexpr int64_t kSampledElements = int64_t{1} << 18;  // at least; all of a smaller model
 constexpr int64_t kSampleRun = int64_t{1} << 12;
 constexpr int64_t kMostSampleStride = 64;

@@ -32,8 +32,8 @@ struct FusionContext {
   std::function<void()> tick = [] {};    // tells the supervisor that work goes on
 };
 
-// Of models that the engine streams: no whole model and no data, and tasks identify experts. `cache` must be a merge's own, so
-// that ranks make the same passes.
+// Of models that the engine streams: no whole model and no data, and tasks identify experts. `cache` must be a merge's
+// own, so that ranks make the same passes.
 FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
                                std::vector<std::string> tasks, uint64_t seed);
 

@@ -50,8 +50,8 @@ struct Slice {
   SliceBlock base_block;  // undefined unless the method's card declares Need::kPretrained
   std::vector<SliceBlock> expert_blocks;
   std::function<at::Tensor(const Slice&, const Field&)> field_value;
-  // In a pass that makes models, memory for the result of each (float32, 1-D), or nothing. A result that is made there need not
-  // be copied.
+  // In a pass that makes models, memory for the result of each (float32, 1-D), or nothing. A result that is made there
+  // need not be copied.
   std::vector<at::Tensor> results;
 
   const std::string& name() const { return info->name; }

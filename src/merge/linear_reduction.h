@@ -8,10 +8,10 @@
 
 namespace fusegrid {
 
-// The other way to merge models that lie on different ranks, for methods that are linear in the weights: every rank adds
-// up coefficient * model of its own models, and an all-reduce adds the partial sums of the ranks. It moves one sum for
-// each configuration, however many models a rank has. In fixed point (terms rounded to multiples of 2^-40, sums exact)
-// the bits are those of any number of ranks and any place of the models; in float32 they depend on both.
+// The other way to merge models that lie on different ranks, for methods that are linear in the weights: every rank
+// adds up coefficient * model of its own models, and an all-reduce adds the partial sums of the ranks. It moves one sum
+// for each configuration, however many models a rank has. In fixed point (terms rounded to multiples of 2^-40, sums
+// exact) the bits are those of any number of ranks and any place of the models; in float32 they depend on both.
 
 // Throws ConfigError where a method is not linear, naming those that are, or an option does not go with it.
 void check_linear_reduction(const MergeSpec& spec);

@@ -146,7 +146,8 @@ std::vector<std::vector<size_t>> stages_of(const MergePlan& plan) {
   return stages;
 }
 
-// Where several passes read the models, what they read stays on the device. The rest of its memory is for the arithmetic.
+// Where several passes read the models, what they read stays on the device. The rest of its memory is for the
+// arithmetic.
 int64_t bytes_to_keep(const MergePlan& plan) {
   const bool again = !plan.spec.device.is_cpu() && plan.passes > 1;
   return again ? free_memory(plan.spec.device) / 10 * 6 : 0;

@@ -7,7 +7,8 @@
 // Differs: float64, gradient written out; singular triplets that are rounding are left out of the projection; an
 //          expert that did not change a layer gets no weight there (the original divides by zero). Layers are told
 //          by their shape and name (svd.h), not by "encoder" in it.
-// Cost:    the SVDs that all subspace methods share, a pass and a sample for the thresholds (GPUs: two), `steps` steps per layer.
+// Cost:    the SVDs that all subspace methods share, a pass and a sample for the thresholds (GPUs: two), `steps` steps
+// per layer.
 
 #include <algorithm>
 #include <cmath>

@@ -1,9 +1,11 @@
-// Passthrough: one model as it is. With a stack of layers for its expert (checkpoint/layer_stack.h) it writes a deeper or
-// shallower model: depth up-scaling, frankenmerging. With a mixture of experts (checkpoint/mixture.h) it writes a Mixtral:
-// MoE up-scaling, MoE merging.
+// Passthrough: one model as it is. With a stack of layers for its expert (checkpoint/layer_stack.h) it writes a deeper
+// or shallower model: depth up-scaling, frankenmerging. With a mixture of experts (checkpoint/mixture.h) it writes a
+// Mixtral: MoE up-scaling, MoE merging.
 //
-// Source:  mergekit's `passthrough`; depth up-scaling: Kim et al., "SOLAR 10.7B", NAACL 2024, arXiv:2312.15166; mixtures:
-//          Komatsuzaki et al., "Sparse Upcycling", ICLR 2023, arXiv:2212.05055, as FusionBench and mergekit-moe make them.
+// Source:  mergekit's `passthrough`; depth up-scaling: Kim et al., "SOLAR 10.7B", NAACL 2024, arXiv:2312.15166;
+// mixtures:
+//          Komatsuzaki et al., "Sparse Upcycling", ICLR 2023, arXiv:2212.05055, as FusionBench and mergekit-moe make
+//          them.
 // Differs: no factor for single tensors.
 // Cost:    one pass over the expert.
 

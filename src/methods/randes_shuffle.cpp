@@ -1,5 +1,6 @@
 // RanDeS with shuffled layers: move every task vector's matrices to random layers (and flip the signs of their columns)
-// before they are superposed; a task gets its own back by undoing its own moves and flips, and the others' become noise.
+// before they are superposed; a task gets its own back by undoing its own moves and flips, and the others' become
+// noise.
 //
 // Source:  Zhou et al., "RanDeS: Randomized Delta Superposition for Multi-Model Compression", 2025,
 //          arXiv:2505.11204; FusionBench's shift_layers = -1, alone (identity_matrix) or with

@@ -34,8 +34,8 @@ struct Options {
   }
 };
 
-// Calls visit(first entry, entries) for each block of a tensor: on CPUs so short that the operations' results stay in cache
-// and need no fresh memory. The last takes the rest too: LibTorch adds up a single column in another order.
+// Calls visit(first entry, entries) for each block of a tensor: on CPUs so short that the operations' results stay in
+// cache and need no fresh memory. The last takes the rest too: LibTorch adds up a single column in another order.
 template <typename Visit>
 void for_each_block(const Slice& slice, const Visit& visit) {
   const int64_t block = slice.base().is_cpu() ? 1 << 13 : slice.count;

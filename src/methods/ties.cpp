@@ -9,7 +9,8 @@
 //                 as +; merge = sum, or mean = divided by the weights of those that agree.
 // Differs: fusion_bench: density = 1 keeps everything (the original fails); mergekit: arithmetic in float32, ties
 //          at the threshold are broken by position (the original leaves them to an unstable sort).
-// Cost:    a sample and a pass for the thresholds and the majority (GPUs: three passes), one to merge; a sweep of scales
+// Cost:    a sample and a pass for the thresholds and the majority (GPUs: three passes), one to merge; a sweep of
+// scales
 //          shares them.
 
 #include <algorithm>

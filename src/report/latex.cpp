@@ -13,7 +13,7 @@ constexpr const char* kFit =
     "\\fi}{\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{#1}}}\n";
 
 // Text in which no character of LaTeX acts.
-std::string escape(const std::string& text) {
+std::string escape_latex(const std::string& text) {
   static const std::map<char, std::string> kEscapes{{'\\', "\\textbackslash{}"},
                                                     {'~', "\\textasciitilde{}"},
                                                     {'^', "\\textasciicircum{}"},
@@ -36,7 +36,7 @@ std::string escape(const std::string& text) {
   return escaped;
 }
 
-// The notes' signs outside ASCII, for fonts and engines of any age. After escape().
+// The notes' signs outside ASCII, for fonts and engines of any age. After escape_latex().
 std::string signs(std::string text) {
   for (size_t at = text.find("±"); at != std::string::npos; at = text.find("±")) {
     text.replace(at, std::string("±").size(), "$\\pm$");
@@ -44,7 +44,7 @@ std::string signs(std::string text) {
   return text;
 }
 
-std::string record(const std::vector<std::string>& cells) {
+std::string table_line(const std::vector<std::string>& cells) {
   std::string text = "    ";
   for (size_t i = 0; i < cells.size(); ++i) {
     text += (i == 0 ? "" : " & ") + cells[i];
@@ -52,7 +52,7 @@ std::string record(const std::vector<std::string>& cells) {
   return text + " \\\\\n";
 }
 
-std::string average_text(const Row& row) {
+std::string average_cell(const Row& row) {
   std::string text = percent(row.average(), 2);
   if (row.best) {
     text = "\\textbf{" + text + "}";
@@ -70,13 +70,13 @@ std::string interval(const Row& row) {
 template <typename MakeCells>
 std::string tabular(const Board& board, const std::string& columns, const std::vector<std::string>& header,
                     const MakeCells& cells) {
-  std::string text = "\\begin{tabular}{" + columns + "}\n    \\toprule\n" + record(header);
+  std::string text = "\\begin{tabular}{" + columns + "}\n    \\toprule\n" + table_line(header);
   for (size_t i = 0; i < board.rows.size(); ++i) {
     if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
       text += "    \\midrule\n    \\multicolumn{" + std::to_string(header.size()) + "}{l}{\\emph{" +
-              escape(group_title(board.rows[i].group)) + "}} \\\\\n";
+              escape_latex(group_title(board.rows[i].group)) + "}} \\\\\n";
     }
-    text += record(cells(board.rows[i]));
+    text += table_line(cells(board.rows[i]));
   }
   return text + "    \\bottomrule\n  \\end{tabular}";
 }
@@ -84,17 +84,17 @@ std::string tabular(const Board& board, const std::string& columns, const std::v
 std::string score_tabular(const Board& board) {
   std::vector<std::string> header{"Method"};
   for (const std::string& task : board.tasks) {
-    header.push_back(escape(task));
+    header.push_back(escape_latex(task));
   }
   for (const char* column : {"Average", "95\\,\\%", "Norm.", "Rank"}) {
     header.emplace_back(column);
   }
   return tabular(board, "l" + std::string(header.size() - 1, 'r'), header, [](const Row& row) {
-    std::vector<std::string> cells{escape(row.method.card.title)};
+    std::vector<std::string> cells{escape_latex(row.method.card.title)};
     for (const auto& accuracy : row.accuracy) {
       cells.push_back(percent(accuracy));
     }
-    cells.push_back(average_text(row));
+    cells.push_back(average_cell(row));
     cells.push_back(interval(row));
     cells.push_back(percent(row.normalised));
     cells.push_back(row.rank ? std::to_string(*row.rank) : "-");
@@ -106,16 +106,19 @@ std::string cost_tabular(const Board& board) {
   const std::vector<std::string> header{"Method", "Data", "Task identity", "Stored", "Tried", "Parameters"};
   return tabular(board, "lllrrl", header, [](const Row& row) {
     const MethodCard& card = row.method.card;
-    return std::vector<std::string>{
-        escape(card.title),       escape(data_used(card)),   card.needs_task_identity ? "yes" : "no",
-        escape(stored_text(row)), std::to_string(row.tried), escape(shown_parameters(row))};
+    return std::vector<std::string>{escape_latex(card.title),
+                                    escape_latex(data_used(card)),
+                                    card.needs_task_identity ? "yes" : "no",
+                                    escape_latex(stored_text(row)),
+                                    std::to_string(row.tried),
+                                    escape_latex(shown_parameters(row))};
   });
 }
 
 std::string caption(const Board& board) {
-  std::string text = escape(board_title(board)) + ".";
+  std::string text = escape_latex(board_title(board)) + ".";
   for (const std::string& note : board_notes(board)) {
-    text += " " + signs(escape(note));
+    text += " " + signs(escape_latex(note));
   }
   return text;
 }
@@ -137,7 +140,7 @@ std::string latex_report(const std::vector<Board>& boards, const std::string& me
   text += kFit;
   for (const Board& board : boards) {
     text += float_of(caption(board), score_tabular(board));
-    text += float_of(escape(board_title(board)) + ": data used, costs and chosen parameters.",
+    text += float_of(escape_latex(board_title(board)) + ": data used, costs and chosen parameters.",
                      cost_tabular(board));
   }
   return text;

@@ -21,7 +21,7 @@ using nlohmann::json;
 static_assert(std::endian::native == std::endian::little, "the journal is little-endian");
 
 constexpr uint32_t kMagic = 0x4a474746;  // "FGGJ"
-constexpr uint16_t kVersion = 1;         // of the frames and of their payloads
+constexpr uint16_t kJournalVersion = 1;  // of the frames and of their payloads
 constexpr size_t kHeaderSize = 24;
 constexpr size_t kCrcBegin = 4;  // the checksum covers the header from `type` to `sequence`, and the payload
 constexpr size_t kCrcOffset = 20;
@@ -30,7 +30,7 @@ constexpr size_t kMaxPayload = size_t{1} << 30;
 struct Header {
   uint32_t magic = kMagic;
   uint16_t type = 0;
-  uint16_t version = kVersion;
+  uint16_t version = kJournalVersion;
   uint32_t length = 0;
   uint64_t sequence = 0;
   uint32_t crc = 0;
@@ -61,7 +61,7 @@ std::string encode(FrameType type, uint64_t sequence, const json& payload) {
   const auto put = [&](size_t offset, auto value) { std::memcpy(&frame[offset], &value, sizeof(value)); };
   put(0, kMagic);
   put(4, static_cast<uint16_t>(type));
-  put(6, kVersion);
+  put(6, kJournalVersion);
   put(8, static_cast<uint32_t>(body.size()));
   put(12, sequence);
   put(kCrcOffset, checksum(frame, body));
@@ -120,10 +120,10 @@ void visit_frame(const std::filesystem::path& path, uint64_t offset, const Heade
 
 void check_header(const std::filesystem::path& path, uint64_t offset, const Header& header,
                   uint64_t sequence) {
-  if (header.version != kVersion) {
+  if (header.version != kJournalVersion) {
     throw DataError("the journal '" + path.string() + "' has format version " +
                     std::to_string(header.version) + " (byte " + std::to_string(offset) +
-                    "), but this program reads version " + std::to_string(kVersion) +
+                    "), but this program reads version " + std::to_string(kJournalVersion) +
                     "; use the program that wrote it, or another folder");
   }
   if (header.sequence != sequence) {

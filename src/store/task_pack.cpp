@@ -15,7 +15,7 @@
 namespace fusegrid {
 namespace {
 
-constexpr int64_t kVersion = 1;
+constexpr int64_t kPackVersion = 1;
 constexpr int64_t kMaxImageSize = 4096;
 const std::vector<std::string>& split_names() {
   static const std::vector<std::string> names = {"train", "val", "test"};
@@ -32,8 +32,8 @@ void check_format(const hdf5::Group& root, const std::string& format) {
     fail(root.where(), "the attribute 'format' must be '" + format + "', but it is '" + seen + "'");
   }
   const int64_t version = root.int_attribute("version");
-  if (version != kVersion) {
-    fail(root.where(), "this program reads version " + std::to_string(kVersion) +
+  if (version != kPackVersion) {
+    fail(root.where(), "this program reads version " + std::to_string(kPackVersion) +
                            " of the format, but the file has version " + std::to_string(version) +
                            "; make the file again with the tools of this program, or use the program that " +
                            "belongs to it");

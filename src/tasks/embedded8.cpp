@@ -3,7 +3,7 @@
 
 #include "tasks/suite.h"
 
-namespace fusegrid {
+namespace fusegrid::suites::embedded8 {
 namespace {
 
 constexpr const char* kModality = "image classification";
@@ -38,4 +38,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::suites::embedded8

@@ -11,8 +11,8 @@ struct DeviceChoice {
   std::string device = "cpu";  // for ExecutorContext: "cpu" or "cuda:0"
   std::string visible_gpus;    // CUDA_VISIBLE_DEVICES of the executor: its one GPU, or ""
   std::string description;     // provenance: "cpu, <model>" or "gpu 3, <model>"
-  // "<model>, AVX2" or "<model>": devices of one kind give the same bits, others need not, as LibTorch and its libraries
-  // choose their code by it.
+  // "<model>, AVX2" or "<model>": devices of one kind give the same bits, others need not, as LibTorch and its
+  // libraries choose their code by it.
   std::string kind;
 };
 
@@ -31,8 +31,8 @@ struct HostDevices {
 // another setting. Does not touch the driver: a process that is going to fork must not.
 DeviceChoice choose_device(const std::string& setting, int index, int workers, const HostDevices& host);
 
-// Cores that this process may run on: all of the host's, or those that it was bound to. mpirun binds each rank of a small job to
-// one core.
+// Cores that this process may run on: all of the host's, or those that it was bound to. mpirun binds each rank of a
+// small job to one core.
 int usable_cores();
 // How a user gives a rank more of them.
 inline constexpr const char* kMoreCores = "give mpirun --bind-to none (or srun more --cpus-per-task)";

@@ -28,7 +28,7 @@ class NullExecutor : public Executor {
   std::chrono::microseconds work_;  // slept per item
 };
 
-const bool registered = [] {
+const bool null_executor_registered = [] {
   executor_registry().add("null", [](const ExecutorContext& context) {
     return std::make_unique<NullExecutor>(context.settings);
   });

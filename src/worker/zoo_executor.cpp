@@ -30,7 +30,7 @@ class ZooExecutor : public Executor {
   at::Device device_;
 };
 
-const bool registered = [] {
+const bool zoo_executor_registered = [] {
   executor_registry().add("zoo", [](const ExecutorContext& context) -> std::unique_ptr<Executor> {
     return std::make_unique<ZooExecutor>(context);
   });

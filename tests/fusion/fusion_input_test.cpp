@@ -14,7 +14,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::fusion_input_test {
 namespace {
 
 std::vector<float> sorted_magnitudes(const at::Tensor& values) {
@@ -251,4 +251,4 @@ TEST(FusionInput, statistics_of_a_subset_of_the_experts_are_shared_with_the_whol
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::fusion_input_test

@@ -14,7 +14,7 @@
 #include "merge/manifest.h"
 #include "support/source_folder.h"
 
-namespace fusegrid {
+namespace fusegrid::compat_test {
 namespace {
 
 const std::filesystem::path kGolden = source_folder() / "tests/golden/compat";
@@ -66,7 +66,8 @@ int64_t different_bits(const at::Tensor& a, const at::Tensor& b) {
   return (a.contiguous().view(whole) != b.contiguous().view(whole)).sum().item<int64_t>();
 }
 
-// What MKL makes of angles depends on the processor (tests/golden/make_compat_mergekit.py), so mergekit's bytes do, too.
+// What MKL makes of angles depends on the processor (tests/golden/make_compat_mergekit.py), so mergekit's bytes do,
+// too.
 std::string functions_digest() {
   const at::Tensor numbers = at::arange(-1000, 1001) / 1000;
   Sha256 digest;
@@ -175,4 +176,4 @@ TEST(CompatPlan, refuses_dtypes_that_it_cannot_round_to) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::compat_test

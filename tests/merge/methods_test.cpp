@@ -8,7 +8,7 @@
 #include "merge/checkpoints.h"
 #include "support/quick_options.h"
 
-namespace fusegrid {
+namespace fusegrid::methods_test {
 namespace {
 
 // Every mergeable method with few steps, and options that take another way through a method.
@@ -89,4 +89,4 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
 INSTANTIATE_TEST_SUITE_P(Registry, EveryMergeableMethod, testing::ValuesIn(calls()), test_name);
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::methods_test

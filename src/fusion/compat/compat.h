@@ -1,12 +1,12 @@
 // The arithmetic of `fusegrid merge --precision compat`: what mergekit 0.1.5 computes, bit by bit.
 //
 // The rule. mergekit calls PyTorch on tensors in the dtype T of the checkpoint, so every single operation rounds to T,
-// and it matters which operations there are and in what order. A compat method therefore takes its tensors in T (stored()
-// below; T is the dtype of the output, to which every model is rounded first, as mergekit's `dtype` does) and calls the
-// operations of the original in their order. What the original does in float32 is done in float32. Two things the
-// original leaves open are fixed here:
-//   - sums over models are added in float32 in the order of the experts and rounded once (for fewer than 16 models that is
-//     what PyTorch does);
+// and it matters which operations there are and in what order. A compat method therefore takes its tensors in T
+// (stored() below; T is the dtype of the output, to which every model is rounded first, as mergekit's `dtype` does) and
+// calls the operations of the original in their order. What the original does in float32 is done in float32. Two things
+// the original leaves open are fixed here:
+//   - sums over models are added in float32 in the order of the experts and rounded once (for fewer than 16 models that
+//     is what PyTorch does);
 //   - of equal magnitudes at a threshold the first counts as the larger (the original leaves it to an unstable sort).
 // Random masks are those of our counter-based numbers. Reductions over a tensor (norms, dots, sums) are LibTorch's,
 // on the whole tensor: equal bits need the same LibTorch on the same kind of processor.
@@ -34,7 +34,8 @@ class CompatOptions {
   double number(const std::string& name) const;
   bool flag(const std::string& name) const { return all_.at(name) == "true"; }
   const std::string& word(const std::string& name) const { return all_.at(name); }
-  // The list `weights`, all 1 where it is empty or the method has none. Throws ConfigError where its length is not `models`.
+  // The list `weights`, all 1 where it is empty or the method has none. Throws ConfigError where its length is not
+  // `models`.
   std::vector<double> weights(size_t models) const;
   // Everything but `scale`: the key of a Field.
   std::string key() const;

@@ -18,8 +18,8 @@ at::Tensor owned(const at::Tensor& tensor) {
   return is_ours_alone ? tensor : tensor.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true).contiguous();
 }
 
-// For a whole tensor. Of large ones the system is asked for large pages: it clears small ones one by one, which takes a third
-// of a pass that writes a model for each task.
+// For a whole tensor. Of large ones the system is asked for large pages: it clears small ones one by one, which takes a
+// third of a pass that writes a model for each task.
 at::Tensor new_tensor(const std::vector<int64_t>& shape, at::Device device) {
   constexpr uintptr_t kPage = uintptr_t{1} << 21;
   at::Tensor tensor = at::empty(shape, at::TensorOptions(device).dtype(at::kFloat));

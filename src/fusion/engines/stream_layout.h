@@ -29,16 +29,16 @@ class StreamLayout {
   // Element grain: equal numbers of elements for all ranks (to one block), tensors split where that needs it. The
   // ranks' ranges, one behind the other, are the stage in its order.
   const std::vector<StreamRange>& elements(size_t stage, int rank) const { return elements_[stage][rank]; }
-  // Tensor grain: whole tensors, of a stage the longest first, each to the rank that has least of all stages so far: a stage
-  // may be one long tensor.
+  // Tensor grain: whole tensors, of a stage the longest first, each to the rank that has least of all stages so far: a
+  // stage may be one long tensor.
   const std::vector<size_t>& whole(size_t stage, int rank) const { return whole_[stage][rank]; }
   // Whether `range` is all of its tensor, so that no other rank has a part of it.
   bool is_whole(const StreamRange& range) const { return range.count == numel_[range.tensor]; }
   int64_t stage_elements(size_t stage) const { return stage_elements_[stage]; }
   size_t stage_of(size_t tensor) const { return stage_of_[tensor]; }
-  // `stages` (in order) by those whose ranges are taken in turn. Their files are then written side by side: one file takes
-  // a fraction of what a file system does (2.4 of 30 GB/s on tmpfs). An interrupted merge loses what it had of them, so
-  // they are few and not too large together: for each rank, as more ranks lose no more time.
+  // `stages` (in order) by those whose ranges are taken in turn. Their files are then written side by side: one file
+  // takes a fraction of what a file system does (2.4 of 30 GB/s on tmpfs). An interrupted merge loses what it had of
+  // them, so they are few and not too large together: for each rank, as more ranks lose no more time.
   std::vector<std::vector<size_t>> waves(const std::vector<size_t>& stages) const;
 
  private:

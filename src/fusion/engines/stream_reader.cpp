@@ -13,8 +13,8 @@
 
 namespace fusegrid {
 
-// Two buffers in turn: one is read into while the other is copied from. Small ones: page-locking takes time, and what was
-// just read is still in the cache when it is copied.
+// Two buffers in turn: one is read into while the other is copied from. Small ones: page-locking takes time, and what
+// was just read is still in the cache when it is copied.
 constexpr int64_t kStagingBytes = int64_t{2} << 20;
 
 struct StreamReader::Staging {

@@ -86,8 +86,8 @@ void StreamWriter::put(const Piece& piece) {
   bytes_written_ += piece.range.count * static_cast<int64_t>(c10::elementSize(piece.target.dtype));
 }
 
-// One thread writes to a file at a time: file systems let writers of one file wait for each other, and threads that wait
-// in the kernel turn there and take processors from those that read.
+// One thread writes to a file at a time: file systems let writers of one file wait for each other, and threads that
+// wait in the kernel turn there and take processors from those that read.
 std::deque<StreamWriter::Piece>::iterator StreamWriter::next_piece() {
   return std::find_if(pieces_.begin(), pieces_.end(), [&](const Piece& piece) {
     return !busy_.contains({piece.target.output, piece.target.stage});

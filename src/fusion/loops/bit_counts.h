@@ -19,12 +19,13 @@ inline float from_ordered_bits(uint32_t bits) {
   return std::bit_cast<float>(bits >> 31 != 0 ? bits & 0x7fffffffU : ~bits);
 }
 
-// Adds at most ChunkReader::kChunk numbers to `counts`, kBins of them: int64_t or, for fewer than 2^32 numbers, uint32_t.
+// Adds at most ChunkReader::kChunk numbers to `counts`, kBins of them: int64_t or, for fewer than 2^32 numbers,
+// uint32_t.
 template <typename Count>
 void count_chunk(const float* values, int64_t count, CountRule rule, Count* counts);
 
-// Which of the counts, at least one, has the entry number `rank` (from 1), which then counts inside it; the last one where
-// there is no such entry.
+// Which of the counts, at least one, has the entry number `rank` (from 1), which then counts inside it; the last one
+// where there is no such entry.
 inline size_t find_count(const int64_t* counts, size_t num, int64_t& rank) {
   size_t i = 0;
   for (; i + 1 < num && rank > counts[i]; ++i) {

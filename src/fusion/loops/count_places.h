@@ -85,9 +85,10 @@ class DeviceRows {
   const std::vector<size_t>& histograms_;
 };
 
-// Where the entries number `ranks` (from 1) are in rows of counts, added up over ranks; nothing for an entry that its row does
-// not have. The rows are taken in turn: rank j is looked up in row j % rows. Every rank must call. Groups of bins first, then
-// the bins of one: rows are long, and moving them between ranks or from a device would take longer than counting.
+// Where the entries number `ranks` (from 1) are in rows of counts, added up over ranks; nothing for an entry that its
+// row does not have. The rows are taken in turn: rank j is looked up in row j % rows. Every rank must call. Groups of
+// bins first, then the bins of one: rows are long, and moving them between ranks or from a device would take longer
+// than counting.
 template <typename Rows>
 std::vector<std::optional<Place>> find_places(Engine& engine, const Rows& counted,
                                               const std::vector<int64_t>& ranks) {

@@ -113,8 +113,8 @@ __global__ void count_high_kernel(const __grid_constant__ Vectors vectors, int64
   }
 }
 
-// Few numbers have the high bits, so that they are counted where the counts are; but those may all be one number, which a
-// warp's threads count together.
+// Few numbers have the high bits, so that they are counted where the counts are; but those may all be one number, which
+// a warp's threads count together.
 template <bool kMinus, bool kDrop>
 __global__ void count_low_kernel(const __grid_constant__ Vectors vectors, int64_t elements, Order order,
                                  const __grid_constant__ HighBits high, unsigned long long* counts) {
@@ -177,8 +177,8 @@ int blocks_for_uniform(int64_t begin, int64_t count) {
   return blocks_for((begin + count + 3) / 4 - begin / 4);
 }
 
-// The key's numbers from `begin` on. A thread makes the four of a counter; through the block's memory they go to the threads
-// whose entries lie side by side.
+// The key's numbers from `begin` on. A thread makes the four of a counter; through the block's memory they go to the
+// threads whose entries lie side by side.
 __global__ void fill_uniform_kernel(uint64_t key, uint64_t numbers, int64_t begin, int64_t count,
                                     float* out) {
   __shared__ PhiloxWords made[kThreads];
@@ -212,7 +212,8 @@ __device__ uint32_t equal(uint32_t bytes, uint32_t ties) {
 constexpr int kEntriesOfCounter = 16;
 constexpr int kEntriesOfWord = 32;
 
-// Of a word's entries, which are the rule's from `begin` on, those that are at least its tie, and those that are equal to it.
+// Of a word's entries, which are the rule's from `begin` on, those that are at least its tie, and those that are equal
+// to it.
 __device__ void compare_with_tie(const DropRule& rule, int64_t begin, uint32_t& kept, uint32_t& tied) {
   const uint32_t ties = rule.tie * 0x01010101U;
   const int64_t skipped = begin % kEntriesOfCounter;
@@ -232,8 +233,8 @@ __device__ void compare_with_tie(const DropRule& rule, int64_t begin, uint32_t& 
   tied = static_cast<uint32_t>(all_tied >> skipped);
 }
 
-// Block (x, y): words of vector number y, kThreads at a time. The few ties are spread over the threads: each costs as much as
-// all else of a word.
+// Block (x, y): words of vector number y, kThreads at a time. The few ties are spread over the threads: each costs as
+// much as all else of a word.
 __global__ void fill_kept_kernel(const __grid_constant__ Drops drops, int64_t words, uint32_t* kept) {
   __shared__ uint32_t stays[kThreads];
   __shared__ uint16_t tied_entries[kThreads * kEntriesOfWord];

@@ -1,5 +1,6 @@
-// Fused loops for NVIDIA GPUs: one trip through memory where op by op takes ten. Compiled where CUDA's compiler is found
-// (FUSEGRID_WITH_KERNELS); without it the same rules run op by op, with the same results. No CUDA type in this header.
+// Fused loops for NVIDIA GPUs: one trip through memory where op by op takes ten. Compiled where CUDA's compiler is
+// found (FUSEGRID_WITH_KERNELS); without it the same rules run op by op, with the same results. No CUDA type in this
+// header.
 #pragma once
 
 #include <cstdint>
@@ -22,22 +23,25 @@ struct Vectors {
   const float* values[kMaxVectors];
   float numbers[kMaxVectors];
   const float* minus;
-  // Which entries are not dropped at random, [vectors][kept_words(elements)] by fill_kept(), or nullptr; times a factor.
+  // Which entries are not dropped at random, [vectors][kept_words(elements)] by fill_kept(), or nullptr; times a
+  // factor.
   const uint32_t* kept;
   float factors[kMaxVectors];
   int count;
 };
 
-// All pointers are the device's; `stream` is a cudaStream_t. The calls return before the work is done. Throw DeviceError.
+// All pointers are the device's; `stream` is a cudaStream_t. The calls return before the work is done. Throw
+// DeviceError.
 
-// Which bits of ordered_bits() a histogram counts: the high 16, or the low 16 of those numbers whose high bits are `high`.
+// Which bits of ordered_bits() a histogram counts: the high 16, or the low 16 of those numbers whose high bits are
+// `high`.
 struct CountRule {
   Order order = Order::kValues;
   bool low = false;
   uint32_t high = 0;
 };
-// Adds to a histogram of each vector; `numbers` are of no use, rules alike but for `high`. A histogram is kept in kCountCopies
-// copies, whose sum counts: where values crowd in a few bins, blocks that meet there wait. counts:
+// Adds to a histogram of each vector; `numbers` are of no use, rules alike but for `high`. A histogram is kept in
+// kCountCopies copies, whose sum counts: where values crowd in a few bins, blocks that meet there wait. counts:
 // [vectors][kCountCopies][kCountBins].
 constexpr int64_t kCountCopies = 4;
 constexpr int64_t kCountBins = int64_t{1} << 16;

@@ -5,8 +5,9 @@
 namespace fusegrid {
 namespace {
 
-// Vectors often begin at the same place of a page, so that one entry of each meets in the same few lines of the innermost
-// cache: 12 of them in 2026. More are copied, so few entries at a time that they stay there, and each a line further.
+// Vectors often begin at the same place of a page, so that one entry of each meets in the same few lines of the
+// innermost cache: 12 of them in 2026. More are copied, so few entries at a time that they stay there, and each a line
+// further.
 constexpr size_t kMostInPlace = 10;
 constexpr int64_t kCopiedEntries = int64_t{1} << 13;
 constexpr int64_t kLine = 16;

@@ -1,6 +1,6 @@
-// The rules of entry_rules.h over the vectors of a slice. On CPUs eight entries at a time, read in the dtype in which they are
-// stored; on GPUs by kernels, where those were compiled. No vector is written anywhere, and each is read once from memory.
-// The bits are those of one operation on whole tensors after the other.
+// The rules of entry_rules.h over the vectors of a slice. On CPUs eight entries at a time, read in the dtype in which
+// they are stored; on GPUs by kernels, where those were compiled. No vector is written anywhere, and each is read once
+// from memory. The bits are those of one operation on whole tensors after the other.
 #pragma once
 
 #include <algorithm>
@@ -80,8 +80,8 @@ class StoredEntry {
   Number minus_;
 };
 
-// Vectors on the CPU. Where they are few, all float32 or all bfloat16, with one subtrahend or none, rules read them where they
-// are; else from float32 copies of a part at a time.
+// Vectors on the CPU. Where they are few, all float32 or all bfloat16, with one subtrahend or none, rules read them
+// where they are; else from float32 copies of a part at a time.
 class EntryLoops {
  public:
   static constexpr int64_t kChunk = ChunkReader::kChunk;
@@ -99,8 +99,8 @@ class EntryLoops {
     });
   }
 
-  // The rule's results for each vector, out[vector]. A part of one vector after the other, so that memory that is written is
-  // not as far apart as the vectors are; past the caches, which so many results do not fit.
+  // The rule's results for each vector, out[vector]. A part of one vector after the other, so that memory that is
+  // written is not as far apart as the vectors are; past the caches, which so many results do not fit.
   template <typename Rule>
   void apply_to_each(const Rule& rule, const std::vector<const float*>& shared, int64_t begin, int64_t count,
                      const std::vector<float*>& out) {
@@ -145,8 +145,8 @@ class EntryLoops {
   }
   void choose_kept(int64_t begin, int64_t count);
 
-  // Calls visit(from, place, done, size) for parts of the `count` entries from `begin` on: `size` entries after `done` of them
-  // are at from's `place`.
+  // Calls visit(from, place, done, size) for parts of the `count` entries from `begin` on: `size` entries after `done`
+  // of them are at from's `place`.
   template <typename Visit>
   void visit_parts(int64_t begin, int64_t count, const Visit& visit) {
     switch (stored_as_) {
@@ -210,8 +210,8 @@ struct DeviceVectors {
   void choose_kept(const std::vector<SliceVector>& vectors);
 };
 
-// Whether apply_rule() can read the vectors: on a CPU, or few enough on a GPU with kernels; float32 or less, and outside of
-// graphs of gradients. Else callers go operation by operation.
+// Whether apply_rule() can read the vectors: on a CPU, or few enough on a GPU with kernels; float32 or less, and
+// outside of graphs of gradients. Else callers go operation by operation.
 bool rules_fit(const std::vector<SliceVector>& vectors);
 
 // float32, of the shape of the first vector.
@@ -232,8 +232,8 @@ at::Tensor apply_rule(const std::vector<SliceVector>& vectors, const std::vector
   return results;
 }
 
-// The results of a rule for each vector. shared: float32, of the vectors' device and length. results: where they are put, as
-// Slice::results, or nothing.
+// The results of a rule for each vector. shared: float32, of the vectors' device and length. results: where they are
+// put, as Slice::results, or nothing.
 template <typename Rule>
 std::vector<at::Tensor> apply_rule_to_each(const std::vector<SliceVector>& vectors,
                                            const std::vector<at::Tensor>& shared,

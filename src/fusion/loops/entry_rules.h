@@ -1,8 +1,9 @@
-// Rules that make one number of an entry of several vectors, the same source for the CPU's loops (entry_loops.h), where a
-// Number is Lanes, eight entries side by side, and for the GPU's kernels (device_kernels.cu), where it is a float. A rule is
-// given `entry`: entry(i) is the entry of vector i, entry.number(i) a number that goes with vector i (a weight, a threshold),
-// entry.count() the number of vectors, at least one. Rules for each vector are also given the vector i, and shared(k), an entry
-// of what all vectors share. All add in the order of the vectors, and round each operation once.
+// Rules that make one number of an entry of several vectors, the same source for the CPU's loops (entry_loops.h), where
+// a Number is Lanes, eight entries side by side, and for the GPU's kernels (device_kernels.cu), where it is a float. A
+// rule is given `entry`: entry(i) is the entry of vector i, entry.number(i) a number that goes with vector i (a weight,
+// a threshold), entry.count() the number of vectors, at least one. Rules for each vector are also given the vector i,
+// and shared(k), an entry of what all vectors share. All add in the order of the vectors, and round each operation
+// once.
 #pragma once
 
 #include <cmath>
@@ -102,8 +103,8 @@ struct TrimmedSum {
 
 enum class AgreeingMerge { kSum, kMean, kMax };
 
-// Merges the trimmed entries that have the sign of their sum; of a sum of zero, which is positive where the majority of all
-// sums is. Numbers: thresholds. Both signs' entries are merged on the way, so that each is read once.
+// Merges the trimmed entries that have the sign of their sum; of a sum of zero, which is positive where the majority of
+// all sums is. Numbers: thresholds. Both signs' entries are merged on the way, so that each is read once.
 template <AgreeingMerge kMerge>
 struct MergeAgreeing {
   bool positive_majority = false;
@@ -198,8 +199,8 @@ struct SumOfProducts {
   }
 };
 
-// Merges the weighted entries that have the sign of their sum, of which zero is positive. Numbers: weights. kMean: divided by
-// the sum of the weights that took part, where that is not zero.
+// Merges the weighted entries that have the sign of their sum, of which zero is positive. Numbers: weights. kMean:
+// divided by the sum of the weights that took part, where that is not zero.
 template <bool kMean>
 struct MergeAgreeingWeighted {
   template <typename Entry>

@@ -1,5 +1,5 @@
-// Eight numbers side by side, for which the rules of entry_rules.h are run on CPUs: compilers make a vector instruction of
-// each operation on them. Operators and `mask ? a : b` are GCC's and Clang's.
+// Eight numbers side by side, for which the rules of entry_rules.h are run on CPUs: compilers make a vector instruction
+// of each operation on them. Operators and `mask ? a : b` are GCC's and Clang's.
 #pragma once
 
 #include <bit>

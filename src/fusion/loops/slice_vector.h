@@ -1,5 +1,5 @@
-// Vectors over a slice as loops on CPUs read them: chunk by chunk, in the innermost cache, from the dtype in which they are
-// stored. That reads and writes several times less than operations on whole blocks, with the same bits.
+// Vectors over a slice as loops on CPUs read them: chunk by chunk, in the innermost cache, from the dtype in which they
+// are stored. That reads and writes several times less than operations on whole blocks, with the same bits.
 #pragma once
 
 #include <algorithm>
@@ -11,8 +11,8 @@
 
 namespace fusegrid {
 
-// Entries dropped at random: entry number e stays where the key's entry begin + e does (fusion/passes/drop_rule.h). Those that stay
-// are multiplied by `factor`, the others by 0.
+// Entries dropped at random: entry number e stays where the key's entry begin + e does (fusion/passes/drop_rule.h).
+// Those that stay are multiplied by `factor`, the others by 0.
 struct RandomDrop {
   uint64_t key = 0;
   int64_t begin = 0;
@@ -20,9 +20,9 @@ struct RandomDrop {
   double factor = 1;
 };
 
-// The float32 vector `values`, or `values - minus`, without what `drop` takes from it. float32, bfloat16 and float16 are
-// taken for the float32 numbers that they are; float64, for methods that compute in it, stays float64. Shares the tensors'
-// memory.
+// The float32 vector `values`, or `values - minus`, without what `drop` takes from it. float32, bfloat16 and float16
+// are taken for the float32 numbers that they are; float64, for methods that compute in it, stays float64. Shares the
+// tensors' memory.
 struct SliceVector {
   explicit SliceVector(at::Tensor all, at::Tensor subtrahend = {});
   // The vector as a tensor of its own or, where it is stored as one, that.
@@ -42,8 +42,8 @@ std::vector<SliceVector> views(const std::vector<at::Tensor>& tensors);
 std::vector<at::Tensor> tensors_of(const std::vector<SliceVector>& vectors);
 bool all_chunked(const std::vector<SliceVector>& vectors);
 
-// Reads the vectors of a slice side by side in chunks; a subtrahend that all have in common is converted once. Keeps their
-// memory alive.
+// Reads the vectors of a slice side by side in chunks; a subtrahend that all have in common is converted once. Keeps
+// their memory alive.
 class ChunkReader {
  public:
   static constexpr int64_t kChunk = 1024;  // entries; eight of them fit the innermost cache

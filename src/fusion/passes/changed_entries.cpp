@@ -33,7 +33,6 @@ Changes changes(const std::vector<SliceVector>& vectors, double epsilon) {
 }
 
 // The counts chunk by chunk on CPUs; in loops of one step each, of which compilers make vector instructions.
-constexpr int64_t kChunk = ChunkReader::kChunk;
 
 // changed: 1 or 0, added to `vectors`
 void mark_changed(const float* __restrict values, int64_t size, float epsilon, float* __restrict changed,
@@ -61,10 +60,12 @@ void count_changed(const float* changed, const float* vectors, int64_t size, Cha
 void count_in_chunks(const std::vector<SliceVector>& vectors, double epsilon,
                      std::vector<ChangedEntries>& entries) {
   ChunkReader reader(vectors);
-  std::vector<float> changed(vectors.size() * static_cast<size_t>(kChunk));
-  const auto changed_by = [&](size_t vector) { return &changed[vector * static_cast<size_t>(kChunk)]; };
-  float scratch[kChunk];
-  float changing[kChunk];  // vectors that change an entry
+  std::vector<float> changed(vectors.size() * static_cast<size_t>(ChunkReader::kChunk));
+  const auto changed_by = [&](size_t vector) {
+    return &changed[vector * static_cast<size_t>(ChunkReader::kChunk)];
+  };
+  float scratch[ChunkReader::kChunk];
+  float changing[ChunkReader::kChunk];  // vectors that change an entry
   reader.for_each_chunk([&](int64_t, int64_t size) {
     std::fill_n(changing, size, 0.0F);
     for (size_t i = 0; i < vectors.size(); ++i) {

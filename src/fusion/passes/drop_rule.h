@@ -1,6 +1,7 @@
-// Which entries stay when each is dropped at random, the same source for the CPU's loops and the GPU's kernels. Entry e has a
-// random number of 40 bits: 8 of its key's stream 0 (fill_bytes()), then the 32 of word e % 4 of counter e / 4 of stream 1. It
-// stays where that is at least the rate times 2^40. One entry in 256 needs the second part, so that a counter serves 16.
+// Which entries stay when each is dropped at random, the same source for the CPU's loops and the GPU's kernels. Entry e
+// has a random number of 40 bits: 8 of its key's stream 0 (fill_bytes()), then the 32 of word e % 4 of counter e / 4 of
+// stream 1. It stays where that is at least the rate times 2^40. One entry in 256 needs the second part, so that a
+// counter serves 16.
 #pragma once
 
 #include <cmath>

@@ -99,9 +99,9 @@ void fill_bracket(const T* values, int64_t size, Bracket<KeyOf<T>>& bracket) {
 // where the sample is not like the whole.
 template <typename T>
 std::optional<KeyOf<T>> kth_by_sample(const T* values, int64_t size, int64_t k) {
-  constexpr int64_t kStride = 61;
+  constexpr int64_t kSampleStride = 61;
   constexpr int64_t kLargestSample = 16'384;
-  auto sample = keys_of(values, size, std::max(kStride, size / kLargestSample));
+  auto sample = keys_of(values, size, std::max(kSampleStride, size / kLargestSample));
   const auto sampled = static_cast<double>(sample.size());
   const double middle = static_cast<double>(k) / static_cast<double>(size) * sampled;
   const double margin = 2 * std::sqrt(sampled) + 1;  // four standard deviations, at least

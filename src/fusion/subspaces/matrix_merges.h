@@ -1,5 +1,5 @@
-// How subspace methods merge the matrices of one parameter, whatever space they are written in. Float64 on the device of
-// the arguments, which stay as they are.
+// How subspace methods merge the matrices of one parameter, whatever space they are written in. Float64 on the device
+// of the arguments, which stay as they are.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,7 @@
 
 #include "tasks/shift.h"
 
-namespace fusegrid {
+namespace fusegrid::shifts::contrast {
 namespace {
 
 constexpr std::array<double, 5> kRemaining{0.6, 0.45, 0.3, 0.2, 0.12};
@@ -26,4 +26,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::shifts::contrast

@@ -12,7 +12,7 @@
 #include "core/philox.h"
 #include "tasks/shift.h"
 
-namespace fusegrid {
+namespace fusegrid::shifts::gaussian_noise {
 namespace {
 
 constexpr std::array<double, 5> kDeviation{0.06, 0.12, 0.2, 0.3, 0.4};
@@ -33,4 +33,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::shifts::gaussian_noise

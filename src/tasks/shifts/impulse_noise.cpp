@@ -11,7 +11,7 @@
 #include "core/philox.h"
 #include "tasks/shift.h"
 
-namespace fusegrid {
+namespace fusegrid::shifts::impulse_noise {
 namespace {
 
 constexpr std::array<double, 5> kShare{0.02, 0.05, 0.1, 0.17, 0.25};
@@ -36,4 +36,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::shifts::impulse_noise

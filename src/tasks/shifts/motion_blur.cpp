@@ -10,7 +10,7 @@
 
 #include "tasks/shift.h"
 
-namespace fusegrid {
+namespace fusegrid::shifts::motion_blur {
 namespace {
 
 constexpr std::array<int64_t, 5> kPixels{2, 3, 5, 7, 9};
@@ -33,4 +33,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::shifts::motion_blur

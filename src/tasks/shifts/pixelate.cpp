@@ -13,7 +13,7 @@
 
 #include "tasks/shift.h"
 
-namespace fusegrid {
+namespace fusegrid::shifts::pixelate {
 namespace {
 
 constexpr std::array<double, 5> kShareOfSide{20.0 / 28, 14.0 / 28, 10.0 / 28, 8.0 / 28, 7.0 / 28};
@@ -33,4 +33,4 @@ const bool registered = [] {
 }();
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::shifts::pixelate

@@ -9,7 +9,7 @@
 
 #include "fusion/whole_model/statistics_cache.h"
 
-namespace fusegrid {
+namespace fusegrid::memory_engine_test {
 namespace {
 
 // Tensors of two and a half blocks, of one entry, of none, a scalar and one of integers.
@@ -174,4 +174,4 @@ TEST(MemoryEngine, evaluates_a_field_once_for_all_slices_and_engines_of_these_mo
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::memory_engine_test

@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-namespace fusegrid {
+namespace fusegrid::stream_layout_test {
 namespace {
 
 constexpr int64_t kBlock = 100;
@@ -111,4 +111,4 @@ TEST(StreamWaves, take_one_piece_of_each_stage_in_turn) {
 INSTANTIATE_TEST_SUITE_P(Ranks, StreamLayoutTest, testing::Values(1, 2, 3, 5, 7, 30));
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::stream_layout_test

@@ -15,7 +15,7 @@
 #include "support/drop_masks.h"
 #include "worker/device.h"
 
-namespace fusegrid {
+namespace fusegrid::device_kernels_test {
 namespace {
 
 constexpr int64_t kCount = 100'003;
@@ -178,4 +178,4 @@ TEST_F(DeviceKernels, select_what_the_loops_select) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::device_kernels_test

@@ -11,7 +11,7 @@
 #include "core/philox.h"
 #include "fusion/passes/sign_election.h"
 
-namespace fusegrid {
+namespace fusegrid::entry_loops_test {
 namespace {
 
 constexpr int64_t kCount = 3 * EntryLoops::kChunk + 21;  // not a multiple of the lanes
@@ -179,4 +179,4 @@ TEST(EntryLoops, leave_float64_and_graphs_of_gradients_to_operations) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::entry_loops_test

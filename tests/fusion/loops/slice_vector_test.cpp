@@ -11,7 +11,7 @@
 #include "core/philox.h"
 #include "support/drop_masks.h"
 
-namespace fusegrid {
+namespace fusegrid::slice_vector_test {
 namespace {
 
 constexpr int64_t kCount = 3 * ChunkReader::kChunk + 17;
@@ -140,4 +140,4 @@ TEST(SumOf, computes_in_float64_where_the_vectors_are) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::slice_vector_test

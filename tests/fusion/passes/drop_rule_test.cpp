@@ -9,7 +9,7 @@
 #include "fusion/loops/slice_vector.h"
 #include "support/drop_masks.h"
 
-namespace fusegrid {
+namespace fusegrid::drop_rule_test {
 namespace {
 
 constexpr int64_t kCount = 2 * ChunkReader::kChunk + 33;
@@ -48,4 +48,4 @@ TEST(DropRule, drops_the_rate) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::drop_rule_test

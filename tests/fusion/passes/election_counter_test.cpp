@@ -9,7 +9,7 @@
 #include "fusion/engines/memory_engine.h"
 #include "fusion/whole_model/statistics_cache.h"
 
-namespace fusegrid {
+namespace fusegrid::election_counter_test {
 namespace {
 
 constexpr int64_t kElements = 6 * kSampledElements + 77;  // so many that a sample is taken
@@ -115,4 +115,4 @@ TEST(ElectionCounter, cannot_tell_without_a_pass) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::election_counter_test

@@ -11,7 +11,7 @@
 #include "fusion/engines/memory_engine.h"
 #include "fusion/whole_model/statistics_cache.h"
 
-namespace fusegrid {
+namespace fusegrid::order_statistics_test {
 namespace {
 
 constexpr int64_t kElements = 10 * kSampledElements + 77;  // so many that a sample is taken
@@ -112,4 +112,4 @@ TEST(SampledRuns, are_the_same_elements_however_a_model_is_cut) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::order_statistics_test

@@ -14,7 +14,7 @@
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
-namespace fusegrid {
+namespace fusegrid::svd_test {
 namespace {
 
 at::Tensor random(uint64_t key, int64_t rows, int64_t columns) {
@@ -147,4 +147,4 @@ TEST(IsLinearWeight, judges_by_shape_and_name) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::svd_test

@@ -13,7 +13,7 @@
 #include "support/golden.h"
 #include "support/table_model.h"
 
-namespace fusegrid {
+namespace fusegrid::statistics_test {
 namespace {
 
 const std::function<void()> kNoTick = [] {};
@@ -136,4 +136,4 @@ TEST(FisherDiagonal, covers_every_floating_tensor_in_its_shape) {
 }
 
 }  // namespace
-}  // namespace fusegrid
+}  // namespace fusegrid::statistics_test
