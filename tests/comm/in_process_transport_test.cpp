@@ -1,3 +1,4 @@
+#include <future>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -43,12 +44,14 @@ TEST(InProcessTransport, WaitsNoLongerThanTold) {
 
 TEST(InProcessTransport, WakesUpForAMessage) {
   auto ends = in_process_transports(2);
+  std::promise<void> waits;
   std::thread sender([&] {
-    std::this_thread::sleep_for(milliseconds(20));
+    waits.get_future().wait();
     ends[1]->send(0, "late");
   });
 
-  const auto message = ends[0]->receive(milliseconds(5000));
+  waits.set_value();
+  const auto message = ends[0]->receive(milliseconds(60'000));
 
   sender.join();
   ASSERT_TRUE(message);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What a user gets wrong, through the whole program: each mistake gives one clear message and the right exit status before
-# anything runs, and nothing that was recorded is lost. Usage: bad_input_test.sh PROGRAM SOURCE
+# What a user gets wrong, through the whole program: each mistake gives one clear message and the right exit status
+# before anything runs, and nothing that was recorded is lost. Usage: bad_input_test.sh PROGRAM SOURCE
 set -euo pipefail
 PROGRAM=$1 SOURCE=$2
 WORK=$(mktemp -d)
@@ -142,7 +142,7 @@ stopped_runs() {
   local results=$WORK/stopped signal status
   for signal in USR1 TERM; do
     "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --quiet >"$WORK/out" 2>"$WORK/err" &
-    sleep 2
+    wait_for has_executors "$results"
     expect 74 "in use by process" "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --quiet # one run at a time
     kill -"$signal" $!
     status=0

@@ -48,8 +48,20 @@ metrics_digest() {
   "$PROGRAM" verify "$1" | grep -oE '[0-9a-f]{64}' | head -n 1
 }
 
-# executors_of RESULTS: process numbers, if there are any, of the executors of the grid that writes there; fails if there are none
+# executors_of RESULTS: process numbers, if there are any, of the executors of the grid that writes there; fails if
+# there are none
 executors_of() { pgrep -f "^$PROGRAM run .*$1" | xargs -r -n 1 pgrep -P; }
+
+has_executors() { [ -n "$(executors_of "$1")" ]; }
+
+# wait_for COMMAND...: until it succeeds, at most a minute
+wait_for() {
+  for _ in $(seq 1 1200); do
+    "$@" && return
+    sleep 0.05
+  done
+  fail "waited for a minute: $*"
+}
 
 fail() {
   echo "FAILED: $*" >&2

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Executors, ranks and the whole job are killed at random moments; the same command is run again until it is through. The
-# metrics must be those of an undisturbed run. Usage: kill_test.sh PROGRAM SOURCE [SEED]
+# Executors, ranks and the whole job are killed at random moments; the same command is run again until it is through.
+# The metrics must be those of an undisturbed run. Usage: kill_test.sh PROGRAM SOURCE [SEED]
 set -euo pipefail
 PROGRAM=$1 SOURCE=$2
 RANDOM=${3:-$$}

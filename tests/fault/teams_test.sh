@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Merges made by 1, 2 and 3 executors give byte-identical /metrics, also where one of them is killed in the middle of a merge.
-# Usage: teams_test.sh PROGRAM SOURCE
+# Merges made by 1, 2 and 3 executors give byte-identical /metrics, also where one of them is killed in the middle of a
+# merge. Usage: teams_test.sh PROGRAM SOURCE
 set -euo pipefail
 PROGRAM=$1 SOURCE=$2
 WORK=$(mktemp -d)
@@ -38,13 +38,8 @@ done
 # An executor that is stopped as soon as it exists cannot finish the first merge, for which both are needed.
 run_shards 2 "$WORK/killed" 3 &
 job=$!
-victim=
-for _ in $(seq 1 600); do
-  victim=$(executors_of "$WORK/killed" | head -n 1 || true)  # it fails as long as there are none
-  [ -n "$victim" ] && break
-  sleep 0.05
-done
-[ -n "$victim" ] || fail "there is no executor to kill"
+wait_for has_executors "$WORK/killed"
+victim=$(executors_of "$WORK/killed" | head -n 1 || true)  # it fails for ranks that have none
 kill -STOP "$victim"
 sleep 2
 kill -KILL "$victim"

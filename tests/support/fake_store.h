@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -22,6 +23,9 @@ class FakeStore : public ResultStore {
     ++records[result.name];
     results_[result.name] = result;
     dirty = true;
+    if (on_record) {
+      on_record();
+    }
   }
   void flush() override {
     ++flushes;
@@ -32,6 +36,7 @@ class FakeStore : public ResultStore {
     published_dirty |= dirty;
   }
 
+  std::function<void()> on_record;     // called after each
   std::map<std::string, int> records;  // calls per item
   int64_t room = -1;                   // results until the disk is full; negative: endless
   int flushes = 0, publications = 0;

@@ -114,7 +114,9 @@ TEST(ChildExecutor, DyingWhileIdleIsNoItemsFault) {
   const auto executor = child_executor(options());
   const int first = std::stoi(pid_of(*executor));
   kill(first, SIGKILL);
-  std::this_thread::sleep_for(milliseconds(50));
+  siginfo_t end;
+  ASSERT_EQ(waitid(P_PID, static_cast<id_t>(first), &end, WEXITED | WNOWAIT),
+            0);  // dead, for the handle to reap
 
   const std::string second = pid_of(*executor);
 

@@ -1,7 +1,6 @@
 #include "fusion/whole_model/statistics_cache.h"
 
 #include <atomic>
-#include <chrono>
 #include <thread>
 
 #include <ATen/ops/full.h>
@@ -69,11 +68,15 @@ TEST(StatisticsCache, of_two_that_want_a_value_one_computes_and_the_other_waits)
   const TemporaryFolder folder;
   std::atomic<int> computing = 0;
   std::atomic<int> computed = 0;
+  std::atomic<int> wanting = 0;
   const auto work = [&] {
     StatisticsCache cache(1 << 20, folder.path(), at::kCPU);
+    ++wanting;
     const auto value = cache.get("slow", Keep::kMemoryAndDisk, [&] {
       EXPECT_EQ(++computing, 1);
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      while (wanting < 2) {
+        std::this_thread::yield();
+      }
       --computing;
       ++computed;
       return value_of(5);
