@@ -2,12 +2,12 @@
 //
 //   fusion_speed [cpu | cuda:0 [MILLION_ELEMENTS [EXPERTS [ZOO]]]]
 //
-// First part: the passes over the models that element-wise methods are made of, one by one. GB/s counts what a pass reads and
-// writes, float32; the roof is a copy between arrays as large as all experts together (read + write), of which caches hold
-// little. On CPUs also with a process per core at once, each with its own part of the models, as the grid's executors run; the
-// roof likewise.
-// Second part: whole merges from an empty cache. GB/s counts every model read once and every result written once, whatever
-// the method really reads.
+// First part: the passes over the models that element-wise methods are made of, one by one. GB/s counts what a pass
+// reads and writes, float32; the roof is a copy between arrays as large as all experts together (read + write), of
+// which caches hold little. On CPUs also with a process per core at once, each with its own part of the models, as the
+// grid's executors run; the roof likewise.
+// Second part: whole merges from an empty cache. GB/s counts every model read once and every result written once,
+// whatever the method really reads.
 // Third part, with ZOO: a sweep of 11 scales through one cache, as the grid runs it, beside one merge of an empty
 // cache, both with the evaluations (validation and test of all tasks) that belong to them.
 #include <algorithm>
@@ -131,8 +131,8 @@ double quickest_round(at::Device device, const std::function<void()>& work) {
   return best;
 }
 
-// The quickest round of the slowest of `processes` that all work at the same time, as the grid's executors do; `work` is
-// given the process.
+// The quickest round of the slowest of `processes` that all work at the same time, as the grid's executors do; `work`
+// is given the process.
 double quickest(at::Device device, int processes, const std::function<void(int)>& work) {
   if (processes == 1) {
     return quickest_round(device, [&] { work(0); });

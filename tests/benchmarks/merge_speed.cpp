@@ -140,8 +140,8 @@ class Lane {
   size_t turn_ = 0;
 };
 
-// Reading every model once and writing one, by all threads of all ranks, with nothing in between but, for a GPU, the copy
-// to it.
+// Reading every model once and writing one, by all threads of all ranks, with nothing in between but, for a GPU, the
+// copy to it.
 double roof(const Bench& bench) {
   struct Task {
     size_t model = 0;  // behind the last: what is written

@@ -1,8 +1,8 @@
-// One rank of the tests of merging under mpirun: merge_program FOLDER OUT [kill|unreadable|local|lost]. The first rank makes the
-// checkpoints in FOLDER where they are missing. "kill": rank 1 kills itself when a part of the work is done, while the
-// others wait for it in a collective call. "unreadable": rank 1 alone cannot read the second expert. "local": expert i
-// is on rank i modulo the number of ranks, as if FOLDER were a disk of its own on each. "lost": so, but the second expert
-// ends early, which is noticed when another rank asks for it.
+// One rank of the tests of merging under mpirun: merge_program FOLDER OUT [kill|unreadable|local|lost]. The first rank
+// makes the checkpoints in FOLDER where they are missing. "kill": rank 1 kills itself when a part of the work is done,
+// while the others wait for it in a collective call. "unreadable": rank 1 alone cannot read the second expert. "local":
+// expert i is on rank i modulo the number of ranks, as if FOLDER were a disk of its own on each. "lost": so, but the
+// second expert ends early, which is noticed when another rank asks for it.
 #include <csignal>
 #include <filesystem>
 #include <iostream>

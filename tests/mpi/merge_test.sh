@@ -1,6 +1,6 @@
 #!/bin/sh
-# usage: merge_test.sh MERGE_PROGRAM: the bytes that real ranks write do not depend on their number, and a merge in which
-# a rank was killed ends by itself and is continued, as does one where an expert is unreadable on one rank alone.
+# usage: merge_test.sh MERGE_PROGRAM: the bytes that real ranks write do not depend on their number, and a merge in
+# which a rank was killed ends by itself and is continued, as does one where an expert is unreadable on one rank alone.
 set -eu
 program=$1
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
