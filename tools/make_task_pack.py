@@ -1,68 +1,44 @@
 #!/usr/bin/env python3
-"""Makes data/embedded.h5, the eight tasks of the embedded suite, from pinned packages.
+"""Makes embedded.h5, the eight tasks of the embedded suite, from pinned packages.
 
-Run it again from the root of the repository, on Debian 12 (apt's package lists must be fresh):
+Run it from the root of the repository, on Debian 12 (apt's package lists must be fresh):
 
-    python3 -m venv /tmp/data-env
-    /tmp/data-env/bin/pip install -r tools/requirements-data.txt
-    /tmp/data-env/bin/python tools/make_task_pack.py
+    tools/data_python tools/make_task_pack.py
 
 It downloads about 130 MB once, into CACHE/sources, and checks every SHA256. The same versions give
 the same bytes. With --list-fonts it prints the audited font split and writes nothing.
 """
 
-import argparse
-import hashlib
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from embedded_data.fonts import ROLES, FaceInfo
-from embedded_data.pack import write_task_pack
-from embedded_data.sources import SourceError, default_cache, prepare_sources
+from embedded_data.pack import MANIFEST, write_task_pack
 from embedded_data.splits import SPLITS
 from embedded_data.task import Task, load_inputs
 from embedded_data.tasks import make_tasks
+from packs.command import command_parser, print_file, run
+from packs.sources import prepare_sources
 
-_DEFAULT_OUTPUT = Path(__file__).resolve().parent.parent / "data" / "embedded.h5"
 
-
-def main() -> int:
-    arguments = _parse_arguments()
-    try:
-        packages = prepare_sources(arguments.cache)
-    except SourceError as error:
-        print(f"make_task_pack: {error}", file=sys.stderr)
-        return 1
-    inputs = load_inputs(packages)
+def main() -> None:
+    parser = command_parser(__doc__)
+    parser.add_argument("--output", type=Path, help="default: CACHE/embedded.h5")
+    parser.add_argument("--list-fonts", action="store_true", help="print the font split and stop")
+    arguments = parser.parse_args()
+    inputs = load_inputs(prepare_sources(MANIFEST, arguments.cache))
     if arguments.list_fonts:
         _print_fonts(inputs.faces, inputs.roles)
-        return 0
+        return
     tasks = []
     for task in make_tasks(inputs):
         _print_task(task)
         tasks.append(task)
-    write_task_pack(arguments.output, tasks)
-    content = arguments.output.read_bytes()
-    print(f"{arguments.output}: {len(content)} bytes, SHA256 {hashlib.sha256(content).hexdigest()}")
-    return 0
-
-
-def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--output", type=Path, default=_DEFAULT_OUTPUT, help="default: %(default)s")
-    parser.add_argument(
-        "--cache",
-        type=Path,
-        default=default_cache(),
-        help="folder of the downloads (default: $FUSEGRID_CACHE or ~/.cache/fusegrid)",
-    )
-    parser.add_argument("--list-fonts", action="store_true", help="print the font split and stop")
-    return parser.parse_args()
+    output = arguments.output or arguments.cache / "embedded.h5"
+    write_task_pack(output, tasks)
+    print_file(output)
 
 
 def _print_task(task: Task) -> None:
@@ -89,4 +65,4 @@ def _print_fonts(faces: list[FaceInfo], roles: dict[str, str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

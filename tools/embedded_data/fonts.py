@@ -16,7 +16,7 @@ import freetype
 import numpy as np
 
 from .glyphs import Placement, render_glyph
-from .stable import stable_hash
+from packs.stable import stable_hash
 
 LATIN_SAMPLE = "AZaz09"
 # Without the five final forms.

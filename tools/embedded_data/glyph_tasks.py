@@ -7,7 +7,7 @@ from .fonts import CYRILLIC, HEBREW, FaceInfo, by_family, open_face
 from .glyphs import Jitter, Placement, draw_placement, render_glyph
 from .maps import BlockedMap
 from .splits import IMAGE_SIZE, Draw, Example, Split, SplitMaker
-from .stable import stable_hash
+from packs.stable import stable_hash
 from .task import COUNTS, DIGITS, MAKING_ORDER, Inputs, Task
 
 _GLYPH_JITTER = Jitter(degrees=12, shear=0.15, log_aspect=0.15, fit=(18, 24), shift_x=2, shift_y=2)

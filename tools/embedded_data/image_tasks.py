@@ -11,7 +11,7 @@ import numpy as np
 
 from .maps import TERRAIN_CLASSES, terrain_patches
 from .splits import IMAGE_SIZE, Example, SplitMaker
-from .stable import random_stream, stable_hash
+from packs.stable import random_stream, stable_hash
 from .task import COUNTS, DIGITS, MAKING_ORDER, Inputs, Task
 
 _FASHION_CLASSES = (

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from scipy.io import netcdf_file
 
-from .stable import stable_hash
+from packs.stable import stable_hash
 
 Image.MAX_IMAGE_PIXELS = None  # the maps are trusted (SHA256) and larger than Pillow's guard
 

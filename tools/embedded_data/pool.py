@@ -18,7 +18,7 @@ from .glyphs import Jitter, draw_placement, render_glyph
 from .maps import load_pool_maps
 from .pack import POOL_IMAGE_SIZE
 from .splits import channels_first
-from .stable import random_stream, stable_hash
+from packs.stable import random_stream, stable_hash
 from .task import Inputs
 
 _JITTER = Jitter(degrees=12, shear=0.15, log_aspect=0.15, fit=(19, 26), shift_x=0, shift_y=0)

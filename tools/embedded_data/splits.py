@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .stable import random_stream
+from packs.stable import random_stream
 
 SPLITS = ("train", "val", "test")
 IMAGE_SIZE = 28

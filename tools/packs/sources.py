@@ -1,7 +1,9 @@
-"""Downloads the packages named in sources.txt, checks their SHA256 and unpacks them."""
+"""Downloads the packages that a manifest names, checks their SHA256 and unpacks them.
+
+A manifest has one package a line: kind (deb or wheel), name, version, SHA256 of the file.
+"""
 
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
@@ -9,8 +11,6 @@ import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-
-_MANIFEST = Path(__file__).with_name("sources.txt")
 
 
 class SourceError(RuntimeError):
@@ -27,29 +27,24 @@ class Package:
     @property
     def file_name(self) -> str:
         if self.kind == "wheel":
-            return f"{self.name}-{self.version}-py3-none-any.whl"
+            return f"{self.name.replace('-', '_')}-{self.version}-py3-none-any.whl"
         return f"{self.name}_{self.version.replace(':', '%3a')}_all.deb"  # apt's own spelling
 
 
-def default_cache() -> Path:
-    """$FUSEGRID_CACHE, else ~/.cache/fusegrid."""
-    return Path(os.environ.get("FUSEGRID_CACHE") or Path.home() / ".cache" / "fusegrid")
+def manifest_sha256(manifest: Path) -> str:
+    return hashlib.sha256(manifest.read_bytes()).hexdigest()
 
 
-def manifest_sha256() -> str:
-    return hashlib.sha256(_MANIFEST.read_bytes()).hexdigest()
-
-
-def read_manifest() -> list[Package]:
-    lines = _MANIFEST.read_text(encoding="ascii").splitlines()
+def read_manifest(manifest: Path) -> list[Package]:
+    lines = manifest.read_text(encoding="ascii").splitlines()
     return [Package(*line.split()) for line in lines if line and not line.startswith("#")]
 
 
-def prepare_sources(cache: Path) -> dict[str, Path]:
+def prepare_sources(manifest: Path, cache: Path) -> dict[str, Path]:
     """Makes every package available below `cache`/sources; returns name -> unpacked folder."""
     folder = cache / "sources"
     folder.mkdir(parents=True, exist_ok=True)
-    packages = read_manifest()
+    packages = read_manifest(manifest)
     _download([p for p in packages if not (folder / p.file_name).is_file()], folder)
     return {p.name: _unpack(p, folder) for p in packages}
 
@@ -68,10 +63,10 @@ def _run(command: list[str], folder: Path) -> None:
     try:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     except (OSError, subprocess.CalledProcessError) as error:
+        system = "Debian 12 after 'apt-get update'" if command[0] == "apt-get" else "a machine with a network"
         raise SourceError(
-            f"every package of {_MANIFEST.name} must be downloadable; "
-            f"'{' '.join(command[:3])} ...' failed ({error}); run on Debian 12 after "
-            f"'apt-get update', or put the files into {folder}"
+            f"the pinned packages must be downloadable; '{' '.join(command)}' failed ({error}); "
+            f"run on {system}, or put the files into {folder}"
         ) from error
 
 

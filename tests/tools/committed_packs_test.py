@@ -1,0 +1,89 @@
+import hashlib
+import subprocess
+import unittest
+
+import h5py
+import numpy as np
+
+from support import ROOT, FolderTest
+from convert_task_pack import read_version_1
+from packs.sources import manifest_sha256
+from packs.task_pack import SPLITS, read_task_pack, write_task_pack
+from text_data.suite import MANIFEST, SCALES, TASK_LENGTH
+from texts import splits_of_texts
+
+TEXT_PACKS = {"small": ROOT / "data/text.h5", "medium": ROOT / "data/text_medium.h5"}
+MOST_BYTES = 48 * 2**20  # of all files of the repository
+
+
+class TextPacksTest(unittest.TestCase):
+    def setUp(self):
+        self.packs = {scale: read_task_pack(path) for scale, path in TEXT_PACKS.items()}
+
+    def test_no_text_stands_in_two_splits(self):
+        found = splits_of_texts(self.packs["medium"])
+        self.assertGreater(len(found), 50000)
+        self.assertEqual({text: splits for text, splits in found.items() if len(splits) > 1}, {})
+
+    def test_no_row_stands_twice(self):
+        for pack in self.packs.values():
+            for task in pack.tasks:
+                rows = [
+                    tuple(row.tolist()) for s in task.splits.values() for row in s.arrays["tokens"].rows()
+                ]
+                self.assertEqual(len(set(rows)), len(rows), task.name)
+                self.assertLessEqual(max(map(len, rows)), TASK_LENGTH)
+
+    def test_are_what_the_scales_say(self):
+        for scale, pack in self.packs.items():
+            self.assertEqual(pack.suite, SCALES[scale].suite)
+            self.assertEqual({task.name for task in pack.tasks}, set(SCALES[scale].tasks))
+            self.assertEqual(pack.sources_sha256, manifest_sha256(MANIFEST))
+            for task in pack.tasks:
+                for name in SPLITS:
+                    labels = task.splits[name].arrays["labels"]
+                    self.assertLessEqual(len(labels), SCALES[scale].caps[name])
+                    self.assertEqual(
+                        len(np.unique(labels)), len(task.attributes["classes"]), f"{task.name}/{name}"
+                    )
+
+    def test_scales_share_one_tokenizer(self):
+        small, medium = (self.packs[scale].tokens for scale in ("small", "medium"))
+        self.assertEqual(small, medium)
+        self.assertEqual(hashlib.sha256(small.tokenizer).hexdigest(), small.tokenizer_sha256)
+
+
+class EmbeddedPackTest(FolderTest):
+    def test_version_2_holds_the_same_examples_in_the_same_order(self):
+        path = ROOT / "data/embedded.h5"
+        write_task_pack(self.folder / "embedded.h5", read_version_1(path))
+        seen = read_task_pack(self.folder / "embedded.h5")
+        with h5py.File(path) as old:
+            self.assertEqual([task.name for task in seen.tasks], list(old["tasks"]))
+            self.assertEqual(len(seen.tasks), 8)
+            for task in seen.tasks:
+                group = old["tasks"][task.name]
+                self.assertEqual(
+                    task.attributes["classes"], [name.decode() for name in group["class_names"][()]]
+                )
+                for text in ("title", "licence", "source", "group_meaning", "split_rule"):
+                    self.assertEqual(getattr(task, text), group.attrs[text].decode())
+                for name, split in task.splits.items():
+                    self.assertEqual(len(split), group[name].attrs["examples"])
+                    for array in ("images", "labels"):
+                        np.testing.assert_array_equal(split.arrays[array], group[name][array][()])
+                    np.testing.assert_array_equal(split.groups, group[name]["groups"][()])
+
+
+class RepositoryTest(unittest.TestCase):
+    def test_all_files_together_stay_small(self):
+        if not (ROOT / ".git").exists():
+            self.skipTest("a copy without git")
+        listed = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, check=True).stdout
+        files = [ROOT / name for name in listed.decode().split("\0") if name]
+        total = sum(file.stat().st_size for file in files if file.is_file())
+        self.assertLess(total, MOST_BYTES)
+
+
+if __name__ == "__main__":
+    unittest.main()
