@@ -21,8 +21,6 @@ namespace {
 
 namespace po = boost::program_options;
 
-constexpr double kBytesPerGb = 1024.0 * 1024 * 1024;
-
 Options run_options() {
   Options options(
       "run",
@@ -53,7 +51,7 @@ CampaignOptions campaign_options(const Options& options, const Plan& plan,
   const JobSpec& job = plan.job;
   CampaignOptions campaign;
   campaign.executor_kind = "grid";
-  campaign.memory_limit_bytes = static_cast<int64_t>(job.memory_limit_gb.value_or(0) * kBytesPerGb);
+  campaign.memory_limit_bytes = job.memory_limit_bytes();
   campaign.executor_settings =
       grid_settings(job, plan.zoos, results / "statistics", campaign.memory_limit_bytes);
   campaign.max_attempts =
@@ -136,9 +134,9 @@ void print_totals(std::ostream& out, const JobTotals& totals, int workers, int64
     add(method, row, number_text(row.shards));
   }
   add("all", totals.all, "");
-  out << table.text() << "\nestimated time     " << duration_text(totals.all.cost_s / workers) << " on "
-      << count_text(workers, "worker") << "\nmemory per worker  " << bytes_text(totals.worker_memory_bytes)
-      << "\nto read            " << bytes_text(totals.read_bytes)
+  out << table.text() << "\nestimated time     " << duration_text(totals.all.cost_s / workers + totals.read_s)
+      << " on " << count_text(workers, "worker") << "\nmemory per worker  "
+      << bytes_text(totals.worker_memory_bytes) << "\nto read            " << bytes_text(totals.read_bytes)
       << " (models and task packs, once per worker)\n";
   if (shards > 1) {
     out << "shards             " << shards
@@ -172,8 +170,7 @@ ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const
     }
     in.out << "\n";
   }
-  print_totals(in.out, totals(cells, recorded, plan.zoos, plan.sizes, estimator), workers(in),
-               plan.job.shards);
+  print_totals(in.out, totals(plan.job, cells, recorded, plan.zoos, estimator), workers(in), plan.job.shards);
   in.out << "dry run: " << count_text(static_cast<int64_t>(left.size()), "cell") << " to run into "
          << results.string() << ", nothing was started\n";
   return ExitCode::kOk;

@@ -1,98 +1,99 @@
 #include "coordinator/estimate.h"
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 #include "core/errors.h"
-#include "core/text.h"
-#include "fusion/method.h"
+#include "fusion/cell_merge.h"
 #include "fusion/sharding.h"
 
 namespace fusegrid {
 namespace {
 
-// Priors for machines nobody has measured yet: one CPU core. They only have to order work sensibly.
-constexpr double kBytesPerSecond = 1e9;       // streamed through an element-wise pass
-constexpr double kFlopsPerSecond = 2e10;      // of a forward pass
-constexpr double kTokens = 50;                // of an image: a ViT-B/32's, the embedded zoo has fewer
-constexpr double kStatisticsImages = 256;     // per expert, of methods that look at data
-constexpr double kTrainingImages = 300 * 16;  // per expert, of methods that train
-constexpr int64_t kProgramBytes = int64_t{400} << 20;  // LibTorch and its work space
+int64_t num_images(const ZooSize& size, const std::string& task, const std::string& split) {
+  const auto& splits = size.contents.at(task);
+  const auto found = splits.find(split);
+  return found == splits.end() ? 0 : found->second;
+}
 
-int64_t checkpoint_bytes(const std::filesystem::path& folder) {
-  int64_t bytes = 0;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (entry.path().extension() == ".safetensors") {
-      bytes += static_cast<int64_t>(entry.file_size());
+std::set<std::string> splits_read(const Cell& cell) {
+  std::set<std::string> splits{"val", "test"};
+  const auto& needs = method_registry().at(cell.method).card.needs;
+  if (needs.contains(Need::kTrainInputs) && method_registry().at(cell.method).card.min_experts > 0) {
+    splits.insert("train");
+  }
+  return splits;
+}
+
+// What a worker that runs the cells one after the other has in memory, and reads.
+class WorkerMemory {
+ public:
+  WorkerMemory(const JobZoos& zoos, const Estimator& estimator, const JobSpec& job)
+      : estimator_(estimator), batch_(job.batch), shares_(memory_shares(job.memory_limit_bytes())) {
+    for (const auto& [text, zoo] : zoos) {
+      zoos_[zoo.name] = &zoo;
     }
   }
-  return bytes;
-}
 
-double forward_s(int64_t model_bytes, double images) {
-  const double parameters = static_cast<double>(model_bytes) / sizeof(float);
-  return 2 * parameters * kTokens * images / kFlopsPerSecond;
-}
+  void add(const Cell& cell) {
+    const Zoo& zoo = *zoos_.at(cell.zoo);
+    const ZooSize& size = estimator_.size(cell.zoo);
+    const MethodCard& card = method_registry().at(cell.method).card;
+    const auto experts = zoo.experts(cell.experts);
+    packs_[cell.zoo] = size.pack_bytes;
+    int64_t models = 0;
+    for (const std::string& model : models_read(card, experts)) {
+      const std::string folder = model_folder(zoo, zoo.replicate(cell.seed), model).string();
+      checkpoints_[folder] = size.checkpoint_bytes;
+      if (estimator_.shards(cell) ==
+          1) {  // a team reads base and experts from their files, and keeps the result alone
+        kept_models_[folder] = size.model_bytes;
+        models += size.model_bytes;
+      }
+    }
+    most_models_ = std::max(most_models_, models);
+    most_work_ = std::max(most_work_, work_bytes(cell, size, batch_));
+    if (merges_.insert(merge_name(cell)).second && estimator_.shards(cell) == 1) {
+      statistics_ += statistics_bytes(cell, size);
+    }
+    for (const std::string& split : splits_read(cell)) {
+      for (const std::string& task : split == "train" ? experts : std::vector<std::string>{cell.task}) {
+        images_[cell.zoo + "/" + task + "/" + split] = num_images(size, task, split) * size.image_bytes;
+      }
+    }
+    if (cell.shift != "clean") {
+      shifted_[cell.zoo + "/" + cell.task + "@" + cell.shift] =
+          num_images(size, cell.task, "test") * size.image_bytes;
+    }
+  }
 
-double prior_fuse_s(const MethodCard& card, int64_t model_bytes, double experts) {
-  const double pass_s = static_cast<double>(model_bytes) * (experts + 2) / kBytesPerSecond;
-  switch (card.cost) {
-    case Cost::kElementwise:
-      return 3 * pass_s;
-    case Cost::kMatrix:
-      return 100 * pass_s;
-    case Cost::kForwardPasses:
-      return 10 * pass_s + forward_s(model_bytes, experts * kStatisticsImages);
-    case Cost::kTraining:
-      return 3 * forward_s(model_bytes, experts * kTrainingImages);
+  int64_t bytes() const {
+    return kProgramBytes + std::max(most_models_, std::min(shares_.models, sum(kept_models_))) + most_work_ +
+           std::min(shares_.statistics, statistics_) + sum(images_) +
+           std::min(shares_.shifted, sum(shifted_));
   }
-  FUSEGRID_ASSERT(false, "unknown cost class");
-}
+  int64_t read_bytes() const { return sum(checkpoints_) + sum(packs_); }
 
-// Forward passes that an answer takes, in units of one model's.
-double models_asked(const MethodCard& card, double experts) {
-  switch (card.yields) {
-    case Yields::kOneModel:
-    case Yields::kModelPerTask:
-      return 1;
-    case Yields::kEnsemble:
-      return experts;
-    case Yields::kRoutedModel:
-      return 2;
+ private:
+  using Sizes = std::map<std::string, int64_t>;
+  static int64_t sum(const Sizes& sizes) {
+    int64_t bytes = 0;
+    for (const auto& [name, size] : sizes) {
+      bytes += size;
+    }
+    return bytes;
   }
-  FUSEGRID_ASSERT(false, "unknown kind of result");
-}
 
-// Models that the method keeps besides base and experts: its result, and its working copies.
-double models_kept(const MethodCard& card, double experts) {
-  double models = card.yields == Yields::kOneModel ? 1 : experts;
-  if (card.needs.contains(Need::kMultitask)) {
-    models += 1;
-  }
-  if (card.cost == Cost::kTraining) {
-    models += 3;  // merged weights, gradients, the optimiser's moments
-  } else if (card.cost != Cost::kElementwise) {
-    models += experts;  // statistics of each expert
-  }
-  return models;
-}
-
-int64_t num_evaluated(const PackContents& contents, const std::string& task) {
-  int64_t images = 0;
-  for (const auto& [split, examples] : contents.at(task)) {
-    images += split == "train" ? 0 : examples;
-  }
-  return images;
-}
+  const Estimator& estimator_;
+  int64_t batch_;
+  MemoryShares shares_;
+  std::map<std::string, const Zoo*> zoos_;
+  Sizes checkpoints_, packs_, kept_models_, images_, shifted_;
+  std::set<std::string> merges_;
+  int64_t most_models_ = 0, most_work_ = 0, statistics_ = 0;
+};
 
 }  // namespace
-
-ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
-  return {.model_bytes = checkpoint_bytes(zoo.replicates.front().base),
-          .contents = contents,
-          .pack_bytes = static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
-}
 
 void learn(CostModel& model, const std::map<std::string, Result>& results) {
   for (const auto& [name, result] : results) {
@@ -105,19 +106,19 @@ void learn(CostModel& model, const std::map<std::string, Result>& results) {
     } catch (const ConfigError&) {
       continue;  // a folder of another kind of items
     }
+    if (!method_registry().contains(cell.method)) {
+      continue;  // of another program
+    }
     // A merge is timed in the cell that made it; the others of its group have no such timing.
     if (const auto fuse = result.timings.find("fuse"); fuse != result.timings.end()) {
-      model.observe("fuse/" + cell.method, fuse->second);
+      model.observe("fuse/" + cell.zoo + "/" + cell.method, fuse->second);
     }
-    if (const auto evaluate = result.timings.find("evaluate"); evaluate != result.timings.end()) {
-      model.observe("evaluate/" + cell.zoo + "/" + cell.task, evaluate->second);
+    // Under a shift it is not known whether "val" was measured.
+    if (const auto evaluate = result.timings.find("evaluate");
+        evaluate != result.timings.end() && cell.shift == "clean") {
+      model.observe("evaluate/" + cell.zoo + "/" + cell.task, evaluate->second / models_asked(cell));
     }
   }
-}
-
-int64_t Estimator::num_experts(const Cell& cell) const {
-  const bool number = cell.experts.find_first_not_of("0123456789") == std::string::npos;
-  return number ? parse_int(cell.experts, "experts") : static_cast<int64_t>(split(cell.experts, '+').size());
 }
 
 int64_t Estimator::shards(const Cell& cell) const {
@@ -125,69 +126,46 @@ int64_t Estimator::shards(const Cell& cell) const {
 }
 
 double Estimator::fuse_s(const Cell& cell) const {
-  const auto& card = method_registry().at(cell.method).card;
-  const double prior =
-      prior_fuse_s(card, sizes_.at(cell.zoo).model_bytes, static_cast<double>(num_experts(cell)));
-  return model_.estimate("fuse/" + cell.method, prior);
+  return model_.estimate("fuse/" + cell.zoo + "/" + cell.method, prior_fuse_s(cell, size(cell.zoo)));
 }
 
-double Estimator::evaluate_s(const Cell& cell) const {
-  const auto& card = method_registry().at(cell.method).card;
-  const auto& size = sizes_.at(cell.zoo);
-  const double images = static_cast<double>(num_evaluated(size.contents, cell.task));
-  // What was measured is mostly single models; ensembles ask several.
-  return models_asked(card, static_cast<double>(num_experts(cell))) *
-         model_.estimate("evaluate/" + cell.zoo + "/" + cell.task, forward_s(size.model_bytes, images));
-}
-
-int64_t Estimator::memory_bytes(const Cell& cell) const {
-  const auto& card = method_registry().at(cell.method).card;
-  const auto& size = sizes_.at(cell.zoo);
-  const auto experts = static_cast<double>(num_experts(cell));
-  // a team reads base and experts from their files, and keeps the results alone
-  const bool streamed = shards(cell) > 1;
-  const double models = streamed ? (card.yields == Yields::kModelPerTask ? experts : 1)
-                                 : 1 + experts + models_kept(card, experts);
-  return kProgramBytes + static_cast<int64_t>(models * static_cast<double>(size.model_bytes));
+double Estimator::evaluate_s(const Cell& cell, bool with_val) const {
+  const ZooSize& of_zoo = size(cell.zoo);
+  const int64_t test = num_images(of_zoo, cell.task, "test");
+  const int64_t both = test + num_images(of_zoo, cell.task, "val");
+  const double part = with_val || both == 0 ? 1 : static_cast<double>(test) / static_cast<double>(both);
+  return part * models_asked(cell) *
+         model_.estimate("evaluate/" + cell.zoo + "/" + cell.task, prior_evaluate_s(of_zoo, both));
 }
 
 Item Estimator::item(const Cell& cell) const {
   return {.name = cell.name(),
-          .group = cell.merge_name(),
+          .group = merge_name(cell),
           .cost_s = evaluate_s(cell),
           .group_cost_s = fuse_s(cell),
           .shards = static_cast<int>(shards(cell))};
 }
 
-JobTotals totals(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded,
-                 const JobZoos& zoos, const std::map<std::string, ZooSize>& sizes,
+JobTotals totals(const JobSpec& job, const std::vector<Cell>& cells,
+                 const std::map<std::string, Result>& recorded, const JobZoos& zoos,
                  const Estimator& estimator) {
   JobTotals totals;
   std::set<std::string> merges;
   std::set<std::string> merges_left;
-  std::map<std::string, std::set<std::filesystem::path>> read;  // by zoo name
-  std::map<std::string, const Zoo*> by_name;
-  for (const auto& [text, zoo] : zoos) {
-    by_name[zoo.name] = &zoo;
-  }
+  std::set<std::string> validated;
+  WorkerMemory worker(zoos, estimator, job);
   for (const auto& cell : cells) {
     MethodTotals one{.cells = 1};
-    one.merges = merges.insert(cell.merge_name()).second ? 1 : 0;
+    const std::string merge = merge_name(cell);
+    one.merges = merges.insert(merge).second ? 1 : 0;
     if (recorded.contains(cell.name())) {
       one.recorded = 1;
     } else {
-      const Zoo& zoo = *by_name.at(cell.zoo);
-      one.cost_s = estimator.evaluate_s(cell);
-      if (merges_left.insert(cell.merge_name()).second) {
+      one.cost_s = estimator.evaluate_s(cell, validated.insert(merge + "/" + cell.task).second);
+      if (merges_left.insert(merge).second) {
         one.cost_s += estimator.fuse_s(cell);
-        const Replicate& replicate = zoo.replicate(cell.seed);
-        auto& folders = read[cell.zoo];
-        folders.insert(replicate.base);
-        for (const auto& task : zoo.experts(cell.experts)) {
-          folders.insert(replicate.experts.at(task));
-        }
       }
-      totals.worker_memory_bytes = std::max(totals.worker_memory_bytes, estimator.memory_bytes(cell));
+      worker.add(cell);
     }
     for (auto* sum : {&totals.methods[cell.method], &totals.all}) {
       sum->merges += one.merges;
@@ -197,10 +175,11 @@ JobTotals totals(const std::vector<Cell>& cells, const std::map<std::string, Res
     }
     totals.methods[cell.method].shards = estimator.shards(cell);
   }
-  for (const auto& [zoo, folders] : read) {
-    totals.read_bytes +=
-        static_cast<int64_t>(folders.size()) * sizes.at(zoo).model_bytes + sizes.at(zoo).pack_bytes;
+  if (totals.all.recorded < totals.all.cells) {
+    totals.worker_memory_bytes = worker.bytes();
   }
+  totals.read_bytes = worker.read_bytes();
+  totals.read_s = prior_read_s(totals.read_bytes);
   return totals;
 }
 

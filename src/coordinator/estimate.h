@@ -1,6 +1,5 @@
 // What a job will cost, before it runs: seconds (for longest-first order and for people), memory, bytes to
-// read. Learnt from recorded timings where there are any, else from the method's card and the size of the
-// zoo.
+// read. Learnt from recorded timings where there are any, else from priors.h.
 #pragma once
 
 #include <cstdint>
@@ -11,25 +10,19 @@
 #include "coordinator/campaign.h"
 #include "coordinator/cost_model.h"
 #include "coordinator/grid.h"
+#include "coordinator/priors.h"
 #include "core/cell.h"
 #include "core/result.h"
+#include "worker/memory_shares.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
 
-// The sizes that estimates rest on.
-struct ZooSize {
-  int64_t model_bytes = 0;  // of one model's checkpoint
-  PackContents contents;
-  int64_t pack_bytes = 0;
-};
-ZooSize zoo_size(const Zoo& zoo, const PackContents& contents);
-
-// Learns from the timings of a results folder: "fuse/<method>" from timing "fuse" and
-// "evaluate/<zoo>/<task>" from timing "evaluate". A result whose name is not a cell's is ignored.
+// Learns from the timings of a results folder: "fuse/<zoo>/<method>" from timing "fuse" and "evaluate/<zoo>/<task>", of
+// one model, from timing "evaluate" of clean cells. A result whose name is not a cell's is ignored.
 void learn(CostModel& model, const std::map<std::string, Result>& results);
 
-// Seconds, memory and reads of single cells of one job.
+// Seconds and shards of single cells of one job.
 class Estimator {
  public:
   // sizes: by zoo name. shards: of the job.
@@ -40,16 +33,14 @@ class Estimator {
   int64_t shards(const Cell& cell) const;
 
   double fuse_s(const Cell& cell) const;
-  double evaluate_s(const Cell& cell) const;
-  // Host or device memory of a worker while it fuses and evaluates the cell: its models, the method's
-  // working copies (activations are not counted).
-  int64_t memory_bytes(const Cell& cell) const;
+  // On "val" and "test"; `with_val` false: another cell of its merge has measured "val" of the task.
+  double evaluate_s(const Cell& cell, bool with_val = true) const;
   // One unit of work for run_campaign: the cell, grouped with those of its merge.
   Item item(const Cell& cell) const;
 
- private:
-  int64_t num_experts(const Cell& cell) const;
+  const ZooSize& size(const std::string& zoo) const { return sizes_.at(zoo); }
 
+ private:
   std::map<std::string, ZooSize> sizes_;
   CostModel model_;
   int64_t shards_;
@@ -66,11 +57,12 @@ struct MethodTotals {
 struct JobTotals {
   std::map<std::string, MethodTotals> methods;
   MethodTotals all;
-  int64_t worker_memory_bytes = 0;  // the most that any cell left to run takes
+  int64_t worker_memory_bytes = 0;  // of one worker that runs everything: host and device together
   int64_t read_bytes = 0;           // by one worker that runs everything: models and packs, each once
+  double read_s = 0;
 };
-JobTotals totals(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded,
-                 const JobZoos& zoos, const std::map<std::string, ZooSize>& sizes,
+JobTotals totals(const JobSpec& job, const std::vector<Cell>& cells,
+                 const std::map<std::string, Result>& recorded, const JobZoos& zoos,
                  const Estimator& estimator);
 
 }  // namespace fusegrid

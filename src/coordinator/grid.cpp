@@ -7,7 +7,7 @@
 
 #include "core/errors.h"
 #include "core/text.h"
-#include "fusion/method.h"
+#include "fusion/cell_merge.h"
 #include "store/task_pack.h"
 
 namespace fusegrid {
@@ -228,7 +228,7 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
     }
     require_split(cell, contents, cell.task, "val");
     require_split(cell, contents, cell.task, "test");
-    if (!merges.insert(cell.merge_name()).second) {
+    if (!merges.insert(merge_name(cell)).second) {
       continue;
     }
     const auto& needs = method_registry().at(cell.method).card.needs;

@@ -293,6 +293,11 @@ std::vector<ParamText> MethodGrid::combinations() const {
   return all;
 }
 
+int64_t JobSpec::memory_limit_bytes() const {
+  constexpr double kBytesPerGb = 1024.0 * 1024 * 1024;
+  return static_cast<int64_t>(memory_limit_gb.value_or(0) * kBytesPerGb);
+}
+
 std::string JobSpec::where(int line) const {
   return file.string() + ":" + (line > 0 ? std::to_string(line) + ":" : "") + " ";
 }

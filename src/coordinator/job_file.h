@@ -61,6 +61,7 @@ struct JobSpec {
   int64_t shards = 1;                     // executors that make a merge together
   int shards_line = 0;
 
+  int64_t memory_limit_bytes() const;  // 0: none
   // "jobs/quickstart.cfg:12: "
   std::string where(int line) const;
 };

@@ -21,12 +21,12 @@ std::string Cell::method_text() const {
   return parameters.empty() ? method : method + "{" + parameters + "}";
 }
 
-std::string Cell::merge_name() const {
+std::string Cell::without_task() const {
   return zoo + "/experts=" + experts + "/" + method_text() + "/seed=" + number_text(seed);
 }
 
 std::string Cell::name() const {
-  return merge_name() + "/" + task + "@" + shift;
+  return without_task() + "/" + task + "@" + shift;
 }
 
 Cell Cell::parse(const std::string& name) {

@@ -10,7 +10,7 @@ namespace fusegrid {
 //
 //   vision8-small/experts=8/ties{density=0.2,scale=0.3}/seed=0/mnist@clean
 //
-// Cells that are equal up to the task share one merge.
+// Cells that are equal up to the task share one merge, but for what merge_name() (fusion/cell_merge.h) sets apart.
 struct Cell {
   std::string zoo;
   std::string experts;     // "8": the first 8 of the zoo's order; or task names joined by '+'
@@ -20,8 +20,8 @@ struct Cell {
   std::string task;
   std::string shift = "clean";  // evaluation condition: "clean" or "<corruption>-<severity>"
 
-  std::string method_text() const;  // ties{density=0.2,scale=0.3}
-  std::string merge_name() const;   // all up to the task
+  std::string method_text() const;   // ties{density=0.2,scale=0.3}
+  std::string without_task() const;  // all up to the task
   std::string name() const;
 
   // Throws ConfigError where `name` is not the canonical text of a cell.

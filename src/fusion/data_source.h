@@ -20,6 +20,8 @@ class DataSource {
   // split: "train", "val" or "test". At most `count` examples from the front of the (shuffled) split; -1:
   // all.
   virtual Examples examples(const std::string& task, const std::string& split, int64_t count) const = 0;
+  // Identifies the training examples, for statistics that are kept.
+  virtual std::string key() const = 0;
 };
 
 }  // namespace fusegrid

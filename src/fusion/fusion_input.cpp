@@ -26,14 +26,18 @@ std::string models_key(const std::string& base_key, const std::vector<std::strin
   return sha256_hex(base_key + "|" + join(expert_keys, "|")).substr(0, 16);
 }
 
-std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_key) {
-  return "gram{examples=" + number_text(examples) + "}/" + task + "/" + expert_key;
+std::string on_data_key(const std::string& expert_key, const Network& network, const DataSource& data) {
+  return expert_key + "/" + data.key() + "/" + digest(network);
+}
+
+std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_on_data) {
+  return "gram{examples=" + number_text(examples) + "}/" + task + "/" + expert_on_data;
 }
 
 std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& task,
-                       const std::string& expert_key) {
+                       const std::string& expert_on_data) {
   return "fisher{examples=" + number_text(examples) + ",batch=" + number_text(batch) + ",variant=" + variant +
-         "}/" + task + "/" + expert_key;
+         "}/" + task + "/" + expert_on_data;
 }
 
 FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
@@ -62,6 +66,10 @@ void FusionInput::require(Need need, const char* what) const {
 
 std::string FusionInput::models_key() const {
   return fusegrid::models_key(context_.base_key, context_.expert_keys);
+}
+
+std::string FusionInput::expert_on_data(size_t index) const {
+  return on_data_key(context_.expert_keys.at(index), network(), *context_.data);
 }
 
 Weights FusionInput::map_elements(const FuseSlice& fuse) const {
@@ -212,7 +220,7 @@ Examples FusionInput::validation_examples(const std::string& task) const {
 
 std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples) const {
   require(Need::kTrainInputs, "Gram matrices");
-  const std::string key = gram_key(examples, context_.tasks.at(index), context_.expert_keys.at(index));
+  const std::string key = gram_key(examples, tasks().at(index), expert_on_data(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
     return gram_matrices(network(), *context_.experts[index], train_inputs(tasks()[index], examples),
                          context_.tick);
@@ -225,7 +233,7 @@ std::shared_ptr<const Weights> FusionInput::fisher(size_t index, int64_t example
           "Fisher information");  // here: a value from the cache is no less of their making
   require(Need::kGradients, "Fisher information");
   const std::string& task = tasks().at(index);
-  const std::string key = fisher_key(examples, batch, variant, task, context_.expert_keys.at(index));
+  const std::string key = fisher_key(examples, batch, variant, task, expert_on_data(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
     return fisher_diagonal(network(), *context_.experts[index], task, train_inputs(task, examples), batch,
                            variant, context_.tick);

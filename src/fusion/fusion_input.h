@@ -131,15 +131,18 @@ class FusionInput {
   void require(Need need, const char* what) const;
   void require_whole_models() const;
   std::string models_key() const;
+  std::string expert_on_data(size_t index) const;
 
   FusionContext context_;
 };
 
 // Identity of a set of models in the cache.
 std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys);
-// Keys of FusionInput::gram() and fisher() in the cache.
-std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_key);
+// Identity of an expert with what it sees: the data, and the frozen parts of its network.
+std::string on_data_key(const std::string& expert_key, const Network& network, const DataSource& data);
+// Keys of FusionInput::gram() and fisher() in the cache. expert_on_data: an on_data_key().
+std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_on_data);
 std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& task,
-                       const std::string& expert_key);
+                       const std::string& expert_on_data);
 
 }  // namespace fusegrid

@@ -61,7 +61,7 @@ struct MethodCard {
   bool random = false;               // the seed changes the result
   bool order_invariant = true;       // up to rounding, the order of the experts does not matter
   Cost cost = Cost::kElementwise;
-  int64_t min_experts = 1;
+  int64_t min_experts = 1;  // 0: a reference row, which reads none
   int64_t max_experts = 1 << 20;
 };
 

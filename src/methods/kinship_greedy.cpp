@@ -6,7 +6,8 @@
 // Differs: scores are accuracies on the validation split, averaged over the experts' tasks; equal ones are told
 //          apart by the mean loss, then by age.
 // Grain:   whole model: every candidate is scored by forward passes before the next is bred.
-// Cost:    N (N - 1) / 2 merges and scores in the first generation, at most k (k - 1) / 2 + 1 in each later one.
+// Cost:    N (N - 1) / 2 merges and scores in the first generation, at most k (k - 1) / 2 + 1 in each later one. One
+//          candidate is whole at a time: SLERP goes tensor by tensor, so any is made again from the experts.
 
 #include <algorithm>
 #include <cmath>
@@ -40,9 +41,12 @@ struct Options {
   }
 };
 
-// Kinship of two models that differ from `base` by the task vectors a and b; larger is closer, so a distance
-// counts negative. 0 where one of them is the base.
-double kinship(const Weights& base, const Weights& a, const Weights& b, const std::string& metric) {
+// The tensors with one name of two models.
+using TensorPair = std::function<std::pair<at::Tensor, at::Tensor>(const std::string& name)>;
+
+// Kinship of two models by their task vectors; larger is closer, so a distance counts negative. 0 where one of them is
+// the base.
+double kinship(const Weights& base, const TensorPair& tensors, const std::string& metric) {
   double n = 0;
   double sum_a = 0;
   double sum_b = 0;
@@ -51,8 +55,9 @@ double kinship(const Weights& base, const Weights& a, const Weights& b, const st
   double ab = 0;
   for (const auto& [name, origin] : base) {
     if (origin.is_floating_point()) {
-      const at::Tensor of_a = (a.at(name) - origin).to(at::kDouble);
-      const at::Tensor of_b = (b.at(name) - origin).to(at::kDouble);
+      const auto [a, b] = tensors(name);
+      const at::Tensor of_a = (a - origin).to(at::kDouble);
+      const at::Tensor of_b = (b - origin).to(at::kDouble);
       n += static_cast<double>(origin.numel());
       sum_a += of_a.sum().item<double>();
       sum_b += of_b.sum().item<double>();
@@ -74,7 +79,7 @@ double kinship(const Weights& base, const Weights& a, const Weights& b, const st
 
 struct Candidate {
   std::string name;
-  Weights weights;
+  std::optional<std::pair<size_t, size_t>> parents;  // none: the expert with its index
   double accuracy = 0;
   double loss = 0;
 };
@@ -86,7 +91,8 @@ class Breeder {
       examples_.push_back(in.validation_examples(task));
     }
     for (size_t i = 0; i < in.num_experts(); ++i) {
-      add(in.tasks()[i], in.expert(i));
+      candidates_.push_back({in.tasks()[i], {}});
+      score(candidates_.back(), in.expert(i));
       kept_.push_back(i);
     }
   }
@@ -111,23 +117,46 @@ class Breeder {
     return kept_.front();
   }
 
-  const Candidate& candidate(size_t index) const { return candidates_[index]; }
+  const std::string& name(size_t index) const { return candidates_[index].name; }
+  Weights weights(size_t index) const {
+    Weights made;
+    for (const auto& [name, unused] : in_.expert(0)) {
+      Made ancestors;
+      made[name] = tensor(index, name, ancestors);
+    }
+    return made;
+  }
   std::string log() const { return join(log_, "; "); }
 
  private:
-  void add(const std::string& name, Weights weights) {
-    Candidate candidate{name, std::move(weights)};
+  using Made = std::map<size_t, at::Tensor>;  // by candidate
+
+  // One tensor of a candidate. `made`: those with the same name of others, so that common ancestors are made once.
+  at::Tensor tensor(size_t index, const std::string& name, Made& made) const {
+    const auto& parents = candidates_[index].parents;
+    if (!parents) {
+      return in_.expert(index).at(name);
+    }
+    if (const auto known = made.find(index); known != made.end()) {
+      return known->second;
+    }
+    const at::Tensor first = tensor(parents->first, name, made);
+    const at::Tensor second = tensor(parents->second, name, made);
+    const at::Tensor merged = first.is_floating_point() ? slerp(first, second, 0.5, kCollinear) : first;
+    made.emplace(index, merged);
+    return merged;
+  }
+
+  void score(Candidate& candidate, const Weights& weights) {
     for (size_t task = 0; task < examples_.size(); ++task) {
       const auto logits = [&](const at::Tensor& pixels) {
-        return in_.network().logits(in_.network().architecture->features(candidate.weights, pixels),
-                                    in_.tasks()[task]);
+        return in_.network().logits(in_.network().architecture->features(weights, pixels), in_.tasks()[task]);
       };
       const Answers answers = answer(in_.network(), examples_[task].images, examples_[task].labels, kBatch,
                                      logits, [&] { in_.tick(); });
       candidate.accuracy += answers.accuracy / static_cast<double>(examples_.size());
       candidate.loss += answers.loss / static_cast<double>(examples_.size());
     }
-    candidates_.push_back(std::move(candidate));
   }
 
   // Merges two models, each pair once.
@@ -135,13 +164,8 @@ class Breeder {
     if (!bred_.emplace(std::min(a, b), std::max(a, b)).second) {
       return;
     }
-    Weights merged;
-    for (const auto& [name, tensor] : candidates_[a].weights) {
-      merged[name] = tensor.is_floating_point()
-                         ? slerp(tensor, candidates_[b].weights.at(name), 0.5, kCollinear)
-                         : tensor;
-    }
-    add("(" + candidates_[a].name + "+" + candidates_[b].name + ")", std::move(merged));
+    candidates_.push_back({"(" + candidates_[a].name + "+" + candidates_[b].name + ")", std::pair(a, b)});
+    score(candidates_.back(), weights(candidates_.size() - 1));
     log_.push_back(candidates_.back().name + " kinship=" + number_text(kinship_of(a, b)) +
                    " val=" + number_text(candidates_.back().accuracy));
   }
@@ -160,8 +184,17 @@ class Breeder {
     }
   }
 
-  double kinship_of(size_t a, size_t b) const {
-    return kinship(in_.base(), candidates_[a].weights, candidates_[b].weights, options_.metric);
+  double kinship_of(size_t a, size_t b) {
+    const auto [known, fresh] = kinships_.try_emplace({a, b});
+    if (fresh) {
+      const auto tensors = [&](const std::string& name) {
+        Made ancestors;
+        const at::Tensor of_a = tensor(a, name, ancestors);
+        return std::pair(of_a, tensor(b, name, ancestors));
+      };
+      known->second = kinship(in_.base(), tensors, options_.metric);
+    }
+    return known->second;
   }
 
   // The k best of all, the best first.
@@ -179,7 +212,7 @@ class Breeder {
     return order;
   }
 
-  bool too_akin() const {
+  bool too_akin() {
     if (options_.metric == "euclidean" || kept_.size() < 2) {
       return false;
     }
@@ -203,14 +236,15 @@ class Breeder {
   std::vector<Candidate> candidates_;
   std::vector<size_t> kept_;
   std::set<std::pair<size_t, size_t>> bred_;
+  std::map<std::pair<size_t, size_t>, double> kinships_;
   std::vector<std::string> log_;
 };
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   Breeder breeder(in, options);
-  const Candidate& winner = breeder.candidate(breeder.run());
-  FusedModel fused = one_model(winner.weights);
-  fused.facts["chosen"] = winner.name;
+  const size_t winner = breeder.run();
+  FusedModel fused = one_model(breeder.weights(winner));
+  fused.facts["chosen"] = breeder.name(winner);
   fused.facts["merges"] = breeder.log();
   return fused;
 }

@@ -47,6 +47,7 @@ class Architecture {
   virtual std::string name() const = 0;    // "clip_vision_model"
   virtual int64_t image_size() const = 0;  // pixels of one side
   virtual int64_t num_blocks() const = 0;
+  virtual int64_t num_tokens() const = 0;                  // of an image's hidden states
   virtual int64_t feature_size() const = 0;                // columns of features()
   virtual std::vector<TensorInfo> parameters() const = 0;  // names and shapes of all tensors, sorted by name
   virtual std::optional<Projection> projection() const = 0;

@@ -67,6 +67,7 @@ class ClipVision : public Architecture {
   std::string name() const override { return "clip_vision_model"; }
   int64_t image_size() const override { return shape_.image; }
   int64_t num_blocks() const override { return shape_.blocks; }
+  int64_t num_tokens() const override { return shape_.tokens(); }
   int64_t feature_size() const override { return shape_.width; }
   std::string block_prefix(int64_t block) const override { return at(block).prefix; }
   std::string mlp_prefix(int64_t block) const override { return at(block).mlp_prefix; }

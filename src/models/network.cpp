@@ -59,4 +59,17 @@ const Head& Network::head(const std::string& task) const {
   return it->second;
 }
 
+std::string digest(const Network& network) {
+  Weights tensors{{"mean", at::tensor(network.normalisation.mean, at::kDouble)},
+                  {"std", at::tensor(network.normalisation.std, at::kDouble)}};
+  if (network.projection.defined()) {
+    tensors.emplace("projection", network.projection);
+  }
+  for (const auto& [task, head] : network.heads) {
+    tensors.emplace("head/" + task, head.rows);
+    tensors.emplace("scale/" + task, at::tensor({head.scale}, at::kDouble));
+  }
+  return digest(tensors);
+}
+
 }  // namespace fusegrid

@@ -40,4 +40,7 @@ struct Network {
   const Head& head(const std::string& task) const;  // ConfigError where the zoo has none
 };
 
+// Hexadecimal SHA-256 over all of it but the architecture and the device.
+std::string digest(const Network& network);
+
 }  // namespace fusegrid

@@ -7,6 +7,7 @@
 #include "checkpoint/hf_folder.h"
 #include "comm/agreement.h"
 #include "core/errors.h"
+#include "fusion/cell_merge.h"
 #include "fusion/engines/gathering_sink.h"
 #include "fusion/engines/stream_engine.h"
 #include "fusion/fusion_input.h"
@@ -29,7 +30,7 @@ FusedModel fuse(const Cell& cell, const std::vector<std::string>& tasks, Engine&
 }  // namespace
 
 struct StreamedMerger::Source {
-  std::string model;  // its key in Replicate::digests
+  std::string model;  // as models_read() names it
   std::filesystem::path path;
   std::unique_ptr<HfFolder> folder;
 };
@@ -37,14 +38,18 @@ struct StreamedMerger::Source {
 FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
                                  const std::function<void()>& tick) {
   const std::vector<std::string> tasks = zoo.experts(cell.experts);
-  const bool with_base = method_registry().at(cell.method).card.needs.contains(Need::kPretrained);
-  const bool per_task = method_registry().at(cell.method).card.yields == Yields::kModelPerTask;
-  const std::vector<Source> sources = open(zoo.replicate(cell.seed), tasks, with_base, network, group, tick);
+  const MethodCard& card = method_registry().at(cell.method).card;
+  const bool per_task = card.yields == Yields::kModelPerTask;
+  const std::vector<Source> sources =
+      open(zoo, zoo.replicate(cell.seed), models_read(card, tasks), network, group, tick);
   StreamModels models;
   models.tensors = network.architecture->parameters();
-  models.base = with_base ? sources.front().folder.get() : nullptr;
-  for (size_t i = with_base ? 1 : 0; i < sources.size(); ++i) {
-    models.experts.push_back(sources[i].folder.get());
+  for (const Source& source : sources) {
+    if (source.model == kBaseModel) {
+      models.base = source.folder.get();
+    } else {
+      models.experts.push_back(source.folder.get());
+    }
   }
   std::vector<size_t> all(models.tensors.size());
   std::iota(all.begin(), all.end(), size_t{0});
@@ -60,7 +65,7 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
   FusedModel without_data;
   const auto run = [&](Engine& engine) { without_data = fuse(cell, tasks, engine, tick); };
   StreamSession(models, layout, group, sink, options)
-      .run({{.with_base = with_base, .outputs = per_task ? tasks.size() : 1, .fuse = run}});
+      .run({{.with_base = models.base != nullptr, .outputs = per_task ? tasks.size() : 1, .fuse = run}});
   std::map<std::string, Weights> by_task;
   for (size_t i = 0; per_task && i < tasks.size(); ++i) {
     by_task.emplace(tasks[i], sink.take(i));
@@ -72,18 +77,14 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
   return fused;
 }
 
-std::vector<StreamedMerger::Source> StreamedMerger::open(const Replicate& replicate,
-                                                         const std::vector<std::string>& tasks,
-                                                         bool with_base, const Network& network,
-                                                         Collectives& group,
+std::vector<StreamedMerger::Source> StreamedMerger::open(const Zoo& zoo, const Replicate& replicate,
+                                                         const std::vector<std::string>& models,
+                                                         const Network& network, Collectives& group,
                                                          const std::function<void()>& tick) {
   std::vector<Source> sources;
   on_all_ranks(group, [&] {
-    if (with_base) {
-      sources.push_back({"base", replicate.base, nullptr});
-    }
-    for (const std::string& task : tasks) {
-      sources.push_back({"expert/" + task, replicate.experts.at(task), nullptr});
+    for (const std::string& model : models) {
+      sources.push_back({model, model_folder(zoo, replicate, model), nullptr});
     }
     for (size_t i = 0; i < sources.size(); ++i) {
       Source& source = sources[i];

@@ -21,7 +21,7 @@ class StreamedMerger {
       : device_(device), memory_limit_bytes_(memory_limit_bytes) {}
 
   // The merge of a cell whose method can_be_sharded(), with the bits of one in memory, whole on every member of
-  // `group`; all of them must call it with the same cell. Models are checked as load_replicate does, each by one
+  // `group`; all of them must call it with the same cell. Models are checked as load_model does, each by one
   // member, and once. Throws AgreedError on all members where one of them fails. tick: called after every slice.
   FusedModel merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
                    const std::function<void()>& tick);
@@ -29,7 +29,7 @@ class StreamedMerger {
  private:
   struct Source;
   // Opens the models and checks those that are this member's to check. Collective.
-  std::vector<Source> open(const Replicate& replicate, const std::vector<std::string>& tasks, bool with_base,
+  std::vector<Source> open(const Zoo& zoo, const Replicate& replicate, const std::vector<std::string>& models,
                            const Network& network, Collectives& group, const std::function<void()>& tick);
 
   at::Device device_;

@@ -119,13 +119,12 @@ void check_digest(const Replicate& replicate, const std::string& model, const st
   }
 }
 
-Weights load_checked(const Network& network, const Replicate& replicate, const std::string& model,
-                     const fs::path& folder, at::Device device) {
-  const Weights weights = read_weights(*network.architecture, open_folder(folder));
-  if (replicate.digests.contains(model)) {
-    check_digest(replicate, model, digest(weights));
-  }
-  return to_device(weights, device);
+LoadedModel load_checked(const Architecture& architecture, const Replicate& replicate,
+                         const std::string& model, const fs::path& folder, at::Device device) {
+  const Weights weights = read_weights(architecture, open_folder(folder));
+  LoadedModel loaded{to_device(weights, device), digest(weights)};
+  check_digest(replicate, model, loaded.digest);
+  return loaded;
 }
 
 template <typename Function>
@@ -216,27 +215,46 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
   }
 }
 
+fs::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::string& model) {
+  const std::string of_seed = "' of seed " + std::to_string(replicate.seed);
+  if (model == "base") {
+    return replicate.base;
+  }
+  if (model == "multitask") {
+    if (!replicate.multitask) {
+      throw ConfigError("zoo '" + zoo.name + "' has no model 'multitask" + of_seed +
+                        "; build it with fusegrid zoo build");
+    }
+    return *replicate.multitask;
+  }
+  const auto slash = model.find('/');
+  const auto folder = replicate.experts.find(model.substr(slash + 1));
+  if (model.substr(0, slash) != "expert" || folder == replicate.experts.end()) {
+    throw ConfigError("zoo '" + zoo.name + "' has no model '" + model + of_seed +
+                      ". Its experts are those of " + join(zoo.tasks, ", "));
+  }
+  return folder->second;
+}
+
+LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
+                       const std::string& model, at::Device device) {
+  return load_checked(architecture, replicate, model, model_folder(zoo, replicate, model), device);
+}
+
 LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
                                const std::vector<std::string>& tasks, bool with_multitask,
                                at::Device device) {
   LoadedReplicate loaded;
   loaded.network = load_network(replicate.base, replicate.heads, zoo.tasks, device);
-  loaded.base = load_checked(loaded.network, replicate, "base", replicate.base, device);
+  const auto load = [&](const std::string& model) {
+    return load_model(*loaded.network.architecture, zoo, replicate, model, device).weights;
+  };
+  loaded.base = load("base");
   for (const std::string& task : tasks) {
-    const auto folder = replicate.experts.find(task);
-    if (folder == replicate.experts.end()) {
-      throw ConfigError("zoo '" + zoo.name + "' has no expert for task '" + task + "' of seed " +
-                        std::to_string(replicate.seed) + ". Tasks: " + join(zoo.tasks, ", "));
-    }
-    loaded.experts.emplace(task,
-                           load_checked(loaded.network, replicate, "expert/" + task, folder->second, device));
+    loaded.experts.emplace(task, load("expert/" + task));
   }
   if (with_multitask) {
-    if (!replicate.multitask) {
-      throw ConfigError("zoo '" + zoo.name + "' has no multitask model of seed " +
-                        std::to_string(replicate.seed) + "; build it with fusegrid zoo build");
-    }
-    loaded.multitask = load_checked(loaded.network, replicate, "multitask", *replicate.multitask, device);
+    loaded.multitask = load("multitask");
   }
   return loaded;
 }
@@ -250,15 +268,17 @@ std::vector<std::string> verify(const Zoo& zoo) {
       continue;  // without its base nothing else can be judged
     }
     collect(problems, [&] { check_pack(zoo, network); });
-    collect(problems, [&] { load_checked(network, replicate, "base", replicate.base, at::kCPU); });
+    collect(problems,
+            [&] { load_checked(*network.architecture, replicate, "base", replicate.base, at::kCPU); });
     for (const auto& [task, folder] : replicate.experts) {
       collect(problems, [&, &model = task, &path = folder] {
-        load_checked(network, replicate, "expert/" + model, path, at::kCPU);
+        load_checked(*network.architecture, replicate, "expert/" + model, path, at::kCPU);
       });
     }
     if (replicate.multitask) {
-      collect(problems,
-              [&] { load_checked(network, replicate, "multitask", *replicate.multitask, at::kCPU); });
+      collect(problems, [&] {
+        load_checked(*network.architecture, replicate, "multitask", *replicate.multitask, at::kCPU);
+      });
     }
   }
   return problems;

@@ -58,25 +58,36 @@ std::filesystem::path data_folder();
 Zoo find_zoo(const std::string& name_or_folder);
 std::vector<std::string> list_zoos();
 
-// A replicate's models as they are used: float32 on `device`. Loading checks layouts, NaN/Inf and (where
-// recorded) digests. Tensors that are no parameters of the architecture (a text tower, position ids) are left
-// alone.
+// The folder of a replicate's "base", "expert/<task>" or "multitask". ConfigError where the zoo has no such model.
+std::filesystem::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::string& model);
+
+// A model as it is used: float32, read and digested once. Loading checks layout, NaN/Inf and, where recorded, digest.
+// Tensors that are no parameters of the architecture (a text tower, position ids) are left alone.
+struct LoadedModel {
+  Weights weights;
+  std::string digest;
+};
+// model: as for model_folder(). Throws ConfigError where there is no such model or it does not fit the architecture,
+// DataError where a file is damaged, has NaN or Inf, or is not the one that zoo.json recorded.
+LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
+                       const std::string& model, at::Device device);
+
+// A whole replicate: for whoever wants all of it at once.
 struct LoadedReplicate {
   Network network;  // with the heads of all tasks of the zoo
   Weights base;
   std::map<std::string, Weights> experts;
   std::optional<Weights> multitask;
 };
-// Throws ConfigError where there is no expert of a task or a checkpoint does not fit the base's architecture,
-// DataError where a file is damaged, has NaN or Inf, or is not the one that zoo.json recorded.
+// Throws as load_model().
 LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
                                const std::vector<std::string>& tasks, bool with_multitask, at::Device device);
 
 // Checks a replicate's files without reading weights: headers, names, shapes and dtypes of all its models, and the
-// heads. Throws as load_replicate, which also finds NaN and other bytes than the recorded ones.
+// heads. Throws as load_model, which also finds NaN and other bytes than the recorded ones.
 void check_layouts(const Zoo& zoo, const Replicate& replicate);
 
-// Reads the parameters of one model, a tensor at a time. Throws as load_replicate where they have NaN or Inf,
+// Reads the parameters of one model, a tensor at a time. Throws as load_model where they have NaN or Inf,
 // do not fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<task>" or
 // "multitask".
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
@@ -93,7 +104,7 @@ Weights load_weights(const Architecture& architecture, const std::filesystem::pa
 std::vector<std::string> verify(const Zoo& zoo);
 
 // Describes existing HuggingFace folders as a zoo with one replicate and writes `folder`/zoo.json with their
-// digests. Nothing is copied; the models stay where they are. Throws as load_replicate.
+// digests. Nothing is copied; the models stay where they are. Throws as load_model.
 struct ImportRequest {
   std::filesystem::path folder;  // of the new zoo; its name is the zoo's
   std::string scale;

@@ -28,8 +28,9 @@ ALLOWED = {
 }
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["main.cpp"] = set(ALLOWED)
-# The coordinator knows the workers' messages, which executors there are, and how to be its own worker when it is alone.
-WORKER_HEADERS_OF_COORDINATOR = re.compile(r"worker/(protocol|executor|supervisor)\.h")
+# The coordinator knows the workers' messages, which executors there are and how much memory they keep, and how to be
+# its own worker when it is alone.
+WORKER_HEADERS_OF_COORDINATOR = re.compile(r"worker/(protocol|executor|supervisor|memory_shares)\.h")
 
 # Raw calls: what they look like, the only folder that may hold them, what others use instead.
 ROOMS = [
@@ -78,7 +79,7 @@ def check_file(root, path):
             allowed = ", ".join(sorted(ALLOWED[folder])) or "nothing"
             yield f"{where}: {folder} must not include {target} (it may include: {allowed})"
         elif folder == "coordinator" and target == "worker" and not WORKER_HEADERS_OF_COORDINATOR.fullmatch(header):
-            yield f"{where}: of worker/, the coordinator may include protocol.h, executor.h and supervisor.h only, not {header}"
+            yield f"{where}: of worker/, the coordinator may include protocol.h, executor.h, supervisor.h and memory_shares.h only, not {header}"
     for name, pattern, room, instead in ROOMS:
         call = pattern.search(code)
         if folder != room and call:

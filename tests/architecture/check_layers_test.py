@@ -35,7 +35,7 @@ class CheckLayers(unittest.TestCase):
     def test_coordinator_sees_only_the_protocol_of_workers(self):
         files = {"src__worker__protocol_h": "", "src__worker__device_h": ""}
         self.assertEqual(self.found(src__coordinator__a_h='#include "worker/protocol.h"\n', **files), [])
-        self.assert_one("protocol.h, executor.h and supervisor.h only", src__coordinator__a_h='#include "worker/device.h"\n', **files)
+        self.assert_one("protocol.h, executor.h, supervisor.h and memory_shares.h only", src__coordinator__a_h='#include "worker/device.h"\n', **files)
 
     def test_missing_header_and_unknown_folder(self):
         self.assert_one("is not a file of src/", src__core__a_cpp='#include "text.h"\n')

@@ -345,7 +345,7 @@ double evaluation_seconds(const FusedModel& fused, const LoadedReplicate& zoo, c
 void measure_sweeps(const std::string& name, at::Device device) {
   const Zoo zoo = find_zoo(name);
   const LoadedReplicate loaded = load_replicate(zoo, zoo.replicates.front(), zoo.tasks, false, device);
-  const PackData data(zoo.pack, device);
+  const PackData data(zoo.pack, device, 0);
   Models models{loaded.base, {}, zoo.tasks, device, 0};
   for (const auto& task : zoo.tasks) {
     models.experts.push_back(loaded.experts.at(task));

@@ -140,7 +140,7 @@ int main(int argc, char** argv) {
   }
   const Zoo zoo = find_zoo(argv[1]);
   const LoadedReplicate models = load_replicate(zoo, zoo.replicates.front(), zoo.tasks, false, device);
-  const PackData data(zoo.pack, device);
+  const PackData data(zoo.pack, device, 0);
   measure_evaluation(models, data, zoo.tasks);
   measure_adamerging(models, data, zoo.tasks);
   return 0;

@@ -209,8 +209,60 @@ TEST_F(Grid, merges_of_weights_alone_are_shared) {
   EXPECT_EQ(shared.item(averages[0]).shards, 3);
   EXPECT_EQ(shared.item(trained[0]).shards, 1);  // needs data
   EXPECT_EQ(shared.item(averages[0]).name, alone.item(averages[0]).name);
-  EXPECT_LT(shared.memory_bytes(averages[0]), int64_t{2} << 40);  // the merged model, not base and experts
-  EXPECT_EQ(shared.memory_bytes(trained[0]), alone.memory_bytes(trained[0]));
+}
+
+class Totals : public Grid {
+ protected:
+  static constexpr int64_t kModel = int64_t{1} << 40;
+  static constexpr int64_t kImage = int64_t{1} << 30;
+
+  static JobTotals totals_of(const std::string& text, int64_t shards = 1) {
+    const Zoo zoo = three_tasks();
+    const std::map<std::string, int64_t> splits{{"train", 5}, {"val", 1}, {"test", 3}};
+    const ZooSize size{.model_bytes = kModel,
+                       .checkpoint_bytes = 7,
+                       .image_bytes = kImage,
+                       .contents = {{"a", splits}, {"b", splits}, {"c", splits}},
+                       .pack_bytes = 100};
+    const JobSpec job = parse_job("zoo = toy\nbatch = 1\n" + text, "job.cfg");
+    const JobZoos zoos{{"toy", zoo}};
+    CostModel measured;
+    measured.observe("fuse/toy/fake_average", 0);
+    return totals(job, expand(job, zoos), {}, zoos, Estimator({{"toy", size}}, measured, shards));
+  }
+  // Of what is measured in models and in images; the rest is small beside them.
+  static int64_t models(const JobTotals& totals) { return totals.worker_memory_bytes / kModel; }
+  static int64_t images(const JobTotals& totals) {
+    constexpr int64_t kPixels = 2 * 4;  // two copies of the batch as floating-point numbers
+    return totals.worker_memory_bytes % kModel / kImage - kPixels;
+  }
+};
+
+TEST_F(Totals, a_worker_holds_the_models_that_a_cell_reads_and_its_result) {
+  EXPECT_EQ(models(totals_of("experts = 2\n[fake_average]\n")), 2 + 1);
+  EXPECT_EQ(models(totals_of("experts = 3\ntask = a\n[fake_average]\n")), 3 + 1);
+  EXPECT_EQ(models(totals_of("experts = 3\n[fake_average]\n", 2)), 1)
+      << "a team reads its models from their files";
+  EXPECT_EQ(models(totals_of("experts = 2 3\n[fake_average]\n")), 3 + 1) << "not both at a time";
+}
+
+TEST_F(Totals, a_worker_holds_each_split_that_it_reads_once) {
+  EXPECT_EQ(images(totals_of("experts = 3\ntask = a\n[fake_average]\n[fake_trim]\n")), 3 + 1);
+  EXPECT_EQ(images(totals_of("experts = 3\n[fake_average]\n")), 3 * (3 + 1));
+  EXPECT_EQ(images(totals_of("experts = 3\ntask = a\n[fake_train]\n")), 3 + 1 + 3 * 5);
+}
+
+TEST_F(Totals, counts_what_is_read_once) {
+  EXPECT_EQ(totals_of("experts = 3\n[fake_average]\n[fake_trim]\n").read_bytes, 3 * 7 + 100);
+  EXPECT_EQ(totals_of("experts = 2\nseed = 0 1\n[fake_average]\n").read_bytes, 2 * 7 + 100)
+      << "the seeds of this zoo share their folders";
+}
+
+TEST_F(Totals, shifts_of_a_merge_pay_for_validation_once) {
+  const double clean = totals_of("experts = 2\n[fake_average]\n").all.cost_s;
+  const auto both = totals_of("experts = 2\nshift = clean contrast-1\n[fake_average]\n").all;
+  EXPECT_EQ(both.merges, 1);
+  EXPECT_NEAR(both.cost_s, 1.75 * clean, 1e-9 * clean);
 }
 
 TEST_F(Grid, teams_need_enough_workers) {

@@ -31,8 +31,8 @@ TEST(Cell, of_a_method_without_parameters_and_of_named_experts_reads_back) {
 TEST(Cell, cells_of_one_merge_differ_in_task_and_shift_only) {
   const Cell a = Cell::parse("z/experts=2/m{a=1}/seed=0/x@clean");
   const Cell b = Cell::parse("z/experts=2/m{a=1}/seed=0/y@noise-1");
-  EXPECT_EQ(a.merge_name(), b.merge_name());
-  EXPECT_EQ(a.merge_name(), "z/experts=2/m{a=1}/seed=0");
+  EXPECT_EQ(a.without_task(), b.without_task());
+  EXPECT_EQ(a.without_task(), "z/experts=2/m{a=1}/seed=0");
 }
 
 TEST(Cell, refuses_what_is_no_name) {

@@ -13,7 +13,9 @@
 #include "core/text.h"
 #include "fusion/fusion_input.h"
 #include "support/golden.h"
+#include "support/peak_memory.h"
 #include "support/table_model.h"
+#include "support/wide_zoo.h"
 
 namespace fusegrid {
 
@@ -99,6 +101,14 @@ inline void expect_of_experts_that_did_not_move_is_the_base(const std::string& m
   for (const auto& [task, value] : coefficients(merged)) {
     EXPECT_NEAR(value, 0.3, 1e-7) << task;
   }
+}
+
+// The merged model, its gradients, and the task vectors of one tensor.
+inline void expect_holds_no_second_copy_of_the_experts(const std::string& method) {
+  const TestZoo zoo = wide_zoo(6);
+  const int64_t peak = peak_tensor_bytes([&] { zoo.fuse(method + "{steps=3,batch=4}"); });
+  EXPECT_GT(peak, kWideModelBytes);
+  EXPECT_LT(peak, 5 * kWideModelBytes);
 }
 
 inline void expect_sees_other_batches_with_another_seed(const std::string& method) {

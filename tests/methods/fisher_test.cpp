@@ -18,7 +18,8 @@ constexpr const char* kDefaults = "fisher{examples=256,batch=32,variant=batch_sq
 // Puts `fisher` where the method looks for the diagonal of expert `index`, so that the merging rule is tested
 // alone. (If the key were wrong, the method would ask for data that the zoo does not have.)
 void put_fisher(const TestZoo& zoo, size_t index, const Weights& fisher) {
-  const std::string key = fisher_key(256, 32, "batch_squared", zoo.tasks[index], zoo.expert_key(index));
+  const std::string key =
+      fisher_key(256, 32, "batch_squared", zoo.tasks[index], zoo.expert_on_data_key(index));
   zoo.cache->get(key, StatisticsCache::Keep::kMemory, [&] { return fisher; });
 }
 

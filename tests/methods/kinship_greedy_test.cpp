@@ -6,9 +6,12 @@
 
 #include "core/text.h"
 #include "fusion/data_source.h"
+#include "fusion/passes/interpolation.h"
 #include "methods/planted.h"
 #include "models/evaluation.h"
 #include "support/golden.h"
+#include "support/peak_memory.h"
+#include "support/wide_zoo.h"
 
 namespace fusegrid::kinship_greedy_test {
 namespace {
@@ -61,6 +64,46 @@ TEST(KinshipGreedy, ends_and_never_repeats_a_pair) {
   for (const std::string& merge : split(log, ';')) {
     EXPECT_TRUE(names.insert(trim(merge).substr(0, trim(merge).find(' '))).second) << merge;
   }
+}
+
+// The model whose name is a sum in parentheses, "((task0+task1)+task2)", merged pair by pair as it is read.
+Weights model_named(const TestZoo& zoo, const std::string& name) {
+  if (!name.starts_with('(')) {
+    return zoo.experts[static_cast<size_t>(std::find(zoo.tasks.begin(), zoo.tasks.end(), name) -
+                                           zoo.tasks.begin())];
+  }
+  size_t middle = 0;
+  int depth = 0;
+  for (size_t i = 0; i < name.size() && middle == 0; ++i) {
+    depth += name[i] == '(' ? 1 : name[i] == ')' ? -1 : 0;
+    middle = name[i] == '+' && depth == 1 ? i : 0;
+  }
+  const Weights first = model_named(zoo, name.substr(1, middle - 1));
+  const Weights second = model_named(zoo, name.substr(middle + 1, name.size() - middle - 2));
+  Weights merged;
+  for (const auto& [tensor, values] : first) {
+    merged[tensor] = values.is_floating_point() ? slerp(values, second.at(tensor), 0.5, 0.9995) : values;
+  }
+  return merged;
+}
+
+TEST(KinshipGreedy, returns_the_model_whose_name_it_records) {
+  size_t deepest = 0;
+  for (const double spread : {0.05, 0.3, 0.6}) {
+    const TestZoo zoo = random_zoo(4, spread);
+    const Merged merged = zoo.fuse("kinship_greedy{stop=1,generations=4}");
+    const std::string& chosen = merged.facts.at("chosen");
+    EXPECT_EQ(digest(merged.weights), digest(model_named(zoo, chosen))) << chosen;
+    deepest = std::max<size_t>(deepest, static_cast<size_t>(std::count(chosen.begin(), chosen.end(), '(')));
+  }
+  EXPECT_GE(deepest, 2U) << "a merge of merges is among them";
+}
+
+TEST(KinshipGreedy, holds_one_candidate_at_a_time) {
+  const TestZoo zoo = wide_zoo(6);
+  const int64_t peak = peak_tensor_bytes([&] { zoo.fuse("kinship_greedy{stop=1,generations=4}"); });
+  EXPECT_GT(peak, kWideModelBytes);
+  EXPECT_LT(peak, 4 * kWideModelBytes);
 }
 
 // Planted: tau_1 = tau_0 / 2.

@@ -30,6 +30,10 @@ TEST(LayerWiseAdaMerging, of_experts_that_did_not_move_is_the_base) {
   expect_of_experts_that_did_not_move_is_the_base("layer_wise_adamerging");
 }
 
+TEST(LayerWiseAdaMerging, holds_no_second_copy_of_the_experts) {
+  expect_holds_no_second_copy_of_the_experts("layer_wise_adamerging");
+}
+
 TEST(LayerWiseAdaMerging, sees_other_batches_with_another_seed) {
   expect_sees_other_batches_with_another_seed("layer_wise_adamerging");
 }

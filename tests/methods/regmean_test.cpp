@@ -19,8 +19,8 @@ const std::string kAttention = "vision_model.encoder.layers.0.self_attn";
 
 // Puts `gram` where the method looks for the Gram matrices of expert `index`.
 void put_gram(const TestZoo& zoo, size_t index, const Weights& gram) {
-  zoo.cache->get(gram_key(256, zoo.tasks[index], zoo.expert_key(index)), StatisticsCache::Keep::kMemory,
-                 [&] { return gram; });
+  zoo.cache->get(gram_key(256, zoo.tasks[index], zoo.expert_on_data_key(index)),
+                 StatisticsCache::Keep::kMemory, [&] { return gram; });
 }
 
 // y = fc(x): one linear layer, whose weights and inputs a test chooses. Gram matrices are those of the data.

@@ -58,6 +58,10 @@ TEST(TaskWiseAdaMerging, of_experts_that_did_not_move_is_the_base) {
   expect_of_experts_that_did_not_move_is_the_base("task_wise_adamerging");
 }
 
+TEST(TaskWiseAdaMerging, holds_no_second_copy_of_the_experts) {
+  expect_holds_no_second_copy_of_the_experts("task_wise_adamerging");
+}
+
 TEST(TaskWiseAdaMerging, sees_other_batches_with_another_seed) {
   expect_sees_other_batches_with_another_seed("task_wise_adamerging");
 }

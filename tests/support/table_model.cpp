@@ -21,6 +21,7 @@ class TableArchitecture final : public Architecture {
   std::string name() const override { return "table"; }
   int64_t image_size() const override { return 1; }
   int64_t num_blocks() const override { return 1; }
+  int64_t num_tokens() const override { return 1; }
   int64_t feature_size() const override { return model_.table.size(1); }
   std::vector<TensorInfo> parameters() const override { return {}; }
   std::optional<Projection> projection() const override { return std::nullopt; }

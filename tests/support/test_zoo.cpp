@@ -101,6 +101,10 @@ Merged TestZoo::fuse(const std::string& call) const {
   return merged;
 }
 
+std::string TestZoo::expert_on_data_key(size_t index) const {
+  return on_data_key(expert_key(index), *network, data);
+}
+
 at::Tensor TestZoo::logits(const Merged& merged, const std::string& task, int64_t batch) const {
   const at::Tensor images = data.examples(task, "test", -1).images;
   std::vector<at::Tensor> parts;

@@ -26,6 +26,7 @@ class SyntheticData final : public DataSource {
  public:
   void set(const std::string& task, const std::string& split, Examples examples);
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
+  std::string key() const override { return "synthetic"; }
   std::set<std::string> touched() const { return touched_; }
 
  private:
@@ -62,6 +63,7 @@ struct TestZoo {
   // The same of one model.
   at::Tensor logits_of(const Weights& weights, const std::string& task) const;
   std::string expert_key(size_t index) const { return digest(experts[index]); }
+  std::string expert_on_data_key(size_t index) const;
   // Keeps the first `count` experts.
   TestZoo first(size_t count) const;
 };

@@ -132,17 +132,17 @@ inline ZooPlan tiny_plan(const fs::path& folder) {
           .overrides = tiny_overrides()};
 }
 
-// The whole zoo of one seed, and its description.
-inline Zoo make_tiny_zoo(const ZooPlan& plan) {
+// The whole zoo, and its description.
+inline Zoo make_tiny_zoo(const ZooPlan& plan, const std::vector<int64_t>& seeds = {0}) {
   std::vector<Result> results;
-  std::vector<ZooItem> items = base_items(plan, {0});
-  for (const ZooItem& item : model_items(plan, {0})) {
+  std::vector<ZooItem> items = base_items(plan, seeds);
+  for (const ZooItem& item : model_items(plan, seeds)) {
     items.push_back(item);
   }
   for (const ZooItem& item : items) {
     results.push_back(make_item(plan, item, at::kCPU));
   }
-  return finish(plan, {0}, results);
+  return finish(plan, seeds, results);
 }
 
 }  // namespace fusegrid::test

@@ -112,7 +112,7 @@ TEST_F(ZooFolder, AnotherModelThanTheRecordedOneIsAnError) {
 }
 
 TEST_F(ZooFolder, UnknownTasksAreErrors) {
-  EXPECT_THAT(load_error({"mnist"}), HasSubstr("no expert for task 'mnist'"));
+  EXPECT_THAT(load_error({"mnist"}), HasSubstr("no model 'expert/mnist' of seed 0"));
   json written = description();
   written["replicates"][0]["experts"]["mnist"] = "seed-0/experts/rows";
   describe(written);

@@ -41,7 +41,8 @@ MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> expe
       models_key_(std::move(models_key)),
       cache_(cache),
       tick_(std::move(tick)) {
-  const Weights& layout = base_.empty() ? *experts_.at(0) : base_;
+  static const Weights kNothing;
+  const Weights& layout = !base_.empty() ? base_ : experts_.empty() ? kNothing : *experts_.front();
   int64_t elements = 0;
   for (auto& info : tensor_infos(layout)) {
     if (info.floating()) {

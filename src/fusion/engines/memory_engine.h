@@ -9,9 +9,9 @@ class StatisticsCache;
 // All models are in memory: the grid's engine. Fields are evaluated once, whole, and kept in the cache.
 class MemoryEngine final : public Engine {
  public:
-  // The models must have equal layouts (load_replicate checks that) and outlive the engine. `base` may be
-  // empty for methods that do not need it. models_key: identifies base and experts in `cache`. tick: called
-  // per slice.
+  // The models must have equal layouts (load_model checks that) and outlive the engine. `base` may be empty for
+  // methods that do not need it; without experts as well there are no tensors. models_key: identifies base and
+  // experts in `cache`. tick: called per slice.
   MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
                StatisticsCache& cache, std::function<void()> tick);
 

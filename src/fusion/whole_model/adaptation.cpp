@@ -1,14 +1,18 @@
 #include "fusion/whole_model/adaptation.h"
 
+#include <algorithm>
+#include <utility>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/clamp.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/sub.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros_like.h>
 
@@ -60,58 +64,98 @@ at::Tensor entropy_loss(const FusionInput& in, const at::Tensor& features, int64
 
 namespace {
 
-// The tensors that any expert changed, with their task vectors as rows; the others have no coefficient that
-// matters.
-struct MovingTensor {
-  std::string name;
-  at::Tensor base;  // [elements]
-  at::Tensor taus;  // [experts, elements]
-  at::Tensor lambda;
-  at::Tensor leaf;  // the merged tensor in its own shape, collects the gradient
+// The task vectors of one tensor at a time, as rows: the experts are not held a second time.
+class TaskVectorRows {
+ public:
+  explicit TaskVectorRows(const FusionInput& in) : in_(in) {
+    int64_t largest = 0;
+    for (const TensorInfo& info : in.tensors()) {
+      largest = std::max(largest, info.numel());
+    }
+    const auto experts = static_cast<int64_t>(in.num_experts());
+    storage_ = at::empty({experts * largest}, at::TensorOptions(in.device()).dtype(at::kFloat));
+  }
+
+  // [experts, elements]; valid until the next call.
+  at::Tensor of(const std::string& name) {
+    const at::Tensor base = in_.base().at(name).reshape({-1});
+    const auto experts = static_cast<int64_t>(in_.num_experts());
+    const at::Tensor rows = storage_.narrow(0, 0, experts * base.numel()).view({experts, base.numel()});
+    for (int64_t i = 0; i < experts; ++i) {
+      at::Tensor row = rows.select(0, i);
+      at::sub_out(row, in_.expert(static_cast<size_t>(i)).at(name).reshape({-1}), base);
+    }
+    return rows;
+  }
+
+ private:
+  const FusionInput& in_;
+  at::Tensor storage_;  // for the largest tensor
 };
 
-std::vector<MovingTensor> moving_tensors(const FusionInput& in) {
-  std::vector<MovingTensor> moving;
-  for (const TensorInfo& info : in.tensors()) {
-    const at::Tensor base = in.base().at(info.name).reshape({-1});
-    std::vector<at::Tensor> taus;
-    for (size_t i = 0; i < in.num_experts(); ++i) {
-      taus.push_back(in.expert(i).at(info.name).reshape({-1}) - base);
-    }
-    const at::Tensor rows = at::stack(taus);
-    if (rows.ne(0).any().item<bool>()) {
-      moving.push_back({info.name, base, rows, {}, {}});
+// The merged weights as a function of the coefficients: of the tensors that some expert changed. The others have no
+// coefficient that matters.
+class Adapted {
+ public:
+  Adapted(const FusionInput& in, const AdaptationOptions& options, Granularity granularity)
+      : in_(in), options_(options), granularity_(granularity), rows_(in), weights_(in.base()) {
+    for (const TensorInfo& info : in.tensors()) {
+      if (rows_.of(info.name).ne(0).any().item<bool>()) {
+        moving_.push_back(info.name);
+      }
     }
   }
-  return moving;
-}
 
-// Writes theta = base + lambda tau into `weights`, as fresh leaves.
-void merge_into(Weights& weights, const FusionInput& in, std::vector<MovingTensor>& tensors,
-                const at::Tensor& lambdas, const AdaptationOptions& options, Granularity granularity) {
-  for (size_t t = 0; t < tensors.size(); ++t) {
-    MovingTensor& tensor = tensors[t];
-    tensor.lambda = lambdas.select(1, granularity == Granularity::kTask ? 0 : static_cast<int64_t>(t));
-    const at::Tensor used = options.clamp ? tensor.lambda.clamp(0, 1) : tensor.lambda;
-    const at::Tensor merged = tensor.base + at::matmul(used, tensor.taus);
-    tensor.leaf = merged.view(in.base().at(tensor.name).sizes()).detach().requires_grad_(true);
-    weights[tensor.name] = tensor.leaf;
+  bool can_move() const { return !moving_.empty(); }
+  // Of the coefficients [experts, columns].
+  int64_t columns() const {
+    return granularity_ == Granularity::kTensor && can_move() ? static_cast<int64_t>(moving_.size()) : 1;
   }
-}
+  const Weights& weights() const { return weights_; }
 
-// dL/dlambda from dL/dtheta: inner products with the task vectors; zero where the clamp is active.
-at::Tensor coefficient_gradient(const std::vector<MovingTensor>& tensors, const at::Tensor& lambdas,
-                                const AdaptationOptions& options, Granularity granularity) {
-  at::Tensor gradient = at::zeros_like(lambdas);
-  for (size_t t = 0; t < tensors.size(); ++t) {
-    const at::Tensor& of_theta = tensors[t].leaf.grad();
-    if (of_theta.defined()) {
-      const at::Tensor column = at::matmul(tensors[t].taus, of_theta.reshape({-1}));
-      gradient.select(1, granularity == Granularity::kTask ? 0 : static_cast<int64_t>(t)).add_(column);
+  // theta = base + lambda tau, as fresh leaves that collect gradients.
+  void merge(const at::Tensor& lambdas) {
+    for (size_t t = 0; t < moving_.size(); ++t) {
+      const at::Tensor lambda = lambdas.select(1, column(t));
+      const at::Tensor used = options_.clamp ? lambda.clamp(0, 1) : lambda;
+      const at::Tensor& base = in_.base().at(moving_[t]);
+      const at::Tensor merged = base.reshape({-1}) + at::matmul(used, rows_.of(moving_[t]));
+      weights_[moving_[t]] = merged.view(base.sizes()).detach().requires_grad_(true);
     }
   }
-  return options.clamp ? gradient * (lambdas >= 0) * (lambdas <= 1) : gradient;
-}
+
+  // dL/dlambda from dL/dtheta: inner products with the task vectors; zero where the clamp is active.
+  at::Tensor coefficient_gradient(const at::Tensor& lambdas) {
+    at::Tensor gradient = at::zeros_like(lambdas);
+    for (size_t t = 0; t < moving_.size(); ++t) {
+      const at::Tensor& of_theta = weights_.at(moving_[t]).grad();
+      if (of_theta.defined()) {
+        gradient.select(1, column(t)).add_(at::matmul(rows_.of(moving_[t]), of_theta.reshape({-1})));
+      }
+    }
+    return options_.clamp ? gradient * (lambdas >= 0) * (lambdas <= 1) : gradient;
+  }
+
+  // The weights, without what gradients need.
+  Weights take() {
+    for (const std::string& name : moving_) {
+      weights_[name] = weights_[name].detach();
+    }
+    return std::move(weights_);
+  }
+
+ private:
+  int64_t column(size_t tensor) const {
+    return granularity_ == Granularity::kTask ? 0 : static_cast<int64_t>(tensor);
+  }
+
+  const FusionInput& in_;
+  const AdaptationOptions& options_;
+  Granularity granularity_;
+  TaskVectorRows rows_;
+  std::vector<std::string> moving_;
+  Weights weights_;
+};
 
 std::string coefficient_text(const FusionInput& in, const at::Tensor& lambdas) {
   const at::Tensor means = lambdas.to(at::kDouble).mean(1).cpu();
@@ -140,36 +184,30 @@ MethodCard adamerging_card(const std::string& name, const std::string& title,
 
 FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& options,
                               Granularity granularity) {
-  std::vector<MovingTensor> tensors = moving_tensors(in);
-  // where no expert moved, nothing can be learnt: one column, no steps
-  const bool per_tensor = granularity == Granularity::kTensor && !tensors.empty();
-  const int64_t columns = per_tensor ? static_cast<int64_t>(tensors.size()) : 1;
-  const int64_t steps = tensors.empty() ? 0 : options.steps;
-  at::Tensor lambdas = at::full({static_cast<int64_t>(in.num_experts()), columns}, options.init,
+  Adapted adapted(in, options, granularity);
+  const int64_t steps =
+      adapted.can_move() ? options.steps : 0;  // where no expert moved, nothing can be learnt
+  at::Tensor lambdas = at::full({static_cast<int64_t>(in.num_experts()), adapted.columns()}, options.init,
                                 at::TensorOptions(in.device()).dtype(at::kFloat));
-  Weights weights = in.base();
   TestStream stream(in, options.batch, "adamerging");
   Adam adam(lambdas, options.lr);
   for (int64_t step = 0; step < steps; ++step) {
     {
       const at::NoGradGuard no_grad;
-      merge_into(weights, in, tensors, lambdas, options, granularity);
+      adapted.merge(lambdas);
     }
     {
       const at::AutoGradMode with_gradients(true);
-      const at::Tensor features = in.network().architecture->features(weights, stream.next());
+      const at::Tensor features = in.network().architecture->features(adapted.weights(), stream.next());
       entropy_loss(in, features, options.batch).backward();
     }
     const at::NoGradGuard no_grad;
-    adam.step(coefficient_gradient(tensors, lambdas, options, granularity));
+    adam.step(adapted.coefficient_gradient(lambdas));
     in.tick();
   }
   const at::NoGradGuard no_grad;
-  merge_into(weights, in, tensors, lambdas, options, granularity);
-  for (MovingTensor& tensor : tensors) {
-    weights[tensor.name] = tensor.leaf.detach();
-  }
-  FusedModel fused = one_model(std::move(weights));
+  adapted.merge(lambdas);
+  FusedModel fused = one_model(adapted.take());
   fused.facts["coefficients"] = coefficient_text(in, lambdas);
   return fused;
 }

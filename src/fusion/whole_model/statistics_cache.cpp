@@ -1,5 +1,8 @@
 #include "fusion/whole_model/statistics_cache.h"
 
+#include <iostream>
+#include <utility>
+
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -48,35 +51,48 @@ class FileLock {
 }  // namespace
 
 StatisticsCache::StatisticsCache(int64_t memory_limit_bytes, std::filesystem::path folder, at::Device device)
-    : memory_limit_bytes_(memory_limit_bytes), folder_(std::move(folder)), device_(device) {
+    : memory_(memory_limit_bytes), folder_(std::move(folder)), device_(device) {
+  std::error_code failed;
   if (!folder_.empty()) {
-    std::filesystem::create_directories(folder_);
+    std::filesystem::create_directories(folder_, failed);
+  }
+  if (failed) {
+    go_on_without("making it", IoError("'" + folder_.string() + "': " + failed.message()));
   }
 }
 
 std::shared_ptr<const Weights> StatisticsCache::get(const std::string& key, Keep keep,
                                                     const std::function<Weights()>& compute) {
-  if (const auto it = entries_.find(key); it != entries_.end()) {
-    newest_first_.splice(newest_first_.begin(), newest_first_, it->second.age);
-    return it->second.value;
+  if (auto kept = memory_.find(key)) {
+    return kept;
   }
-  auto value = keep == Keep::kMemoryAndDisk && !folder_.empty()
-                   ? from_disk_or_compute(key, compute)
-                   : std::make_shared<const Weights>(compute_and_count(key, compute));
-  remember(key, value);
-  return value;
+  Weights value = keep == Keep::kMemoryAndDisk && !folder_.empty() ? from_disk_or_compute(key, compute)
+                                                                   : compute_and_count(key, compute);
+  const int64_t bytes = bytes_of(value);
+  return memory_.keep(key, std::move(value), bytes);
 }
 
-std::shared_ptr<const Weights> StatisticsCache::from_disk_or_compute(
-    const std::string& key, const std::function<Weights()>& compute) {
+Weights StatisticsCache::from_disk_or_compute(const std::string& key,
+                                              const std::function<Weights()>& compute) {
   const std::filesystem::path path = folder_ / (sha256_hex(key) + ".safetensors");
-  const FileLock lock(path.string() + ".lock");
-  if (std::filesystem::exists(path)) {
-    return std::make_shared<const Weights>(read_all(SafetensorsFile(path), device_));
+  std::unique_ptr<FileLock> lock;
+  try {
+    lock = std::make_unique<FileLock>(path.string() + ".lock");
+    if (std::filesystem::exists(path)) {
+      return read_all(SafetensorsFile(path), device_);
+    }
+  } catch (const Error& error) {
+    go_on_without("reading", error);
   }
   Weights value = compute_and_count(key, compute);
-  write_safetensors(path, to_device(value, at::kCPU), {{"key", key}});
-  return std::make_shared<const Weights>(std::move(value));
+  try {
+    if (lock) {
+      write_safetensors(path, to_device(value, at::kCPU), {{"key", key}});
+    }
+  } catch (const Error& error) {
+    go_on_without("writing", error);
+  }
+  return value;
 }
 
 Weights StatisticsCache::compute_and_count(const std::string& key, const std::function<Weights()>& compute) {
@@ -84,16 +100,11 @@ Weights StatisticsCache::compute_and_count(const std::string& key, const std::fu
   return compute();
 }
 
-void StatisticsCache::remember(const std::string& key, std::shared_ptr<const Weights> value) {
-  const int64_t bytes = bytes_of(*value);
-  newest_first_.push_front(key);
-  entries_[key] = {std::move(value), bytes, newest_first_.begin()};
-  bytes_ += bytes;
-  while (bytes_ > memory_limit_bytes_ && newest_first_.size() > 1) {
-    const auto oldest = entries_.find(newest_first_.back());
-    bytes_ -= oldest->second.bytes;
-    entries_.erase(oldest);
-    newest_first_.pop_back();
+void StatisticsCache::go_on_without(const std::string& what, const Error& error) {
+  if (!std::exchange(warned_, true)) {
+    std::cerr << "fusegrid: " << what
+              << " the statistics cache failed, so what it would save is computed again: " << error.what()
+              << std::endl;
   }
 }
 

@@ -3,11 +3,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
-#include <list>
 #include <map>
 #include <memory>
 #include <string>
 
+#include "core/errors.h"
+#include "core/least_recently_used.h"
 #include "core/weights.h"
 
 namespace fusegrid {
@@ -17,6 +18,9 @@ namespace fusegrid {
 // and, if a folder is given, on disk, where the other workers of the job find it: a file lock makes them wait
 // for the one that computes. Keys say everything that a value depends on (digests of models, recipe, device
 // kind).
+//
+// The disk only saves time: a full one, a folder that cannot be written or a damaged file costs what was saved, is told
+// once on stderr, and fails no merge.
 class StatisticsCache {
  public:
   // memory_limit_bytes: of what is kept beyond its use. folder: "" keeps nothing on disk.
@@ -34,22 +38,14 @@ class StatisticsCache {
   std::map<std::string, int64_t> computed() const;
 
  private:
-  std::shared_ptr<const Weights> from_disk_or_compute(const std::string& key,
-                                                      const std::function<Weights()>& compute);
+  Weights from_disk_or_compute(const std::string& key, const std::function<Weights()>& compute);
   Weights compute_and_count(const std::string& key, const std::function<Weights()>& compute);
-  void remember(const std::string& key, std::shared_ptr<const Weights> value);
+  void go_on_without(const std::string& what, const Error& error);
 
-  struct Entry {
-    std::shared_ptr<const Weights> value;
-    int64_t bytes = 0;
-    std::list<std::string>::iterator age;
-  };
-  int64_t memory_limit_bytes_;
-  std::filesystem::path folder_;
+  LeastRecentlyUsed<Weights> memory_;
+  std::filesystem::path folder_;  // "": nothing on disk
   at::Device device_;
-  int64_t bytes_ = 0;
-  std::map<std::string, Entry> entries_;
-  std::list<std::string> newest_first_;
+  bool warned_ = false;
   std::map<std::string, int64_t> computed_;
 };
 

@@ -1,12 +1,17 @@
 #include "fusion/whole_model/statistics_cache.h"
 
+#include <algorithm>
 #include <atomic>
+#include <csignal>
+#include <functional>
+#include <iostream>
+#include <sstream>
 #include <thread>
 
 #include <ATen/ops/full.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
-#include "core/errors.h"
 #include "support/temporary_folder.h"
 
 namespace fusegrid {
@@ -98,7 +103,84 @@ TEST(StatisticsCache, leaves_nothing_behind_where_computing_fails) {
   EXPECT_EQ(number_in(cache.get("a", Keep::kMemoryAndDisk, [] { return value_of(6); })), 6);
 }
 
-TEST(StatisticsCache, names_the_file_that_is_damaged) {
+// What `work` prints, without a file in between.
+std::string printed_by(const std::function<void()>& work) {
+  std::ostringstream text;
+  std::streambuf* const before = std::cerr.rdbuf(text.rdbuf());
+  work();
+  std::cerr.rdbuf(before);
+  return text.str();
+}
+
+// Makes and reads values as a run does; returns what it printed.
+std::string warnings_of(StatisticsCache& cache) {
+  return printed_by([&] {
+    for (const std::string key : {"a", "b", "a", "b"}) {
+      EXPECT_EQ(number_in(cache.get(key, Keep::kMemoryAndDisk, [] { return value_of(1); })), 1);
+    }
+  });
+}
+
+int64_t lines(const std::string& text) {
+  return std::count(text.begin(), text.end(), '\n');
+}
+
+// No file may grow beyond a few bytes while it lives, as on a full disk.
+class FullDisk {
+ public:
+  FullDisk() : handler_(::signal(SIGXFSZ, SIG_IGN)) {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    rlimit full = before_;
+    full.rlim_cur = 16;
+    ::setrlimit(RLIMIT_FSIZE, &full);
+  }
+  ~FullDisk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    ::signal(SIGXFSZ, handler_);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  rlimit before_{};
+  sighandler_t handler_;
+};
+
+TEST(StatisticsCache, goes_on_without_a_disk_that_is_full) {
+  const TemporaryFolder folder;
+  StatisticsCache cache(1 << 20, folder.path(), at::kCPU);
+  std::string warnings;
+  {
+    const FullDisk full;
+    warnings = warnings_of(cache);
+  }
+  EXPECT_EQ(lines(warnings), 1) << warnings;
+  EXPECT_NE(warnings.find("File too large"), std::string::npos) << warnings;
+  EXPECT_EQ(cache.computed(), (std::map<std::string, int64_t>{{"a", 1}, {"b", 1}}));
+  for (const std::string& name : folder.names()) {
+    EXPECT_TRUE(name.ends_with(".lock")) << name << " is left";
+  }
+  StatisticsCache later(1 << 20, folder.path(), at::kCPU);
+  EXPECT_EQ(warnings_of(later), "") << "there is room again";
+}
+
+TEST(StatisticsCache, goes_on_without_a_folder_that_cannot_be_used) {
+  const TemporaryFolder folder;
+  write_text(folder / "a_file", "");
+  for (const auto& path : {folder / "a_file", folder / "a_file" / "below"}) {
+    const std::string printed = printed_by([&] {
+      StatisticsCache cache(1 << 20, path, at::kCPU);
+      for (const std::string key : {"a", "b", "a"}) {
+        EXPECT_EQ(number_in(cache.get(key, Keep::kMemoryAndDisk, [] { return value_of(2); })), 2);
+      }
+      EXPECT_EQ(cache.computed(), (std::map<std::string, int64_t>{{"a", 1}, {"b", 1}}));
+    });
+    EXPECT_EQ(lines(printed), 1) << "told once: " << printed;
+    EXPECT_NE(printed.find(path.string()), std::string::npos) << printed;
+  }
+}
+
+TEST(StatisticsCache, makes_a_damaged_file_anew_and_names_it) {
   const TemporaryFolder folder;
   StatisticsCache(1 << 20, folder.path(), at::kCPU).get("a", Keep::kMemoryAndDisk, [] {
     return value_of(1);
@@ -112,8 +194,10 @@ TEST(StatisticsCache, names_the_file_that_is_damaged) {
   }
   ASSERT_FALSE(damaged.empty());
   StatisticsCache cache(1 << 20, folder.path(), at::kCPU);
-  const auto get = [&] { cache.get("a", Keep::kMemoryAndDisk, [] { return value_of(1); }); };
-  EXPECT_NE(message_of<DataError>(get).find(damaged), std::string::npos);
+  EXPECT_NE(warnings_of(cache).find(damaged), std::string::npos);
+  StatisticsCache later(1 << 20, folder.path(), at::kCPU);
+  EXPECT_EQ(warnings_of(later), "");
+  EXPECT_TRUE(later.computed().empty());
 }
 
 }  // namespace

@@ -1,0 +1,31 @@
+#include "fusion/cell_merge.h"
+
+namespace fusegrid {
+
+std::string merge_name(const Cell& cell) {
+  const MethodCard& card = method_registry().at(cell.method).card;
+  const std::string name = cell.without_task();
+  return card.needs.contains(Need::kTestInputs) ? name + "@" + cell.shift : name;
+}
+
+std::vector<std::string> models_read(const MethodCard& card, const std::vector<std::string>& experts) {
+  std::vector<std::string> models;
+  if (card.needs.contains(Need::kPretrained)) {
+    models.emplace_back(kBaseModel);
+  }
+  if (card.needs.contains(Need::kMultitask)) {
+    models.emplace_back(kMultitaskModel);
+  }
+  if (card.min_experts > 0) {  // else a reference row, which merges nothing
+    for (const std::string& task : experts) {
+      models.push_back(expert_model(task));
+    }
+  }
+  return models;
+}
+
+std::string expert_model(const std::string& task) {
+  return "expert/" + task;
+}
+
+}  // namespace fusegrid

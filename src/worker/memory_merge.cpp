@@ -1,0 +1,44 @@
+#include "worker/memory_merge.h"
+
+#include "core/errors.h"
+#include "fusion/cell_merge.h"
+#include "fusion/engines/memory_engine.h"
+#include "fusion/fusion_input.h"
+
+namespace fusegrid {
+
+FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
+                           const std::vector<std::shared_ptr<const LoadedModel>>& models,
+                           StatisticsCache& statistics, const std::function<void()>& tick) {
+  static const Weights kNoBase;
+  const Method& method = method_registry().at(cell.method);
+  const CellData data(zoo.data(), cell.shift);
+  FusionContext context;
+  context.card = &method.card;
+  context.network = &zoo.network(cell.seed);
+  context.data = &data;
+  context.cache = &statistics;
+  context.tasks = zoo.zoo().experts(cell.experts);
+  context.seed = static_cast<uint64_t>(cell.seed);
+  context.base = &kNoBase;
+  context.tick = tick;
+  const auto names = models_read(method.card, context.tasks);
+  FUSEGRID_ASSERT(names.size() == models.size(), cell.name());
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (names[i] == kBaseModel) {
+      context.base = &models[i]->weights;
+      context.base_key = models[i]->digest;
+    } else if (names[i] == kMultitaskModel) {
+      context.multitask = &models[i]->weights;
+    } else {
+      context.experts.push_back(&models[i]->weights);
+      context.expert_keys.push_back(models[i]->digest);
+    }
+  }
+  MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
+                      statistics, tick);
+  context.engine = &engine;
+  return method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,66 @@
+#include "worker/merge_maker.h"
+
+#include "core/text.h"
+#include "fusion/cell_merge.h"
+#include "fusion/sharding.h"
+#include "worker/device_clock.h"
+#include "worker/memory_merge.h"
+
+namespace fusegrid {
+
+MergeMaker::MergeMaker(const MergeSettings& settings, at::Device device)
+    : device_(device),
+      streamed_(settings.streamed),
+      statistics_(settings.statistics_bytes, settings.statistics, device),
+      streamed_merger_(device, settings.memory_limit_bytes) {}
+
+bool MergeMaker::is_streamed(const Cell& cell) const {
+  return streamed_ && can_be_sharded(method_registry().at(cell.method).card);
+}
+
+Merge& MergeMaker::of(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
+  if (merge_name(cell) == last_.name) {
+    return last_;
+  }
+  if (is_streamed(cell)) {
+    return with_team(cell, zoo, *local_collectives(), tick);
+  }
+  last_ = {};
+  make_in_memory(cell, zoo, tick);
+  return last_;
+}
+
+void MergeMaker::make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
+  const MethodCard& card = method_registry().at(cell.method).card;
+  const DeviceClock load_clock(device_);
+  const auto models = zoo.models(cell.seed, models_read(card, zoo.zoo().experts(cell.experts)));
+  const double load_s = load_clock.seconds();
+  const DeviceClock fuse_clock(device_);
+  FusedModel model = merge_in_memory(cell, zoo, models, statistics_, tick);
+  const double fuse_s = fuse_clock.seconds();
+  keep(cell, std::move(model));
+  last_.timings = {{"load", load_s}, {"fuse", fuse_s}};
+}
+
+Merge& MergeMaker::with_team(const Cell& cell, OpenZoo& zoo, Collectives& group,
+                             const std::function<void()>& tick) {
+  last_ = {};
+  const DeviceClock clock(device_);
+  FusedModel model = streamed_merger_.merge(cell, zoo.zoo(), zoo.network(cell.seed), group, tick);
+  const double fuse_s = clock.seconds();
+  keep(cell, std::move(model));
+  last_.timings = {{"fuse", fuse_s}};
+  return last_;
+}
+
+void MergeMaker::keep(const Cell& cell, FusedModel model) {
+  Merge made;
+  made.facts = model.facts;
+  made.facts["stored_parameters"] = number_text(model.stored_parameters);
+  made.facts["weights_sha256"] = digest(model.predictor->weights());
+  made.model = std::move(model);
+  made.name = merge_name(cell);
+  last_ = std::move(made);
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,54 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <string>
+
+#include "comm/collectives.h"
+#include "core/cell.h"
+#include "fusion/fused_model.h"
+#include "fusion/whole_model/statistics_cache.h"
+#include "worker/streamed_merger.h"
+#include "worker/zoo_cache.h"
+
+namespace fusegrid {
+
+// The merge that cells share, with what is recorded of it.
+struct Merge {
+  std::string name;  // merge_name() of its cells; "": none
+  FusedModel model;
+  std::map<std::string, std::string> facts;
+  std::map<std::string, double> timings;  // "load" and "fuse", for the cell that it was made for
+};
+
+struct MergeSettings {
+  std::filesystem::path statistics = {};  // folder of what merges share; "": in memory alone
+  int64_t statistics_bytes = 0;           // in memory
+  int64_t memory_limit_bytes = 0;         // of a streamed merge; 0: none
+  bool streamed = false;                  // those that can be are made from files, by teams or alone
+};
+
+// Makes merges and keeps the last one: the cells of one merge, which the coordinator hands out together, fuse once.
+class MergeMaker {
+ public:
+  MergeMaker(const MergeSettings& settings, at::Device device);
+
+  bool is_streamed(const Cell& cell) const;
+  // The cell's merge, made anew unless it is the last one. One that throws leaves none behind, the one before included.
+  Merge& of(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
+  // Makes it with the other members of `group`, of a cell that is_streamed(). All of them must call it.
+  Merge& with_team(const Cell& cell, OpenZoo& zoo, Collectives& group, const std::function<void()>& tick);
+
+ private:
+  void make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
+  void keep(const Cell& cell, FusedModel model);
+
+  at::Device device_;
+  bool streamed_;
+  StatisticsCache statistics_;
+  StreamedMerger streamed_merger_;
+  Merge last_;
+};
+
+}  // namespace fusegrid

@@ -1,0 +1,108 @@
+#include "worker/merge_maker.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "worker/spy_methods.h"
+#include "worker/tiny_zoos.h"
+
+namespace fusegrid {
+namespace {
+
+class MergeMakerTest : public TinyZoos {
+ protected:
+  static void SetUpTestSuite() {
+    TinyZoos::SetUpTestSuite();
+    register_spies();
+  }
+  MergeMakerTest() {
+    spy_fuses = 0;
+    spy_must_fail = false;
+  }
+  Merge& merge(const Cell& cell) {
+    return maker_.of(cell, zoos_.open(cell.zoo), [this] { ++ticks_; });
+  }
+  static std::string weights_of(const Merge& merge) { return digest(merge.model.predictor->weights()); }
+
+  ZooCache zoos_{
+      {{"embedded-tiny", zoo_folder().string()}, {"other-tiny", zoo_folder("other-tiny").string()}},
+      at::kCPU,
+      {}};
+  MergeMaker maker_{{.statistics_bytes = 1 << 20}, at::kCPU};
+  int ticks_ = 0;
+};
+
+TEST_F(MergeMakerTest, cells_of_one_merge_fuse_once_and_the_first_is_timed) {
+  Merge& first = merge(tiny_cell("spy", "bars"));
+  EXPECT_EQ(first.timings.size(), 2U);
+  EXPECT_EQ(first.facts.at("experts"), "2");
+  EXPECT_EQ(first.facts.at("weights_sha256"), weights_of(first));
+  first.timings.clear();
+  EXPECT_TRUE(merge(tiny_cell("spy", "rows")).timings.empty());
+  EXPECT_TRUE(merge(tiny_cell("spy", "rows", "gaussian_noise-1")).timings.empty());
+  EXPECT_EQ(spy_fuses, 1);
+}
+
+TEST_F(MergeMakerTest, other_seeds_zoos_and_experts_are_other_merges) {
+  const std::string merged = weights_of(merge(tiny_cell("spy")));
+  EXPECT_NE(weights_of(merge(tiny_cell("spy", "bars", "clean", 1))), merged);
+  EXPECT_NE(weights_of(merge(tiny_cell("spy", "bars", "clean", 0, "other-tiny"))), merged);
+  EXPECT_EQ(merge(tiny_cell("spy", "bars", "clean", 0, "embedded-tiny", "rows")).facts.at("experts"), "1");
+  EXPECT_EQ(weights_of(merge(tiny_cell("spy"))), merged);
+  EXPECT_EQ(spy_fuses, 5);
+}
+
+TEST_F(MergeMakerTest, methods_that_look_at_test_inputs_see_those_of_the_cell) {
+  const std::string clean = merge(tiny_cell("spy_on_test_inputs")).facts.at("seen");
+  EXPECT_EQ(merge(tiny_cell("spy_on_test_inputs", "rows")).facts.at("seen"), clean);
+  EXPECT_EQ(spy_fuses, 1);
+  const std::string shifted = merge(tiny_cell("spy_on_test_inputs", "bars", "contrast-5")).facts.at("seen");
+  EXPECT_NE(shifted, clean);
+  EXPECT_EQ(merge(tiny_cell("spy_on_test_inputs", "rows", "contrast-5")).facts.at("seen"), shifted);
+  EXPECT_EQ(spy_fuses, 2);
+}
+
+TEST_F(MergeMakerTest, a_merge_that_throws_leaves_nothing_behind) {
+  merge(tiny_cell("spy"));
+  spy_must_fail = true;
+  EXPECT_THROW(merge(tiny_cell("spy", "bars", "clean", 1)), std::runtime_error);
+  EXPECT_THROW(merge(tiny_cell("spy", "bars", "clean", 1)), std::runtime_error) << "tried again, not found";
+  spy_must_fail = false;
+  const Merge& next = merge(tiny_cell("spy", "bars", "clean", 1));
+  EXPECT_EQ(next.name, "embedded-tiny/experts=2/spy/seed=1");
+  EXPECT_EQ(next.timings.size(), 2U);
+  EXPECT_EQ(spy_fuses, 4);
+}
+
+TEST_F(MergeMakerTest, reads_only_what_the_merge_needs) {
+  zoos_.open("embedded-tiny");
+  fs::remove_all(model("experts/rows"));
+  fs::remove_all(model("multitask"));
+  merge(tiny_cell("pretrained"));
+  fs::remove_all(model("base", 1));
+  EXPECT_EQ(merge(tiny_cell("spy", "bars", "clean", 0, "embedded-tiny", "1")).facts.at("experts"), "1");
+  EXPECT_ANY_THROW(merge(tiny_cell("spy")));
+}
+
+TEST_F(MergeMakerTest, makes_a_multitask_model_of_it_alone) {
+  zoos_.open("embedded-tiny").network(0);
+  for (const std::string name : {"base", "experts/bars", "experts/rows"}) {
+    fs::remove_all(model(name));
+  }
+  EXPECT_EQ(merge(tiny_cell("multitask")).facts.at("weights_sha256"),
+            zoos_.open("embedded-tiny").zoo().replicate(0).digests.at("multitask"));
+}
+
+TEST_F(MergeMakerTest, a_streamed_merge_has_the_same_bits) {
+  const Cell cell = tiny_cell("task_arithmetic{scale=0.3}");
+  MergeMaker streaming{{.streamed = true}, at::kCPU};
+  EXPECT_TRUE(streaming.is_streamed(cell));
+  EXPECT_FALSE(streaming.is_streamed(tiny_cell("spy")));
+  EXPECT_FALSE(maker_.is_streamed(cell));
+  const Merge& streamed = streaming.of(cell, zoos_.open(cell.zoo), [] {});
+  EXPECT_EQ(weights_of(streamed), weights_of(merge(cell)));
+  EXPECT_EQ(streamed.timings.count("fuse"), 1U);
+}
+
+}  // namespace
+}  // namespace fusegrid
