@@ -48,11 +48,11 @@ std::filesystem::path default_results(const std::filesystem::path& job_file) {
   return std::filesystem::path("results") / job_file.stem();
 }
 
-std::map<std::string, Result> recorded_results(const std::filesystem::path& folder) {
-  if (!std::filesystem::exists(folder / "journal")) {
+Records recorded_in(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "journal") && !std::filesystem::exists(folder / "results.h5")) {
     return {};
   }
-  return ResultStore::read(folder)->results();
+  return ResultStore::read(folder)->records();
 }
 
 std::string rerun_line(const std::string& job_file, const std::filesystem::path& results,

@@ -9,7 +9,7 @@
 #include "coordinator/grid.h"
 #include "coordinator/job_file.h"
 #include "core/cell.h"
-#include "core/result.h"
+#include "store/records.h"
 
 namespace fusegrid {
 
@@ -27,8 +27,8 @@ Plan make_plan(const std::filesystem::path& job_file);
 // results/<stem of the job file>
 std::filesystem::path default_results(const std::filesystem::path& job_file);
 
-// Results of a folder that may not be there yet; reads only.
-std::map<std::string, Result> recorded_results(const std::filesystem::path& folder);
+// Records of a folder that may not be there yet; reads only.
+Records recorded_in(const std::filesystem::path& folder);
 
 // The command that runs one cell again.
 std::string rerun_line(const std::string& job_file, const std::filesystem::path& results,

@@ -86,10 +86,9 @@ nlohmann::json launch_provenance(const std::vector<std::string>& argv, const Tra
   const BuildFacts& facts = build_facts();
   return {{"argv", argv},
           {"started", utc_now()},
+          {"git", facts.revision + (facts.dirty ? "-dirty" : "")},
           {"program",
            {{"version", facts.version},
-            {"git_revision", facts.revision},
-            {"git_dirty", facts.dirty},
             {"build_type", facts.build_type},
             {"architecture", facts.architecture},
             {"compiler", facts.compiler}}},

@@ -11,6 +11,7 @@
 #include "cli/provenance.h"
 #include "coordinator/campaign.h"
 #include "coordinator/grid.h"
+#include "coordinator/launch.h"
 #include "core/text.h"
 #include "fusion/sharding.h"
 #include "report/leaderboard.h"
@@ -29,7 +30,7 @@ Options run_options() {
       "a worker; alone, the program works by itself.",
       {"fusegrid run jobs/quickstart.cfg", "mpirun -n 5 fusegrid run jobs/quickstart.cfg --quiet",
        "fusegrid run jobs/quickstart.cfg --dry-run",
-       "fusegrid run jobs/quickstart.cfg --only '/ties\\{.*mnist@'",
+       "fusegrid run jobs/quickstart.cfg --only '/ties.*mnist@'",
        "fusegrid run jobs/quickstart.cfg --retry-failed"});
   options.argument("JOB", "the job file");
   options.add()("results", po::value<std::string>()->value_name("DIR"),
@@ -38,6 +39,8 @@ Options run_options() {
       "verbose,v", "with --dry-run: print the name of every cell")(
       "only", po::value<std::string>()->value_name("REGEX"), "only cells whose name the expression finds")(
       "retry-failed", "run cells again that failed or were invalid")(
+      "forget", po::value<std::string>()->value_name("REGEX"),
+      "drop the recorded results of the job's cells whose name the expression finds, and run them again")(
       "inline", "run cells in the ranks' own processes (debuggers, sanitizers): a crash ends the run")(
       "device", po::value<std::string>()->value_name("KIND"), "auto, cpu or cuda; overrides the job file")(
       "threads", po::value<int>()->value_name("N"), "CPU threads of a worker; overrides the job file")(
@@ -47,13 +50,14 @@ Options run_options() {
 }
 
 CampaignOptions campaign_options(const Options& options, const Plan& plan,
-                                 const std::filesystem::path& results) {
+                                 const std::filesystem::path& results,
+                                 const std::map<std::string, std::string>& bindings) {
   const JobSpec& job = plan.job;
   CampaignOptions campaign;
   campaign.executor_kind = "grid";
   campaign.memory_limit_bytes = job.memory_limit_bytes();
   campaign.executor_settings =
-      grid_settings(job, plan.zoos, results / "statistics", campaign.memory_limit_bytes);
+      grid_settings(job, plan.zoos, results / "statistics", campaign.memory_limit_bytes, bindings);
   campaign.max_attempts =
       at_least_one(options, "max-attempts", job.max_attempts.value_or(campaign.max_attempts));
   campaign.threads = at_least_one(options, "threads", job.threads.value_or(campaign.threads));
@@ -78,9 +82,11 @@ std::set<std::string> unsharded_methods(const JobSpec& job) {
   return names;
 }
 
-RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& campaign) {
+RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& campaign,
+                 const std::map<std::string, std::string>& bindings) {
   nlohmann::json provenance = launch_provenance(in.argv, *in.transport);
   provenance["job"] = plan.job.file.string();
+  provenance["job_text"] = plan.job.text;
   provenance["cells"] = plan.cells.size();
   provenance["device"] = campaign.device;
   provenance["threads"] = campaign.threads;
@@ -90,26 +96,63 @@ RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& 
   }
   provenance["inline"] = campaign.inline_executor;
   for (const auto& [text, zoo] : plan.zoos) {
-    auto& entry = provenance["zoos"][zoo.name];
-    entry = {{"folder", zoo.folder.string()}, {"pack", zoo.pack.string()}, {"pack_sha256", zoo.pack_sha256}};
-    for (const auto& replicate : zoo.replicates) {
-      entry["digests"][number_text(replicate.seed)] = replicate.digests;
-    }
+    provenance["zoos"][zoo.name] = {{"folder", zoo.folder.string()}, {"pack", zoo.pack.string()}};
   }
-  return {.kind = "grid", .plan_sha256 = plan.sha256, .provenance = std::move(provenance)};
+  return {.kind = "grid",
+          .plan_sha256 = plan.sha256,
+          .provenance = std::move(provenance),
+          .bindings = bindings,
+          .methods = method_records(plan.cells),
+          .tasks = task_records(plan.cells, plan.zoos)};
 }
 
 bool failed_or_invalid(const Result& result) {
   return result.status != Status::kValid;
 }
 
-// The cells without a result, and with `retry_failed` those whose result is worth nothing.
+std::vector<std::string> names_of(const std::vector<Cell>& cells) {
+  std::vector<std::string> names;
+  for (const auto& cell : cells) {
+    names.push_back(cell.name());
+  }
+  return names;
+}
+
+// The recorded cells of the job that --forget finds, dropped from `recorded`. UsageError where it finds none.
+std::vector<std::string> take_forgotten(const Options& options, const Plan& plan,
+                                        std::map<std::string, Result>& recorded) {
+  std::vector<std::string> names;
+  if (!options.has("forget")) {
+    return names;
+  }
+  const auto regex = options.get<std::string>("forget");
+  for (const auto& name : names_of(only_matching(plan.cells, regex, "--forget"))) {
+    if (recorded.erase(name) > 0) {
+      names.push_back(name);
+    }
+  }
+  if (names.empty()) {
+    throw UsageError("--forget '" + regex + "' finds none of the job's recorded cells; 'fusegrid cells " +
+                     plan.job.file.string() + "' prints the names of all");
+  }
+  return names;
+}
+
+// Whether the next launch runs a recorded cell again without being asked: it failed for a reason outside itself, or
+// would be made from something else now.
+bool is_open(const Cell& cell, const Result& result) {
+  return result.status == Status::kFailed && (result.transient || result.bindings != cell_bindings(cell));
+}
+
+// The cells without a result, those that failed through no fault of theirs, and with `retry_failed` all whose result is
+// worth nothing.
 std::vector<Cell> cells_to_run(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded,
                                bool retry_failed) {
   std::vector<Cell> left;
   for (const auto& cell : cells) {
     const auto found = recorded.find(cell.name());
-    if (found == recorded.end() || (retry_failed && failed_or_invalid(found->second))) {
+    if (found == recorded.end() || is_open(cell, found->second) ||
+        (retry_failed && failed_or_invalid(found->second))) {
       left.push_back(cell);
     }
   }
@@ -156,7 +199,12 @@ int workers(const Invocation& in) {
 
 ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
                  const std::filesystem::path& results) {
-  auto recorded = recorded_results(results);
+  Records records = recorded_in(results);
+  auto& recorded = records.results;
+  const auto bindings = launch_bindings(plan.cells, plan.zoos);
+  check_bindings(records, run_info(in, plan, campaign_options(options, plan, results, bindings), bindings));
+  take_forgotten(options, plan, recorded);
+  check_fresh(plan.cells, recorded);
   CostModel model;
   learn(model, recorded);
   const Estimator estimator(plan.sizes, model, plan.job.shards);
@@ -195,8 +243,19 @@ int64_t print_failures(std::ostream& err, const std::vector<Cell>& cells,
 ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
                    const std::filesystem::path& results) {
   check_workers(plan.job, workers(in));
-  const CampaignOptions campaign = campaign_options(options, plan, results);
-  auto store = ResultStore::open(results, run_info(in, plan, campaign));
+  const auto bindings = launch_bindings(plan.cells, plan.zoos);
+  const CampaignOptions campaign = campaign_options(options, plan, results, bindings);
+  const RunInfo launch = run_info(in, plan, campaign, bindings);
+  Records records = recorded_in(results);
+  check_bindings(records, launch);
+  const auto forgotten = take_forgotten(options, plan, records.results);
+  check_fresh(plan.cells, records.results);
+  auto store = ResultStore::open(results, launch);
+  store->record_plan(plan.job.file.stem().string(), names_of(plan.cells));
+  for (const auto& examples : examples_records(plan.cells, plan.zoos, store->records())) {
+    store->record_examples(examples);
+  }
+  store->forget(forgotten);
   std::filesystem::create_directories(results / "logs");
   std::filesystem::create_directories(results / "statistics");
   if (store->runs().size() > 1 && store->runs()[store->runs().size() - 2].plan_sha256 != plan.sha256) {
@@ -211,6 +270,10 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
     items.push_back(estimator.item(cell));
   }
   if (!campaign.quiet) {
+    if (!forgotten.empty()) {
+      in.err << "fusegrid: forgot " << count_text(static_cast<int64_t>(forgotten.size()), "recorded result")
+             << "\n";
+    }
     in.err << "fusegrid: " << count_text(static_cast<int64_t>(items.size()), "cell") << " to run, "
            << cells.size() - items.size() << " recorded in " << results.string() << "\n";
   }

@@ -1,7 +1,5 @@
 // fusegrid status: counts what a results folder holds. Reads only, so it may look at a run that is going on.
 
-#include <algorithm>
-
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/plan.h"
@@ -12,25 +10,22 @@
 namespace fusegrid {
 namespace {
 
-// The run that may be going on: the newest, unless it names no number of cells.
-void print_runs(std::ostream& out, const std::vector<RunInfo>& runs, size_t recorded) {
+// The launches, and how far the folder is from what its jobs ask for.
+void print_runs(std::ostream& out, const Records& records) {
+  const auto& runs = records.runs;
   if (runs.empty()) {
     return;
   }
   const auto& newest = runs.back().provenance;
   out << count_text(static_cast<int64_t>(runs.size()), "run") << ", newest started "
       << newest.value("started", "at an unknown time") << " on " << newest.value("ranks", 1) << " rank(s)";
-  if (newest.contains("cells")) {
-    out << " with a job of " << count_text(newest["cells"].get<int64_t>(), "cell");
-    // with several plans in one folder the difference says nothing
-    const bool one_plan = std::all_of(runs.begin(), runs.end(), [&](const RunInfo& run) {
-      return run.plan_sha256 == runs.back().plan_sha256;
-    });
-    if (one_plan) {
-      out << ", " << newest["cells"].get<int64_t>() - static_cast<int64_t>(recorded) << " left";
-    }
-  }
   out << "\n";
+  if (const auto planned = static_cast<int64_t>(records.planned().size()); planned > 0) {
+    const auto missing = static_cast<int64_t>(records.missing().size());
+    out << planned - missing << " of " << count_text(planned, "cell") << " of "
+        << count_text(static_cast<int64_t>(records.plans.size()), "job") << " recorded, " << missing
+        << " left\n";
+  }
 }
 
 void print_failure(std::ostream& out, const std::string& name, const Result& result,
@@ -71,7 +66,7 @@ ExitCode print_status(Invocation& in) {
   if (options.has("quiet")) {
     return ExitCode::kOk;
   }
-  print_runs(in.out, store->runs(), store->results().size());
+  print_runs(in.out, store->records());
   const std::string job =
       store->runs().empty() ? "" : store->runs().back().provenance.value("job", std::string());
   for (const auto& [name, result] : store->results()) {

@@ -151,7 +151,12 @@ ZooBuild::ZooBuild(Invocation& in, CampaignOptions campaign, bool retry_failed, 
   }
   std::filesystem::create_directories(plan.folder);
   store_ = ResultStore::open(plan.folder / "build",
-                             {.kind = "zoo", .plan_sha256 = sha.hex(), .provenance = provenance});
+                             {.kind = "zoo",
+                              .plan_sha256 = sha.hex(),
+                              .provenance = provenance,
+                              .bindings = {},
+                              .methods = {},
+                              .tasks = {}});
   std::filesystem::create_directories(campaign_.log_folder);
 }
 
@@ -160,11 +165,11 @@ bool ZooBuild::train(const std::vector<ZooItem>& items) {
   for (const auto& item : items) {
     const auto found = store_->results().find(item.name());
     const bool recorded = found != store_->results().end();
-    if (!recorded || (retry_failed_ && found->second.status != Status::kValid)) {
+    if (!recorded || found->second.transient || (retry_failed_ && found->second.status != Status::kValid)) {
       left.push_back({.name = item.name(), .group = item.name(), .cost_s = estimated_seconds(plan_, item)});
     }
   }
-  if (!left.empty() && run_campaign(*in_.transport, *store_, left, campaign_).stopped) {
+  if (run_campaign(*in_.transport, *store_, left, campaign_).stopped) {
     in_.err << "fusegrid: stopped early; what is trained is safe, the same command continues\n";
     code_ = ExitCode::kStopped;
     return false;

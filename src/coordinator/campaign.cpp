@@ -63,6 +63,10 @@ CampaignReport run_campaign(Transport& transport, ResultStore& store, const std:
   static int64_t last_epoch = 0;
   FUSEGRID_ASSERT(transport.rank() == 0, "called on rank " + std::to_string(transport.rank()));
   check(items, options);
+  if (items.empty()) {
+    store.publish();  // an earlier launch may have been kept from it, and its file may be gone
+    return {};
+  }
   const StopSignal stop;  // before the worker's thread: it leaves handled signals alone
   if (transport.size() > 1) {
     return Dispatcher(transport, store, items, options, ++last_epoch, stop).run();

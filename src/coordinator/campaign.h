@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct Item {
   double cost_s = 0;  // estimated seconds of the item itself
   double group_cost_s = 0;  // estimated seconds of the shared first step
   int shards = 1;           // workers that make the first step together; the same for all items of a group
+  std::map<std::string, std::string> bindings = {};  // recorded with its result
 };
 
 struct CampaignOptions {
@@ -55,11 +57,12 @@ struct CampaignReport {
 // Rank 0: hands `items` out to the workers of `transport` (ranks 1..; itself too if it is alone), longest
 // first, keeps a group's items together, splits a group when workers would idle, retries failed items on
 // another worker, records every result and publishes. Items must not have results yet, and their names must
-// differ. Returns when every item has a result, or on a stop signal. Throws, with everything recorded so far
-// on disk and the workers at rest:
+// differ. Returns when every item has a result, or on a stop signal; without items at once, published. Throws, with
+// everything recorded so far on disk and the workers at rest:
 //   DeviceError  a worker has no device to work with (before the first item runs)
 //   ConfigError  the executor kind is not known, the options make no sense, a name occurs twice
 //   IoError      of the store: the disk is full, ...
+//   Error        (65 or 74) what the run was started with is gone or another thing now: a model, a task pack
 CampaignReport run_campaign(Transport& transport, ResultStore& store, const std::vector<Item>& items,
                             const CampaignOptions& options);
 

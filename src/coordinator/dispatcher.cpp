@@ -68,6 +68,12 @@ CampaignReport Dispatcher::run() {
     throw;
   }
   end_campaign_of_workers();
+  if (input_failure_) {
+    throw Error(static_cast<ExitCode>(input_failure_->exit_code),
+                input_failure_->message +
+                    ". The run ends here; what is recorded is safe, and the same command " +
+                    "continues once that is put right");
+  }
   report_.not_run = static_cast<int64_t>(scheduler_.items_left());
   report_.stopped = report_.not_run > 0;
   report_.seconds = std::chrono::duration<double>(Clock::now() - start_).count();
@@ -155,6 +161,10 @@ void Dispatcher::take_outcome(int rank, const Flight& flight, const Done& done, 
 
 void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& failure,
                               Scheduler::Verdict verdict) {
+  if (failure.kind == "input") {
+    input_failure_ = failure;
+    return;
+  }
   if (verdict == Scheduler::Verdict::kNotCounted) {
     return;
   }
@@ -172,6 +182,7 @@ void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& fai
     result.name = name;
     result.status = Status::kFailed;
     result.reason = failure.message;
+    result.transient = failure.transient();
     result.log_tail = failure.log_tail;
     record(std::move(result), rank, flight);
   }
@@ -182,6 +193,7 @@ void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& fai
 
 void Dispatcher::record(Result result, int rank, const Flight& flight) {
   result.attempts = flight.attempt;
+  result.bindings = scheduler_.items()[flight.item].bindings;
   result.worker = worker_text(rank) + team_text(flight.team);
   if (result.status != Status::kFailed) {
     result.facts["device"] = kinds_text(rank, flight.team);
@@ -265,7 +277,7 @@ void Dispatcher::obey_stop_signal(Time now) {
 bool Dispatcher::over(Time now) const {
   const bool all_lost =
       std::all_of(peers_.begin(), peers_.end(), [](const auto& peer) { return peer.second.lost; });
-  return scheduler_.all_ended() || all_lost ||
+  return scheduler_.all_ended() || all_lost || input_failure_ ||
          (stopping_ && (scheduler_.running() == 0 || (stop_deadline_ && now >= *stop_deadline_)));
 }
 

@@ -99,11 +99,12 @@ class Dispatcher {
   Time start_, last_ping_, last_publish_;
   std::optional<Time> dirty_since_;  // oldest record that is not flushed
   std::chrono::nanoseconds publish_took_{0};
-  bool published_all_ = true;
+  bool published_all_ = false;  // of the results that are recorded; those of earlier launches count
   int64_t last_team_ = 0;
   bool idle_changed_ = true;  // somebody might get an item now who got none before
   bool stopping_ = false;
   std::optional<Time> stop_deadline_;
+  std::optional<Failure> input_failure_;  // ends the campaign
   double cost_at_start_ = 0;
 };
 

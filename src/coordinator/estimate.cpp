@@ -143,7 +143,8 @@ Item Estimator::item(const Cell& cell) const {
           .group = merge_name(cell),
           .cost_s = evaluate_s(cell),
           .group_cost_s = fuse_s(cell),
-          .shards = static_cast<int>(shards(cell))};
+          .shards = static_cast<int>(shards(cell)),
+          .bindings = cell_bindings(cell)};
 }
 
 JobTotals totals(const JobSpec& job, const std::vector<Cell>& cells,

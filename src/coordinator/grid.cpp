@@ -112,6 +112,23 @@ void check_tasks(const MethodCard& card, const std::vector<std::string>& experts
   }
 }
 
+// Canonical text of the parameters that differ from their defaults.
+std::string named_parameters(const Method& method, const ParamText& given) {
+  std::map<std::string, std::string> defaults;
+  for (const auto& param : method.params()) {
+    defaults[param.name] = param.value;
+  }
+  std::vector<std::string> named;
+  const std::string all = method.canonical(given);
+  for (const auto& part : all.empty() ? std::vector<std::string>{} : split(all, ',')) {
+    const auto equals = part.find('=');
+    if (part.substr(equals + 1) != defaults.at(part.substr(0, equals))) {
+      named.push_back(part);
+    }
+  }
+  return join(named, ",");
+}
+
 // Adds the cells of one job to `cells`, by name.
 class Expander {
  public:
@@ -143,7 +160,7 @@ class Expander {
           add_cells({.zoo = zoo.name,
                      .experts = canonical_experts(zoo, experts),
                      .method = grid.method,
-                     .parameters = method.canonical(parameters),
+                     .parameters = named_parameters(method, parameters),
                      .seed = seed,
                      .task = {}},
                     tasks);
@@ -246,14 +263,20 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
   }
 }
 
-std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex) {
+std::map<std::string, std::string> cell_bindings(const Cell& cell) {
+  const Method& method = method_registry().at(cell.method);
+  return {{"parameters", method.canonical(parse_call(cell.method_text()).second)}};
+}
+
+std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex,
+                                const std::string& option) {
   std::vector<Cell> kept;
   try {
     const std::regex pattern(regex, std::regex::ECMAScript | std::regex::optimize);
     std::copy_if(cells.begin(), cells.end(), std::back_inserter(kept),
                  [&](const Cell& cell) { return std::regex_search(cell.name(), pattern); });
   } catch (const std::regex_error& error) {
-    throw UsageError("--only takes a regular expression (ECMAScript), but '" + regex +
+    throw UsageError(option + " takes a regular expression (ECMAScript), but '" + regex +
                      "' is not one: " + error.what());
   }
   return kept;
@@ -270,7 +293,7 @@ void check_workers(const JobSpec& job, int workers) {
 }
 
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
-                             int64_t memory_limit_bytes) {
+                             int64_t memory_limit_bytes, const std::map<std::string, std::string>& bindings) {
   auto folders = nlohmann::json::object();
   for (const auto& [text, zoo] : zoos) {
     folders[zoo.name] = std::filesystem::absolute(zoo.folder).string();
@@ -279,7 +302,8 @@ nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std:
           {"batch", job.batch},
           {"statistics", std::filesystem::absolute(statistics).string()},
           {"memory_limit_bytes", memory_limit_bytes},
-          {"shards", job.shards}};
+          {"shards", job.shards},
+          {"bindings", bindings}};
 }
 
 }  // namespace fusegrid

@@ -28,25 +28,32 @@ JobZoos load_zoos(const JobSpec& job);
 // the zoo was made with.
 PackContents pack_contents(const Zoo& zoo);
 
-// The cells of a job, sorted by name, each once, with every parameter written out. Each is checked against
-// its method's card: number of experts, a multi-task model where the card needs one, parameters that
-// constrain each other, tasks that a method with task identity can answer. ConfigErrors name file and line.
+// The cells of a job, sorted by name, each once; their parameters are those that differ from the defaults, so that a new
+// option of a method renames no cell. Each is checked against its method's card: number of experts, a multi-task model
+// where the card needs one, parameters that constrain each other, tasks that a method with task identity can answer.
+// ConfigErrors name file and line.
 std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
 
 // Checks that the pack holds what the cells read: "val" and "test" of every evaluated task, and "train" of
 // the experts' tasks where the method needs it. ConfigError naming cell, task and split.
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
 
-// Those whose name the ECMAScript regular expression finds; UsageError where it is not one.
-std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex);
+// What the result of a cell rests on besides its name: "parameters", all of its method's, defaults included, as canonical
+// text.
+std::map<std::string, std::string> cell_bindings(const Cell& cell);
+
+// Those whose name the ECMAScript regular expression finds; UsageError, which names the option, where it is not one.
+std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex,
+                                const std::string& option = "--only");
 
 // ConfigError where the job wants teams of more workers than there are.
 void check_workers(const JobSpec& job, int workers);
 
 // Settings of the executor kind "grid":
 //   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n,
-//    "shards": n}
+//    "shards": n, "bindings": {"<input>": "<digest>"}}
+// Executors compare what they load with the bindings of the launch.
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
-                             int64_t memory_limit_bytes);
+                             int64_t memory_limit_bytes, const std::map<std::string, std::string>& bindings);
 
 }  // namespace fusegrid

@@ -66,6 +66,7 @@ class JobParser {
 };
 
 JobSpec JobParser::parse(const std::string& text) {
+  job_.text = text;
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) {
     ++line_;

@@ -45,6 +45,7 @@ struct MethodGrid {
 // A job file, read and checked as far as that is possible without opening a zoo.
 struct JobSpec {
   std::filesystem::path file;
+  std::string text;               // of the whole file
   std::vector<JobValue> zoos;     // names or folders
   std::vector<JobValue> experts;  // "all", "3", "mnist+fashion", "2..8"
   std::vector<int64_t> seeds;

@@ -1,5 +1,7 @@
 #include "core/result.h"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/errors.h"
@@ -9,17 +11,46 @@ namespace {
 
 using nlohmann::json;
 
-json bytes_of(const void* data, size_t size) {
-  const auto* begin = static_cast<const uint8_t*>(data);
-  return json::binary(std::vector<uint8_t>(begin, begin + size));
+static_assert(std::endian::native == std::endian::little, "binary values are little-endian");
+
+constexpr auto kMarks = "u8";
+constexpr auto kReals = "f32";
+
+json outcomes_json(const Outcomes& outcomes) {
+  const bool marks = outcomes.are_marks();
+  return {outcomes.split, outcomes.metric, outcomes.width, marks ? kMarks : kReals,
+          marks ? binary_of(std::vector<uint8_t>(outcomes.rows.begin(), outcomes.rows.end()))
+                : binary_of(outcomes.rows)};
+}
+
+Outcomes parse_outcomes(const json& fields) {
+  Outcomes outcomes{fields.at(0), fields.at(1), fields.at(2), {}};
+  if (const std::string type = fields.at(3); type == kMarks) {
+    const auto marks = values_of<uint8_t>(fields.at(4));
+    outcomes.rows.assign(marks.begin(), marks.end());
+  } else if (type == kReals) {
+    outcomes.rows = values_of<float>(fields.at(4));
+  } else {
+    throw DataError(std::string("outcomes are of the type ") + kMarks + " or " + kReals +
+                    ", but these are '" + type + "'");
+  }
+  return outcomes;
+}
+
+}  // namespace
+
+template <typename T>
+json binary_of(const std::vector<T>& values) {
+  const auto* begin = reinterpret_cast<const uint8_t*>(values.data());
+  return json::binary(std::vector<uint8_t>(begin, begin + values.size() * sizeof(T)));
 }
 
 template <typename T>
 std::vector<T> values_of(const json& binary) {
   const auto& bytes = binary.get_binary();
   if (bytes.size() % sizeof(T) != 0) {
-    throw DataError("outcomes have " + std::to_string(bytes.size()) +
-                    " bytes, which is no whole number of entries");
+    throw DataError("binary values have " + std::to_string(bytes.size()) +
+                    " bytes, which is no whole number of entries of " + std::to_string(sizeof(T)));
   }
   std::vector<T> values(bytes.size() / sizeof(T));
   if (!values.empty()) {
@@ -28,7 +59,21 @@ std::vector<T> values_of(const json& binary) {
   return values;
 }
 
-}  // namespace
+template json binary_of(const std::vector<uint8_t>&);
+template json binary_of(const std::vector<int32_t>&);
+template json binary_of(const std::vector<uint32_t>&);
+template json binary_of(const std::vector<float>&);
+template std::vector<uint8_t> values_of(const json&);
+template std::vector<int32_t> values_of(const json&);
+template std::vector<uint32_t> values_of(const json&);
+template std::vector<float> values_of(const json&);
+
+bool Outcomes::are_marks() const {
+  // -0 would come back as 0
+  return width == 1 && std::all_of(rows.begin(), rows.end(), [](float value) {
+           return value == 1 || std::bit_cast<uint32_t>(value) == 0;
+         });
+}
 
 std::string to_string(Status status) {
   switch (status) {
@@ -58,14 +103,17 @@ void to_json(json& j, const Result& result) {
   }
   json outcomes = json::array();
   for (const auto& o : result.outcomes) {
-    outcomes.push_back({o.split, bytes_of(o.predictions.data(), o.predictions.size() * sizeof(uint16_t)),
-                        bytes_of(o.correct.data(), o.correct.size())});
+    outcomes.push_back(outcomes_json(o));
   }
-  j = {{"name", result.name},         {"status", to_string(result.status)},
-       {"reason", result.reason},     {"log_tail", result.log_tail},
-       {"metrics", metrics},          {"outcomes", outcomes},
-       {"facts", result.facts},       {"timings", result.timings},
-       {"attempts", result.attempts}, {"worker", result.worker}};
+  json predictions = json::array();
+  for (const auto& p : result.predictions) {
+    predictions.push_back({p.split, binary_of(p.classes)});
+  }
+  j = {{"name", result.name},           {"status", to_string(result.status)}, {"reason", result.reason},
+       {"transient", result.transient}, {"log_tail", result.log_tail},        {"metrics", metrics},
+       {"outcomes", outcomes},          {"predictions", predictions},         {"bindings", result.bindings},
+       {"facts", result.facts},         {"timings", result.timings},          {"attempts", result.attempts},
+       {"worker", result.worker}};
 }
 
 void from_json(const json& j, Result& result) {
@@ -73,13 +121,18 @@ void from_json(const json& j, Result& result) {
   result.name = j.at("name");
   result.status = parse_status(j.at("status"));
   result.reason = j.at("reason");
+  result.transient = j.at("transient");
   result.log_tail = j.at("log_tail");
   for (const auto& m : j.at("metrics")) {
     result.metrics.push_back({m.at(0), m.at(1), m.at(2), m.at(3)});
   }
   for (const auto& o : j.at("outcomes")) {
-    result.outcomes.push_back({o.at(0), values_of<uint16_t>(o.at(1)), values_of<uint8_t>(o.at(2))});
+    result.outcomes.push_back(parse_outcomes(o));
   }
+  for (const auto& p : j.at("predictions")) {
+    result.predictions.push_back({p.at(0), values_of<int32_t>(p.at(1))});
+  }
+  result.bindings = j.at("bindings").get<std::map<std::string, std::string>>();
   result.facts = j.at("facts").get<std::map<std::string, std::string>>();
   result.timings = j.at("timings").get<std::map<std::string, double>>();
   result.attempts = j.at("attempts");

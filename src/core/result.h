@@ -26,20 +26,39 @@ struct Metric {
   int64_t count = 0;
 };
 
-// What the model answered to each example of a split, in the order of the task pack.
+// Per example of a split, in the order of the task pack, the numbers whose sums a metric is a function of. For an
+// accuracy that is one number: 1 where the answer was right, else 0.
 struct Outcomes {
   std::string split;
-  std::vector<uint16_t> predictions;  // predicted class
-  std::vector<uint8_t> correct;       // 1 where it equals the label
+  std::string metric;
+  int64_t width = 1;        // numbers of an example
+  std::vector<float> rows;  // [examples, width]
+
+  int64_t examples() const { return static_cast<int64_t>(rows.size()) / width; }
+  // Whether each example has one number, 0 or 1; such outcomes are stored as bytes.
+  bool are_marks() const;
+};
+
+// The class that the model answered to each example of a split, in the order of the task pack.
+struct Predictions {
+  std::string split;
+  std::vector<int32_t> classes;
 };
 
 struct Result {
   std::string name;  // identity of the item (Cell::name() in a grid)
   Status status = Status::kValid;
-  std::string reason;    // why it is invalid or failed: signal or message; "" when valid
+  std::string reason;  // why it is invalid or failed: signal or message; "" when valid
+  // Of a failed item: the cause lay outside the item (memory, disk, a lost worker), so that the next launch runs it
+  // again.
+  bool transient = false;
   std::string log_tail;  // last lines of the executor's stderr, of failed items only
   std::vector<Metric> metrics;
-  std::vector<Outcomes> outcomes;
+  std::vector<Outcomes> outcomes;        // one per split and metric
+  std::vector<Predictions> predictions;  // one per split; none where a task has no classes
+  // What decides the numbers besides the name and the bindings of the launch (store/records.h): "parameters", those of
+  // the method with every default. A recorded result whose bindings are not the planned ones is stale.
+  std::map<std::string, std::string> bindings;
   // Facts that are the same on every run: "weights_sha256", "stored_parameters", learnt coefficients, ...
   std::map<std::string, std::string> facts;
   // Seconds per phase ("load", "fuse", "evaluate", ...) and other measurements that differ from run to run.
@@ -52,5 +71,12 @@ struct Result {
 // journal.
 void to_json(nlohmann::json& json, const Result& result);
 void from_json(const nlohmann::json& json, Result& result);
+
+// Whole numbers and reals as a binary value, little-endian, and back; reading throws DataError where the bytes are no
+// whole number of entries. T: uint8_t, int32_t, uint32_t, float.
+template <typename T>
+nlohmann::json binary_of(const std::vector<T>& values);
+template <typename T>
+std::vector<T> values_of(const nlohmann::json& binary);
 
 }  // namespace fusegrid

@@ -4,6 +4,7 @@
 
 #include "core/errors.h"
 #include "models/clip_vision.h"
+#include "models/settings.h"
 
 namespace fusegrid {
 
@@ -22,16 +23,29 @@ at::Tensor Architecture::features(const Weights& weights, const at::Tensor& pixe
   return pool(weights, x);
 }
 
-std::unique_ptr<Architecture> make_architecture(const nlohmann::json& config) {
+namespace {
+
+void check_model_type(const nlohmann::json& config) {
   const std::string type =
       config.is_object() && config.contains("model_type") && config["model_type"].is_string()
           ? config["model_type"].get<std::string>()
           : "";
-  if (type == "clip" || type == "clip_vision_model") {
-    return make_clip_vision(config);
+  if (type != "clip" && type != "clip_vision_model") {
+    throw ConfigError("config.json: model_type must be one of clip, clip_vision_model, but it is '" + type +
+                      "'; models of other architectures can be merged (fusegrid merge) but not evaluated");
   }
-  throw ConfigError("config.json: model_type must be one of clip, clip_vision_model, but it is '" + type +
-                    "'; models of other architectures can be merged (fusegrid merge) but not evaluated");
+}
+
+}  // namespace
+
+std::unique_ptr<Architecture> make_architecture(const nlohmann::json& config) {
+  check_model_type(config);
+  return make_clip_vision(config);
+}
+
+nlohmann::json architecture_settings(const nlohmann::json& config) {
+  check_model_type(config);
+  return clip_vision_settings(config);
 }
 
 }  // namespace fusegrid

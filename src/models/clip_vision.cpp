@@ -222,9 +222,7 @@ class ConfigReader {
   std::string where_;
 };
 
-}  // namespace
-
-std::unique_ptr<Architecture> make_clip_vision(const nlohmann::json& config) {
+Shape read_shape(const nlohmann::json& config) {
   const bool whole = config.value("model_type", "") == "clip";
   const ConfigReader outer(config, "");
   if (whole) {
@@ -247,7 +245,25 @@ std::unique_ptr<Architecture> make_clip_vision(const nlohmann::json& config) {
   reader.require(reader.size("num_channels", 3) == 3, "num_channels", "3");
   reader.require(shape.width % shape.heads == 0, "num_attention_heads", "a divisor of hidden_size");
   reader.require(shape.patch <= shape.image, "patch_size", "at most image_size");
-  return std::make_unique<ClipVision>(shape);
+  return shape;
+}
+
+}  // namespace
+
+std::unique_ptr<Architecture> make_clip_vision(const nlohmann::json& config) {
+  return std::make_unique<ClipVision>(read_shape(config));
+}
+
+nlohmann::json clip_vision_settings(const nlohmann::json& config) {
+  const Shape shape = read_shape(config);
+  return {{"hidden_size", shape.width},
+          {"intermediate_size", shape.mlp_width},
+          {"num_hidden_layers", shape.blocks},
+          {"num_attention_heads", shape.heads},
+          {"image_size", shape.image},
+          {"patch_size", shape.patch},
+          {"layer_norm_eps", shape.epsilon},
+          {"hidden_act", shape.activation == Activation::kGelu ? "gelu" : "quick_gelu"}};
 }
 
 }  // namespace fusegrid

@@ -13,5 +13,6 @@ namespace fusegrid {
 // clip, whose vision_config and projection_dim are used. Fields that are not given have HuggingFace's
 // defaults. Dropout fields are ignored: nothing here evaluates or trains with dropout.
 std::unique_ptr<Architecture> make_clip_vision(const nlohmann::json& config);
+nlohmann::json clip_vision_settings(const nlohmann::json& config);  // architecture_settings() of it
 
 }  // namespace fusegrid

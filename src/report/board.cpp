@@ -150,9 +150,10 @@ const Outcomes* find_outcomes(const Result* cell) {
     return nullptr;
   }
   for (const Outcomes& outcomes : cell->outcomes) {
-    if (outcomes.split == "test" && !outcomes.correct.empty()) {
-      const auto right = std::count(outcomes.correct.begin(), outcomes.correct.end(), uint8_t{1});
-      const double share = static_cast<double>(right) / static_cast<double>(outcomes.correct.size());
+    if (outcomes.split == "test" && outcomes.metric == "accuracy" && outcomes.are_marks() &&
+        !outcomes.rows.empty()) {
+      const auto right = std::count(outcomes.rows.begin(), outcomes.rows.end(), 1.0F);
+      const double share = static_cast<double>(right) / static_cast<double>(outcomes.rows.size());
       return std::abs(share - accuracy->value) < 1e-6 ? &outcomes : nullptr;
     }
   }
@@ -164,12 +165,12 @@ std::vector<uint16_t> hits_of(const BoardCells& cells, const Entry& entry, size_
   std::vector<uint16_t> hits;
   for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
     const Outcomes* outcomes = find_outcomes((*entry.cells)[seed * cells.tasks.size() + task]);
-    if (outcomes == nullptr || (seed > 0 && outcomes->correct.size() != hits.size())) {
+    if (outcomes == nullptr || (seed > 0 && outcomes->rows.size() != hits.size())) {
       return {};
     }
-    hits.resize(outcomes->correct.size(), 0);
+    hits.resize(outcomes->rows.size(), 0);
     for (size_t e = 0; e < hits.size(); ++e) {
-      hits[e] = static_cast<uint16_t>(hits[e] + (outcomes->correct[e] != 0 ? 1 : 0));
+      hits[e] = static_cast<uint16_t>(hits[e] + (outcomes->rows[e] != 0 ? 1 : 0));
     }
   }
   return hits;

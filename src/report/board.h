@@ -34,7 +34,7 @@ struct Gap {
 // theirs is: a task is never skipped.
 struct Setting {
   std::string method;
-  std::string parameters;  // canonical text
+  std::string parameters;  // all of them, as canonical text
   bool chosen = false;
   std::optional<double> validation_accuracy;
   std::optional<double> test_accuracy;

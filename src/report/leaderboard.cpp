@@ -28,12 +28,7 @@ std::map<std::string, Result> read_results(const std::filesystem::path& folder) 
     throw ConfigError("a report needs a folder with a journal or a results.h5, but " + folder.string() +
                       " has neither; give the results folder of `fusegrid run`");
   }
-  std::map<std::string, Result> results;
-  for (Result& result : read_results_h5(folder / "results.h5")) {
-    std::string name = result.name;
-    results.emplace(std::move(name), std::move(result));
-  }
-  return results;
+  return read_results_h5(folder / "results.h5").results;
 }
 
 // A reader never sees half a file.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/cell.h"
+#include "core/errors.h"
 #include "core/text.h"
 
 namespace fusegrid {
@@ -32,6 +33,16 @@ size_t index_of(const std::vector<T>& sorted, const T& value) {
   return static_cast<size_t>(std::lower_bound(sorted.begin(), sorted.end(), value) - sorted.begin());
 }
 
+// All parameters of a cell's method, which its name does not hold.
+const std::string& parameters_of(const Result& result) {
+  const auto parameters = result.bindings.find("parameters");
+  if (parameters == result.bindings.end()) {
+    throw DataError("each result of a grid is recorded with its parameters, but '" + result.name +
+                    "' is not; run the cell again");
+  }
+  return parameters->second;
+}
+
 BoardCells arrange(const BoardKey& key, const CellList& cells) {
   std::set<std::string> tasks;
   std::set<int64_t> seeds;
@@ -42,7 +53,7 @@ BoardCells arrange(const BoardKey& key, const CellList& cells) {
   BoardCells board{
       key.zoo, key.experts, key.shift, {tasks.begin(), tasks.end()}, {seeds.begin(), seeds.end()}, {}};
   for (const auto& [cell, result] : cells) {
-    SettingCells& setting = board.methods[cell.method][cell.parameters];
+    SettingCells& setting = board.methods[cell.method][parameters_of(*result)];
     setting.resize(tasks.size() * seeds.size(), nullptr);
     setting[index_of(board.seeds, cell.seed) * tasks.size() + index_of(board.tasks, cell.task)] = result;
   }
@@ -162,15 +173,13 @@ Setting summarise(const BoardCells& board, const std::string& method, const std:
   setting.stored_parameters = find_stored_parameters(cells);
   setting.merge_seconds = mean_merge_seconds(board, cells);
   setting.evaluate_seconds = mean_evaluate_seconds(cells);
+  const auto known =
+      std::find_if(cells.begin(), cells.end(), [](const Result* cell) { return cell != nullptr; });
   for (size_t i = 0; i < cells.size(); ++i) {
     if (find_metric(cells[i], "accuracy", "test") == nullptr) {
-      const Cell cell{board.zoo,
-                      board.experts,
-                      method,
-                      parameters,
-                      board.seeds[i / board.tasks.size()],
-                      board.tasks[i % board.tasks.size()],
-                      board.shift};
+      Cell cell = Cell::parse((*known)->name);
+      cell.seed = board.seeds[i / board.tasks.size()];
+      cell.task = board.tasks[i % board.tasks.size()];
       setting.gaps.push_back({cell.name(), gap_reason(cells[i])});
     }
   }

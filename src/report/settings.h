@@ -20,7 +20,7 @@ struct BoardCells {
   std::string shift;
   std::vector<std::string> tasks;  // sorted
   std::vector<int64_t> seeds;
-  std::map<std::string, std::map<std::string, SettingCells>> methods;  // method -> parameters -> cells
+  std::map<std::string, std::map<std::string, SettingCells>> methods;  // method -> all parameters -> cells
 };
 
 // In the order of make_boards().

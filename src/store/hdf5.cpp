@@ -250,10 +250,18 @@ void Dataset::check_storage(uint64_t file_bytes) const {
 }
 
 template <typename T>
+static constexpr const char* element_name() {
+  return std::is_floating_point_v<T> ? "reals"
+         : std::is_signed_v<T>       ? "signed integers"
+                                     : "unsigned integers";
+}
+
+template <typename T>
 void Dataset::read(T* out) const {
   const Handle type(check(H5Dget_type(handle_.get()), where_, "read the type"), H5Tclose);
   if (H5Tequal(type.get(), element_type<T>()) <= 0) {
-    fail(where_, "its elements must be unsigned integers of " + std::to_string(8 * sizeof(T)) + " bits");
+    fail(where_, "its elements must be " + std::string(element_name<T>()) + " of " +
+                     std::to_string(8 * sizeof(T)) + " bits");
   }
   if (num_elements() > 0) {
     check(H5Dread(handle_.get(), element_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, out), where_, "read");
@@ -270,9 +278,13 @@ std::vector<T> Dataset::read() const {
 template void Dataset::read<uint8_t>(uint8_t*) const;
 template void Dataset::read<uint16_t>(uint16_t*) const;
 template void Dataset::read<uint32_t>(uint32_t*) const;
+template void Dataset::read<int32_t>(int32_t*) const;
+template void Dataset::read<float>(float*) const;
 template std::vector<uint8_t> Dataset::read<uint8_t>() const;
 template std::vector<uint16_t> Dataset::read<uint16_t>() const;
 template std::vector<uint32_t> Dataset::read<uint32_t>() const;
+template std::vector<int32_t> Dataset::read<int32_t>() const;
+template std::vector<float> Dataset::read<float>() const;
 
 std::vector<char> Dataset::read_rows(hid_t type) const {
   if (shape_.size() != 1) {

@@ -63,7 +63,7 @@ class Object {
   std::string where_;
 };
 
-// Element types: uint8_t, uint16_t, uint32_t.
+// Element types: uint8_t, uint16_t, uint32_t, int32_t, float.
 class Dataset : public Object {
  public:
   const std::vector<int64_t>& shape() const { return shape_; }

@@ -47,6 +47,14 @@ template <>
 inline hid_t element_type<uint32_t>() {
   return H5T_STD_U32LE;
 }
+template <>
+inline hid_t element_type<int32_t>() {
+  return H5T_STD_I32LE;
+}
+template <>
+inline hid_t element_type<float>() {
+  return H5T_IEEE_F32LE;
+}
 
 // Where a column lies in a row.
 struct Field {

@@ -127,6 +127,10 @@ template Dataset Group::create_array<uint16_t>(const std::string&, std::span<con
                                                const std::vector<int64_t>&);
 template Dataset Group::create_array<uint32_t>(const std::string&, std::span<const uint32_t>,
                                                const std::vector<int64_t>&);
+template Dataset Group::create_array<int32_t>(const std::string&, std::span<const int32_t>,
+                                              const std::vector<int64_t>&);
+template Dataset Group::create_array<float>(const std::string&, std::span<const float>,
+                                            const std::vector<int64_t>&);
 
 Dataset Group::create_texts(const std::string& name, const std::vector<std::string>& values) {
   size_t width = 1;

@@ -21,7 +21,7 @@ using nlohmann::json;
 static_assert(std::endian::native == std::endian::little, "the journal is little-endian");
 
 constexpr uint32_t kMagic = 0x4a474746;  // "FGGJ"
-constexpr uint16_t kJournalVersion = 1;  // of the frames and of their payloads
+constexpr uint16_t kJournalVersion = 2;  // of the frames and of their payloads
 constexpr size_t kHeaderSize = 24;
 constexpr size_t kCrcBegin = 4;  // the checksum covers the header from `type` to `sequence`, and the payload
 constexpr size_t kCrcOffset = 20;
@@ -124,7 +124,8 @@ void check_header(const std::filesystem::path& path, uint64_t offset, const Head
     throw DataError("the journal '" + path.string() + "' has format version " +
                     std::to_string(header.version) + " (byte " + std::to_string(offset) +
                     "), but this program reads version " + std::to_string(kJournalVersion) +
-                    "; use the program that wrote it, or another folder");
+                    "; give the run's command another results folder (--results DIR), or use the program "
+                    "that wrote this one");
   }
   if (header.sequence != sequence) {
     corrupt(path, offset,
@@ -132,7 +133,7 @@ void check_header(const std::filesystem::path& path, uint64_t offset, const Head
                 std::to_string(header.sequence));
   }
   if (header.type < static_cast<uint16_t>(FrameType::kOpen) ||
-      header.type > static_cast<uint16_t>(FrameType::kClose)) {
+      header.type > static_cast<uint16_t>(FrameType::kForget)) {
     corrupt(path, offset, "the frame has the unknown type " + std::to_string(header.type));
   }
 }

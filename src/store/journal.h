@@ -13,10 +13,13 @@ namespace fusegrid {
 
 // What a frame of the journal says. The payloads are listed in docs/results_format.md.
 enum class FrameType : uint16_t {
-  kOpen = 1,     // a launch of the program
-  kResult = 2,   // one Result, whole: its metrics, outcomes and facts are recorded together or not at all
-  kPublish = 3,  // results.h5 was renamed into place
-  kClose = 4,    // the launch ended in order
+  kOpen = 1,      // a launch of the program
+  kResult = 2,    // one Result, whole: its metrics, outcomes and facts are recorded together or not at all
+  kPublish = 3,   // results.h5 was renamed into place
+  kClose = 4,     // the launch ended in order
+  kExamples = 5,  // labels and groups of a split
+  kPlan = 6,      // the items of a job
+  kForget = 7,    // results that count no longer
 };
 
 // Receives the whole frames in their order.

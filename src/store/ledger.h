@@ -1,15 +1,15 @@
 #pragma once
 
-#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "core/result.h"
 #include "store/journal.h"
-#include "store/result_store.h"
+#include "store/records.h"
 
 namespace fusegrid {
 
@@ -21,22 +21,27 @@ struct Publication {
 
 // What the frames of a journal add up to. The same rules serve recording, continuing and verifying.
 struct Ledger {
-  std::map<std::string, Result> results;
-  std::vector<RunInfo> runs;
-  std::optional<Publication> published;
+  Records records;
+  std::vector<Publication> publications;
+  uint64_t changed = 0;  // the newest frame that a publication would hold; a close changes nothing
 
-  void apply(FrameType type, const nlohmann::json& payload);
+  void apply(FrameType type, uint64_t sequence, const nlohmann::json& payload);
   // Whether a result of this item would be ignored: it has a valid one.
   bool is_settled(const std::string& name) const;
-  // Of the runs; "" before the first one.
-  std::string kind() const { return runs.empty() ? std::string() : runs.back().kind; }
 };
 
 nlohmann::json open_payload(const RunInfo& run);
 nlohmann::json publish_payload(const Publication& publication);
+nlohmann::json examples_payload(const ExamplesRecord& examples);
+nlohmann::json plan_payload(const std::string& job, const std::vector<std::string>& items);
+nlohmann::json forget_payload(const std::vector<std::string>& names);
+
+// Frames that add up to `records`: how they travel from a process to another.
+using Frames = std::vector<std::pair<FrameType, nlohmann::json>>;
+Frames frames_of(const Records& records);
 
 // Throws DataError where a result cannot be stored without loss: an empty name or one with control
-// characters, two values of one metric, outcomes of different lengths.
+// characters, two values of one metric, outcomes that are no rows of their width, two lists for one key.
 void check_result(const Result& result);
 
 }  // namespace fusegrid

@@ -13,6 +13,7 @@
 #include "store/ledger.h"
 #include "store/lock.h"
 #include "store/results_file.h"
+#include "store/view.h"
 
 namespace fusegrid {
 namespace {
@@ -25,7 +26,9 @@ constexpr auto kResults = "results.h5";
 constexpr auto kTemporary = "results.h5.tmp.";
 
 FrameVisitor into(Ledger& ledger) {
-  return [&ledger](FrameType type, uint64_t, const json& payload) { ledger.apply(type, payload); };
+  return [&ledger](FrameType type, uint64_t sequence, const json& payload) {
+    ledger.apply(type, sequence, payload);
+  };
 }
 
 fs::path create_folder(const fs::path& folder) {
@@ -44,8 +47,15 @@ class FolderStore final : public ResultStore {
   FolderStore(const fs::path& folder, const RunInfo& run)
       : folder_(create_folder(folder)), lock_(std::make_unique<FolderLock>(folder_)) {
     check_folder();
-    journal_ = std::make_unique<Journal>(folder_ / kJournal, into(ledger_));
+    const auto view = view_sha256(folder_);
+    auto journal = std::make_unique<Journal>(folder_ / kJournal, into(ledger_));
+    const auto unnoted = view ? check_view(folder_, *view, ledger_) : std::nullopt;
+    check_run(run);
+    journal_ = std::move(journal);
     remove_temporaries();
+    if (unnoted) {
+      append(FrameType::kPublish, publish_payload(*unnoted));
+    }
     start_run(run);
   }
 
@@ -53,7 +63,11 @@ class FolderStore final : public ResultStore {
     if (!fs::exists(folder_ / kJournal)) {
       throw IoError("'" + folder.string() + "' holds no results: it has no file '" + kJournal + "'");
     }
+    const auto view = view_sha256(folder_);
     replay_journal(folder_ / kJournal, into(ledger_));
+    if (view) {
+      check_view(folder_, *view, ledger_);
+    }
   }
 
   ~FolderStore() override {
@@ -70,13 +84,31 @@ class FolderStore final : public ResultStore {
   FolderStore(const FolderStore&) = delete;
   FolderStore& operator=(const FolderStore&) = delete;
 
-  const std::map<std::string, Result>& results() const override { return ledger_.results; }
-  const std::vector<RunInfo>& runs() const override { return ledger_.runs; }
+  const Records& records() const override { return ledger_.records; }
 
   void record(const Result& result) override {
     check_result(result);
     if (!ledger_.is_settled(result.name)) {
       append(FrameType::kResult, result);
+    }
+  }
+
+  void record_examples(const ExamplesRecord& examples) override {
+    if (!ledger_.records.examples.contains(examples.key())) {
+      append(FrameType::kExamples, examples_payload(examples));
+    }
+  }
+
+  void record_plan(const std::string& job, const std::vector<std::string>& items) override {
+    const auto known = ledger_.records.plans.find(job);
+    if (known == ledger_.records.plans.end() || known->second != items) {
+      append(FrameType::kPlan, plan_payload(job, items));
+    }
+  }
+
+  void forget(const std::vector<std::string>& names) override {
+    if (!names.empty()) {
+      append(FrameType::kForget, forget_payload(names));
     }
   }
 
@@ -88,7 +120,7 @@ class FolderStore final : public ResultStore {
       return;
     }
     flush();  // the view never holds what the journal could still lose
-    const auto content = make_results_file(ledger_.results, ledger_.runs, journal().sequence());
+    const auto content = make_results_file(ledger_.records, ledger_.changed);
     const std::string bytes = encode_results_file(content);
     const fs::path temporary = folder_ / (kTemporary + std::to_string(::getpid()));
     try {
@@ -112,8 +144,7 @@ class FolderStore final : public ResultStore {
   }
 
   void append(FrameType type, const json& payload) {
-    journal().append(type, payload);
-    ledger_.apply(type, payload);
+    ledger_.apply(type, journal().append(type, payload), payload);
     changed_ = true;
   }
 
@@ -134,11 +165,17 @@ class FolderStore final : public ResultStore {
     }
   }
 
-  void start_run(RunInfo run) {
-    if (!ledger_.runs.empty() && ledger_.kind() != run.kind) {
-      throw DataError("'" + (folder_ / kJournal).string() + "' holds results of the kind '" + ledger_.kind() +
+  // Before anything is changed.
+  void check_run(const RunInfo& run) const {
+    const std::string kind = ledger_.records.kind();
+    if (!ledger_.records.runs.empty() && kind != run.kind) {
+      throw DataError("'" + (folder_ / kJournal).string() + "' holds results of the kind '" + kind +
                       "', but this run makes '" + run.kind + "'; choose another folder");
     }
+    check_bindings(ledger_.records, run);
+  }
+
+  void start_run(RunInfo run) {
     if (run.provenance.is_null()) {
       run.provenance = json::object();
     }
@@ -172,8 +209,12 @@ const GuardedReader read_metrics_digest("metrics_digest", [](const fs::path& res
 });
 
 const GuardedReader read_results("results", [](const fs::path& results_h5) {
+  json frames = json::array();
+  for (auto& [type, payload] : frames_of(records_of(decode_results_file(results_h5)))) {
+    frames.push_back({static_cast<uint16_t>(type), std::move(payload)});
+  }
   std::string cbor;
-  json::to_cbor(json(results_of(decode_results_file(results_h5))), cbor);
+  json::to_cbor(frames, cbor);
   return cbor;
 });
 
@@ -191,8 +232,13 @@ std::string metrics_sha256(const fs::path& results_h5) {
   return read_metrics_digest(results_h5);
 }
 
-std::vector<Result> read_results_h5(const fs::path& results_h5) {
-  return json::from_cbor(read_results(results_h5)).get<std::vector<Result>>();
+Records read_results_h5(const fs::path& results_h5) {
+  Ledger ledger;
+  uint64_t sequence = 0;
+  for (const json& frame : json::from_cbor(read_results(results_h5))) {
+    ledger.apply(static_cast<FrameType>(frame.at(0).get<uint16_t>()), ++sequence, frame.at(1));
+  }
+  return std::move(ledger.records);
 }
 
 }  // namespace fusegrid

@@ -6,20 +6,9 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
-#include "core/result.h"
+#include "store/records.h"
 
 namespace fusegrid {
-
-// One launch of the program on a results folder.
-struct RunInfo {
-  std::string kind;         // what the items are: "grid" (cells) or "zoo" (experts)
-  std::string plan_sha256;  // digest of the sorted item names
-  // argv, git revision, hosts, devices, library versions, checkpoint digests, threads, ... An object; "argv",
-  // "git" and "started" become columns of /runs; the store adds "started" (UTC) where it is missing.
-  nlohmann::json provenance;
-};
 
 // The results of one folder. The journal is the truth; results.h5 is a view rebuilt beside it and renamed
 // into place. Used by the coordinator rank alone. docs/results_format.md describes the files.
@@ -31,29 +20,36 @@ class ResultStore {
  public:
   // Creates the folder or continues the one that is there: takes the lock (IoError naming its holder where
   // another coordinator has it), replays the journal, drops a torn tail (one line on stderr), appends the
-  // run. A corrupt middle, another format version, another kind, or a results.h5 without its journal is a
-  // DataError that names the file and offset; nothing is changed then. The destructor closes the journal and
+  // run. A corrupt middle, another format version, another kind, or a results.h5 that does not come from the journal
+  // is a DataError that names the file and offset, a binding of another value a ConfigError (check_bindings); no
+  // whole frame is changed then. The destructor closes the journal and
   // frees the lock. A program that writes under a file size limit must ignore SIGXFSZ to get an IoError from
   // it.
   static std::unique_ptr<ResultStore> open(const std::filesystem::path& folder, const RunInfo& run);
 
   // Replays the journal without the lock and without changing anything: for report, status and verify, also
-  // while a run writes. IoError where the folder has no journal. record() and all that writes must not be
-  // called on it.
+  // while a run writes. IoError where the folder has no journal, DataError where its results.h5 does not come from
+  // it. record() and all that writes must not be called on it.
   static std::unique_ptr<ResultStore> read(const std::filesystem::path& folder);
 
   virtual ~ResultStore() = default;
 
-  // The newest result of every item, sorted by name.
-  virtual const std::map<std::string, Result>& results() const = 0;
-  // Every launch so far, oldest first.
-  virtual const std::vector<RunInfo>& runs() const = 0;
+  virtual const Records& records() const = 0;
+  const std::map<std::string, Result>& results() const { return records().results; }
+  const std::vector<RunInfo>& runs() const { return records().runs; }
 
   // Appends the result to the journal. Exactly once: a later record of an item that is already valid is
   // ignored; one of an item that failed or is invalid takes its place (run --retry-failed). Throws IoError (disk full,
   // ...) and leaves the journal at its last whole frame, and DataError for a result that contradicts itself (two values
   // of one metric, outcomes of different lengths, a name with control characters).
   virtual void record(const Result& result) = 0;
+  // Labels and groups of an evaluated split, to be recorded before the first result that rests on them. Those that are
+  // recorded already are ignored.
+  virtual void record_examples(const ExamplesRecord& examples) = 0;
+  // The items of a job, sorted: what a report holds its results against.
+  virtual void record_plan(const std::string& job, const std::vector<std::string>& items) = 0;
+  // Drops these results: they count no longer, and the items may be recorded again. (The journal keeps what it said.)
+  virtual void forget(const std::vector<std::string>& names) = 0;
   // Group commit: everything recorded so far is on disk when it returns. Only then may a result be
   // acknowledged.
   virtual void flush() = 0;
@@ -67,9 +63,9 @@ class ResultStore {
 // IoError where the file is missing, DataError where it is damaged.
 std::string metrics_sha256(const std::filesystem::path& results_h5);
 
-// The results in a published file alone, sorted by name, for reports without the journal. Reasons and logs
-// are capped there, failed items have neither metrics nor facts. Errors as above.
-std::vector<Result> read_results_h5(const std::filesystem::path& results_h5);
+// The records in a published file alone, for reports without the journal. Reasons and logs are capped there, failed
+// items have neither metrics nor facts. Errors as above.
+Records read_results_h5(const std::filesystem::path& results_h5);
 
 // Checks journal and published view against each other, outcomes and facts included, in a process of
 // its own (a crafted HDF5 file may crash the library). Returns the lines to print; throws DataError naming the first

@@ -1,3 +1,4 @@
+// What results.h5 holds, and back; results_hdf5.cpp writes and reads it.
 #include "store/results_file.h"
 
 #include <algorithm>
@@ -10,15 +11,12 @@
 #include "core/cell.h"
 #include "core/digest.h"
 #include "core/errors.h"
-#include "store/hdf5.h"
 
 namespace fusegrid {
 namespace {
 
 using nlohmann::json;
 
-constexpr auto kFormat = "fusegrid-results";
-constexpr int64_t kVersion = 1;
 constexpr size_t kMaxReason = 500;  // bytes; the journal keeps the whole
 constexpr size_t kMaxLog = 4000;
 constexpr size_t kNoLimit = std::string::npos;
@@ -68,31 +66,49 @@ void add_metrics(const Result& result, ResultsFile& file) {
   }
 }
 
-void add_facts(const Result& result, ResultsFile& file) {
-  for (const auto& [key, value] : result.facts) {
+void add_texts(const std::string& name, const std::map<std::string, std::string>& texts, TextIndex& into) {
+  for (const auto& [key, value] : texts) {
     const std::string text = clean_text(value, kNoLimit);
-    file.facts_index.add({clean_text(result.name, kNoLimit), clean_text(key, kNoLimit),
-                          uint64_t{file.facts_text.size()}, uint64_t{text.size()}});
-    file.facts_text.insert(file.facts_text.end(), text.begin(), text.end());
+    into.index.add({clean_text(name, kNoLimit), clean_text(key, kNoLimit), uint64_t{into.text.size()},
+                    uint64_t{text.size()}});
+    into.text.insert(into.text.end(), text.begin(), text.end());
   }
 }
 
 void add_outcomes(const Result& result, ResultsFile& file) {
   auto outcomes = result.outcomes;
-  std::sort(outcomes.begin(), outcomes.end(),
-            [](const Outcomes& a, const Outcomes& b) { return a.split < b.split; });
+  std::sort(outcomes.begin(), outcomes.end(), [](const Outcomes& a, const Outcomes& b) {
+    return std::pair(a.split, a.metric) < std::pair(b.split, b.metric);
+  });
   for (const auto& o : outcomes) {
+    const bool marks = o.are_marks();
+    const uint64_t offset = marks ? file.outcomes_u8.size() : file.outcomes_f32.size();
     file.outcomes_index.add({clean_text(result.name, kNoLimit), clean_text(o.split, kNoLimit),
-                             uint64_t{file.predictions.size()}, uint64_t{o.predictions.size()}});
-    file.predictions.insert(file.predictions.end(), o.predictions.begin(), o.predictions.end());
-    file.correct.insert(file.correct.end(), o.correct.begin(), o.correct.end());
+                             clean_text(o.metric, kNoLimit), o.width, std::string(marks ? "u8" : "f32"),
+                             offset, uint64_t{o.rows.size()}});
+    if (marks) {
+      file.outcomes_u8.insert(file.outcomes_u8.end(), o.rows.begin(), o.rows.end());
+    } else {
+      file.outcomes_f32.insert(file.outcomes_f32.end(), o.rows.begin(), o.rows.end());
+    }
+  }
+}
+
+void add_predictions(const Result& result, ResultsFile& file) {
+  auto predictions = result.predictions;
+  std::sort(predictions.begin(), predictions.end(),
+            [](const Predictions& a, const Predictions& b) { return a.split < b.split; });
+  for (const auto& p : predictions) {
+    file.predictions_index.add({clean_text(result.name, kNoLimit), clean_text(p.split, kNoLimit),
+                                uint64_t{file.predictions.size()}, uint64_t{p.classes.size()}});
+    file.predictions.insert(file.predictions.end(), p.classes.begin(), p.classes.end());
   }
 }
 
 void add_result(const Result& result, ResultsFile& file) {
   const std::string name = clean_text(result.name, kNoLimit);
-  file.cells.add({name, to_string(result.status), clean_text(result.reason, kMaxReason), result.attempts,
-                  clean_text(result.worker, kNoLimit)});
+  file.cells.add({name, to_string(result.status), clean_text(result.reason, kMaxReason),
+                  int64_t{result.transient}, result.attempts, clean_text(result.worker, kNoLimit)});
   if (!result.log_tail.empty()) {  // a table of its own: one long log must not widen the row of every cell
     const size_t excess = result.log_tail.size() > kMaxLog ? result.log_tail.size() - kMaxLog : 0;
     file.logs.add({name, clean_text(result.log_tail.substr(excess), kMaxLog)});
@@ -100,10 +116,12 @@ void add_result(const Result& result, ResultsFile& file) {
   for (const auto& [phase, seconds] : result.timings) {
     file.timings.add({name, clean_text(phase, kNoLimit), seconds});
   }
+  add_texts(result.name, result.bindings, file.cell_bindings);
   if (result.status != Status::kFailed) {  // how far a failed item came differs from run to run
     add_metrics(result, file);
-    add_facts(result, file);
+    add_texts(result.name, result.facts, file.facts);
     add_outcomes(result, file);
+    add_predictions(result, file);
   }
 }
 
@@ -124,178 +142,45 @@ void add_run(const RunInfo& run, ResultsFile& file) {
   file.provenance.push_back(run.provenance.dump(1, ' ', false, json::error_handler_t::replace));
 }
 
-std::string run_name(size_t run) {
-  return "run-" + std::to_string(run);
-}
-
-template <typename T>
-void check_spans(const Table& index, const std::vector<T>& data, const std::string& where) {
-  uint64_t offset = 0;
-  for (size_t row = 0; row < index.num_rows(); ++row) {
-    const uint64_t count = index.unsigned_integer(row, "count");
-    if (index.unsigned_integer(row, "offset") != offset || count > data.size() - offset) {
-      throw DataError(where + ": row " + std::to_string(row) + " does not begin where the one before ends");
-    }
-    offset += count;
-  }
-  if (offset != data.size()) {
-    throw DataError(where + ": the rows cover " + std::to_string(offset) + " of " +
-                    std::to_string(data.size()) + " entries");
-  }
-}
-
-std::vector<uint8_t> bytes_of(const std::string& text) {
-  return {text.begin(), text.end()};
-}
-
-void check_format(const hdf5::Group& root) {
-  if (root.text_attribute("format") != kFormat) {
-    throw DataError(root.where() + ": the attribute 'format' must be '" + kFormat + "', but it is '" +
-                    root.text_attribute("format") + "'");
-  }
-  if (const int64_t version = root.int_attribute("version"); version != kVersion) {
-    throw DataError(root.where() + ": this program reads version " + std::to_string(kVersion) +
-                    " of the format, but the file has version " + std::to_string(version) +
-                    "; use the program that wrote it");
-  }
-}
-
-void decode_provenance(const hdf5::Group& root, ResultsFile& content) {
-  const auto group = root.group("provenance");
-  for (size_t run = 0; run < content.runs.num_rows(); ++run) {
-    const auto dataset = group.dataset(run_name(run));
-    const auto bytes = dataset.read<uint8_t>();
-    content.provenance.emplace_back(bytes.begin(), bytes.end());
-    if (dataset.text_attribute("sha256") != sha256_hex(content.provenance.back())) {
-      throw DataError(dataset.where() + ": the text does not have the digest that its attribute names");
-    }
-  }
-}
-
-template <typename T>
-void compare(const T& expected, const T& actual, const std::string& where, const std::string& what) {
-  if (expected != actual) {
-    throw DataError(where + ": " + what + " differs from what the journal says");
-  }
-}
-
-void compare_tables(const Table& expected, const Table& actual, const std::string& where,
-                    const std::string& name) {
-  const std::string difference = first_difference(expected, actual);
-  if (!difference.empty()) {
-    throw DataError(where + ":/" + name + ", " + difference);
-  }
-}
-
-}  // namespace
-
-ResultsFile::ResultsFile()
-    : metrics(metrics_columns()),
-      cells({{"cell", kText}, {"status", kText}, {"reason", kText}, {"attempts", kInt}, {"worker", kText}}),
-      logs({{"cell", kText}, {"log_tail", kText}}),
-      timings({{"cell", kText}, {"phase", kText}, {"seconds", kReal}}),
-      runs({{"run", kInt},
-            {"kind", kText},
-            {"plan_sha256", kText},
-            {"started", kText},
-            {"git", kText},
-            {"argv", kText}}),
-      facts_index({{"cell", kText}, {"key", kText}, {"offset", kUnsigned}, {"count", kUnsigned}}),
-      outcomes_index({{"cell", kText}, {"split", kText}, {"offset", kUnsigned}, {"count", kUnsigned}}) {}
-
-ResultsFile make_results_file(const std::map<std::string, Result>& results, const std::vector<RunInfo>& runs,
-                              uint64_t sequence) {
-  ResultsFile file;
-  file.kind = runs.empty() ? std::string() : runs.back().kind;
-  file.sequence = sequence;
-  for (const auto& [name, result] : results) {
-    add_result(result, file);
-  }
-  for (const auto& run : runs) {
+void add_launches(const Records& records, ResultsFile& file) {
+  for (const auto& run : records.runs) {
     add_run(run, file);
   }
-  return file;
-}
-
-std::string encode_results_file(const ResultsFile& content) {
-  auto file = hdf5::File::create();
-  {
-    auto root = file.root();
-    root.set_attribute("format", kFormat);
-    root.set_attribute("version", kVersion);
-    root.set_attribute("generator", "fusegrid");
-    root.set_attribute("kind", content.kind);
-    root.set_attribute("journal_sequence", static_cast<int64_t>(content.sequence));
-    root.set_attribute("metrics_sha256", metrics_digest(content.metrics));
-    root.create_table("metrics", content.metrics);
-    root.create_table("cells", content.cells);
-    root.create_table("logs", content.logs);
-    root.create_table("timings", content.timings);
-    root.create_table("runs", content.runs);
-    auto facts = root.create_group("facts");
-    facts.create_table("index", content.facts_index);
-    facts.create_array("text", content.facts_text);
-    auto outcomes = root.create_group("outcomes");
-    outcomes.create_table("index", content.outcomes_index);
-    outcomes.create_array("prediction", content.predictions);
-    outcomes.create_array("correct", content.correct);
-    auto provenance = root.create_group("provenance");
-    for (size_t run = 0; run < content.provenance.size(); ++run) {
-      auto dataset = provenance.create_array(run_name(run), bytes_of(content.provenance[run]));
-      dataset.set_attribute("sha256", sha256_hex(content.provenance[run]));
+  for (const auto& [key, binding] : records.bindings) {
+    file.bindings.add(
+        {clean_text(key, kNoLimit), clean_text(binding.value, kNoLimit), static_cast<int64_t>(binding.run)});
+  }
+  for (const auto& [job, items] : records.plans) {
+    for (const auto& item : items) {
+      file.plan.add({clean_text(job, kNoLimit), clean_text(item, kNoLimit)});
     }
   }
-  return file.finish();
 }
 
-ResultsFile decode_results_file(const std::filesystem::path& path) {
-  const auto file = hdf5::File::open(path);
-  const auto root = file.root();
-  check_format(root);
-  ResultsFile content;
-  content.kind = root.text_attribute("kind");
-  content.sequence = static_cast<uint64_t>(root.int_attribute("journal_sequence"));
-  for (auto [name, table] : {std::pair{"metrics", &content.metrics},
-                             {"cells", &content.cells},
-                             {"logs", &content.logs},
-                             {"timings", &content.timings},
-                             {"runs", &content.runs}}) {
-    *table = root.dataset(name).read_table(table->columns());
+void add_descriptions(const Records& records, ResultsFile& file) {
+  for (const auto& [name, m] : records.methods) {
+    std::vector<Value> row;
+    for (const std::string& text : {m.name, m.title, m.paper, m.family, m.data, m.yields}) {
+      row.emplace_back(clean_text(text, kNoLimit));
+    }
+    row.emplace_back(int64_t{m.told_task});
+    file.methods.add(row);
   }
-  const auto facts = root.group("facts");
-  content.facts_index = facts.dataset("index").read_table(content.facts_index.columns());
-  content.facts_text = facts.dataset("text").read<uint8_t>();
-  const auto outcomes = root.group("outcomes");
-  content.outcomes_index = outcomes.dataset("index").read_table(content.outcomes_index.columns());
-  content.predictions = outcomes.dataset("prediction").read<uint16_t>();
-  content.correct = outcomes.dataset("correct").read<uint8_t>();
-  check_spans(content.facts_index, content.facts_text, facts.where());
-  check_spans(content.outcomes_index, content.predictions, outcomes.where());
-  check_spans(content.outcomes_index, content.correct, outcomes.where());
-  decode_provenance(root, content);
-  if (root.text_attribute("metrics_sha256") != metrics_digest(content.metrics)) {
-    throw DataError(root.where() + "metrics: the rows do not have the digest that the file names");
+  for (const auto& [key, t] : records.tasks) {
+    std::vector<Value> row;
+    for (const std::string& text : {t.zoo, t.task, t.kind, t.metric, t.better, t.unit, t.title}) {
+      row.emplace_back(clean_text(text, kNoLimit));
+    }
+    file.tasks.add(row);
   }
-  return content;
+  for (const auto& [key, e] : records.examples) {
+    file.examples_index.add({clean_text(e.zoo, kNoLimit), clean_text(e.task, kNoLimit),
+                             clean_text(e.split, kNoLimit), uint64_t{file.labels.size()},
+                             uint64_t{e.labels.size()}});
+    file.labels.insert(file.labels.end(), e.labels.begin(), e.labels.end());
+    file.groups.insert(file.groups.end(), e.groups.begin(), e.groups.end());
+  }
 }
-
-void compare_results_files(const ResultsFile& expected, const ResultsFile& actual, const std::string& where) {
-  compare(expected.kind, actual.kind, where, "the attribute 'kind'");
-  compare(expected.sequence, actual.sequence, where, "the attribute 'journal_sequence'");
-  compare_tables(expected.metrics, actual.metrics, where, "metrics");
-  compare_tables(expected.cells, actual.cells, where, "cells");
-  compare_tables(expected.logs, actual.logs, where, "logs");
-  compare_tables(expected.timings, actual.timings, where, "timings");
-  compare_tables(expected.runs, actual.runs, where, "runs");
-  compare_tables(expected.facts_index, actual.facts_index, where, "facts/index");
-  compare(expected.facts_text, actual.facts_text, where, "/facts/text");
-  compare_tables(expected.outcomes_index, actual.outcomes_index, where, "outcomes/index");
-  compare(expected.predictions, actual.predictions, where, "/outcomes/prediction");
-  compare(expected.correct, actual.correct, where, "/outcomes/correct");
-  compare(expected.provenance, actual.provenance, where, "/provenance");
-}
-
-namespace {
 
 // Calls `add` with each row and the result that it belongs to.
 template <typename Add>
@@ -310,48 +195,191 @@ void for_rows(const Table& table, std::map<std::string, Result>& results, const 
 }
 
 // What row `row` of an index selects from `data`; the index was checked when it was read.
-template <typename T>
-std::vector<T> part_of(const std::vector<T>& data, const Table& index, size_t row) {
+template <typename To, typename T>
+To part_of(const std::vector<T>& data, const Table& index, size_t row) {
   const auto begin = data.begin() + static_cast<int64_t>(index.unsigned_integer(row, "offset"));
   return {begin, begin + static_cast<int64_t>(index.unsigned_integer(row, "count"))};
 }
 
-}  // namespace
-
-std::vector<Result> results_of(const ResultsFile& content) {
-  std::map<std::string, Result> results;
-  for (size_t r = 0; r < content.cells.num_rows(); ++r) {
-    const auto& t = content.cells;
+void read_cells(const Table& t, std::map<std::string, Result>& results) {
+  for (size_t r = 0; r < t.num_rows(); ++r) {
     Result result;
     result.name = t.text(r, "cell");
     result.status = parse_status(t.text(r, "status"));
     result.reason = t.text(r, "reason");
+    result.transient = t.integer(r, "transient") != 0;
     result.attempts = t.integer(r, "attempts");
     result.worker = t.text(r, "worker");
     results[result.name] = std::move(result);
   }
+}
+
+void read_numbers(const ResultsFile& content, std::map<std::string, Result>& results) {
   for_rows(content.metrics, results, [](const Table& t, size_t r, Result& result) {
     result.metrics.push_back(
         {t.text(r, "metric"), t.text(r, "split"), t.real(r, "value"), t.integer(r, "count")});
   });
+  for_rows(content.outcomes_index, results, [&](const Table& t, size_t r, Result& result) {
+    using Rows = std::vector<float>;
+    result.outcomes.push_back({t.text(r, "split"), t.text(r, "metric"), t.integer(r, "width"),
+                               t.text(r, "type") == "u8" ? part_of<Rows>(content.outcomes_u8, t, r)
+                                                         : part_of<Rows>(content.outcomes_f32, t, r)});
+  });
+  for_rows(content.predictions_index, results, [&](const Table& t, size_t r, Result& result) {
+    result.predictions.push_back(
+        {t.text(r, "split"), part_of<std::vector<int32_t>>(content.predictions, t, r)});
+  });
+}
+
+void read_texts(const ResultsFile& content, std::map<std::string, Result>& results) {
   for_rows(content.logs, results,
            [](const Table& t, size_t r, Result& result) { result.log_tail = t.text(r, "log_tail"); });
   for_rows(content.timings, results, [](const Table& t, size_t r, Result& result) {
     result.timings[t.text(r, "phase")] = t.real(r, "seconds");
   });
-  for_rows(content.facts_index, results, [&](const Table& t, size_t r, Result& result) {
-    const auto bytes = part_of(content.facts_text, t, r);
-    result.facts[t.text(r, "key")] = std::string(bytes.begin(), bytes.end());
+  for_rows(content.facts.index, results, [&](const Table& t, size_t r, Result& result) {
+    result.facts[t.text(r, "key")] = part_of<std::string>(content.facts.text, t, r);
   });
-  for_rows(content.outcomes_index, results, [&](const Table& t, size_t r, Result& result) {
-    result.outcomes.push_back(
-        {t.text(r, "split"), part_of(content.predictions, t, r), part_of(content.correct, t, r)});
+  for_rows(content.cell_bindings.index, results, [&](const Table& t, size_t r, Result& result) {
+    result.bindings[t.text(r, "key")] = part_of<std::string>(content.cell_bindings.text, t, r);
   });
-  std::vector<Result> sorted;
-  for (auto& [name, result] : results) {
-    sorted.push_back(std::move(result));
+}
+
+void read_runs(const ResultsFile& content, Records& records) {
+  for (size_t r = 0; r < content.runs.num_rows(); ++r) {
+    records.runs.push_back({content.runs.text(r, "kind"),
+                            content.runs.text(r, "plan_sha256"),
+                            json::parse(content.provenance.at(r)),
+                            {},
+                            {},
+                            {}});
   }
-  return sorted;
+  for (size_t r = 0; r < content.bindings.num_rows(); ++r) {
+    const auto& t = content.bindings;
+    const auto run = static_cast<size_t>(t.integer(r, "run"));
+    if (run >= records.runs.size()) {
+      throw DataError("/bindings names the run " + std::to_string(run) + ", which /runs has not");
+    }
+    records.runs[run].bindings[t.text(r, "key")] = t.text(r, "value");
+    records.bindings[t.text(r, "key")] = {t.text(r, "value"), run};
+  }
+  for (size_t r = 0; r < content.plan.num_rows(); ++r) {
+    records.plans[content.plan.text(r, "job")].push_back(content.plan.text(r, "cell"));
+  }
+}
+
+void read_descriptions(const ResultsFile& content, Records& records) {
+  for (size_t r = 0; r < content.methods.num_rows(); ++r) {
+    const auto& t = content.methods;
+    records.methods[t.text(r, "name")] = {t.text(r, "name"),
+                                          t.text(r, "title"),
+                                          t.text(r, "paper"),
+                                          t.text(r, "family"),
+                                          t.text(r, "data"),
+                                          t.text(r, "yields"),
+                                          t.integer(r, "told_task") != 0};
+  }
+  for (size_t r = 0; r < content.tasks.num_rows(); ++r) {
+    const auto& t = content.tasks;
+    records.tasks[{t.text(r, "zoo"), t.text(r, "task")}] = {
+        t.text(r, "zoo"),    t.text(r, "task"), t.text(r, "kind"), t.text(r, "metric"),
+        t.text(r, "better"), t.text(r, "unit"), t.text(r, "title")};
+  }
+  for (size_t r = 0; r < content.examples_index.num_rows(); ++r) {
+    const auto& t = content.examples_index;
+    ExamplesRecord examples{t.text(r, "zoo"), t.text(r, "task"), t.text(r, "split"),
+                            part_of<std::vector<int32_t>>(content.labels, t, r),
+                            part_of<std::vector<uint32_t>>(content.groups, t, r)};
+    records.examples.emplace(examples.key(), std::move(examples));
+  }
+}
+
+}  // namespace
+
+TextIndex::TextIndex()
+    : index({{"cell", kText}, {"key", kText}, {"offset", kUnsigned}, {"count", kUnsigned}}) {}
+
+ResultsFile::ResultsFile()
+    : metrics(metrics_columns()),
+      cells({{"cell", kText},
+             {"status", kText},
+             {"reason", kText},
+             {"transient", kInt},
+             {"attempts", kInt},
+             {"worker", kText}}),
+      logs({{"cell", kText}, {"log_tail", kText}}),
+      timings({{"cell", kText}, {"phase", kText}, {"seconds", kReal}}),
+      runs({{"run", kInt},
+            {"kind", kText},
+            {"plan_sha256", kText},
+            {"started", kText},
+            {"git", kText},
+            {"argv", kText}}),
+      bindings({{"key", kText}, {"value", kText}, {"run", kInt}}),
+      methods({{"name", kText},
+               {"title", kText},
+               {"paper", kText},
+               {"family", kText},
+               {"data", kText},
+               {"yields", kText},
+               {"told_task", kInt}}),
+      tasks({{"zoo", kText},
+             {"task", kText},
+             {"kind", kText},
+             {"metric", kText},
+             {"better", kText},
+             {"unit", kText},
+             {"title", kText}}),
+      plan({{"job", kText}, {"cell", kText}}),
+      outcomes_index({{"cell", kText},
+                      {"split", kText},
+                      {"metric", kText},
+                      {"width", kInt},
+                      {"type", kText},
+                      {"offset", kUnsigned},
+                      {"count", kUnsigned}}),
+      predictions_index({{"cell", kText}, {"split", kText}, {"offset", kUnsigned}, {"count", kUnsigned}}),
+      examples_index(
+          {{"zoo", kText}, {"task", kText}, {"split", kText}, {"offset", kUnsigned}, {"count", kUnsigned}}) {}
+
+const std::vector<NamedTable>& tables_of_results() {
+  static const std::vector<NamedTable> tables = {
+      {"metrics", &ResultsFile::metrics}, {"cells", &ResultsFile::cells},
+      {"logs", &ResultsFile::logs},       {"timings", &ResultsFile::timings},
+      {"runs", &ResultsFile::runs},       {"bindings", &ResultsFile::bindings},
+      {"methods", &ResultsFile::methods}, {"tasks", &ResultsFile::tasks},
+      {"plan", &ResultsFile::plan}};
+  return tables;
+}
+
+ResultsFile make_results_file(const Records& records, uint64_t sequence) {
+  ResultsFile file;
+  file.kind = records.kind();
+  file.sequence = sequence;
+  for (const auto& [name, result] : records.results) {
+    add_result(result, file);
+  }
+  add_launches(records, file);
+  add_descriptions(records, file);
+  return file;
+}
+
+Records records_of(const ResultsFile& content) {
+  Records records;
+  read_cells(content.cells, records.results);
+  read_numbers(content, records.results);
+  read_texts(content, records.results);
+  read_runs(content, records);
+  read_descriptions(content, records);
+  if (!records.runs.empty()) {
+    for (const auto& [name, method] : records.methods) {
+      records.runs.back().methods.push_back(method);
+    }
+    for (const auto& [key, task] : records.tasks) {
+      records.runs.back().tasks.push_back(task);
+    }
+  }
+  return records;
 }
 
 std::string metrics_digest(const Table& metrics) {

@@ -211,16 +211,22 @@ const TaskInfo& TaskPack::task(const std::string& name) const {
 }
 
 Split TaskPack::read(const std::string& task, const std::string& split) const {
+  Split examples = read_marks(task, split);
+  auto images = read_images(state_->file.root().group("tasks").group(task).group(split).dataset("images"));
+  if (images.size(1) == 1) {
+    images = images.expand({-1, 3, -1, -1}).contiguous();
+  }
+  examples.images = std::move(images);
+  return examples;
+}
+
+Split TaskPack::read_marks(const std::string& task, const std::string& split) const {
   const TaskInfo& info = this->task(task);
   if (!info.examples.contains(split)) {
     throw ConfigError(unknown_text("a split", split, split_names()));
   }
   const auto group = state_->file.root().group("tasks").group(task).group(split);
-  auto images = read_images(group.dataset("images"));
-  if (images.size(1) == 1) {
-    images = images.expand({-1, 3, -1, -1}).contiguous();
-  }
-  return {std::move(images),
+  return {{},
           read_labels(group.dataset("labels"), static_cast<int64_t>(info.class_names.size())),
           read_integers<uint32_t>(group.dataset("groups"))};
 }

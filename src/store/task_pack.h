@@ -43,6 +43,8 @@ class TaskPack {
   const TaskInfo& task(const std::string& name) const;  // ConfigError listing what is known
   // Reads one split; throws DataError where it is empty or its parts disagree.
   Split read(const std::string& task, const std::string& split) const;
+  // The same without the images, which stay undefined.
+  Split read_marks(const std::string& task, const std::string& split) const;
   std::string sha256() const;  // of the file
 
  private:

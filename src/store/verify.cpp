@@ -38,17 +38,19 @@ Ledger ledger_until(const fs::path& journal, uint64_t sequence) {
   Ledger ledger;
   replay_journal(journal, [&](FrameType type, uint64_t at, const json& payload) {
     if (at <= sequence) {
-      ledger.apply(type, payload);
+      ledger.apply(type, at, payload);
     }
   });
   return ledger;
 }
 
 void check_bytes(const fs::path& path, const Ledger& ledger, const ResultsFile& content) {
-  if (!ledger.published || content.sequence > ledger.published->sequence) {
+  const auto noted = std::find_if(ledger.publications.begin(), ledger.publications.end(),
+                                  [&](const Publication& p) { return p.sequence == content.sequence; });
+  if (noted == ledger.publications.end() && content.sequence == ledger.changed) {
     return;  // the run was killed between the rename and its frame in the journal
   }
-  if (sha256_of_file(path) != ledger.published->sha256) {
+  if (noted == ledger.publications.end() || sha256_of_file(path) != noted->sha256) {
     throw DataError(
         "'" + path.string() +
         "' is not the file that was published: its digest is not the one in the journal. Remove it "
@@ -59,7 +61,7 @@ void check_bytes(const fs::path& path, const Ledger& ledger, const ResultsFile& 
 std::vector<std::string> verify_view(const fs::path& folder, const Ledger& ledger, const JournalEnd& end) {
   const fs::path path = folder / "results.h5";
   if (!fs::exists(path)) {
-    if (ledger.published) {
+    if (!ledger.publications.empty()) {
       throw DataError("'" + path.string() +
                       "' is missing, but the journal says that it was published. Give the run's command "
                       "again: it publishes from the journal");
@@ -74,12 +76,12 @@ std::vector<std::string> verify_view(const fs::path& folder, const Ledger& ledge
   }
   check_bytes(path, ledger, content);
   const auto then = ledger_until(folder / "journal", content.sequence);
-  const auto expected = make_results_file(then.results, then.runs, content.sequence);
+  const auto expected = make_results_file(then.records, content.sequence);
   compare_results_files(expected, content, path.string());
   std::vector<std::string> lines = {
-      "results.h5: " + counts_text(then.results) + ", " + std::to_string(content.metrics.num_rows()) +
+      "results.h5: " + counts_text(then.records.results) + ", " + std::to_string(content.metrics.num_rows()) +
       " metrics, equal to the journal; metrics_sha256 " + metrics_digest(content.metrics)};
-  if (first_difference(make_results_file(ledger.results, ledger.runs, 0).cells, content.cells) != "") {
+  if (first_difference(make_results_file(ledger.records, 0).cells, content.cells) != "") {
     lines.emplace_back("results.h5: the journal has newer results, which are not published yet");
   }
   return lines;
@@ -98,10 +100,10 @@ std::vector<std::string> verify_in_process(const fs::path& folder) {
   }
   Ledger ledger;
   const JournalEnd end = replay_journal(
-      journal, [&](FrameType type, uint64_t, const json& payload) { ledger.apply(type, payload); });
-  std::vector<std::string> lines = {"journal: " + counts_text(ledger.results) + " in " +
+      journal, [&](FrameType type, uint64_t at, const json& payload) { ledger.apply(type, at, payload); });
+  std::vector<std::string> lines = {"journal: " + counts_text(ledger.records.results) + " in " +
                                     std::to_string(end.frames) + " frames of " +
-                                    std::to_string(ledger.runs.size()) + " runs"};
+                                    std::to_string(ledger.records.runs.size()) + " runs"};
   if (end.torn_bytes > 0) {
     lines.push_back(torn_text(end));
   }

@@ -33,7 +33,7 @@ Failure describe_end(int status) {
     if (signal == SIGKILL) {
       text += ", which the kernel sends when memory runs out";
     }
-    return {"signal", text, ""};
+    return {signal == SIGKILL ? "killed" : "signal", text, ""};
   }
   return {"exit", "exit code " + std::to_string(WEXITSTATUS(status)), ""};
 }

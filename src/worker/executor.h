@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/errors.h"
 #include "core/registry.h"
 #include "core/result.h"
 
@@ -25,8 +26,27 @@ class Progress {
   std::atomic<uint64_t> count_{0};
 };
 
+// What an executor throws where something that the run was started with is gone, damaged or another thing now: a model,
+// a task pack. No item's fault, and true of all of them: it ends the run, once, with the exit code and the message.
+struct InputError : Error {
+  using Error::Error;
+};
+
+// Runs `read`, which reads such things; what is wrong with them becomes an InputError.
+template <typename Read>
+decltype(auto) reading_inputs(const Read& read) {
+  try {
+    return read();
+  } catch (const InputError&) {
+    throw;
+  } catch (const Error& error) {  // all was right when the run began
+    throw InputError(error.code() == ExitCode::kIo ? ExitCode::kIo : ExitCode::kDataCorrupt, error.what());
+  }
+}
+
 // Runs items of one kind of campaign: holds models, data and caches between items. Lives in the executor
-// process (or in the rank itself with --inline). An exception fails the item's attempt, nothing else.
+// process (or in the rank itself with --inline). An exception fails the item's attempt, nothing else
+// (but for InputError).
 class Executor {
  public:
   virtual ~Executor() = default;

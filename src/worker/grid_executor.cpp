@@ -1,11 +1,15 @@
 // Executor of kind "grid": an item is a cell. Settings (coordinator/grid.h makes them):
-//   {"zoos": {"<name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n}
+//   {"zoos": {"<name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n,
+//    "bindings": {"<input>": "<digest>"}}
 //
 // With shards > 1, what can be sharded is merged from files, in teams or alone, and everything else in memory.
 
+#include <map>
+#include <set>
 #include <utility>
 
 #include "comm/team_channel.h"
+#include "core/digest.h"
 #include "core/errors.h"
 #include "worker/cell_evaluator.h"
 #include "worker/device_clock.h"
@@ -14,6 +18,7 @@
 #include "worker/merge_maker.h"
 #include "worker/recorder.h"
 #include "worker/zoo_cache.h"
+#include "zoo/bindings.h"
 
 namespace fusegrid {
 namespace {
@@ -34,7 +39,7 @@ class GridExecutor final : public Executor {
   Result run(const std::string& item, Progress& progress) override {
     const Cell cell = Cell::parse(item);
     const auto tick = [&progress] { progress.tick(); };
-    OpenZoo& zoo = zoos_.open(cell.zoo);
+    OpenZoo& zoo = open(cell);
     Merge& merge = merges_.of(cell, zoo, tick);
     Result result;
     result.name = item;
@@ -51,7 +56,7 @@ class GridExecutor final : public Executor {
     const Cell cell = Cell::parse(item);
     FUSEGRID_ASSERT(merges_.is_streamed(cell), item);
     const auto group = team_collectives(team, device_);
-    Merge& merge = merges_.with_team(cell, zoos_.open(cell.zoo), *group, [&progress] { progress.tick(); });
+    Merge& merge = merges_.with_team(cell, open(cell), *group, [&progress] { progress.tick(); });
     if (team.rank() > 0) {
       merge.timings.clear();  // a merge is timed once, in the cell that opens it
     }
@@ -60,11 +65,28 @@ class GridExecutor final : public Executor {
  private:
   GridExecutor(const nlohmann::json& settings, at::Device device, const MemoryShares& shares)
       : device_(device),
+        bindings_(settings.value("bindings", std::map<std::string, std::string>())),
         zoos_(settings.at("zoos").get<std::map<std::string, std::string>>(), device, shares),
         merges_(merge_settings(settings, shares), device),
         evaluator_(settings.at("batch").get<int64_t>()) {}
 
+  // What the run was started with: the zoo may have been made anew since.
+  OpenZoo& open(const Cell& cell) {
+    return reading_inputs([&]() -> OpenZoo& {
+      OpenZoo& zoo = zoos_.open(cell.zoo);
+      const Replicate& replicate = zoo.zoo().replicate(cell.seed);
+      if (const std::pair key(cell.zoo, replicate.seed); !checked_.contains(key)) {
+        check_same_bindings(bindings_, replicate_bindings(zoo.zoo(), replicate));
+        check_same_bindings(bindings_, {{pack_binding(zoo.zoo()), sha256_of_file(zoo.zoo().pack)}});
+        checked_.insert(key);
+      }
+      return zoo;
+    });
+  }
+
   at::Device device_;
+  std::map<std::string, std::string> bindings_;        // of the launch
+  std::set<std::pair<std::string, int64_t>> checked_;  // zoo and seed
   ZooCache zoos_;
   MergeMaker merges_;
   CellEvaluator evaluator_;

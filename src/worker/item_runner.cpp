@@ -8,6 +8,7 @@
 #include <c10/util/Exception.h>
 
 #include "comm/team_channel.h"
+#include "core/errors.h"
 #include "worker/device.h"
 
 namespace fusegrid {
@@ -54,6 +55,11 @@ Outcome ItemRunner::run(const ExecutorRun& run, TeamChannel* team) {
                                      : failure("exception", "exception: " + text);
   } catch (const std::bad_alloc&) {
     outcome = failure("memory", "out of memory (std::bad_alloc)");
+  } catch (const InputError& error) {
+    outcome = failure("input", error.what());
+    std::get<Failure>(outcome).exit_code = static_cast<int>(error.code());
+  } catch (const IoError& error) {
+    outcome = failure("io", error.what());
   } catch (const std::exception& error) {
     outcome = failure("exception", std::string("exception: ") + error.what());
   } catch (...) {

@@ -7,7 +7,7 @@ namespace fusegrid {
 using nlohmann::json;
 
 // Found by argument-dependent lookup, hence in the structs' namespace.
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failure, kind, message, log_tail)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Failure, kind, message, log_tail, exit_code)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(WorkerSettings, epoch, executor_kind, executor_settings, device, threads,
                                    inline_executor, stall_timeout_ms, silence_limit_ms, memory_limit_bytes,
                                    core_dumps, log_folder, teams)

@@ -13,14 +13,20 @@ namespace fusegrid {
 
 // Why an attempt of an item left no result.
 struct Failure {
-  // "signal", "exit", "exception", "memory", "stall", "protocol", "device" (it cannot be opened), "lost" (the
-  // worker went silent), "cancelled" (its team has failed)
+  // "signal", "killed" (SIGKILL from elsewhere: the kernel's, when memory is short), "exit", "exception", "memory", "io",
+  // "input" (InputError, worker/executor.h), "stall", "protocol", "device" (it cannot be opened), "lost" (the worker
+  // went silent), "cancelled" (its team has failed)
   std::string kind;
   std::string message;   // one line for people: "signal 11 (SIGSEGV)", "exit code 3", ...
   std::string log_tail;  // end of what the executor printed during the item
+  int exit_code = 0;     // of the run, where an input has changed
 
   // An exception speaks of the item; all else might be the fault of the worker or its machine.
   bool worker_suspect() const { return kind != "exception"; }
+  // The cause lies outside the item, which is to run again on the next launch.
+  bool transient() const {
+    return kind == "killed" || kind == "memory" || kind == "io" || kind == "device" || kind == "lost";
+  }
 };
 
 // What a worker needs to know to run items of one campaign.

@@ -32,7 +32,8 @@ void record(const Cell& cell, const std::map<std::string, Answers>& answers,
     const auto count = static_cast<int64_t>(of_split.correct.size());
     result.metrics.push_back({"accuracy", split, of_split.accuracy, count});
     result.metrics.push_back({"loss", split, of_split.loss, count});
-    result.outcomes.push_back({split, of_split.predictions, of_split.correct});
+    result.outcomes.push_back({split, "accuracy", 1, {of_split.correct.begin(), of_split.correct.end()}});
+    result.predictions.push_back({split, {of_split.predictions.begin(), of_split.predictions.end()}});
     const auto recorded = recorded_scores.find(cell.task + "/" + split);
     const auto score = recorded == recorded_scores.end() ? std::nullopt : std::optional(recorded->second);
     if (const auto reason = distrust(cell, split, of_split, score);

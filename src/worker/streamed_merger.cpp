@@ -11,6 +11,7 @@
 #include "fusion/engines/gathering_sink.h"
 #include "fusion/engines/stream_engine.h"
 #include "fusion/fusion_input.h"
+#include "worker/executor.h"
 
 namespace fusegrid {
 namespace {
@@ -40,8 +41,8 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
   const std::vector<std::string> tasks = zoo.experts(cell.experts);
   const MethodCard& card = method_registry().at(cell.method).card;
   const bool per_task = card.yields == Yields::kModelPerTask;
-  const std::vector<Source> sources =
-      open(zoo, zoo.replicate(cell.seed), models_read(card, tasks), network, group, tick);
+  const std::vector<Source> sources = reading_inputs(
+      [&] { return open(zoo, zoo.replicate(cell.seed), models_read(card, tasks), network, group, tick); });
   StreamModels models;
   models.tensors = network.architecture->parameters();
   for (const Source& source : sources) {

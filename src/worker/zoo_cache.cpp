@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "worker/executor.h"
+
 namespace fusegrid {
 namespace {
 
@@ -22,7 +24,8 @@ const Network& OpenZoo::network(int64_t seed) {
   const Replicate& replicate = zoo_.replicate(seed);
   auto it = networks_.find(replicate.seed);
   if (it == networks_.end()) {
-    Network network = load_network(replicate.base, replicate.heads, zoo_.tasks, device_);
+    Network network =
+        reading_inputs([&] { return load_network(replicate.base, replicate.heads, zoo_.tasks, device_); });
     it = networks_.emplace(replicate.seed, std::move(network)).first;
   }
   return it->second;
@@ -44,8 +47,10 @@ std::vector<std::shared_ptr<const LoadedModel>> OpenZoo::models(int64_t seed,
   for (size_t i = 0; i < names.size(); ++i) {
     if (!loaded[i]) {
       models_.make_room(bytes);
-      loaded[i] =
-          models_.keep(key(names[i]), load_model(architecture, zoo_, replicate, names[i], device_), bytes);
+      loaded[i] = models_.keep(key(names[i]), reading_inputs([&] {
+                                 return load_model(architecture, zoo_, replicate, names[i], device_);
+                               }),
+                               bytes);
     }
   }
   return loaded;

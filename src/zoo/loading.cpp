@@ -10,6 +10,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "models/settings.h"
 #include "store/task_pack.h"
 #include "zoo/zoo.h"
 
@@ -32,6 +33,19 @@ void check_tensor(const HfFolder& folder, const TensorInfo& wanted) {
     throw ConfigError(what + " must be floating-point of shape " + shape_text(wanted.shape) + ", but it is " +
                       at::toString(seen.dtype) + " " + shape_text(seen.shape) +
                       "; experts must have the architecture of their base");
+  }
+}
+
+// The same weights in a model of other settings (heads, activation, ...) would be another function.
+void check_settings(const HfFolder& base, const HfFolder& model) {
+  const nlohmann::json wanted = architecture_settings(base.config());
+  const nlohmann::json seen = architecture_settings(model.config());
+  for (const auto& [field, value] : wanted.items()) {
+    if (seen.at(field) != value) {
+      throw ConfigError("'" + (model.path() / "config.json").string() + "': " + field + " must be " +
+                        value.dump() + ", as that of the base '" + base.path().string() + "', but it is " +
+                        seen.at(field).dump() + "; models of one zoo have one architecture");
+    }
   }
 }
 
@@ -207,8 +221,10 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
   if (replicate.multitask) {
     folders.push_back(*replicate.multitask);
   }
+  const HfFolder base = open_folder(replicate.base);
   for (const fs::path& path : folders) {
     const HfFolder folder = open_folder(path);
+    check_settings(base, folder);
     for (const TensorInfo& info : network.architecture->parameters()) {
       check_tensor(folder, info);
     }
@@ -268,6 +284,7 @@ std::vector<std::string> verify(const Zoo& zoo) {
       continue;  // without its base nothing else can be judged
     }
     collect(problems, [&] { check_pack(zoo, network); });
+    collect(problems, [&] { check_layouts(zoo, replicate); });
     collect(problems,
             [&] { load_checked(*network.architecture, replicate, "base", replicate.base, at::kCPU); });
     for (const auto& [task, folder] : replicate.experts) {
@@ -300,6 +317,7 @@ Zoo import_zoo(const ImportRequest& request) {
       throw ConfigError("task '" + task + "' is given twice; a zoo has one expert for each task");
     }
   }
+  check_layouts(zoo, replicate);
   const Network network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU);
   replicate.digests["base"] = digest(load_weights(*network.architecture, replicate.base, at::kCPU));
   for (const auto& [task, folder] : replicate.experts) {

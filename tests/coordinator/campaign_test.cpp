@@ -81,10 +81,10 @@ class Cluster {
 };
 
 void expect_each_recorded_once(const FakeStore& store, const std::vector<Item>& all) {
-  EXPECT_EQ(store.records.size(), all.size());
+  EXPECT_EQ(store.times_recorded.size(), all.size());
   for (const Item& item : all) {
-    const auto found = store.records.find(item.name);
-    EXPECT_EQ(found == store.records.end() ? 0 : found->second, 1) << item.name;
+    const auto found = store.times_recorded.find(item.name);
+    EXPECT_EQ(found == store.times_recorded.end() ? 0 : found->second, 1) << item.name;
   }
   EXPECT_FALSE(store.dirty);
   EXPECT_FALSE(store.published_dirty);
@@ -131,6 +131,66 @@ TEST(Campaign, NeedsNoSecondRankAndNoItems) {
 
   EXPECT_EQ(run_campaign(*alone[0], store, items("ok", 20), options()).valid, 20);
   EXPECT_EQ(run_campaign(*alone[0], store, {}, options()).exit_code(), ExitCode::kOk);
+}
+
+// An earlier launch may have been kept from it.
+TEST(Campaign, PublishesWhereNothingIsLeft) {
+  FakeStore store;
+  Cluster cluster(2);
+  const auto report = run_campaign(cluster.coordinator(), store, {}, options());
+  EXPECT_EQ(report.exit_code(), ExitCode::kOk);
+  EXPECT_EQ(store.publications, 1);
+}
+
+// True of all items, hence told once, with the exit code that it has.
+TEST(Campaign, EndsWhereAnInputIsGoneOrAnotherOne) {
+  for (const auto& [deed, code] :
+       {std::pair{"vanished", ExitCode::kIo}, std::pair{"exchanged", ExitCode::kDataCorrupt}}) {
+    FakeStore store;
+    Cluster cluster(2);
+    auto all = items("short", 3);
+    const auto bad = items(deed, 50);
+    all.insert(all.end(), bad.begin(), bad.end());
+    try {
+      run_campaign(cluster.coordinator(), store, all, options());
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), code);
+      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("'zoos/toy/model'"), HasSubstr("the same command")));
+    }
+    for (const auto& [name, result] : store.results()) {
+      EXPECT_EQ(result.status, Status::kValid) << name;
+    }
+    EXPECT_EQ(store.publications, 1);
+    EXPECT_FALSE(store.dirty);
+    const auto report = run_campaign(cluster.coordinator(), store, items("ok", 5), options());
+    EXPECT_EQ(report.valid, 5);  // the workers are at rest, and serve the next one
+  }
+}
+
+TEST(Campaign, RecordsWhetherAFailureWasTheItemsOwn) {
+  FakeStore store;
+  Cluster cluster(2);
+  auto all = items("throw", 1);
+  for (const char* deed : {"badalloc", "diskfull"}) {
+    all.push_back(items(deed, 1).front());
+  }
+  all.front().bindings = {{"parameters", "scale=0.3"}};
+  run_campaign(cluster.coordinator(), store, all, options());
+  EXPECT_FALSE(store.results().at("throw-0").transient);
+  EXPECT_EQ(store.results().at("throw-0").bindings, all.front().bindings);
+  EXPECT_TRUE(store.results().at("badalloc-0").transient);
+  EXPECT_TRUE(store.results().at("diskfull-0").transient);
+}
+
+TEST(Campaign, RecordsTheBindingsOfAnItemWithItsResult) {
+  FakeStore store;
+  Cluster cluster(1);
+  auto all = items("ok", 2);
+  all[0].bindings = {{"parameters", "scale=0.3"}};
+  run_campaign(cluster.coordinator(), store, all, options());
+  EXPECT_EQ(store.results().at("ok-0").bindings, all[0].bindings);
+  EXPECT_TRUE(store.results().at("ok-1").bindings.empty());
 }
 
 TEST(Campaign, ServesOneAfterTheOther) {

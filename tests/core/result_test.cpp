@@ -18,7 +18,12 @@ Result full_result() {
   result.log_tail = "last line";
   result.metrics = {{"accuracy", "test", 1.0 / 3, 150},
                     {"loss", "val", std::numeric_limits<double>::infinity(), 2}};
-  result.outcomes = {{"test", {0, 1, 65535}, {1, 0, 1}}, {"val", {}, {}}};
+  result.transient = true;
+  result.outcomes = {{"test", "accuracy", 1, {1, 0, 1}},
+                     {"test", "depth", 2, {0.5F, 1, -0.0F, std::numeric_limits<float>::infinity()}},
+                     {"val", "accuracy", 1, {}}};
+  result.predictions = {{"test", {0, -1, 65536}}, {"val", {}}};
+  result.bindings = {{"parameters", "density=0.2,scale=0.3"}};
   result.facts = {{"weights_sha256", "abc"}};
   result.timings = {{"fuse", 0.1}};
   result.attempts = 3;
@@ -41,14 +46,36 @@ TEST(Result, travels_without_loss) {
   EXPECT_EQ(copy.metrics[0].value, 1.0 / 3);
   EXPECT_EQ(copy.metrics[0].count, 150);
   EXPECT_TRUE(std::isinf(copy.metrics[1].value));
-  ASSERT_EQ(copy.outcomes.size(), 2U);
-  EXPECT_EQ(copy.outcomes[0].predictions, result.outcomes[0].predictions);
-  EXPECT_EQ(copy.outcomes[0].correct, result.outcomes[0].correct);
-  EXPECT_TRUE(copy.outcomes[1].predictions.empty());
+  EXPECT_TRUE(copy.transient);
+  ASSERT_EQ(copy.outcomes.size(), 3U);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(copy.outcomes[i].split, result.outcomes[i].split);
+    EXPECT_EQ(copy.outcomes[i].metric, result.outcomes[i].metric);
+    EXPECT_EQ(copy.outcomes[i].width, result.outcomes[i].width);
+    EXPECT_EQ(copy.outcomes[i].rows, result.outcomes[i].rows);
+  }
+  EXPECT_EQ(copy.outcomes[1].examples(), 2);
+  EXPECT_TRUE(std::signbit(copy.outcomes[1].rows[2]));
+  ASSERT_EQ(copy.predictions.size(), 2U);
+  EXPECT_EQ(copy.predictions[0].classes, result.predictions[0].classes);
+  EXPECT_TRUE(copy.predictions[1].classes.empty());
+  EXPECT_EQ(copy.bindings, result.bindings);
   EXPECT_EQ(copy.facts, result.facts);
   EXPECT_EQ(copy.timings, result.timings);
   EXPECT_EQ(copy.attempts, 3);
   EXPECT_EQ(copy.worker, result.worker);
+}
+
+// One byte an example where that is enough.
+TEST(Result, stores_marks_as_bytes_and_other_rows_as_reals) {
+  const nlohmann::json json = full_result();
+  EXPECT_EQ(json["outcomes"][0][3], "u8");
+  EXPECT_EQ(json["outcomes"][0][4].get_binary().size(), 3U);
+  EXPECT_EQ(json["outcomes"][1][3], "f32");
+  for (const std::vector<float>& rows : {std::vector<float>{0.5F}, {2}, {-1}, {-0.0F}}) {
+    EXPECT_FALSE((Outcomes{"test", "m", 1, rows}.are_marks())) << rows[0];
+  }
+  EXPECT_FALSE((Outcomes{"test", "m", 2, {0, 1}}.are_marks()));
 }
 
 TEST(Result, keeps_a_loss_that_is_not_a_number) {
@@ -67,7 +94,10 @@ TEST(Result, reading_replaces_what_was_there) {
 
 TEST(Result, refuses_half_an_entry_and_an_unknown_status) {
   nlohmann::json json = full_result();
-  json["outcomes"][0][1] = nlohmann::json::binary({1, 2, 3});  // predictions have two bytes each
+  json["predictions"][0][1] = nlohmann::json::binary({1, 2, 3});  // classes have four bytes each
+  EXPECT_THROW(json.get<Result>(), DataError);
+  json = full_result();
+  json["outcomes"][0][3] = "u4";
   EXPECT_THROW(json.get<Result>(), DataError);
   EXPECT_THROW(parse_status("good"), DataError);
 }

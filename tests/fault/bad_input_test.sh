@@ -62,13 +62,14 @@ damaged_zoos() {
   truncate -s -100 "$FUSEGRID_ZOOS/truncated/$expert"
   refused 65 'mnist/model.safetensors' truncated
   cp "$FUSEGRID_ZOOS/tiny/seed-0/experts/fashion/model.safetensors" "$FUSEGRID_ZOOS/other/$expert"
-  # found by the worker that reads the weights: the cell fails, the run is complete
-  expect 3 'mnist.*not the one that zoo.json recorded' \
+  # found by the worker that reads the weights: no cell's fault, so that the run ends, once
+  expect 65 'mnist.*not the one that zoo.json recorded' \
     "$PROGRAM" run "$WORK/other.cfg" --results "$WORK/other" --quiet --max-attempts 1 --only 'mnist@'
   # the last element of the expert's tensors becomes NaN
   printf '\0\0\300\177' | dd of="$FUSEGRID_ZOOS/nan/$expert" bs=1 conv=notrunc status=none \
     seek=$(($(stat -c %s "$FUSEGRID_ZOOS/nan/$expert") - 4))
-  expect 3 'nan/seed-0/experts/mnist.* must be finite, but element [0-9]+ of .* is nan' \
+  "$PROGRAM" status "$WORK/other" | grep -q '0 valid, 0 invalid, 0 failed' || fail "cells were blamed for an exchanged model"
+  expect 65 'nan/seed-0/experts/mnist.* must be finite, but element [0-9]+ of .* is nan' \
     "$PROGRAM" run "$WORK/nan.cfg" --results "$WORK/nan" --quiet --max-attempts 1 --only 'mnist@'
   expect 65 "zoo 'tiny' has 1 fault" "$PROGRAM" zoo verify nan
   sed -i 's/post_layernorm.bias/post_layernorm.bixs/' "$FUSEGRID_ZOOS/reshaped/$expert"
@@ -138,6 +139,50 @@ PYTHON
   "$PROGRAM" verify "$WORK/full" >"$WORK/out" || fail "after a full disk: $(cat "$WORK/out")"
 }
 
+# The view of a run that is complete: deleted, old, or newer than the journal beside it.
+views_of_complete_runs() {
+  local results=$WORK/complete digest
+  run_grid 2 "$results" --only '/pretrained/'
+  cp "$results/results.h5" "$WORK/old.h5" && cp "$results/journal" "$WORK/old.journal"
+  run_grid 2 "$results" --only '/(pretrained|simple_average)/'
+  digest=$(metrics_digest "$results")
+  grep -qa '# Does the whole chain give the same bits' "$results/journal" || fail "the job's text is not in the provenance"
+  for view in deleted old; do
+    rm "$results/results.h5"
+    [ $view = deleted ] || cp "$WORK/old.h5" "$results/results.h5"
+    # a complete run needs no worker and no device
+    CUDA_VISIBLE_DEVICES='' "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --only '/(pretrained|simple_average)/' --device cuda \
+      >"$WORK/out" 2>"$WORK/err" || fail "a complete run whose view is $view: $(cat "$WORK/err")"
+    [ "$(metrics_digest "$results")" = "$digest" ] || fail "the $view view did not come back"
+  done
+  cp -r "$results" "$WORK/back" && cp "$WORK/old.journal" "$WORK/back/journal"
+  cp -r "$results" "$WORK/empty" && : >"$WORK/empty/journal"
+  for name in back empty; do
+    expect 65 'was not published from' "$PROGRAM" run "$WORK/grid.cfg" --results "$WORK/$name" --quiet
+    expect 65 'was not published from' "$PROGRAM" status "$WORK/$name"
+    expect 65 'was not published from' "$PROGRAM" report "$WORK/$name"
+  done
+}
+
+# What results rest on: other models under the same names, and results made from other parameters.
+mixed_results() {
+  local results=$WORK/mixed
+  run_grid 2 "$results" --only '/pretrained/'
+  mv "$FUSEGRID_ZOOS/tiny" "$FUSEGRID_ZOOS/first"
+  mpirun --oversubscribe -n 3 "$PROGRAM" zoo build embedded --scale small --quiet --device cpu \
+    --set expert_steps=9 --set multitask_steps=8 --out "$FUSEGRID_ZOOS/tiny"
+  expect 2 'tiny/0/expert/mnist is [0-9a-f]+ now, but launch 0 of 20.* recorded' \
+    "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --quiet
+  expect 2 'tiny/0/expert/mnist is' "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --dry-run
+  rm -r "$FUSEGRID_ZOOS/tiny" && mv "$FUSEGRID_ZOOS/first" "$FUSEGRID_ZOOS/tiny"
+
+  expect 1 'finds none of the job.s recorded cells' "$PROGRAM" run "$WORK/grid.cfg" --results "$results" --forget '/ties'
+  run_grid 2 "$results" --only '/pretrained/' --forget 'mnist@'
+  "$PROGRAM" status "$results" | grep -q '3 valid, 0 invalid, 0 failed' || fail "a forgotten cell did not run again"
+  "$PROGRAM" status "$results" | grep -qE '^3 of 39 cells of 1 job recorded, 36 left' || fail "status: $("$PROGRAM" status "$results")"
+  "$PROGRAM" verify "$results" >"$WORK/out" || fail "after --forget: $(cat "$WORK/out")"
+}
+
 stopped_runs() {
   local results=$WORK/stopped signal status
   for signal in USR1 TERM; do
@@ -158,5 +203,7 @@ wrong_job_files
 damaged_zoos
 no_device
 damaged_results
+views_of_complete_runs
+mixed_results
 stopped_runs
 echo "$cases mistakes were told"

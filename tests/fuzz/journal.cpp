@@ -38,8 +38,9 @@ void replay(const std::string& journal) {
   const std::string path = scratch_folder() + "/journal";
   write_file(path, journal);
   Ledger ledger;
-  replay_journal(
-      path, [&](FrameType type, uint64_t, const nlohmann::json& payload) { ledger.apply(type, payload); });
+  replay_journal(path, [&](FrameType type, uint64_t sequence, const nlohmann::json& payload) {
+    ledger.apply(type, sequence, payload);
+  });
 }
 
 void read(std::string_view bytes) {
@@ -52,8 +53,8 @@ void read(std::string_view bytes) {
 std::vector<std::string> seeds() {
   const std::string folder = scratch_folder() + "/seed";
   {
-    const auto store =
-        ResultStore::open(folder, {"grid", "plan", {{"argv", {"fusegrid", "run"}}, {"git", "1234abc"}}});
+    const auto store = ResultStore::open(
+        folder, {"grid", "plan", {{"argv", {"fusegrid", "run"}}, {"git", "1234abc"}}, {}, {}, {}});
     Result result;
     result.name = "zoo/experts=8/ties/seed=1/mnist@clean";
     result.metrics = {{"accuracy", "test", 0.5, 4}};

@@ -65,10 +65,10 @@ int coordinate(Transport& transport, const std::string& mode) {
   }
   FakeStore store;
   const CampaignReport report = run_campaign(transport, store, items, options_of(mode));
-  const bool once = std::all_of(store.records.begin(), store.records.end(),
+  const bool once = std::all_of(store.times_recorded.begin(), store.times_recorded.end(),
                                 [](const auto& record) { return record.second == 1; });
   if (report.valid != count || report.exit_code() != ExitCode::kOk || !once || store.dirty ||
-      store.records.size() != items.size()) {
+      store.times_recorded.size() != items.size()) {
     return complain({std::to_string(report.valid) + " valid results of " + std::to_string(count) + ", " +
                      std::to_string(report.failed) + " failed, each once: " + (once ? "yes" : "no")});
   }

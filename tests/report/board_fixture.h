@@ -35,7 +35,8 @@ inline Result make_result(const Cell& cell, double validation, const std::vector
                     {"accuracy", "test", right / static_cast<double>(count), count},
                     {"loss", "val", 1 - validation, 10},
                     {"loss", "test", 0.5, count}};
-  result.outcomes = {{"test", std::vector<uint16_t>(correct.size(), 0), correct}};
+  result.outcomes = {{"test", "accuracy", 1, {correct.begin(), correct.end()}}};
+  result.bindings["parameters"] = cell.parameters;
   result.facts["stored_parameters"] = std::to_string(stored);
   result.facts["device"] = "Toy_CPU, AVX2";
   result.timings = {{"fuse", cell.task == "ant" ? 0.25 : 0.0}, {"evaluate", 3}};
@@ -108,6 +109,7 @@ inline Results toy_results() {
   Result failed;
   failed.name = make_cell("adapt", "", "bee_fly").name();
   failed.status = Status::kFailed;
+  failed.bindings["parameters"] = "";
   failed.reason = "signal 11\n(segmentation | fault) at 50% of_x";
   results[failed.name] = failed;
   return results;

@@ -228,7 +228,7 @@ TEST(Ties, are_rows_whose_paired_difference_may_be_zero) {
 
 TEST(Intervals, need_outcomes_that_give_the_accuracy) {
   Results results = toy_results();
-  results.at(make_cell("average", "", "ant").name()).outcomes[0].correct[0] = 0;
+  results.at(make_cell("average", "", "ant").name()).outcomes[0].rows[0] = 0;
   const Board board = only_board(results);
   EXPECT_FALSE(row_of(board, "average").interval);
   EXPECT_TRUE(row_of(board, "average").average());

@@ -32,7 +32,7 @@ class WriteReport : public testing::Test {
  protected:
   void record(const std::string& kind, const Results& results) const { record(folder_, kind, results); }
   static void record(const fs::path& folder, const std::string& kind, const Results& results) {
-    const auto store = ResultStore::open(folder, {kind, "plan", nlohmann::json::object()});
+    const auto store = ResultStore::open(folder, {kind, "plan", nlohmann::json::object(), {}, {}, {}});
     for (const auto& [name, result] : results) {
       store->record(result);
     }

@@ -13,6 +13,7 @@
 namespace fusegrid::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
 TEST(ResultStore, GivesBackWhatWasRecorded) {
@@ -70,8 +71,8 @@ TEST(ResultStore, ANewResultTakesThePlaceOfAFailedOrInvalidOne) {
 
 TEST(ResultStore, AddsARunPerLaunch) {
   const TemporaryFolder folder;
-  ResultStore::open(folder.path(), {"grid", "a", nullptr});
-  ResultStore::open(folder.path(), {"grid", "b", {{"git", "x"}}});
+  ResultStore::open(folder.path(), {"grid", "a", nullptr, {}, {}, {}});
+  ResultStore::open(folder.path(), {"grid", "b", {{"git", "x"}}, {}, {}, {}});
   const auto store = ResultStore::read(folder.path());
   ASSERT_EQ(store->runs().size(), 2U);
   EXPECT_EQ(store->runs()[1].plan_sha256, "b");
@@ -83,7 +84,7 @@ TEST(ResultStore, RefusesAnotherKindAndChangesNothing) {
   ResultStore::open(folder.path(), grid_run());
   const auto before = read_bytes(folder.path() / "journal");
   EXPECT_THAT(error_of<DataError>([&] {
-                ResultStore::open(folder.path(), {"zoo", "plan", {}});
+                ResultStore::open(folder.path(), {"zoo", "plan", {}, {}, {}, {}});
               }),
               HasSubstr("'grid', but this run makes 'zoo'"));
   EXPECT_EQ(read_bytes(folder.path() / "journal"), before);
@@ -98,6 +99,147 @@ TEST(ResultStore, RefusesAViewWithoutItsJournal) {
   EXPECT_THAT(error_of<IoError>([&] { ResultStore::read(folder.path()); }), HasSubstr("holds no results"));
 }
 
+// The models of a folder's results do not change under them.
+TEST(ResultStore, RefusesAnotherValueOfARecordedBindingAndChangesNothing) {
+  const TemporaryFolder folder;
+  ResultStore::open(folder.path(), grid_run());
+  RunInfo more = grid_run();
+  more.bindings["zoo-small/1/expert/mnist"] = "bb";
+  ResultStore::open(folder.path(), more);
+  const auto before = read_bytes(folder.path() / "journal");
+  RunInfo other = more;
+  other.bindings["zoo-small/1/base"] = "cc";
+  other.bindings["zoo-small/1/expert/mnist"] = "dd";
+  EXPECT_THAT(
+      error_of<ConfigError>([&] { ResultStore::open(folder.path(), other); }),
+      AllOf(HasSubstr("zoo-small/1/base is cc now, but launch 0 of 2026-01-31T12:00:00Z recorded aa"),
+            HasSubstr("zoo-small/1/expert/mnist is dd now, but launch 1"), HasSubstr("--results DIR")));
+  EXPECT_EQ(read_bytes(folder.path() / "journal"), before);
+  RunInfo fewer = grid_run();
+  fewer.bindings = {{"precision", "fp32"}};
+  const auto store = ResultStore::open(folder.path(), fewer);
+  EXPECT_EQ(store->records().bindings.size(), 3U);
+}
+
+TEST(ResultStore, RecordsExamplesAndPlansOnce) {
+  const TemporaryFolder folder;
+  const auto size = [&] { return fs::file_size(folder.path() / "journal"); };
+  auto store = ResultStore::open(folder.path(), grid_run());
+  store->record_examples(some_examples());
+  store->record_plan("grid", {cell_name(0), cell_name(1)});
+  const auto before = size();
+  store->record_examples(some_examples());
+  store->record_plan("grid", {cell_name(0), cell_name(1)});
+  EXPECT_EQ(size(), before);
+  store->record_plan("more", {cell_name(2)});
+  store->record_plan("grid", {cell_name(1)});
+  store->record(make_result(1));
+  store.reset();
+  const auto records = ResultStore::read(folder.path())->records();
+  EXPECT_EQ(records.planned(), (std::set<std::string>{cell_name(1), cell_name(2)}));
+  EXPECT_EQ(records.missing(), std::vector{cell_name(2)});
+  ASSERT_EQ(records.examples.size(), 1U);
+  EXPECT_EQ(records.examples.at({"zoo-small", "mnist", "test"}).groups, some_examples().groups);
+}
+
+TEST(ResultStore, AForgottenResultCountsNoLonger) {
+  const TemporaryFolder folder;
+  {
+    auto store = ResultStore::open(folder.path(), grid_run());
+    store->record(make_result(0, 1));
+    store->record(make_result(1, 1));
+    store->forget({cell_name(0), "no such cell"});
+    EXPECT_EQ(store->results().size(), 1U);
+    store->publish();
+  }
+  EXPECT_EQ(read_results_h5(folder.path() / "results.h5").results.size(), 1U);
+  {
+    auto store = ResultStore::open(folder.path(), grid_run());
+    store->record(make_result(0, 2));
+    store->publish();
+  }
+  EXPECT_EQ(ResultStore::read(folder.path())->results().at(cell_name(0)).worker, "host/rank2");
+  EXPECT_EQ(verify_results(folder.path()).size(), 2U);
+}
+
+// A view that its journal did not publish: run, status and report all come here.
+TEST(ResultStore, RefusesAJournalThatIsEmptyRolledBackOrForeign) {
+  const TemporaryFolder folder;
+  const TemporaryFolder elsewhere;
+  const auto journal = folder.path() / "journal";
+  {
+    auto store = ResultStore::open(folder.path(), grid_run());
+    store->record(make_result(0));
+    store->flush();
+  }
+  const auto early = read_bytes(journal);
+  {
+    auto store = ResultStore::open(folder.path(), grid_run());
+    store->record(make_result(1));
+    store->publish();
+  }
+  const auto right = read_bytes(journal);
+  {
+    auto store = ResultStore::open(elsewhere.path(), grid_run());
+    for (int i = 0; i < 9; ++i) {
+      store->record(make_result(i, 5));
+    }
+  }
+  for (const auto& wrong : {std::string(), early, read_bytes(elsewhere.path() / "journal")}) {
+    write_bytes(journal, wrong);
+    EXPECT_THAT(error_of<DataError>([&] { ResultStore::open(folder.path(), grid_run()); }),
+                AllOf(HasSubstr("was not published from"), HasSubstr("remove results.h5")));
+    EXPECT_THAT(error_of<DataError>([&] { ResultStore::read(folder.path()); }),
+                HasSubstr("was not published"));
+    EXPECT_EQ(read_bytes(journal), wrong);
+  }
+  write_bytes(journal, right);
+  EXPECT_EQ(ResultStore::read(folder.path())->results().size(), 2U);
+}
+
+// An older view of the same journal is no fault: the next publication replaces it.
+TEST(ResultStore, ReplacesAnOlderViewAndBringsBackADeletedOne) {
+  const TemporaryFolder folder;
+  const auto view = folder.path() / "results.h5";
+  std::string old;
+  {
+    auto store = ResultStore::open(folder.path(), grid_run());
+    store->record(make_result(0));
+    store->publish();
+    old = read_bytes(view);
+    store->record(make_result(1));
+    store->publish();
+  }
+  write_bytes(view, old);
+  EXPECT_EQ(ResultStore::read(folder.path())->results().size(), 2U);
+  ResultStore::open(folder.path(), grid_run())->publish();
+  EXPECT_EQ(read_results_h5(view).results.size(), 2U);
+  fs::remove(view);
+  ResultStore::open(folder.path(), grid_run())->publish();
+  EXPECT_EQ(read_results_h5(view).results.size(), 2U);
+  EXPECT_EQ(verify_results(folder.path()).size(), 2U);
+}
+
+// Killed between renaming the view into place and noting that, then killed again before the next publication.
+TEST(ResultStore, KnowsAViewThatWasNotNoted) {
+  const TemporaryFolder folder;
+  {
+    auto store = ResultStore::open(folder.path(), grid_run());
+    store->record(make_result(0));
+    store->publish();
+  }
+  std::string journal = read_bytes(folder.path() / "journal");
+  const std::string magic = journal.substr(0, 4);
+  journal.resize(journal.rfind(magic));  // close
+  journal.resize(journal.rfind(magic));  // publish
+  write_bytes(folder.path() / "journal", journal);
+  EXPECT_EQ(ResultStore::read(folder.path())->results().size(), 1U);
+  ResultStore::open(folder.path(), grid_run())->record(make_result(1));
+  EXPECT_EQ(ResultStore::read(folder.path())->results().size(), 2U);
+  ResultStore::open(folder.path(), grid_run())->publish();
+  EXPECT_EQ(verify_results(folder.path()).size(), 2U);
+}
+
 TEST(ResultStore, RefusesContradictingResults) {
   const TemporaryFolder folder;
   auto store = ResultStore::open(folder.path(), grid_run());
@@ -105,8 +247,18 @@ TEST(ResultStore, RefusesContradictingResults) {
   twice.metrics.push_back(twice.metrics[0]);
   EXPECT_THAT(error_of<DataError>([&] { store->record(twice); }), HasSubstr("two of 'loss'"));
   Result uneven = make_result(0);
-  uneven.outcomes[0].correct.pop_back();
-  EXPECT_THAT(error_of<DataError>([&] { store->record(uneven); }), HasSubstr("5 and 4"));
+  uneven.outcomes[0].rows.pop_back();
+  EXPECT_THAT(error_of<DataError>([&] { store->record(uneven); }), HasSubstr("4 and 5"));
+  Result ragged = make_result(0);
+  ragged.outcomes[1].rows.pop_back();
+  EXPECT_THAT(error_of<DataError>([&] { store->record(ragged); }), HasSubstr("9 numbers and the width 2"));
+  Result double_outcomes = make_result(0);
+  double_outcomes.outcomes.push_back(double_outcomes.outcomes[0]);
+  EXPECT_THAT(error_of<DataError>([&] { store->record(double_outcomes); }),
+              HasSubstr("two of 'accuracy' on 'test'"));
+  Result double_predictions = make_result(0);
+  double_predictions.predictions.push_back(double_predictions.predictions[0]);
+  EXPECT_THAT(error_of<DataError>([&] { store->record(double_predictions); }), HasSubstr("predictions"));
   Result control = make_result(0);
   control.name = "a\tb";
   EXPECT_THAT(error_of<DataError>([&] { store->record(control); }), HasSubstr("control characters"));
@@ -194,7 +346,7 @@ TEST(ResultStore, FullDiskWhilePublishingKeepsTheOldView) {
   EXPECT_EQ(verify_results(folder.path()).size(), 3U);  // the third line: newer results are not published
   ResultStore::open(folder.path(), grid_run())->publish();
   EXPECT_EQ(verify_results(folder.path()).size(), 2U);
-  EXPECT_EQ(read_results_h5(folder.path() / "results.h5").size(), 2U);
+  EXPECT_EQ(read_results_h5(folder.path() / "results.h5").results.size(), 2U);
 }
 
 TEST(ResultStore, AFailedFlushIsNeverTakenBack) {

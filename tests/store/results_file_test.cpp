@@ -14,10 +14,22 @@
 namespace fusegrid::test {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
 
-std::map<std::string, Result> some_results(int run) {
-  std::map<std::string, Result> results;
+Records some_records(int run, const std::vector<RunInfo>& runs = {grid_run()}) {
+  Records records;
+  records.runs = runs;
+  for (const auto& info : runs) {
+    for (const auto& [key, value] : info.bindings) {
+      records.bindings.emplace(key, Binding{value, 0});
+    }
+    records.methods[info.methods[0].name] = info.methods[0];
+    records.tasks[{info.tasks[0].zoo, info.tasks[0].task}] = info.tasks[0];
+  }
+  records.examples.emplace(some_examples().key(), some_examples());
+  records.plans["grid"] = {cell_name(0), cell_name(1), "zoo-small/experts=8/later/seed=0/mnist@clean"};
+  auto& results = records.results;
   for (int i = 0; i < 5; ++i) {
     results[cell_name(i)] = make_result(i, run);
   }
@@ -25,7 +37,7 @@ std::map<std::string, Result> some_results(int run) {
   results[cell_name(2)].metrics[0].value =
       run == 0 ? std::numeric_limits<double>::quiet_NaN() : -std::numeric_limits<double>::quiet_NaN();
   results[cell_name(9)] = make_failed(9);
-  return results;
+  return records;
 }
 
 std::string table_text(const fs::path& path, const std::string& name, const Table& columns) {
@@ -35,7 +47,7 @@ std::string table_text(const fs::path& path, const std::string& name, const Tabl
 
 TEST(ResultsFile, ReadsBackAsWritten) {
   const TemporaryFolder folder;
-  const auto content = make_results_file(some_results(0), {grid_run(), grid_run()}, 17);
+  const auto content = make_results_file(some_records(0, {grid_run(), grid_run()}), 17);
   write_bytes(folder.path() / "a.h5", encode_results_file(content));
   const auto back = decode_results_file(folder.path() / "a.h5");
   EXPECT_NO_THROW(compare_results_files(content, back, "a.h5"));
@@ -52,21 +64,26 @@ TEST(ResultsFile, ReadsBackAsWritten) {
   EXPECT_EQ(back.metrics.text(0, "split"), "test");
   EXPECT_EQ(back.metrics.real(3, "value"), 0.5);
   EXPECT_EQ(back.metrics.integer(3, "count"), 5);
+  EXPECT_EQ(back.runs.text(0, "git"), "1234abc");
+  EXPECT_EQ(back.runs.text(0, "started"), "2026-01-31T12:00:00Z");
 }
 
 TEST(ResultsFile, SameContentGivesTheSameBytes) {
-  const auto content = make_results_file(some_results(0), {grid_run()}, 17);
+  const auto content = make_results_file(some_records(0), 17);
   EXPECT_EQ(sha256_hex(encode_results_file(content)), sha256_hex(encode_results_file(content)));
 }
 
 TEST(ResultsFile, MetricsFactsAndOutcomesDoNotDependOnTheRun) {
-  const auto one = make_results_file(some_results(0), {grid_run()}, 17);
-  const auto two = make_results_file(some_results(3), {grid_run(), grid_run()}, 99);
+  const auto one = make_results_file(some_records(0), 17);
+  const auto two = make_results_file(some_records(3, {grid_run(), grid_run()}), 99);
   EXPECT_EQ(first_difference(one.metrics, two.metrics), "");
   EXPECT_EQ(metrics_digest(one.metrics), metrics_digest(two.metrics));
-  EXPECT_EQ(first_difference(one.facts_index, two.facts_index), "");
-  EXPECT_EQ(one.facts_text, two.facts_text);
+  EXPECT_EQ(first_difference(one.facts.index, two.facts.index), "");
+  EXPECT_EQ(one.facts.text, two.facts.text);
+  EXPECT_EQ(one.cell_bindings.text, two.cell_bindings.text);
   EXPECT_EQ(first_difference(one.outcomes_index, two.outcomes_index), "");
+  EXPECT_EQ(one.outcomes_u8, two.outcomes_u8);
+  EXPECT_EQ(one.outcomes_f32, two.outcomes_f32);
   EXPECT_EQ(one.predictions, two.predictions);
   EXPECT_NE(first_difference(one.timings, two.timings), "");
   const TemporaryFolder folder;
@@ -77,20 +94,21 @@ TEST(ResultsFile, MetricsFactsAndOutcomesDoNotDependOnTheRun) {
 }
 
 TEST(ResultsFile, EveryDifferenceIsNamed) {
-  const auto content = make_results_file(some_results(0), {grid_run()}, 17);
+  const auto content = make_results_file(some_records(0), 17);
   const auto message = [&](const std::function<void(std::map<std::string, Result>&)>& change) {
-    auto results = some_results(0);
-    change(results);
-    return error_of<DataError>(
-        [&] { compare_results_files(content, make_results_file(results, {grid_run()}, 17), "f"); });
+    auto records = some_records(0);
+    change(records.results);
+    return error_of<DataError>([&] { compare_results_files(content, make_results_file(records, 17), "f"); });
   };
   auto& name = cell_name;
   EXPECT_THAT(message([&](auto& r) { r[name(0)].metrics[0].value = 1e-9; }), HasSubstr("f:/metrics, row 2"));
   EXPECT_THAT(message([&](auto& r) { r[name(0)].facts["weights_sha256"] = "x"; }), HasSubstr("/facts"));
-  EXPECT_THAT(message([&](auto& r) { r[name(0)].outcomes[0].correct[0] = 0; }),
-              HasSubstr("/outcomes/correct"));
-  EXPECT_THAT(message([&](auto& r) { r[name(0)].outcomes[0].predictions[0] = 9; }),
-              HasSubstr("/outcomes/prediction"));
+  EXPECT_THAT(message([&](auto& r) { r[name(0)].outcomes[0].rows[0] = 0; }), HasSubstr("/outcomes/u8"));
+  EXPECT_THAT(message([&](auto& r) { r[name(0)].outcomes[1].rows[0] = 0; }), HasSubstr("/outcomes/f32"));
+  EXPECT_THAT(message([&](auto& r) { r[name(0)].bindings["parameters"] = "x"; }),
+              HasSubstr("/cell_bindings"));
+  EXPECT_THAT(message([&](auto& r) { r[name(0)].predictions[0].classes[0] = 9; }),
+              HasSubstr("/predictions/class"));
   EXPECT_THAT(message([&](auto& r) { r[name(9)].log_tail = "?"; }), HasSubstr("/logs"));
   EXPECT_THAT(message([&](auto& r) { r.erase(name(1)); }), HasSubstr("/metrics"));
 }
@@ -99,12 +117,14 @@ TEST(ResultsFile, EmptyAndZooFilesAreReadable) {
   const TemporaryFolder folder;
   RunInfo run = grid_run();
   run.kind = "zoo";
-  auto results = std::map<std::string, Result>();
-  write_bytes(folder.path() / "empty.h5", encode_results_file(make_results_file(results, {run}, 1)));
-  EXPECT_TRUE(read_results_h5(folder.path() / "empty.h5").empty());
+  Records records;
+  records.runs = {run};
+  write_bytes(folder.path() / "empty.h5", encode_results_file(make_results_file(records, 1)));
+  EXPECT_TRUE(read_results_h5(folder.path() / "empty.h5").results.empty());
+  auto& results = records.results;
   results["small/seed=0/mnist"] = make_result(1);
   results["small/seed=0/mnist"].name = "small/seed=0/mnist";
-  const auto content = make_results_file(results, {run}, 2);
+  const auto content = make_results_file(records, 2);
   EXPECT_EQ(content.metrics.text(0, "cell"), "small/seed=0/mnist");
   EXPECT_EQ(
       content.metrics.text(0, "zoo") + content.metrics.text(0, "task") + content.metrics.text(0, "shift"),
@@ -113,12 +133,13 @@ TEST(ResultsFile, EmptyAndZooFilesAreReadable) {
 
 TEST(ResultsFile, GivesResultsWithoutAJournal) {
   const TemporaryFolder folder;
-  auto results = some_results(1);
-  write_bytes(folder.path() / "a.h5", encode_results_file(make_results_file(results, {grid_run()}, 17)));
-  const auto back = read_results_h5(folder.path() / "a.h5");
-  ASSERT_EQ(back.size(), results.size());
-  for (const auto& result : back) {
-    auto expected = results.at(result.name);
+  const auto records = some_records(1);
+  write_bytes(folder.path() / "a.h5", encode_results_file(make_results_file(records, 17)));
+  const auto read = read_results_h5(folder.path() / "a.h5");
+  const auto& back = read.results;
+  ASSERT_EQ(back.size(), records.results.size());
+  for (const auto& [name, result] : back) {
+    auto expected = records.results.at(name);
     if (expected.status == Status::kValid) {
       std::sort(expected.metrics.begin(), expected.metrics.end(), [](const Metric& a, const Metric& b) {
         return std::pair(a.name, a.split) < std::pair(b.name, b.split);
@@ -126,7 +147,15 @@ TEST(ResultsFile, GivesResultsWithoutAJournal) {
       EXPECT_TRUE(same(result, expected)) << result.name;
     }
   }
-  EXPECT_TRUE(same(back.back(), make_failed(9)));
+  EXPECT_TRUE(same(back.at(cell_name(9)), make_failed(9)));
+  EXPECT_EQ(read.methods, records.methods);
+  EXPECT_EQ(read.tasks, records.tasks);
+  EXPECT_EQ(read.plans, records.plans);
+  EXPECT_EQ(read.missing(), std::vector{records.plans.at("grid").back()});
+  EXPECT_EQ(read.bindings.at("zoo-small/1/base").value, "aa");
+  ASSERT_EQ(read.examples.size(), 1U);
+  EXPECT_EQ(read.examples.begin()->second.labels, some_examples().labels);
+  EXPECT_EQ(read.examples.begin()->second.groups, some_examples().groups);
   EXPECT_EQ(metrics_sha256(folder.path() / "a.h5").size(), 64U);
   EXPECT_THROW(read_results_h5(folder.path() / "none.h5"), IoError);
 }
@@ -137,11 +166,11 @@ TEST(ResultsFile, RefusesAnotherVersion) {
   {
     auto root = file.root();
     root.set_attribute("format", "fusegrid-results");
-    root.set_attribute("version", int64_t{2});
+    root.set_attribute("version", int64_t{1});
   }
   write_bytes(folder.path() / "a.h5", file.finish());
   EXPECT_THAT(error_of<DataError>([&] { read_results_h5(folder.path() / "a.h5"); }),
-              HasSubstr("has version 2"));
+              AllOf(HasSubstr("has version 1"), HasSubstr("run the job again")));
   write_bytes(folder.path() / "b.h5", "no HDF5 at all");
   EXPECT_THAT(error_of<DataError>([&] { metrics_sha256(folder.path() / "b.h5"); }), HasSubstr("HDF5"));
 }
@@ -162,7 +191,7 @@ TEST(ResultsFile, PythonExampleOfTheDocumentationWorks) {
     GTEST_SKIP() << "'" << python << "' cannot import h5py (set FUSEGRID_PYTHON to one that can)";
   }
   const TemporaryFolder folder;
-  const auto content = make_results_file(some_results(0), {grid_run()}, 17);
+  const auto content = make_results_file(some_records(0), 17);
   write_bytes(folder.path() / "results.h5", encode_results_file(content));
   const std::string page = read_bytes(source_folder() / "docs/results_format.md");
   std::string code;
@@ -173,7 +202,9 @@ TEST(ResultsFile, PythonExampleOfTheDocumentationWorks) {
   }
   ASSERT_THAT(code, HasSubstr("h5py"));
   code += "assert len(rows) == 15 and rows[3]['value'] == 0.5 and rows[0]['task'] == b'mnist'\n";
-  code += "assert predictions.tolist() == [1, 2, 3, 4, 0] and fact == 'abc0'\n";
+  code +=
+      "assert correct.tolist() == [1, 0, 1, 0, 1] and predictions.tolist() == [1, 2, 3, 4, 0] and fact == "
+      "'abc0'\n";
   write_bytes(folder.path() / "example.py", code);
   const std::string command = "cd " + folder.path().string() + " && " + python + " example.py > out.txt";
   ASSERT_EQ(std::system(command.c_str()), 0) << code;

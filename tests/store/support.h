@@ -40,8 +40,11 @@ inline Result make_result(int i, int run = 0) {
   result.name = cell_name(i);
   result.metrics = {
       {"loss", "test", 0.1 * i, 5}, {"accuracy", "test", 1.0 / (i + 1), 5}, {"accuracy", "val", 0.5, 3}};
-  result.outcomes = {{"test", {1, 2, 3, 4, static_cast<uint16_t>(i)}, {1, 0, 1, 0, 1}},
-                     {"val", {7, 8, 9}, {0, 0, 1}}};
+  result.outcomes = {{"test", "accuracy", 1, {1, 0, 1, 0, 1}},
+                     {"test", "depth", 2, {0.5F, 9, 1.5F, 9, -2, 9, 0, 9, 3, static_cast<float>(i)}},
+                     {"val", "accuracy", 1, {0, 0, 1}}};
+  result.predictions = {{"test", {1, 2, 3, 4, i}}, {"val", {7, 8, 9}}};
+  result.bindings = {{"parameters", "density=0.2,scale=" + std::to_string(i) + ",merge=sum"}};
   result.facts = {{"weights_sha256", "abc" + std::to_string(i)}, {"coefficients", "[0.1, 0.2]"}};
   result.timings = {{"load", 0.25 + run}, {"fuse", 1.5 * run}};
   result.attempts = 1 + run;
@@ -55,13 +58,22 @@ inline Result make_failed(int i) {
   result.status = Status::kFailed;
   result.reason = "signal 11";
   result.log_tail = "the last words\n";
+  result.transient = i % 2 == 0;
+  result.bindings = make_result(i).bindings;
   return result;
 }
 
 inline RunInfo grid_run() {
   return {"grid",
           "plan",
-          {{"argv", {"fusegrid", "run"}}, {"git", "1234abc"}, {"started", "2026-01-31T12:00:00Z"}}};
+          {{"argv", {"fusegrid", "run"}}, {"git", "1234abc"}, {"started", "2026-01-31T12:00:00Z"}},
+          {{"zoo-small/1/base", "aa"}, {"precision", "fp32"}},
+          {{"ties", "TIES", "NeurIPS 2023", "task vector", "", "one model", false}},
+          {{"zoo-small", "mnist", "classify", "accuracy", "higher", "fraction", "Digits"}}};
+}
+
+inline ExamplesRecord some_examples() {
+  return {"zoo-small", "mnist", "test", {1, 0, 3, 4, 2}, {10, 10, 11, 4000000000, 11}};
 }
 
 inline bool same(const Result& a, const Result& b) {

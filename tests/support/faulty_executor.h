@@ -69,6 +69,12 @@ class FaultyExecutor : public Executor {
       throw 42;
     } else if (deed == "badalloc") {
       throw std::bad_alloc();
+    } else if (deed == "diskfull") {
+      throw IoError("the disk is full");
+    } else if (deed == "vanished") {
+      reading_inputs([] { throw IoError("'zoos/toy/model' is gone"); });
+    } else if (deed == "exchanged") {
+      reading_inputs([] { throw ConfigError("'zoos/toy/model' is another one"); });
     } else if (deed == "stopself") {
       raise(SIGSTOP);
     } else if (deed == "garbage") {

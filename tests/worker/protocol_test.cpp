@@ -13,7 +13,8 @@ Result full_result() {
   result.status = Status::kInvalid;
   result.reason = "NaN";
   result.metrics = {{"accuracy", "test", 0.1 + 0.2, 512}};
-  result.outcomes = {{"test", {1, 2, 65535}, {0, 1, 1}}};
+  result.outcomes = {{"test", "accuracy", 1, {0, 1, 1}}};
+  result.predictions = {{"test", {1, 2, 65535}}};
   result.facts = {{"weights_sha256", "abc"}};
   result.timings = {{"fuse", 1.25}};
   return result;
@@ -47,7 +48,8 @@ TEST(Protocol, CarriesResultsWithoutLoss) {
 
   EXPECT_EQ(nlohmann::json(read.result), nlohmann::json(full_result()));
   EXPECT_EQ(read.result.metrics[0].value, 0.1 + 0.2);
-  EXPECT_EQ(read.result.outcomes[0].predictions, full_result().outcomes[0].predictions);
+  EXPECT_EQ(read.result.outcomes[0].rows, full_result().outcomes[0].rows);
+  EXPECT_EQ(read.result.predictions[0].classes, full_result().predictions[0].classes);
   EXPECT_EQ(read.token, 12);
 }
 

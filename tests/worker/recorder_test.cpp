@@ -30,6 +30,11 @@ TEST(Recorder, writes_metrics_and_outcomes_of_both_splits) {
   EXPECT_EQ(result.metrics[3].name + "/" + result.metrics[3].split, "loss/test");
   EXPECT_EQ(result.metrics[3].count, 4);
   ASSERT_EQ(result.outcomes.size(), 2U);
+  EXPECT_EQ(result.outcomes[0].metric, "accuracy");
+  EXPECT_TRUE(result.outcomes[0].are_marks());
+  EXPECT_EQ(result.outcomes[0].examples(), 4);
+  ASSERT_EQ(result.predictions.size(), 2U);
+  EXPECT_EQ(result.predictions[1].classes.size(), 4U);
 }
 
 TEST(Recorder, trusts_no_answer_that_is_not_finite) {

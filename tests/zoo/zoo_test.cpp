@@ -6,12 +6,16 @@
 
 #include "checkpoint/hf_folder.h"
 #include "core/errors.h"
+#include "models/settings.h"
 #include "support.h"
+#include "zoo/bindings.h"
 
 namespace fusegrid::test {
 namespace {
 
 using nlohmann::json;
+using testing::AllOf;
+using testing::Contains;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
@@ -54,6 +58,15 @@ class ZooFolder : public testing::Test {
   TemporaryFolder copy_;
   fs::path folder_ = copy_.path() / "embedded-tiny";
 };
+
+std::string error_of(const std::function<void()>& action) {
+  try {
+    action();
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "(no error)";
+}
 
 const std::string kFirstWeight = "vision_model.encoder.layers.0.mlp.fc1.weight";
 
@@ -109,6 +122,58 @@ TEST_F(ZooFolder, AnotherModelThanTheRecordedOneIsAnError) {
   const auto problems = verify(Zoo::load(folder_));
   ASSERT_EQ(problems.size(), 1U);
   EXPECT_THAT(problems[0], HasSubstr("expert/rows"));
+}
+
+// Equal shapes are not enough: with other heads or another activation the same weights are another function.
+TEST_F(ZooFolder, AnExpertOfAnotherConfigurationIsNamed) {
+  const fs::path config = folder_ / "seed-0/experts/rows/config.json";
+  ASSERT_TRUE(fs::exists(config));
+  json changed = json::parse(std::ifstream(config));
+  changed["layer_norm_eps"] = 0.25;
+  write_text(config, changed.dump());
+  const Zoo zoo = Zoo::load(folder_);
+  EXPECT_THAT(error_of([&] { check_layouts(zoo, zoo.replicate(0)); }),
+              AllOf(HasSubstr("rows/config.json': layer_norm_eps must be"), HasSubstr("but it is 0.25")));
+  EXPECT_THAT(verify(zoo), Contains(HasSubstr("layer_norm_eps")));
+  changed.erase("layer_norm_eps");  // the default, as the base's if that has it
+  write_text(config, changed.dump());
+  EXPECT_EQ(architecture_settings(changed)["layer_norm_eps"], 1e-5);
+}
+
+TEST_F(ZooFolder, BindingsNameEveryInputAndFollowIt) {
+  const Zoo zoo = Zoo::load(folder_);
+  const auto before = replicate_bindings(zoo, zoo.replicate(0));
+  std::vector<std::string> keys;
+  for (const auto& [key, value] : before) {
+    keys.push_back(key);
+  }
+  const std::string place = zoo.name + "/0/";
+  EXPECT_THAT(keys, testing::UnorderedElementsAre(place + "base", place + "config", place + "expert/bars",
+                                                  place + "expert/rows", place + "heads/bars",
+                                                  place + "heads/rows", place + "multitask"));
+  EXPECT_EQ(before.at(place + "base"), zoo.replicate(0).digests.at("base"));
+
+  // Without a recorded digest the model is read.
+  json written = description();
+  written["replicates"][0]["digests"] = json::object();
+  describe(written);
+  const Zoo undigested = Zoo::load(folder_);
+  EXPECT_EQ(replicate_bindings(undigested, undigested.replicate(0)), before);
+  rewrite("experts/rows", [](Weights& weights) { weights.begin()->second += 1; });
+  auto changed = replicate_bindings(undigested, undigested.replicate(0));
+  EXPECT_NE(changed.at(place + "expert/rows"), before.at(place + "expert/rows"));
+  EXPECT_THAT(error_of([&] { check_same_bindings(before, changed); }), HasSubstr(place + "expert/rows is "));
+  changed[place + "expert/rows"] = before.at(place + "expert/rows");
+  EXPECT_EQ(changed, before);
+  check_same_bindings(before, {{"another zoo/0/base", "x"}});
+
+  // The configuration of the base decides every cell.
+  const fs::path config = folder_ / "seed-0/base/preprocessor_config.json";
+  json normalisation = json::parse(std::ifstream(config));
+  normalisation["image_mean"] = {0.1, 0.2, 0.3};
+  write_text(config, normalisation.dump());
+  EXPECT_NE(replicate_bindings(undigested, undigested.replicate(0)).at(place + "config"),
+            before.at(place + "config"));
 }
 
 TEST_F(ZooFolder, UnknownTasksAreErrors) {

@@ -1,0 +1,194 @@
+#include "coordinator/launch.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "core/digest.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "fusion/method.h"
+#include "store/task_pack.h"
+#include "zoo/bindings.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr size_t kStaleShown = 5;
+
+// Of the merge: the models are no data, whoever trained them.
+std::string data_text(const MethodCard& card) {
+  std::vector<std::string> needs;
+  for (const Need need : card.needs) {
+    if (need != Need::kPretrained && need != Need::kMultitask) {
+      needs.push_back(to_string(need));
+    }
+  }
+  return join(needs, ", ");
+}
+
+const Zoo& zoo_named(const JobZoos& zoos, const std::string& name) {
+  const auto found =
+      std::find_if(zoos.begin(), zoos.end(), [&](const auto& entry) { return entry.second.name == name; });
+  FUSEGRID_ASSERT(found != zoos.end(), name);
+  return found->second;
+}
+
+// zoo -> the tasks that cells are evaluated on
+std::map<std::string, std::set<std::string>> evaluated(const std::vector<Cell>& cells) {
+  std::map<std::string, std::set<std::string>> tasks;
+  for (const auto& cell : cells) {
+    tasks[cell.zoo].insert(cell.task);
+  }
+  return tasks;
+}
+
+ExamplesRecord examples_record(const std::string& zoo, const std::string& task, const std::string& split,
+                               const TaskPack& pack) {
+  const Split marks = pack.read_marks(task, split);
+  ExamplesRecord record{zoo, task, split, {}, {}};
+  const auto* labels = marks.labels.const_data_ptr<int64_t>();
+  const auto* groups = marks.groups.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < marks.labels.numel(); ++i) {
+    record.labels.push_back(static_cast<int32_t>(labels[i]));
+    record.groups.push_back(static_cast<uint32_t>(groups[i]));
+  }
+  return record;
+}
+
+std::string binding_text(const std::map<std::string, std::string>& bindings, const std::string& key) {
+  const auto found = bindings.find(key);
+  return found == bindings.end() ? "nothing" : "'" + found->second + "'";
+}
+
+// "" where the bindings are the same.
+std::string difference_of(const std::map<std::string, std::string>& recorded,
+                          const std::map<std::string, std::string>& planned) {
+  std::set<std::string> keys;
+  for (const auto* bindings : {&recorded, &planned}) {
+    for (const auto& [key, value] : *bindings) {
+      keys.insert(key);
+    }
+  }
+  std::vector<std::string> differences;
+  for (const auto& key : keys) {
+    if (binding_text(recorded, key) != binding_text(planned, key)) {
+      differences.push_back(key + " was " + binding_text(recorded, key) + ", now " +
+                            binding_text(planned, key));
+    }
+  }
+  return join(differences, "; ");
+}
+
+// The inputs that a cell uses, of the replicate that its seed chooses.
+std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicate& replicate) {
+  const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
+  const auto& needs = method_registry().at(cell.method).card.needs;
+  std::set<std::string> inputs{place + "base", place + "config", place + "heads/" + cell.task};
+  for (const auto& task : zoo.experts(cell.experts)) {
+    inputs.insert({place + "expert/" + task, place + "heads/" + task});
+  }
+  if (needs.contains(Need::kMultitask)) {
+    inputs.insert(place + "multitask");
+  }
+  return inputs;
+}
+
+}  // namespace
+
+std::map<std::string, std::string> launch_bindings(const std::vector<Cell>& cells, const JobZoos& zoos) {
+  std::map<std::string, std::string> bindings{{"precision", "fp32"}};
+  std::map<std::string, std::map<std::string, std::string>> known;  // by zoo and seed: all of a replicate
+  for (const auto& cell : cells) {
+    const Zoo& zoo = zoo_named(zoos, cell.zoo);
+    const Replicate& replicate = zoo.replicate(cell.seed);
+    auto& all = known[zoo.name + "/" + number_text(replicate.seed)];
+    if (all.empty()) {
+      all = replicate_bindings(zoo, replicate);
+      bindings[pack_binding(zoo)] = zoo.pack_sha256.empty() ? sha256_of_file(zoo.pack) : zoo.pack_sha256;
+    }
+    for (const auto& input : inputs_of(cell, zoo, replicate)) {
+      bindings[input] = all.at(input);
+    }
+  }
+  return bindings;
+}
+
+std::vector<MethodRecord> method_records(const std::vector<Cell>& cells) {
+  std::set<std::string> names;
+  for (const auto& cell : cells) {
+    names.insert(cell.method);
+  }
+  std::vector<MethodRecord> records;
+  for (const auto& name : names) {
+    const MethodCard& card = method_registry().at(name).card;
+    records.push_back({card.name, card.title, card.paper, to_string(card.family), data_text(card),
+                       to_string(card.yields), card.needs_task_identity});
+  }
+  return records;
+}
+
+std::vector<TaskRecord> task_records(const std::vector<Cell>& cells, const JobZoos& zoos) {
+  std::vector<TaskRecord> records;
+  for (const auto& [zoo, tasks] : evaluated(cells)) {
+    const TaskPack pack(zoo_named(zoos, zoo).pack);
+    for (const auto& task : tasks) {
+      records.push_back({zoo, task, "classify", "accuracy", "higher", "fraction", pack.task(task).title});
+    }
+  }
+  return records;
+}
+
+std::vector<ExamplesRecord> examples_records(const std::vector<Cell>& cells, const JobZoos& zoos,
+                                             const Records& known) {
+  std::vector<ExamplesRecord> records;
+  for (const auto& [zoo, tasks] : evaluated(cells)) {
+    const TaskPack pack(zoo_named(zoos, zoo).pack);
+    for (const auto& task : tasks) {
+      for (const std::string split : {"val", "test"}) {
+        if (!known.examples.contains({zoo, task, split})) {
+          records.push_back(examples_record(zoo, task, split, pack));
+        }
+      }
+    }
+  }
+  return records;
+}
+
+std::vector<StaleCell> stale_cells(const std::vector<Cell>& cells,
+                                   const std::map<std::string, Result>& recorded) {
+  std::vector<StaleCell> stale;
+  for (const auto& cell : cells) {
+    const auto found = recorded.find(cell.name());
+    if (found == recorded.end() || found->second.status == Status::kFailed) {
+      continue;
+    }
+    const std::string difference = difference_of(found->second.bindings, cell_bindings(cell));
+    if (!difference.empty()) {
+      stale.push_back({cell.name(), difference});
+    }
+  }
+  return stale;
+}
+
+void check_fresh(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded) {
+  const auto stale = stale_cells(cells, recorded);
+  if (stale.empty()) {
+    return;
+  }
+  std::string message = "recorded results rest on what this run would make them from, but " +
+                        std::to_string(stale.size()) + " of " + std::to_string(cells.size()) +
+                        " cells are stale:";
+  for (size_t i = 0; i < std::min(stale.size(), kStaleShown); ++i) {
+    message += "\n  " + stale[i].name + ": " + stale[i].difference;
+  }
+  if (stale.size() > kStaleShown) {
+    message += "\n  and " + std::to_string(stale.size() - kStaleShown) + " more";
+  }
+  throw ConfigError(
+      message +
+      "\nRun them again with --forget REGEX, which drops the recorded results of the cells that the "
+      "expression finds, or give the new ones a folder of their own (--results DIR).");
+}
+
+}  // namespace fusegrid

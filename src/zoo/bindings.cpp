@@ -1,0 +1,74 @@
+#include "zoo/bindings.h"
+
+#include "checkpoint/hf_folder.h"
+#include "core/digest.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "models/settings.h"
+
+namespace fusegrid {
+namespace {
+
+std::string head_digest(const Network& network, const std::string& task) {
+  const Head& head = network.head(task);
+  Weights parts{{"rows", head.rows.cpu()}};
+  if (network.projection.defined()) {
+    parts.emplace("projection", network.projection.cpu());
+  }
+  return sha256_hex(digest(parts) + "/" + number_text(head.scale));
+}
+
+std::string config_digest(const Replicate& replicate, const Network& network) {
+  const HfFolder folder(replicate.base, {.allow_symlinks = true});
+  std::string text = architecture_settings(folder.config()).dump();
+  for (const auto& values : {network.normalisation.mean, network.normalisation.std}) {
+    for (const double value : values) {
+      text += "/" + number_text(value);
+    }
+  }
+  return sha256_hex(text);
+}
+
+}  // namespace
+
+std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Replicate& replicate) {
+  const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
+  const Network network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU);
+  std::map<std::string, std::string> bindings{{place + "config", config_digest(replicate, network)}};
+  const auto add_model = [&](const std::string& model, const std::filesystem::path& folder) {
+    const auto recorded = replicate.digests.find(model);
+    bindings[place + model] = recorded != replicate.digests.end()
+                                  ? recorded->second
+                                  : digest(load_weights(*network.architecture, folder, at::kCPU));
+  };
+  add_model("base", replicate.base);
+  for (const auto& [task, folder] : replicate.experts) {
+    add_model("expert/" + task, folder);
+  }
+  if (replicate.multitask) {
+    add_model("multitask", *replicate.multitask);
+  }
+  for (const auto& task : zoo.tasks) {
+    bindings[place + "heads/" + task] = head_digest(network, task);
+  }
+  return bindings;
+}
+
+std::string pack_binding(const Zoo& zoo) {
+  return zoo.name + "/pack";
+}
+
+void check_same_bindings(const std::map<std::string, std::string>& expected,
+                         const std::map<std::string, std::string>& seen) {
+  for (const auto& [key, value] : seen) {
+    if (const auto wanted = expected.find(key); wanted != expected.end() && wanted->second != value) {
+      throw DataError(
+          "what a run is made from stays the same while it runs, but " + key + " is " + value +
+          " now and was " + wanted->second +
+          " when the run began; bring the old files back, or give the new ones a results folder of "
+          "their own (--results DIR)");
+    }
+  }
+}
+
+}  // namespace fusegrid
