@@ -61,13 +61,33 @@ bool is_file_name(const std::string& name) {
                      [](char c) { return is_alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
-ContainedFolder::ContainedFolder(std::filesystem::path path, bool allow_symlinks)
-    : path_(std::move(path)), allow_symlinks_(allow_symlinks) {
+namespace {
+
+// Of what somebody took for a folder of this machine, and is none.
+std::string no_folder(const std::filesystem::path& path) {
+  const std::string text = path.string();
+  std::error_code error;
+  if (std::filesystem::exists(path, error)) {
+    return "is no folder; give the folder that it lies in";
+  }
+  const bool url = text.find("://") != std::string::npos;
+  const bool local = text.starts_with("/") || text.starts_with(".") || text.starts_with("~");
+  const bool hub = url || (!local && std::count(text.begin(), text.end(), '/') <= 1);
+  return std::string("does not exist") +
+         (hub ? "; a model of a hub must be downloaded first (hf download " +
+                    (url ? "ORGANISATION/MODEL" : text) + " --local-dir FOLDER), and its folder given"
+              : "");
+}
+
+}  // namespace
+
+ContainedFolder::ContainedFolder(std::filesystem::path path, bool allow_symlinks, bool follow_links)
+    : path_(std::move(path)), allow_symlinks_(allow_symlinks), follow_links_(follow_links) {
   std::error_code error;
   root_ = std::filesystem::canonical(path_, error);
   if (error || !std::filesystem::is_directory(root_, error)) {
     throw ConfigError("a checkpoint must be a folder in the layout of HuggingFace, but '" + path_.string() +
-                      "' is no folder");
+                      "' " + no_folder(path_));
   }
   if (root_.parent_path().filename() == "snapshots") {
     root_ = root_.parent_path().parent_path();
@@ -79,6 +99,22 @@ bool ContainedFolder::contains(const std::string& name) const {
   return std::filesystem::exists(std::filesystem::symlink_status(path_ / name, error));
 }
 
+std::filesystem::path ContainedFolder::resolve(const std::filesystem::path& relative) const {
+  const std::filesystem::path file = path_ / relative;
+  std::error_code error;
+  std::filesystem::path target = std::filesystem::canonical(file, error);
+  if (error) {
+    throw DataError("'" + file.string() + "' is missing: " + error.message());
+  }
+  if (!follow_links_ && !is_below(target, root_)) {
+    throw ConfigError("a symbolic link must end in '" + root_.string() + "', but '" + file.string() +
+                      "' leads to '" + target.string() +
+                      "'; copy the file there, or, if you trust the link, let fusegrid merge read it with "
+                      "--follow-links");
+  }
+  return target;
+}
+
 PosixFile ContainedFolder::open(const std::string& name) const {
   const std::filesystem::path file = path_ / name;
   if (!is_file_name(name)) {
@@ -86,18 +122,7 @@ PosixFile ContainedFolder::open(const std::string& name) const {
                     "' must be named by letters, digits, '.', '_' and '-', but " + printable(name) +
                     " is not");
   }
-  std::filesystem::path target = file;
-  if (allow_symlinks_) {
-    std::error_code error;
-    target = std::filesystem::canonical(file, error);
-    if (error) {
-      throw DataError("'" + file.string() + "' is missing: " + error.message());
-    }
-    if (!is_below(target, root_)) {
-      throw ConfigError("a symbolic link must end in '" + root_.string() + "', but '" + file.string() +
-                        "' leads to '" + target.string() + "'; copy the file instead");
-    }
-  }
+  const std::filesystem::path target = allow_symlinks_ ? resolve(name) : file;
   // O_NONBLOCK: opening a named pipe must not wait for its writer
   const int fd = ::open(target.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
   if (fd < 0 && errno == ELOOP) {

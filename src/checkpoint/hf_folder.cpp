@@ -7,6 +7,7 @@
 
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/json_scanner.h"
+#include "checkpoint/missing_weights.h"
 #include "checkpoint/posix_file.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
@@ -100,28 +101,6 @@ std::vector<SafetensorsFile> open_shards(const ContainedFolder& folder) {
   return files;
 }
 
-bool is_pickle(const std::filesystem::path& file) {
-  static const std::set<std::string> endings{".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"};
-  return endings.contains(file.extension().string());
-}
-
-[[noreturn]] void fail_without_weights(const std::filesystem::path& folder) {
-  std::set<std::string> pickles;
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    if (is_pickle(entry.path())) {
-      pickles.insert(entry.path().filename().string());
-    }
-  }
-  if (pickles.empty()) {
-    throw ConfigError("a checkpoint folder must hold " + std::string(kSingle) + " or " + kIndex + ", but '" +
-                      folder.string() + "' holds neither");
-  }
-  throw ConfigError(
-      "'" + (folder / *pickles.begin()).string() +
-      "' is a pickle file, which can run code when it is loaded and is never read; convert it with "
-      "transformers' model.save_pretrained(folder, safe_serialization=True)");
-}
-
 std::vector<SafetensorsFile> open_files(const ContainedFolder& folder) {
   const bool single = folder.contains(kSingle);
   const bool index = folder.contains(kIndex);
@@ -163,10 +142,13 @@ void check_target(const std::filesystem::path& path, const std::map<std::string,
 }  // namespace
 
 HfFolder::HfFolder(const std::filesystem::path& path, HfFolderOptions options) : path_(path) {
-  const ContainedFolder folder(path, options.allow_symlinks);
+  const ContainedFolder folder(path, options.allow_symlinks, options.follow_links);
   if (!folder.contains(kConfig)) {
+    std::error_code none;
+    const bool cache = std::filesystem::is_directory(path / "snapshots", none);
     throw ConfigError("a checkpoint folder must hold " + std::string(kConfig) + ", but '" + path.string() +
-                      "' does not");
+                      "' does not" +
+                      (cache ? "; give one of the folders in '" + (path / "snapshots").string() + "'" : ""));
   }
   config_ = folder.read_json(kConfig, kMaxConfigBytes);
   if (folder.contains(kPreprocessor)) {

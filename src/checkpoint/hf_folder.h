@@ -21,7 +21,8 @@ namespace fusegrid {
 
 struct HfFolderOptions {
   bool allow_symlinks =
-      false;  // follow links that end inside the folder or its hub cache (contained_folder.h)
+      false;                  // follow links that end inside the folder or its hub cache (contained_folder.h)
+  bool follow_links = false;  // follow those that end elsewhere too: the user trusts who made them
 };
 
 // One folder, open for reading. Files are validated on opening, tensors are read on demand. All const members
@@ -34,7 +35,7 @@ class HfFolder final : public ModelSource {
   explicit HfFolder(const std::filesystem::path& path, HfFolderOptions options = {});
 
   const std::filesystem::path& path() const { return path_; }
-  const nlohmann::json& config() const { return config_; }
+  const nlohmann::json& config() const override { return config_; }
   const std::optional<nlohmann::json>& preprocessor_config() const { return preprocessor_config_; }
 
   std::string name() const override { return path_.string(); }

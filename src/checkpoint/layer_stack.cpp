@@ -6,6 +6,7 @@
 #include <set>
 
 #include "checkpoint/checks.h"
+#include "checkpoint/stacked_config.h"
 #include "core/block_name.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -205,25 +206,14 @@ nlohmann::json stack_config(const std::vector<LayerSlice>& slices, HfFolderOptio
                       std::to_string(before) + " layers as one of " + join(counts, ", ") +
                       ", so that the stack's can be written there");
   }
-  for (auto& [name, value] : config.items()) {
-    if (value.is_array() && static_cast<int64_t>(value.size()) == before &&
-        name.find("layer") != std::string::npos) {
-      nlohmann::json stacked = nlohmann::json::array();
-      for (const LayerSlice& slice : slices) {
-        const nlohmann::json theirs =
-            checkpoints.at(slice.folder).folder.config().value(name, nlohmann::json());
-        for (int64_t layer = slice.begin; layer < slice.end; ++layer) {
-          if (!theirs.is_array() || layer >= static_cast<int64_t>(theirs.size())) {
-            throw ConfigError(
-                "'" + name + "' must be a list with an entry for each layer in config.json of '" +
-                slice.folder.string() + "', as it is in that of '" + slices.front().folder.string() + "'");
-          }
-          stacked.push_back(theirs[layer]);
-        }
-      }
-      value = stacked;
+  std::vector<StackedLayer> stack;
+  for (const LayerSlice& slice : slices) {
+    const Checkpoint& from = checkpoints.at(slice.folder);
+    for (int64_t layer = slice.begin; layer < slice.end; ++layer) {
+      stack.push_back({slice.folder.string(), &from.folder.config(), from.layers.count, layer});
     }
   }
+  restack_config(config, stack);
   config[*key] = count;
   return config;
 }

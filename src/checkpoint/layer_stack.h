@@ -17,8 +17,8 @@ namespace fusegrid {
 // where a folder has no stack of layers, or several (two towers), fewer layers than asked for, or tensors of other
 // shapes.
 //
-// Its config.json is the first folder's with the number of layers of the stack; in lists that have an entry for each
-// layer ("layer_types") the entries go with their layers. ConfigError where it does not say how many layers there are.
+// Its config.json is the first folder's with the number of layers of the stack; what it says of single layers goes with
+// them (stacked_config.h). ConfigError where that cannot be, or where it does not say how many layers there are.
 std::unique_ptr<ModelSpec> parse_layer_stack(const std::string& text);
 
 }  // namespace fusegrid

@@ -42,10 +42,37 @@ const std::set<std::string>& keys_without_effect() {
 }
 
 const std::set<std::string>& keys_read() {
-  static const std::set<std::string> keys{
-      "peft_type",        "r", "lora_alpha", "use_rslora", "fan_in_fan_out", "rank_pattern", "alpha_pattern",
-      "init_lora_weights"};
+  static const std::set<std::string> keys{"peft_type",          "r",
+                                          "lora_alpha",         "use_rslora",
+                                          "fan_in_fan_out",     "rank_pattern",
+                                          "alpha_pattern",      "init_lora_weights",
+                                          "ensure_weight_tying"};
   return keys;
+}
+
+// Whether a key that is not known can be a variant of LoRA that computes something else.
+bool may_change_arithmetic(const std::string& key) {
+  static const std::set<std::string> kOfPeft{"alora_invocation_tokens",
+                                             "arrow_config",
+                                             "layer_replication",
+                                             "lora_bias",
+                                             "megatron_config",
+                                             "target_parameters",
+                                             "trainable_token_indices",
+                                             "use_dora",
+                                             "use_qalora"};
+  // settings of models, which some trainers write here
+  static const std::set<std::string> kOfModels{
+      "use_bfloat16",          "use_cache",   "use_flash_attn",  "use_flash_attention", "use_mrope",
+      "use_parallel_residual", "use_qk_norm", "use_return_dict", "use_sliding_window"};
+  static const std::regex kTraining("(^|_)(lr|learning|dropout|dtype|decay|optimizer|optim)(_|$)");
+  static const std::regex kVariant(
+      "^use_|lora|dora|alpha|rank|replicat|magnitude|rotat|_pattern$|(^|_)(scale|scaling)$");
+  if (kOfPeft.contains(key)) {
+    return true;
+  }
+  return !kOfModels.contains(key) && !key.ends_with("rope_scaling") && !std::regex_search(key, kTraining) &&
+         std::regex_search(key, kVariant);
 }
 
 bool switched_off(const nlohmann::json& value) {
@@ -72,7 +99,8 @@ void check_type(const nlohmann::json& json, const std::string& file) {
 
 void check_features(const nlohmann::json& json, const std::string& file) {
   for (const auto& [key, value] : json.items()) {
-    if (!keys_without_effect().contains(key) && !keys_read().contains(key) && !switched_off(value)) {
+    if (!keys_without_effect().contains(key) && !keys_read().contains(key) && !switched_off(value) &&
+        may_change_arithmetic(key)) {
       reject(file, "only plain LoRA is read, W + scale * B A, but " + printable(key) + " is " +
                        text_of(value) +
                        "; merge this adapter into its base with PEFT's merge_and_unload and give the result");
@@ -144,6 +172,7 @@ LoraConfig::LoraConfig(const nlohmann::json& json, const std::string& file) : fi
   alpha_ = required_number(json, file, "lora_alpha", false);
   use_rslora_ = flag(json, file, "use_rslora");
   fan_in_fan_out_ = flag(json, file, "fan_in_fan_out");
+  ensures_tying_ = flag(json, file, "ensure_weight_tying");
   ranks_ = patterns(json, "rank_pattern", true);
   alphas_ = patterns(json, "alpha_pattern", false);
 }

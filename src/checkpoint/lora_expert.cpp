@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <ATen/ops/empty.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/from_blob.h>
 
 #include "checkpoint/checks.h"
@@ -14,6 +15,8 @@
 #include "checkpoint/json_scanner.h"
 #include "checkpoint/lora_config.h"
 #include "checkpoint/lora_keys.h"
+#include "checkpoint/name_prefix.h"
+#include "checkpoint/tied_head.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -34,26 +37,29 @@ const TensorInfo* find(const std::vector<TensorInfo>& tensors, const std::string
   return it != tensors.end() && it->name == name ? &*it : nullptr;
 }
 
-// Why a tensor can be missing although the adapter is of this base.
-std::string tied_hint(const std::set<std::string>& missing) {
-  const bool head = std::any_of(missing.begin(), missing.end(),
-                                [](const std::string& name) { return name.ends_with("lm_head.weight"); });
-  return head ? " A base without lm_head.weight uses its embedding there (tied weights): untie it before "
-                "training, or adapt the embedding alone."
-              : "";
-}
-
+// names: of the adapter's tensors, of which `base` lacks some under any prefix.
 [[noreturn]] void fail_with_another_base(const std::string& adapter, const std::string& base,
-                                         const std::set<std::string>& missing) {
+                                         const NamePrefix& prefix, const std::set<std::string>& missing) {
   std::vector<std::string> names(missing.begin(), missing.end());
   names.resize(std::min(names.size(), kMaxListed));
   for (auto& name : names) {
     name = printable(name);
   }
+  const bool head = std::any_of(missing.begin(), missing.end(), is_tied_head);
+  const std::string renamed =
+      prefix.text.empty()
+          ? ""
+          : " That the names of the " + std::string(prefix.is_ours ? "base" : "adapter") +
+                " have the prefix " + printable(prefix.text) + " more was taken into account.";
   throw ConfigError("an adapter must have been trained on its base, but '" + adapter + "' changes " +
                     number_text(static_cast<int64_t>(missing.size())) + " tensor(s) that '" + base +
                     "' does not have: " + join(names, ", ") + (missing.size() > kMaxListed ? ", ..." : "") +
-                    "." + tied_hint(missing) + " Give the base that adapter_config.json names.");
+                    "." + renamed +
+                    (head ? " A base that has its embedding as head (tied weights) says so in config.json: "
+                            "tie_word_embeddings."
+                          : "") +
+                    " Give the whole base that adapter_config.json names; or merge the adapter with PEFT's "
+                    "merge_and_unload and give the result.");
 }
 
 // out[j] += scale * sum_k row[k] * right[k][j] of the columns [first, last): element by element in the order of
@@ -104,22 +110,30 @@ PosixFile open_weights(const ContainedFolder& folder) {
 }  // namespace
 
 LoraExpert::LoraExpert(const std::filesystem::path& path, const ModelSource& base, HfFolderOptions options)
-    : path_(path), base_(base), file_(open_weights(ContainedFolder(path, options.allow_symlinks))) {
-  const ContainedFolder folder(path, options.allow_symlinks);
+    : path_(path),
+      base_(base),
+      file_(open_weights(ContainedFolder(path, options.allow_symlinks, options.follow_links))),
+      config_(base.config()) {
+  const ContainedFolder folder(path, options.allow_symlinks, options.follow_links);
   const LoraConfig config(folder.read_json(kAdapterConfig, kMaxAdapterConfigBytes),
                           (path / kAdapterConfig).string());
-  const Changes changes = changes_in_file();
-  const std::string prefix = prefix_in_base(changes);
-  tensors_ = base_.tensors();
-  for (const auto& [name, change] : changes) {
-    changes_.emplace(prefix + name, change);
+  changes_ = by_names_of_base(changes_in_file());
+  untie(config);
+  std::map<std::string, TensorInfo> tensors;
+  for (const TensorInfo& tensor : base_.tensors()) {
+    tensors.emplace(tensor.name, tensor);
   }
-  for (auto& tensor : tensors_) {
-    if (const auto it = changes_.find(tensor.name); it != changes_.end()) {
-      check_change(it->second, tensor, config);
-      dtypes_.emplace(tensor.name, tensor.dtype);
-      tensor.dtype = at::kFloat;
-    }
+  for (auto& [name, change] : changes_) {
+    TensorInfo tensor =
+        change.origin.empty() ? file_.info(change.copy) : *find(base_.tensors(), change.origin);
+    tensor.name = name;
+    dtypes_.emplace(name, tensor.dtype);
+    check_change(change, tensor, config);
+    tensor.dtype = at::kFloat;
+    tensors.insert_or_assign(name, std::move(tensor));
+  }
+  for (auto& [name, tensor] : tensors) {
+    tensors_.push_back(std::move(tensor));
   }
 }
 
@@ -159,56 +173,109 @@ LoraExpert::Changes LoraExpert::changes_in_file() const {
   return changes;
 }
 
-// "" where the adapter was trained on the whole base; "vision_model." where on that part of it. The one prefix
-// under which the base has all tensors that change.
-std::string LoraExpert::prefix_in_base(const Changes& changes) const {
-  const auto missing_under = [&](const std::string& prefix) {
+// `changes` as the base calls its tensors: by the names that they have, or with the one prefix that fits the most of
+// them ("vision_model." where the adapter was trained on that part of the base). Trained copies may be of tensors that
+// the base lacks.
+LoraExpert::Changes LoraExpert::by_names_of_base(Changes changes) const {
+  std::set<std::string> ours;
+  std::set<std::string> theirs;
+  for (const TensorInfo& tensor : base_.tensors()) {
+    ours.insert(tensor.name);
+  }
+  for (const auto& [name, change] : changes) {
+    theirs.insert(name);
+  }
+  const bool tied = tied_embedding(base_).has_value();
+  const auto missing_with = [&](const NamePrefix& prefix) {
     std::set<std::string> missing;
-    for (const auto& [name, change] : changes) {
-      if (find(base_.tensors(), prefix + name) == nullptr) {
-        missing.insert(prefix + name);
+    for (const std::string& name : theirs) {
+      if (!prefix.ours(name, ours) && !(tied && is_tied_head(name))) {
+        missing.insert(name);
       }
     }
     return missing;
   };
-  const auto missing = missing_under("");
-  if (missing.empty()) {
-    return "";
-  }
-  std::vector<std::string> prefixes;
-  const std::string& first = changes.begin()->first;
-  for (const auto& tensor : base_.tensors()) {
-    if (tensor.name.ends_with("." + first)) {
-      const std::string prefix = tensor.name.substr(0, tensor.name.size() - first.size());
-      if (missing_under(prefix).empty()) {
-        prefixes.push_back(prefix);
-      }
-    }
-  }
-  if (prefixes.empty()) {
-    fail_with_another_base(path_.string(), base_.name(), missing);
-  }
-  if (prefixes.size() > 1) {
+  NamePrefix prefix;
+  std::set<std::string> missing = missing_with(prefix);
+  std::vector<NamePrefix> others =
+      missing.empty() ? std::vector<NamePrefix>() : prefixes_between(ours, theirs);
+  std::erase_if(others,
+                [&](const NamePrefix& other) { return missing_with(other).size() >= missing.size(); });
+  if (others.size() > 1) {
     throw ConfigError("an adapter must fit one part of its base, but the modules of '" + path_.string() +
-                      "' are in '" + base_.name() + "' under " + printable(prefixes[0]) + " and under " +
-                      printable(prefixes[1]) + "; merge it with PEFT's merge_and_unload and give the result");
+                      "' are in '" + base_.name() + "' under " + printable(others[0].text) + " and under " +
+                      printable(others[1].text) +
+                      "; merge it with PEFT's merge_and_unload and give the result");
   }
-  return prefixes.front();
+  if (others.size() == 1) {
+    prefix = others.front();
+    missing = missing_with(prefix);
+  }
+  std::erase_if(missing, [&](const std::string& name) { return changes.at(name).module.empty(); });
+  if (!missing.empty()) {
+    fail_with_another_base(path_.string(), base_.name(), prefix, missing);
+  }
+  Changes renamed;
+  for (auto& [name, change] : changes) {
+    const auto known = prefix.ours(name, ours);
+    change.origin = known.value_or("");
+    renamed.emplace(known.value_or(name), std::move(change));
+  }
+  return renamed;
 }
 
-void LoraExpert::check_change(Change& change, const TensorInfo& tensor, const LoraConfig& config) const {
+// In training the head stays what it was where the embedding changes, and the other way round, unless PEFT was told to
+// keep them tied.
+void LoraExpert::untie(const LoraConfig& config) {
+  const auto embedding = tied_embedding(base_);
+  const auto head = std::find_if(changes_.begin(), changes_.end(),
+                                 [](const auto& change) { return is_tied_head(change.first); });
+  const auto moved = embedding ? changes_.find(*embedding) : changes_.end();
+  if (!embedding || (moved == changes_.end() && head == changes_.end())) {
+    return;
+  }
+  if (moved != changes_.end() && head != changes_.end() && are_one(moved->second, head->second, config)) {
+    changes_.erase(head);
+    return;
+  }
+  if (config.ensures_tying() && head == changes_.end()) {
+    return;
+  }
+  if (config.ensures_tying()) {
+    throw ConfigError(
+        "'" + path_.string() + "': with ensure_weight_tying, " + printable(head->first) +
+        " must change as the embedding to which the base ties it, but it changes otherwise; merge the "
+        "adapter with PEFT's merge_and_unload and give the result");
+  }
+  (head == changes_.end() ? changes_[kTiedHead] : head->second).origin = *embedding;
+  config_["tie_word_embeddings"] = false;
+}
+
+// Whether both are one change of one tensor.
+bool LoraExpert::are_one(const Change& embedding, const Change& head, const LoraConfig& config) const {
+  if (embedding.copy.empty() != head.copy.empty() || embedding.module.empty() != head.module.empty() ||
+      (!head.copy.empty() && !same_bytes(file_, embedding.copy, head.copy))) {
+    return false;
+  }
+  if (head.module.empty()) {
+    return true;
+  }
+  const bool pairs = embedding.embedding && !head.embedding && !embedding.a.empty() && !embedding.b.empty() &&
+                     !head.a.empty() && !head.b.empty() && file_.info(embedding.a).shape.size() == 2 &&
+                     file_.info(embedding.b).shape.size() == 2;
+  return pairs && config.scale(embedding.module) == config.scale(head.module) &&
+         at::equal(file_.read(embedding.a).t(), file_.read(head.b)) &&
+         at::equal(file_.read(embedding.b).t(), file_.read(head.a));
+}
+
+void LoraExpert::check_change(Change& change, TensorInfo& tensor, const LoraConfig& config) const {
   const std::string where = "'" + file_.path().string() + "': ";
   if (!tensor.floating()) {
     throw ConfigError(where + "only floating tensors can be adapted, but " + printable(tensor.name) + " is " +
                       at::toString(tensor.dtype) + " in the base");
   }
   if (!change.copy.empty()) {
-    const TensorInfo copy = file_.info(change.copy);
-    if (copy.shape != tensor.shape || !copy.floating()) {
-      throw ConfigError(where + printable(change.copy) + " must have the shape of the base's tensor, " +
-                        shape_text(tensor.shape) + ", but it is " + at::toString(copy.dtype) + " " +
-                        shape_text(copy.shape) + "; was the vocabulary or the head resized?");
-    }
+    check_copy(change, tensor);
   }
   if (change.module.empty()) {
     return;
@@ -224,12 +291,26 @@ void LoraExpert::check_change(Change& change, const TensorInfo& tensor, const Lo
   change.rank = config.rank(change.module);
   change.scale = static_cast<float>(config.scale(change.module));
   change.transposed = change.embedding || config.fan_in_fan_out();
+  check_factors(change, tensor);
   change.rows = tensor.shape[0];
   change.cols = tensor.shape[1];
-  check_factors(change, tensor.name);
 }
 
-void LoraExpert::check_factors(const Change& change, const std::string& name) const {
+// It may have more or fewer rows (of tokens, of classes) than the base's tensor: who merges says whether that will do.
+void LoraExpert::check_copy(const Change& change, TensorInfo& tensor) const {
+  const TensorInfo copy = file_.info(change.copy);
+  const bool rows_alone = !copy.shape.empty() && copy.shape.size() == tensor.shape.size() &&
+                          std::equal(copy.shape.begin() + 1, copy.shape.end(), tensor.shape.begin() + 1);
+  if (!copy.floating() || !rows_alone) {
+    throw ConfigError("'" + file_.path().string() + "': " + printable(change.copy) +
+                      " must have the shape of the base's tensor, " + shape_text(tensor.shape) +
+                      ", but it is " + at::toString(copy.dtype) + " " + shape_text(copy.shape) +
+                      "; give the base that the adapter was trained on");
+  }
+  tensor.shape = copy.shape;
+}
+
+void LoraExpert::check_factors(const Change& change, TensorInfo& tensor) const {
   const std::string where = "'" + file_.path().string() + "': ";
   const TensorInfo a = file_.info(change.a);
   const TensorInfo b = file_.info(change.b);
@@ -243,11 +324,16 @@ void LoraExpert::check_factors(const Change& change, const std::string& name) co
     throw DataError(where + printable(change.module) + " must have the rank of " + kAdapterConfig + ", " +
                     number_text(change.rank) + ", but its factors have rank " + number_text(a.shape[0]));
   }
-  const int64_t out = change.transposed ? change.cols : change.rows;
-  const int64_t in = change.transposed ? change.rows : change.cols;
+  if (change.embedding) {  // tokens may have been added before the training
+    tensor.shape[0] = a.shape[1];
+  } else if (is_tied_head(tensor.name) && !change.transposed) {
+    tensor.shape[0] = b.shape[0];
+  }
+  const int64_t out = change.transposed ? tensor.shape[1] : tensor.shape[0];
+  const int64_t in = change.transposed ? tensor.shape[0] : tensor.shape[1];
   if (a.shape[1] != in || b.shape[0] != out) {
     const bool turned = !change.embedding && a.shape[1] == out && b.shape[0] == in;
-    throw ConfigError("an adapter must fit its base, but the update of " + printable(name) + " is " +
+    throw ConfigError("an adapter must fit its base, but the update of " + printable(tensor.name) + " is " +
                       shape_text({b.shape[0], a.shape[1]}) + " (out, in) and the base '" + base_.name() +
                       "' needs " + shape_text({out, in}) +
                       (turned ? "; is fan_in_fan_out wrong?" : "; give the base it was trained on"));
@@ -267,7 +353,8 @@ void LoraExpert::read_range(const std::string& name, int64_t begin, int64_t coun
   }
 }
 
-// What the update is added to: the base's elements, or those of the adapter's own copy.
+// What the update is added to: the base's elements, or those of the adapter's own copy. Rows of tokens that were added to
+// an embedding before it was adapted are in no file: nobody may ask for them.
 void LoraExpert::read_floats(const Change& change, const std::string& name, int64_t begin, int64_t count,
                              float* destination) const {
   const bool own = !change.copy.empty();
@@ -278,7 +365,7 @@ void LoraExpert::read_floats(const Change& change, const std::string& name, int6
     if (own) {
       file_.read_range(change.copy, begin + done, n, stored.mutable_data_ptr());
     } else {
-      base_.read_range(name, begin + done, n, stored.mutable_data_ptr());
+      base_.read_range(change.origin, begin + done, n, stored.mutable_data_ptr());
     }
     at::from_blob(destination + done, {n}, at::kFloat).copy_(stored.narrow(0, 0, n));
   }

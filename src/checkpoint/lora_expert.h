@@ -24,7 +24,10 @@ class LoraConfig;
 //
 //   W' = W + scale * (B A)      A [r, in], B [out, r], W [out, in]; scale = lora_alpha / r
 //
-// Names and shapes are the base's. A tensor that the adapter changes (by A and B, or by a trained copy of its own:
+// Names are the base's, also where the adapter's have a prefix more (name_prefix.h), and so are shapes, but for rows of
+// tokens that were added before the training. Trained tensors that the base lacks (a classifier's head) are tensors of
+// the expert too. Where the base ties its head to the embedding and training changed one of the two alone, the expert has
+// both, and its configuration says so. A tensor that the adapter changes (by A and B, or by a trained copy of its own:
 // modules_to_save, biases, saved embeddings) is float32, whatever the base and the adapter are stored in, because
 // the effective value need not fit the base's dtype; all others have the base's dtype. Every element is computed
 // alone, in float32, k = 0 ... r - 1 in this order, so any split of a tensor into ranges gives the same bits. PEFT
@@ -41,13 +44,15 @@ class LoraExpert final : public ModelSource {
 
   std::string name() const override { return path_.string(); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const nlohmann::json& config() const override { return config_; }  // the base's, or untied
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override;
   void check_unchanged() const override;  // the adapter's file and the base's
 
  private:
   // How one tensor of the base changes. Keys are names of the adapter's file, "" where it has none.
   struct Change {
-    std::string copy;  // a trained copy, used instead of the base's tensor
+    std::string origin;  // the tensor of the base that changes, "" of a new one
+    std::string copy;    // a trained copy, used instead of the base's tensor
     std::string a, b;
     std::string module;
     bool embedding = false;
@@ -58,9 +63,12 @@ class LoraExpert final : public ModelSource {
   using Changes = std::map<std::string, Change>;
 
   Changes changes_in_file() const;
-  std::string prefix_in_base(const Changes& changes) const;
-  void check_change(Change& change, const TensorInfo& tensor, const LoraConfig& config) const;
-  void check_factors(const Change& change, const std::string& name) const;
+  Changes by_names_of_base(Changes changes) const;
+  void untie(const LoraConfig& config);
+  bool are_one(const Change& embedding, const Change& head, const LoraConfig& config) const;
+  void check_change(Change& change, TensorInfo& tensor, const LoraConfig& config) const;
+  void check_copy(const Change& change, TensorInfo& tensor) const;
+  void check_factors(const Change& change, TensorInfo& tensor) const;
   void read_floats(const Change& change, const std::string& name, int64_t begin, int64_t count,
                    float* destination) const;
   std::vector<float> read_factor(const std::string& key, int64_t begin, int64_t count) const;
@@ -71,8 +79,9 @@ class LoraExpert final : public ModelSource {
   std::filesystem::path path_;
   const ModelSource& base_;
   SafetensorsFile file_;
+  nlohmann::json config_;
   std::map<std::string, at::ScalarType> dtypes_;  // of the base's tensors that are replaced or added to
-  Changes changes_;                               // by name of the base's tensor
+  Changes changes_;                               // by name of the expert's tensor
   std::vector<TensorInfo> tensors_;
 };
 

@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "core/weights.h"
 
 namespace fusegrid {
@@ -16,6 +18,11 @@ class ModelSource {
 
   virtual std::string name() const = 0;                        // for messages: the folder
   virtual const std::vector<TensorInfo>& tensors() const = 0;  // sorted by name
+  // Its configuration, or that of the first of the folders whose layers it has; null where there is none.
+  virtual const nlohmann::json& config() const {
+    static const nlohmann::json none;
+    return none;
+  }
   // Copies the elements [begin, begin + count) of tensor `name`, counted in C order and in the dtype of its
   // TensorInfo, to `destination` (count * element size bytes, on the host). Throws IoError, or DataError where
   // the data is damaged.

@@ -19,7 +19,7 @@ class FolderSpec final : public ModelSpec {
   std::string default_name() const override { return (path_ / "").parent_path().filename().string(); }
   std::string identity() const override { return std::filesystem::canonical(path_).string(); }
   std::unique_ptr<ModelSource> open(const ModelSource* base, HfFolderOptions options) const override {
-    const ContainedFolder folder(path_, options.allow_symlinks);
+    const ContainedFolder folder(path_, options.allow_symlinks, options.follow_links);
     if (!folder.contains("adapter_config.json")) {
       return std::make_unique<HfFolder>(path_, options);
     }

@@ -79,6 +79,11 @@ ExitCode verify(Invocation& in, const std::string& folder) {
 ExitCode merge(Invocation& in, const Options& options, Collectives& group, const MergeSpec& spec,
                const LocalInputs* local) {
   const MergePlan plan = on_all_ranks(group, [&] { return plan_merge(spec, local); });
+  if (group.rank() == 0 && !options.has("quiet")) {
+    for (const std::string& note : plan.notes) {
+      in.err << "fusegrid: note: " << note << "\n";
+    }
+  }
   if (options.has("dry-run")) {
     print_plan(in.out, plan, group.size());
     in.out << "dry run: everything fits together; nothing was read or written\n";

@@ -13,9 +13,32 @@
 namespace fusegrid {
 namespace {
 
-const std::set<std::string> kKeys{
-    "base",   "expert", "out",     "dtype",     "shard-size", "memory-limit", "threads",
-    "device", "seed",   "digests", "precision", "inputs-are", "reduction",    "allow-vocabulary-mismatch"};
+const std::set<std::string> kKeys{"base",
+                                  "expert",
+                                  "out",
+                                  "dtype",
+                                  "shard-size",
+                                  "memory-limit",
+                                  "threads",
+                                  "device",
+                                  "seed",
+                                  "digests",
+                                  "precision",
+                                  "inputs-are",
+                                  "reduction",
+                                  "allow-vocabulary-mismatch",
+                                  "allow-head-mismatch",
+                                  "tokenizer-from",
+                                  "follow-links"};
+
+// "models:", "- model: a", "merge_method: ties"
+bool is_yaml(const std::string& line) {
+  const size_t colon = line.find(':');
+  const size_t equals = line.find('=');
+  return line.starts_with("- ") || line == "---" ||
+         (colon < equals && colon != std::string::npos &&
+          (colon + 1 == line.size() || line[colon + 1] == ' '));
+}
 
 class Parser {
  public:
@@ -32,6 +55,11 @@ class Parser {
       return;
     }
     const size_t equals = text.find('=');
+    if (is_yaml(text)) {
+      fail("'" + text +
+           "' is YAML, as job files of mergekit are; here a job has lines 'key = value' and a section for " +
+           "each method, such as [ties] (docs/merge.md says what mergekit's methods are called)");
+    }
     const std::string key = trim(text.substr(0, equals));
     const std::string value = equals == std::string::npos ? "" : trim(text.substr(equals + 1));
     if (key.empty() || value.empty()) {

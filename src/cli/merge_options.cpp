@@ -10,6 +10,7 @@
 #include "cli/merge_job.h"
 #include "cli/print.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
 #include "worker/device.h"
 
@@ -42,6 +43,11 @@ void add_limits(Options& options) {
                 "fp32, or compat: rounds as mergekit does (default: fp32)");
   options.add()("allow-vocabulary-mismatch",
                 "experts may have more or fewer rows of embeddings than the base");
+  options.add()("allow-head-mismatch",
+                "models may have heads of other tasks: the result has all but the heads");
+  options.add()("tokenizer-from", po::value<std::string>()->value_name("NAME"),
+                "an expert: its tokenizer, chat template and generation settings (default: the base's)");
+  options.add()("follow-links", "files of models may be links to other folders, as to a shared store");
   options.add()("dry-run",
                 "check everything, print bytes, passes, memory and time; read no weights, write nothing");
   options.add()("verify", po::value<std::string>()->value_name("DIR"),
@@ -145,7 +151,9 @@ MergeExpert parse_expert(const std::string& text) {
   const size_t mark = text.find_first_of("={");  // behind a '{' come parameters of a model
   // an existing folder may have a '=' in its name
   if (mark != std::string::npos && text[mark] == '=' && !std::filesystem::exists(text)) {
-    return {text.substr(0, mark), text.substr(mark + 1)};
+    const std::string name = text.substr(0, mark);
+    check_name(name, "the name of an expert, in front of '=' in --expert '" + text + "',");
+    return {name, (std::filesystem::path(text.substr(mark + 1)) / "").parent_path()};
   }
   return {parse_model(text)->default_name(), (std::filesystem::path(text) / "").parent_path()};
 }
@@ -183,13 +191,15 @@ Given given_options(const Options& options, std::vector<MergeMethod>& methods) {
     }
   }
   for (const std::string key : {"base", "out", "dtype", "shard-size", "memory-limit", "device", "digests",
-                                "precision", "inputs-are", "reduction"}) {
+                                "precision", "inputs-are", "reduction", "tokenizer-from"}) {
     if (options.has(key)) {
       set(key, {options.get<std::string>(key)});
     }
   }
-  if (options.has("allow-vocabulary-mismatch")) {
-    set("allow-vocabulary-mismatch", {"true"});
+  for (const std::string key : {"allow-vocabulary-mismatch", "allow-head-mismatch", "follow-links"}) {
+    if (options.has(key)) {
+      set(key, {"true"});
+    }
   }
   if (options.has("seed")) {
     set("seed", {number_text(options.get<int64_t>("seed"))});
@@ -279,9 +289,15 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   spec.seed = parsed(given, "seed", "0", [](const std::string& text) {
     return static_cast<uint64_t>(parse_int(text, "--seed"));
   });
-  spec.allow_vocabulary_mismatch =
-      parsed(given, "allow-vocabulary-mismatch", "false",
-             [](const std::string& text) { return parse_switch(text, "allow-vocabulary-mismatch"); });
+  const auto is_on = [&given](const std::string& key) {
+    return parsed(given, key, "false", [&key](const std::string& text) { return parse_switch(text, key); });
+  };
+  spec.allow_vocabulary_mismatch = is_on("allow-vocabulary-mismatch");
+  spec.allow_head_mismatch = is_on("allow-head-mismatch");
+  spec.follow_links = is_on("follow-links");
+  if (given.contains("tokenizer-from")) {
+    spec.tokenizer_from = given["tokenizer-from"].back().text;
+  }
   const auto [index, ranks] = place;
   spec.device = parsed(given, "device", "auto",
                        [index, ranks](const std::string& text) { return open_device(text, index, ranks); });

@@ -9,6 +9,8 @@
 #include "checkpoint/model_spec.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "merge/heads.h"
+#include "merge/prefix.h"
 #include "merge/vocabulary.h"
 
 namespace fusegrid {
@@ -143,22 +145,33 @@ MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   MergeInputs inputs;
   inputs.stamps = nlohmann::json::array();
   if (spec.base) {
-    inputs.base = open_model(*spec.base, nullptr, {.allow_symlinks = true});
+    inputs.base = open_model(*spec.base, nullptr, spec.reading());
     inputs.stamps.push_back(stamp_of(*spec.base));
   }
   for (size_t i = 0; i < spec.experts.size(); ++i) {
     const auto& path = spec.experts[i].path;
-    inputs.experts.push_back(
-        local != nullptr ? local->expert(i) : open_model(path, inputs.base.get(), {.allow_symlinks = true}));
+    inputs.experts.push_back(local != nullptr ? local->expert(i)
+                                              : open_model(path, inputs.base.get(), spec.reading()));
     inputs.stamps.push_back(local != nullptr ? local->stamp(i) : stamp_of(path));
     if (local != nullptr) {
       inputs.holders.push_back(local->holder(i));
     }
   }
   const auto reference = parse_model((spec.base ? *spec.base : spec.experts.front().path).string());
-  inputs.config = reference->config({.allow_symlinks = true});
-  inputs.small_files = reference->folders().front();
+  inputs.config = reference->config(spec.reading());
+  inputs.folder = reference->folders().front();
   inputs.has_weight_files = reference->is_folder();
+  std::vector<std::unique_ptr<ModelSource>*> models;
+  if (inputs.base) {
+    models.push_back(&inputs.base);
+  }
+  for (auto& expert : inputs.experts) {
+    models.push_back(&expert);
+  }
+  for (size_t i = 1; i < models.size(); ++i) {
+    *models[i] = with_names_of(inputs.reference(), std::move(*models[i]), inputs.notes);
+  }
+  take_heads_apart(models, spec.allow_head_mismatch, inputs.notes);
   for (auto& expert : inputs.experts) {
     check_names(inputs.reference(), *expert);
     if (spec.allow_vocabulary_mismatch) {

@@ -22,10 +22,11 @@ struct MergeInputs {
   // The model whose names, shapes, dtypes, files, integer tensors and configuration the output has: the base, or else
   // the first expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
-  nlohmann::json config;              // the reference's config.json
-  std::filesystem::path small_files;  // the folder with its tokenizer and the like
-  bool has_weight_files = true;       // that folder's weight files are the reference's
-  std::vector<int> holders;           // per expert the first rank that has it; none where all ranks have all
+  std::vector<std::string> notes;  // what a user should hear though the merge goes on
+  nlohmann::json config;           // the reference's config.json
+  std::filesystem::path folder;    // the reference's, with its tokenizer and the like
+  bool has_weight_files = true;    // that folder's weight files are the reference's
+  std::vector<int> holders;        // per expert the first rank that has it; none where all ranks have all
   // What tells a later run that the inputs are the same: path, size and time of every file.
   nlohmann::json stamps;
 

@@ -62,8 +62,8 @@ nlohmann::json MergeLayout::index() const {
 }
 
 MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<int64_t> shard_bytes,
-                          const std::filesystem::path& reference_folder) {
-  const ContainedFolder folder(reference_folder, true);
+                          const std::filesystem::path& reference_folder, HfFolderOptions options) {
+  const ContainedFolder folder(reference_folder, options.allow_symlinks, options.follow_links);
   if (shard_bytes || !folder.contains(kIndex)) {
     return by_size(tensors, shard_bytes.value_or(INT64_MAX));
   }

@@ -6,6 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/hf_folder.h"
 #include "core/weights.h"
 #include "merge/spec.h"
 
@@ -28,7 +29,7 @@ struct MergeLayout {
 // tensors: of the output, sorted by name. With `shard_bytes`, files of at most so many bytes (a larger tensor has its
 // own); otherwise those of `reference_folder`, as its index names them.
 MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<int64_t> shard_bytes,
-                          const std::filesystem::path& reference_folder);
+                          const std::filesystem::path& reference_folder, HfFolderOptions options);
 
 int64_t tensor_bytes(const TensorInfo& info);
 

@@ -110,13 +110,13 @@ void LocalInputs::open_here(const MergeSpec& spec) {
         everywhere.string() + "' is missing; copy it, or begin with an expert that all ranks have");
   }
   if (spec.base) {
-    base_ = open_model(*spec.base, nullptr, {.allow_symlinks = true});
+    base_ = open_model(*spec.base, nullptr, spec.reading());
   }
   for (const MergeExpert& given : spec.experts) {
     Expert& expert = experts_.emplace_back();
     expert.name = given.path.string();
     if (std::filesystem::exists(given.path)) {
-      expert.model = open_model(given.path, base_.get(), {.allow_symlinks = true});
+      expert.model = open_model(given.path, base_.get(), spec.reading());
       expert.tensors = expert.model->tensors();
       expert.stamp = stamp_of(given.path);
     }

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 
-#include "checkpoint/contained_folder.h"
 #include "comm/agreement.h"
 #include "core/digest.h"
 #include "core/errors.h"
@@ -17,21 +16,7 @@
 #include "merge/rehearsal.h"
 
 namespace fusegrid {
-namespace fs = std::filesystem;
 namespace {
-
-constexpr uintmax_t kMaxCopiedBytes = uintmax_t{256} << 20;
-
-// Configuration, tokenizer and the like; not weights in whatever form, nor what tells of another model.
-bool is_copied(const fs::directory_entry& entry) {
-  static const std::set<std::string> kWeights{".safetensors", ".bin", ".pt",   ".pth",  ".ckpt",
-                                              ".pkl",         ".h5",  ".gguf", ".onnx", ".msgpack"};
-  const fs::path& path = entry.path();
-  const std::string name = path.filename().string();
-  return entry.is_regular_file() && is_file_name(name) && !kWeights.contains(path.extension().string()) &&
-         !name.ends_with(".index.json") && name != "config.json" && name != "README.md" &&
-         name != kManifestFile && entry.file_size() <= kMaxCopiedBytes;
-}
 
 // transformers reads the dtype to load from config.json.
 std::string config_text(const MergePlan& plan) {
@@ -96,10 +81,8 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
     const MergeOutput& output = plan.outputs[i];
     const MergeMethod& call = plan.spec.methods[output.method];
-    for (const auto& entry : fs::directory_iterator(plan.inputs.small_files)) {
-      if (is_copied(entry)) {
-        outputs.copy_file(i, entry.path());
-      }
+    for (const auto& [name, from] : plan.small.files) {
+      outputs.copy_file(i, name, from);
     }
     outputs.add_file(i, "config.json", config_text(plan));
     if (plan.layout.shards.size() > 1) {

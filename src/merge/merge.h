@@ -10,6 +10,7 @@
 #include "comm/collectives.h"
 #include "merge/inputs.h"
 #include "merge/layout.h"
+#include "merge/small_files.h"
 #include "merge/spec.h"
 
 namespace fusegrid {
@@ -28,10 +29,12 @@ struct MergePlan {
   StreamModels models;
   MergeLayout layout;
   std::vector<MergeOutput> outputs;
-  int64_t passes = 0;        // over all models, together
-  int64_t read_bytes = 0;    // of one pass
-  int64_t write_bytes = 0;   // of all outputs
-  int64_t memory_bytes = 0;  // of a rank's buffers on the host
+  SmallFiles small;                // what goes with each of them
+  std::vector<std::string> notes;  // what a user should hear though the merge goes on
+  int64_t passes = 0;              // over all models, together
+  int64_t read_bytes = 0;          // of one pass
+  int64_t write_bytes = 0;         // of all outputs
+  int64_t memory_bytes = 0;        // of a rank's buffers on the host
   std::string identity;  // of what is made from what: an unfinished merge of the same identity is continued
   std::optional<size_t> unfinished;  // there is one, with so many finished weight files
 };

@@ -296,12 +296,15 @@ std::map<std::string, std::string> MergeOutputs::input_digests(size_t source) co
   return all;
 }
 
-void MergeOutputs::add_file(size_t output, const std::string& name, const std::string& content) {
-  write_synced(partial_ / setup_.folders[output] / name, content);
+void MergeOutputs::add_file(size_t output, const fs::path& name, const std::string& content) {
+  const fs::path path = partial_ / setup_.folders[output] / name;
+  fs::create_directories(path.parent_path());
+  write_synced(path, content);
+  sync_folder(path.parent_path());
 }
 
-void MergeOutputs::copy_file(size_t output, const fs::path& from) {
-  add_file(output, from.filename().string(), read_whole(from));
+void MergeOutputs::copy_file(size_t output, const fs::path& name, const fs::path& from) {
+  add_file(output, name, read_whole(from));
 }
 
 void MergeOutputs::publish() {

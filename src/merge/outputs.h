@@ -57,9 +57,9 @@ class MergeOutputs final : public StreamSink {
   // Rank 0: digests of what is finished, tensor -> digest.
   std::map<std::string, std::string> output_digests(size_t output) const;
   std::map<std::string, std::string> input_digests(size_t source) const;
-  // Rank 0: adds a file to an output's folder, complete and synced.
-  void add_file(size_t output, const std::string& name, const std::string& content);
-  void copy_file(size_t output, const std::filesystem::path& from);
+  // Rank 0: adds a file to an output's folder, or to one below, complete and synced.
+  void add_file(size_t output, const std::filesystem::path& name, const std::string& content);
+  void copy_file(size_t output, const std::filesystem::path& name, const std::filesystem::path& from);
   // Rank 0, when everything is there: <out>.partial becomes <out>. Throws IoError.
   void publish();
 

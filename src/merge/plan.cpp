@@ -2,9 +2,14 @@
 
 #include <sys/statvfs.h>
 
+#include "checkpoint/folder_files.h"
+#include "checkpoint/model_spec.h"
+#include "checkpoint/tied_head.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
+#include "fusion/called_elsewhere.h"
 #include "fusion/compat/compat.h"
 #include "fusion/engines/stream_engine.h"
 #include "fusion/method.h"
@@ -13,11 +18,13 @@
 #include "merge/merge.h"
 #include "merge/outputs.h"
 #include "merge/rehearsal.h"
+#include "merge/tokenizers.h"
 
 namespace fusegrid {
 namespace fs = std::filesystem;
 namespace {
 
+constexpr size_t kMostNamed = 8;                      // of the files that a note names
 constexpr int64_t kMadeFileBytes = int64_t{5} << 30;  // of models without files: as HuggingFace's libraries
 
 void check_mergeable(const MethodCard& card) {
@@ -43,7 +50,7 @@ void check_mergeable(const MethodCard& card) {
 }
 
 void check_method(const MergeSpec& spec, const MergeMethod& call) {
-  const Method& method = method_registry().at(call.name);
+  const Method& method = method_called(call.name);
   const MethodCard& card = method.card;
   const auto experts = static_cast<int64_t>(spec.experts.size());
   check_mergeable(card);
@@ -57,6 +64,7 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
     throw ConfigError("method '" + call.name +
                       "' works on task vectors, so it needs the base: add --base DIR");
   }
+  check_parameter_names(method, call.parameters);
   method.canonical(call.parameters);  // unknown parameters, values out of range
   method.check(call.parameters, card, experts);
   if (spec.precision == Precision::kCompat) {
@@ -120,6 +128,9 @@ std::vector<MergeOutput> plan_outputs(const MergeSpec& spec) {
     const std::string folder = spec.methods.size() == 1 ? "" : folder_name(call);
     if (method.card.yields == Yields::kModelPerTask) {
       for (const MergeExpert& expert : spec.experts) {
+        check_name(expert.name,
+                   "the name of an expert, which is that of its folder below --out where a method writes a "
+                   "model for each,");
         outputs.push_back({i, expert.name, (fs::path(folder) / expert.name).string()});
       }
     } else {
@@ -130,6 +141,10 @@ std::vector<MergeOutput> plan_outputs(const MergeSpec& spec) {
 }
 
 void check_out(const MergeSpec& spec) {
+  const std::string name = spec.out.filename().string();
+  if (name.empty() || name == "." || name == "..") {
+    throw ConfigError("--out must end in the name of a new folder, but it is '" + spec.out.string() + "'");
+  }
   if (fs::exists(spec.out) && !(fs::is_directory(spec.out) && fs::is_empty(spec.out))) {
     throw ConfigError("a merge must be written to a new folder, but '" + spec.out.string() +
                       "' exists; remove it or choose another --out");
@@ -175,7 +190,9 @@ std::string identity_of(const MergePlan& plan) {
                              {"precision", spec.precision == Precision::kCompat ? "compat" : "fp32"},
                              {"device", spec.device.is_cpu() ? "cpu" : "gpu"},
                              {"digests", static_cast<int>(spec.digests)},
-                             {"vocabulary", spec.allow_vocabulary_mismatch}};
+                             {"vocabulary", spec.allow_vocabulary_mismatch},
+                             {"heads", spec.allow_head_mismatch},
+                             {"tokenizer", spec.tokenizer_from.value_or("")}};
   for (const MergeExpert& expert : spec.experts) {
     identity["experts"].push_back(expert.name);
   }
@@ -191,6 +208,60 @@ std::string identity_of(const MergePlan& plan) {
     }
   }
   return identity.dump(1);
+}
+
+std::string alternatives_of(const std::vector<TokenizerOwner>& experts) {
+  std::vector<std::string> names;
+  for (const TokenizerOwner& expert : experts) {
+    names.push_back(expert.name);
+  }
+  return "; the experts are " + join(names, ", ");
+}
+
+// The rows of the largest table of tokens.
+std::optional<int64_t> vocabulary_rows(const ModelSource& model) {
+  std::optional<int64_t> rows;
+  for (const TensorInfo& info : model.tensors()) {
+    if (is_token_embedding(info.name) && info.shape.size() == 2) {
+      rows = std::max(rows.value_or(0), info.shape[0]);
+    }
+  }
+  return rows;
+}
+
+void plan_small_files(MergePlan& plan) {
+  const MergeSpec& spec = plan.spec;
+  plan.small = small_files_of(plan.inputs.folder, spec.reading(), {spec.out, spec.out.string() + ".partial"});
+  if (!plan.small.left_out.empty()) {
+    plan.notes.push_back("of '" + plan.inputs.folder.string() + "' the result lacks " +
+                         some_names(plan.small.left_out, kMostNamed));
+  }
+  for (const auto& [name, path] : plan.small.files) {
+    if (folder_entry(std::filesystem::path(name).filename().string()) == FolderEntry::kWeights) {
+      plan.notes.push_back("'" + name + "' is not merged: the result has that of '" +
+                           plan.inputs.folder.string() + "'");
+    }
+  }
+  const auto folder_of = [](const fs::path& model) { return parse_model(model.string())->folders().front(); };
+  std::vector<TokenizerOwner> experts;
+  for (const MergeExpert& expert : spec.experts) {
+    experts.push_back({expert.name, folder_of(expert.path)});
+  }
+  const TokenizerOwner reference{plan.inputs.reference().name(), plan.inputs.folder};
+  for (std::string& note : tokenizer_notes(reference, experts, spec.tokenizer_from, spec.reading())) {
+    plan.notes.push_back(std::move(note));
+  }
+  if (spec.tokenizer_from) {
+    const auto expert = std::find_if(experts.begin(), experts.end(), [&](const TokenizerOwner& candidate) {
+      return candidate.name == *spec.tokenizer_from || candidate.folder == fs::path(*spec.tokenizer_from);
+    });
+    if (expert == experts.end()) {
+      throw ConfigError("--tokenizer-from must be the name of an expert, but it is '" + *spec.tokenizer_from +
+                        "'" + alternatives_of(experts));
+    }
+    take_tokenizer(*expert, vocabulary_rows(plan.inputs.reference()), spec.reading(), plan.small,
+                   plan.inputs.config);
+  }
 }
 
 }  // namespace
@@ -209,6 +280,8 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   check_out(spec);
   plan.outputs = plan_outputs(spec);
   plan.inputs = open_inputs(spec, local);
+  plan.notes = plan.inputs.notes;
+  plan_small_files(plan);
   if (spec.precision == Precision::kCompat) {
     check_one_dtype(spec, plan.inputs);
   }
@@ -219,7 +292,7 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   }
   plan.layout = output_layout(
       tensors, plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
-      plan.inputs.small_files);
+      plan.inputs.folder, spec.reading());
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {
     for (const TensorInfo& info : source->tensors()) {

@@ -8,6 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "checkpoint/hf_folder.h"
 #include "core/params.h"
 
 namespace fusegrid {
@@ -54,8 +55,14 @@ struct MergeSpec {
   Precision precision = Precision::kFloat32;
   Digests digests = Digests::kAll;
   bool allow_vocabulary_mismatch = false;
+  bool allow_head_mismatch = false;  // heads that are not the same in all models are left out: heads.h
+  std::optional<std::string> tokenizer_from;  // an expert's name; none: the base's (or first expert's)
+  bool follow_links = false;                  // files of models may be links to anywhere
   Reduce reduction = Reduce::kOrdered;
   bool inputs_are_local = false;  // experts lie on the disks of some ranks only
+
+  // How folders of models are read: files of a hub's cache are links.
+  HfFolderOptions reading() const { return {.allow_symlinks = true, .follow_links = follow_links}; }
 };
 
 }  // namespace fusegrid

@@ -226,7 +226,7 @@ TEST(HfFolder, refuses_pickle_and_says_how_to_convert) {
 
 TEST(HfFolder, refuses_what_is_no_checkpoint) {
   const TemporaryFolder folder;
-  EXPECT_THAT(rejection<ConfigError>(folder / "absent"), HasSubstr("is no folder"));
+  EXPECT_THAT(rejection<ConfigError>(folder / "absent"), HasSubstr("does not exist"));
   EXPECT_THAT(rejection<ConfigError>(folder.path()), HasSubstr("config.json"));
   write_sharded(folder);
   write_safetensors(folder / "model.safetensors", {});

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <random>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/abs.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/max.h>
@@ -239,7 +241,9 @@ TEST_F(LoraFolder, other_adapters_are_refused) {
   EXPECT_THAT(refusal_of_key("lora_bias", true), HasSubstr("'lora_bias'"));
   EXPECT_THAT(refusal_of_key("target_parameters", {"experts.up"}), HasSubstr("'target_parameters'"));
   EXPECT_THAT(refusal_of_key("trainable_token_indices", {1, 2}), HasSubstr("'trainable_token_indices'"));
-  EXPECT_THAT(refusal_of_key("invented_next_year", 3), HasSubstr("'invented_next_year' is '3'"));
+  for (const std::string key : {"use_invented_next_year", "lora_twist", "alpha_schedule", "output_scale"}) {
+    EXPECT_THAT(refusal_of_key(key, 3), HasSubstr("'" + key + "' is '3'"));
+  }
   EXPECT_THAT(refusal_of_key("init_lora_weights", "pissa"),
               HasSubstr("path_initial_model_for_weight_conversion"));
   EXPECT_THAT(refusal_of_key("r", 0), HasSubstr("r must be a whole number of at least 1, but it is '0'"));
@@ -255,6 +259,23 @@ TEST_F(LoraFolder, other_adapters_are_refused) {
   EXPECT_EQ(LoraExpert(write(plain_adapter(), off), base_).tensors().size(), base_.tensors().size());
 }
 
+TEST_F(LoraFolder, keys_that_say_nothing_of_the_arithmetic_are_passed_over) {
+  const Weights plain = read_all(LoraExpert(write(plain_adapter(), plain_config()), base_));
+  const std::vector<nlohmann::json> others{
+      {{"lora_dtype", "AUTO"}, {"lorap_lr_ratio", 4}, {"learning_rate", 1e-4}, {"optim", "adamw"}},
+      {{"hidden_size", 8},
+       {"use_cache", true},
+       {"rope_scaling", {{"factor", 2}}},
+       {"bos_token_id", 1},
+       {"mlp_bias", true}},
+      {{"somebodys_mark", true}, {"dataset", {"a", "b"}}}};
+  for (const nlohmann::json& keys : others) {
+    auto config = plain_config();
+    config.update(keys);
+    EXPECT_TRUE(same_bits(read_all(LoraExpert(write(plain_adapter(), config), base_)), plain)) << keys;
+  }
+}
+
 TEST_F(LoraFolder, adapters_of_another_base_are_refused) {
   Weights elsewhere = renamed("base_model.model.n.up.lora_A.weight", "base_model.model.n.up.lora_B.weight");
   EXPECT_THAT(refusal<ConfigError>(elsewhere, plain_config()),
@@ -266,16 +287,110 @@ TEST_F(LoraFolder, adapters_of_another_base_are_refused) {
   auto turned = plain_config();
   turned["fan_in_fan_out"] = true;
   EXPECT_THAT(refusal<ConfigError>(plain_adapter(), turned), HasSubstr("is fan_in_fan_out wrong?"));
-  Weights resized = plain_adapter();
-  resized.emplace("base_model.model.m.embed.weight", numbers({8, 4}, 1));
-  EXPECT_THAT(refusal<ConfigError>(resized, plain_config()),
-              AllOf(HasSubstr("[7, 4]"), HasSubstr("[8, 4]"), HasSubstr("resized")));
-}
-
-TEST_F(LoraFolder, a_head_that_the_base_ties_is_explained) {
+  Weights wide = plain_adapter();
+  wide.emplace("base_model.model.m.embed.weight", numbers({7, 5}, 1));
+  EXPECT_THAT(refusal<ConfigError>(wide, plain_config()), AllOf(HasSubstr("[7, 4]"), HasSubstr("[7, 5]")));
   const Weights head =
       renamed("base_model.model.lm_head.lora_A.weight", "base_model.model.lm_head.lora_B.weight");
   EXPECT_THAT(refusal<ConfigError>(head, plain_config()), HasSubstr("tied weights"));
+}
+
+TEST_F(LoraFolder, has_as_many_rows_as_the_vocabulary_that_it_was_trained_with) {
+  Weights copy = plain_adapter();
+  copy.emplace("base_model.model.m.embed.weight", numbers({9, 4}, 1));
+  const LoraExpert more(write(copy, plain_config()), base_);
+  EXPECT_TRUE(same_bits(read_all(more).at("m.embed.weight"), numbers({9, 4}, 1)));
+
+  const Weights factors{{"base_model.model.m.embed.lora_embedding_A", numbers({2, 9}, 3)},
+                        {"base_model.model.m.embed.lora_embedding_B", numbers({4, 2}, 4)}};
+  const LoraExpert low_rank(write(factors, plain_config()), base_);
+  EXPECT_EQ(low_rank.tensors().front().shape, (std::vector<int64_t>{9, 4}));
+  at::Tensor rows = at::zeros({7, 4});
+  low_rank.read_range("m.embed.weight", 0, 28, rows.mutable_data_ptr());
+  const at::Tensor update = numbers({4, 2}, 4).matmul(numbers({2, 9}, 3)).t().narrow(0, 0, 7);
+  EXPECT_TRUE(at::allclose(rows, base_weights().at("m.embed.weight") + 3 * update));
+}
+
+TEST_F(LoraFolder, trained_tensors_that_the_base_lacks_are_the_experts) {
+  Weights adapter = plain_adapter();
+  adapter.emplace("base_model.model.classifier.modules_to_save.default.weight", numbers({3, 4}, 1));
+  const Weights effective = read_all(LoraExpert(write(adapter, plain_config()), base_));
+  EXPECT_TRUE(same_bits(effective.at("classifier.weight"), numbers({3, 4}, 1)));
+  EXPECT_EQ(effective.size(), base_.tensors().size() + 1);
+}
+
+TEST_F(LoraFolder, names_may_have_a_prefix_more_than_those_of_the_base) {
+  Weights adapter =
+      renamed("base_model.model.outer.m.up.lora_A.weight", "base_model.model.outer.m.up.lora_B.weight");
+  adapter.emplace("base_model.model.score.weight", numbers({3, 4}, 1));
+  const Weights effective = read_all(LoraExpert(write(adapter, plain_config()), base_));
+  const Weights plain = read_all(LoraExpert(write(plain_adapter(), plain_config()), base_));
+  EXPECT_TRUE(same_bits(effective.at("m.up.weight"), plain.at("m.up.weight")));
+  EXPECT_TRUE(effective.contains("score.weight"));
+  adapter.emplace("base_model.model.outer.n.up.lora_A.weight", numbers({2, 4}, 5));
+  adapter.emplace("base_model.model.outer.n.up.lora_B.weight", numbers({6, 2}, 6));
+  EXPECT_THAT(refusal<ConfigError>(adapter, plain_config()),
+              AllOf(HasSubstr("outer.n.up.weight"), HasSubstr("prefix 'outer.'")));
+}
+
+// On a base whose head is its embedding.
+class TiedLora : public LoraFolder {
+ protected:
+  static Weights copies(const at::Tensor& embedding, const std::optional<at::Tensor>& head) {
+    Weights all{{"base_model.model.model.embed_tokens.weight", embedding}};
+    if (head) {
+      all.emplace("base_model.model.lm_head.weight", *head);
+    }
+    return all;
+  }
+  static nlohmann::json tying() {
+    auto config = plain_config();
+    config["ensure_weight_tying"] = true;
+    return config;
+  }
+  const at::Tensor embedding_ = numbers({7, 4}, 1);
+  HfFolder tied_ = [this] {
+    save_hf_folder(folder_ / "tied", {{"model.embed_tokens.weight", embedding_}},
+                   {{"tie_word_embeddings", true}});
+    return HfFolder(folder_ / "tied");
+  }();
+};
+
+TEST_F(TiedLora, what_training_changed_alone_is_untied) {
+  const at::Tensor trained = numbers({7, 4}, 9);
+  const LoraExpert embedding(write(copies(trained, {}), plain_config()), tied_);
+  EXPECT_TRUE(same_bits(read_all(embedding),
+                        {{"lm_head.weight", embedding_}, {"model.embed_tokens.weight", trained}}));
+  EXPECT_EQ(embedding.config().at("tie_word_embeddings"), false);
+
+  const Weights factors =
+      renamed("base_model.model.lm_head.lora_A.weight", "base_model.model.lm_head.lora_B.weight");
+  Weights rows = factors;
+  rows["base_model.model.lm_head.lora_B.weight"] = numbers({7, 2}, 6);
+  const LoraExpert head(write(rows, plain_config()), tied_);
+  const at::Tensor update = numbers({7, 2}, 6).matmul(numbers({2, 4}, 5));
+  EXPECT_TRUE(at::allclose(read_all(head).at("lm_head.weight"), embedding_ + 3 * update));
+  EXPECT_TRUE(same_bits(read_all(head).at("model.embed_tokens.weight"), embedding_));
+}
+
+TEST_F(TiedLora, what_training_kept_tied_is_one_tensor) {
+  const at::Tensor trained = numbers({7, 4}, 9);
+  for (const auto& [adapter, config] :
+       {std::pair(copies(trained, trained), plain_config()), std::pair(copies(trained, {}), tying())}) {
+    const LoraExpert expert(write(adapter, config), tied_);
+    EXPECT_TRUE(same_bits(read_all(expert), {{"model.embed_tokens.weight", trained}}));
+    EXPECT_EQ(expert.config().at("tie_word_embeddings"), true);
+  }
+  const auto apart = write(copies(trained, embedding_), tying());
+  EXPECT_THAT(message_of<ConfigError>([&] { LoraExpert(apart, tied_); }), HasSubstr("ensure_weight_tying"));
+
+  const at::Tensor a = numbers({2, 7}, 3);
+  const at::Tensor b = numbers({4, 2}, 4);
+  const Weights factors{{"base_model.model.model.embed_tokens.lora_embedding_A", a},
+                        {"base_model.model.model.embed_tokens.lora_embedding_B", b},
+                        {"base_model.model.lm_head.lora_A.weight", b.t().contiguous()},
+                        {"base_model.model.lm_head.lora_B.weight", a.t().contiguous()}};
+  EXPECT_EQ(LoraExpert(write(factors, plain_config()), tied_).tensors().size(), 1U);
 }
 
 TEST_F(LoraFolder, a_part_of_the_base_must_be_the_only_one_that_fits) {

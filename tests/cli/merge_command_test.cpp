@@ -239,5 +239,68 @@ TEST_F(MergeCommand, mistakes_are_told_before_anything_is_written) {
   EXPECT_EQ(folder.names(), (std::set<std::string>{"base", "first", "second"}));
 }
 
+TEST_F(MergeCommand, names_of_experts_stay_in_the_output) {
+  for (const std::string name : {"../second", "..", ".", "", ".fusegrid", "/tmp/absolute", "a/b", "a b"}) {
+    auto words = line("emr");
+    words[5] = name + "=" + path("first");
+    const Ran ran = run(words);
+    EXPECT_EQ(ran.code, ExitCode::kConfig) << name;
+    EXPECT_NE(ran.err.find("the name of an expert"), std::string::npos) << ran.err;
+  }
+  // a folder's name becomes a path only where a method writes a model for each expert
+  std::filesystem::rename(folder / "first", folder / "first (2)");
+  for (const auto& [method, code] :
+       {std::pair("emr", ExitCode::kConfig), {"simple_average", ExitCode::kOk}}) {
+    auto words = line(method);
+    words[5] = path("first (2)");
+    EXPECT_EQ(run(words).code, code) << method;
+  }
+  for (const std::string out : {"", ".", "..", "new/.."}) {
+    auto words = line("simple_average");
+    words[9] = out;
+    EXPECT_EQ(run(words).code, ExitCode::kConfig) << out;
+  }
+}
+
+TEST_F(MergeCommand, files_of_mergekit_and_names_of_hubs_are_recognised) {
+  for (const std::string text : {"models:\n  - model: a\n", "---\nmerge_method: ties\n",
+                                 "# mine\nmerge_method: ties\nslices:\n", "- sources:\n"}) {
+    write_text(folder / "job.yml", text);
+    const Ran ran = run({"--job", path("job.yml")});
+    EXPECT_EQ(ran.code, ExitCode::kConfig);
+    EXPECT_NE(ran.err.find("is YAML, as job files of mergekit are"), std::string::npos) << ran.err;
+  }
+  for (const std::string name :
+       {"some-org/some-model-7b", "some-model", "https://a.hub/some-org/some-model"}) {
+    auto words = line("simple_average");
+    words[5] = name;
+    const Ran ran = run(words);
+    EXPECT_EQ(ran.code, ExitCode::kConfig);
+    EXPECT_NE(ran.err.find("must be downloaded first"), std::string::npos) << ran.err;
+    EXPECT_NE(ran.err.find("'" + name + "'"), std::string::npos) << ran.err;
+  }
+  auto words = line("linear");
+  EXPECT_NE(run(words).err.find("mergekit's is called 'weighted_average' here"), std::string::npos);
+}
+
+TEST_F(MergeCommand, notes_are_told_in_a_dry_run_too_and_job_files_have_the_options) {
+  for (const std::string name : {"first", "second"}) {
+    write_text(folder / name / "chat_template.jinja", "T");
+  }
+  write_text(folder / "job.cfg", "base = " + path("base") + "\nexpert = " + path("first") + "\nexpert = " +
+                                     path("second") + "\nout = " + path("out") + "\n[task_arithmetic]\n");
+  const Ran dry = run({"--job", path("job.cfg"), "--dry-run"});
+  EXPECT_EQ(dry.code, ExitCode::kOk) << dry.err;
+  EXPECT_NE(dry.err.find("note: 'first, second' have a chat template"), std::string::npos) << dry.err;
+  EXPECT_EQ(run({"--job", path("job.cfg"), "--dry-run", "--quiet"}).err, "");
+  write_text(folder / "job.cfg",
+             "tokenizer-from = second\nfollow-links = true\nallow-head-mismatch = true\n" +
+                 read_text(folder / "job.cfg"));
+  const Ran ran = run({"--job", path("job.cfg")});
+  EXPECT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_EQ(ran.err, "");
+  EXPECT_EQ(read_text(folder / "out" / "chat_template.jinja"), "T");
+}
+
 }  // namespace
 }  // namespace fusegrid

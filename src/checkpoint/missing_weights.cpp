@@ -1,0 +1,73 @@
+#include "checkpoint/missing_weights.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "checkpoint/folder_files.h"
+#include "checkpoint/json_scanner.h"
+#include "core/errors.h"
+#include "core/text.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr auto kRule =
+    "a checkpoint folder must hold model.safetensors or model.safetensors.index.json with its shards";
+constexpr size_t kMostShown = 3;
+
+std::string some_of(const std::vector<std::string>& names) {
+  std::vector<std::string> shown;
+  for (size_t i = 0; i < std::min(names.size(), kMostShown); ++i) {
+    shown.push_back(printable(names[i]));
+  }
+  const size_t left = names.size() - shown.size();
+  return join(shown, ", ") + (left > 0 ? " and " + std::to_string(left) + " more" : "");
+}
+
+}  // namespace
+
+void fail_without_weights(const std::filesystem::path& folder) {
+  std::vector<std::string> shards, safetensors, pickles, others;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    const std::string name = entry.path().filename().string();
+    if (folder_entry(name) != FolderEntry::kWeights) {
+      continue;
+    }
+    auto& kind = is_shard(name)                   ? shards
+                 : name.ends_with(".safetensors") ? safetensors
+                 : is_pickle(name)                ? pickles
+                                                  : others;
+    kind.push_back(name);
+  }
+  for (auto* names : {&shards, &safetensors, &pickles, &others}) {
+    std::sort(names->begin(), names->end());
+  }
+  const std::string where = "'" + folder.string() + "'";
+  if (!shards.empty()) {
+    throw ConfigError(
+        std::string(kRule) + ", but " + where + " holds the shards " + some_of(shards) +
+        " without their index; fetch model.safetensors.index.json from where they come, or save the "
+        "model again with transformers' model.save_pretrained(folder)");
+  }
+  if (!safetensors.empty()) {
+    const bool adapter =
+        std::find(safetensors.begin(), safetensors.end(), "adapter_model.safetensors") != safetensors.end();
+    throw ConfigError(
+        std::string(kRule) + ", but " + where + " holds " + some_of(safetensors) +
+        (adapter ? " without adapter_config.json; fetch that from where the adapter comes"
+                 : ", which is not read under that name; rename it if its tensors have the names of "
+                   "transformers, else convert it"));
+  }
+  if (!pickles.empty()) {
+    throw ConfigError(
+        "'" + (folder / pickles.front()).string() +
+        "' is a pickle file, which can run code when it is loaded and is never read; convert it with "
+        "transformers' model.save_pretrained(folder, safe_serialization=True)");
+  }
+  throw ConfigError(
+      std::string(kRule) + ", but " + where + " holds " +
+      (others.empty() ? "neither" : some_of(others) + ", which is not read; convert it to safetensors"));
+}
+
+}  // namespace fusegrid
