@@ -65,8 +65,11 @@ std::optional<NonFinite> find_non_finite(const Weights& weights) {
 
 void check_finite(const Weights& weights, const std::string& name) {
   if (const auto found = find_non_finite(weights)) {
+    const at::Tensor& tensor = weights.at(found->tensor);
+    const auto count = with_isfinite(tensor).isfinite().logical_not().sum().item<int64_t>();
     throw DataError("the weights of '" + name + "' must be finite, but element " + number_text(found->index) +
-                    " of '" + found->tensor + "' is " + found->value + "; train or download it again");
+                    " of '" + found->tensor + "' is " + found->value + " (" + number_text(count) + " of " +
+                    number_text(tensor.numel()) + " are not finite); train or download it again");
   }
 }
 

@@ -2,20 +2,17 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 #include <system_error>
 #include <utility>
-#include <vector>
 
 #include <fcntl.h>
 
 #include "checkpoint/json_scanner.h"
+#include "checkpoint/lossless_json.h"
 #include "core/errors.h"
 
 namespace fusegrid {
 namespace {
-
-constexpr int kMaxDepth = 64;
 
 bool is_alphanumeric(char c) {
   return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
@@ -24,34 +21,6 @@ bool is_alphanumeric(char c) {
 bool is_below(const std::filesystem::path& path, const std::filesystem::path& root) {
   return std::mismatch(root.begin(), root.end(), path.begin(), path.end()).first == root.end();
 }
-
-// Rejects what nlohmann::json lets pass: keys that occur twice (the last would win) and deep nesting (a small
-// file would take much memory).
-class StrictKeys {
- public:
-  explicit StrictKeys(std::string file) : file_(std::move(file)) {}
-
-  bool operator()(int depth, nlohmann::json::parse_event_t event, const nlohmann::json& parsed) {
-    using Event = nlohmann::json::parse_event_t;
-    if (depth > kMaxDepth) {
-      throw DataError("'" + file_ + "' must nest at most " + std::to_string(kMaxDepth) +
-                      " levels deep, but nests deeper");
-    }
-    if (event == Event::object_start) {
-      keys_.emplace_back();
-    } else if (event == Event::object_end) {
-      keys_.pop_back();
-    } else if (event == Event::key && !keys_.back().insert(parsed.get<std::string>()).second) {
-      throw DataError("'" + file_ + "' must have each key once, but has " +
-                      printable(parsed.get<std::string>()) + " twice");
-    }
-    return true;
-  }
-
- private:
-  std::string file_;
-  std::vector<std::set<std::string>> keys_;  // of the objects that are open
-};
 
 }  // namespace
 
@@ -149,11 +118,7 @@ nlohmann::json ContainedFolder::read_json(const std::string& name, uint64_t max_
   }
   std::string text(file.size(), '\0');
   file.read_at(0, text.data(), text.size());
-  try {
-    return nlohmann::json::parse(text, StrictKeys(where));
-  } catch (const nlohmann::json::exception& error) {
-    throw DataError("'" + where + "' must be JSON, but it is not: " + error.what());
-  }
+  return parse_lossless(text, where);
 }
 
 }  // namespace fusegrid

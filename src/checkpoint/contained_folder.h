@@ -27,8 +27,7 @@ class ContainedFolder {
   // Throws DataError where the name is none (is_file_name), is missing, or is no regular file; ConfigError
   // where it is a symbolic link that is not allowed.
   PosixFile open(const std::string& name) const;
-  // Parses a JSON file of at most `max_bytes` bytes. Throws as open(), and DataError where it is no JSON,
-  // nests deeper than 64 levels or has a key twice.
+  // Parses a JSON file of at most `max_bytes` bytes (lossless_json.h). Throws as open() and parse_lossless().
   nlohmann::json read_json(const std::string& name, uint64_t max_bytes) const;
 
  private:

@@ -141,10 +141,11 @@ void DenseModel::check_kind() const {
         model_->name() + "' is " + (type.empty() ? "of no model_type" : "'" + type + "'") +
         (has(config_, "num_local_experts") ? ", and a mixture already" : ""));
   }
-  const std::map<std::string, nlohmann::json> expressible{
-      {"attention_bias", false},        {"mlp_bias", false},
-      {"hidden_act", "silu"},           {"layer_types", nullptr},
-      {"quantization_config", nullptr}, {"auto_map", nullptr}};
+  const std::map<std::string, nlohmann::json> expressible{{"attention_bias", false},
+                                                          {"mlp_bias", false},
+                                                          {"hidden_act", "silu"},
+                                                          {"layer_types", nullptr},
+                                                          {"auto_map", nullptr}};
   for (const auto& [key, value] : expressible) {
     if (has(config_, key) && config_[key] != value) {
       throw ConfigError(where() + " has " + key + " = " + config_[key].dump() +

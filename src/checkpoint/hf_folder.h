@@ -29,14 +29,15 @@ struct HfFolderOptions {
 // may be called from several threads at once.
 class HfFolder final : public ModelSource {
  public:
-  // Throws ConfigError where the folder is no checkpoint, holds only pickle files or has links that are not
-  // allowed; DataError where a file is damaged or the index and the shards disagree: every tensor must be
+  // Throws ConfigError where the folder is no checkpoint, holds only pickle files, has links that are not
+  // allowed or is quantised (quantised.h); DataError where a file is damaged or the index and the shards disagree: every tensor must be
   // named once, and lie in the shard that the index says and in no other.
   explicit HfFolder(const std::filesystem::path& path, HfFolderOptions options = {});
 
   const std::filesystem::path& path() const { return path_; }
   const nlohmann::json& config() const override { return config_; }
-  const std::optional<nlohmann::json>& preprocessor_config() const { return preprocessor_config_; }
+  // What preprocessor_config.json says, where there is one. Throws as ContainedFolder::read_json().
+  std::optional<nlohmann::json> preprocessor_config() const;
 
   std::string name() const override { return path_.string(); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
@@ -59,8 +60,8 @@ class HfFolder final : public ModelSource {
   void add_file(SafetensorsFile file);
 
   std::filesystem::path path_;
+  HfFolderOptions options_;
   nlohmann::json config_;
-  std::optional<nlohmann::json> preprocessor_config_;
   std::vector<std::unique_ptr<SafetensorsFile>> files_;
   std::map<std::string, const SafetensorsFile*> file_of_;
   std::vector<TensorInfo> tensors_;

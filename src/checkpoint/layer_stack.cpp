@@ -94,10 +94,11 @@ Checkpoints open_checkpoints(const std::vector<LayerSlice>& slices, HfFolderOpti
 class LayerStack final : public ModelSource {
  public:
   LayerStack(const std::vector<LayerSlice>& slices, HfFolderOptions options)
-      : name_(stack_text(slices)), checkpoints_(open_checkpoints(slices, options)) {
-    const Checkpoint& first = checkpoints_.at(slices.front().folder);
-    stack_ = first.layers.stack;
-    add_outside(first.folder, checkpoints_.at(slices.back().folder).folder);
+      : name_(stack_text(slices)),
+        checkpoints_(open_checkpoints(slices, options)),
+        first_(checkpoints_.at(slices.front().folder).folder) {
+    stack_ = checkpoints_.at(slices.front().folder).layers.stack;
+    add_outside(first_, checkpoints_.at(slices.back().folder).folder);
     for (const LayerSlice& slice : slices) {
       add_slice(slice);
     }
@@ -107,6 +108,7 @@ class LayerStack final : public ModelSource {
 
   std::string name() const override { return name_; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const nlohmann::json& config() const override { return first_.config(); }
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     const auto& [model, theirs] = sources_.at(name);
     model->read_range(theirs, begin, count, destination);
@@ -164,6 +166,7 @@ class LayerStack final : public ModelSource {
 
   std::string name_;
   Checkpoints checkpoints_;
+  const HfFolder& first_;
   std::string stack_;
   int64_t layers_ = 0;                                  // stacked so far
   std::map<std::string, std::vector<int64_t>> shapes_;  // by name within a layer

@@ -73,7 +73,7 @@ class Mixture final : public ModelSource {
     config_ = base.mixtral_config(experts_, parameters_.experts_per_token);
   }
 
-  const nlohmann::json& config() const { return config_; }
+  const nlohmann::json& config() const override { return config_; }
 
   std::string name() const override { return name_; }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }

@@ -43,8 +43,9 @@ at::ScalarType scalar_type(FileDtype dtype, const std::string& what) {
       return torch;
     }
   }
-  throw DataError(what + " has the dtype " + std::string(to_string(dtype)) +
-                  ", which LibTorch lacks; convert it to another dtype first");
+  throw DataError(
+      what + " has the dtype " + std::string(to_string(dtype)) +
+      ", of parts of quantised weights, which LibTorch lacks; dequantise it to another dtype first");
 }
 
 FileDtype file_dtype(at::ScalarType dtype, const std::string& what) {

@@ -8,13 +8,49 @@
 namespace fusegrid {
 namespace {
 
-bool is_tied(const nlohmann::json& config) {
+constexpr auto kKey = "tie_word_embeddings";
+
+// Whether it has the key, here or in a part.
+bool set_where_stated(nlohmann::json& config) {
   if (!config.is_object()) {
     return false;
   }
-  const auto stated = config.find("tie_word_embeddings");
-  if (stated != config.end() && stated->is_boolean()) {
+  bool stated = config.contains(kKey);
+  if (stated) {
+    config[kKey] = false;
+  }
+  for (auto& [name, part] : config.items()) {
+    stated |= name.ends_with("_config") && set_where_stated(part);
+  }
+  return stated;
+}
+
+}  // namespace
+
+std::optional<bool> stated_tie(const nlohmann::json& config) {
+  if (!config.is_object()) {
+    return std::nullopt;
+  }
+  if (const auto stated = config.find(kKey); stated != config.end() && stated->is_boolean()) {
     return stated->get<bool>();
+  }
+  for (const auto& [name, part] : config.items()) {
+    if (const auto stated = name.ends_with("_config") ? stated_tie(part) : std::nullopt) {
+      return stated;
+    }
+  }
+  return std::nullopt;
+}
+
+void set_untied(nlohmann::json& config) {
+  if (!set_where_stated(config)) {
+    config[kKey] = false;
+  }
+}
+
+bool is_tied(const nlohmann::json& config) {
+  if (const auto stated = stated_tie(config); stated || !config.is_object()) {
+    return stated.value_or(false);
   }
   const auto classes = config.find("architectures");
   return classes != config.end() && classes->is_array() &&
@@ -23,8 +59,6 @@ bool is_tied(const nlohmann::json& config) {
                                        name.get<std::string>().ends_with("LMHeadModel"));
          });
 }
-
-}  // namespace
 
 bool is_token_embedding(const std::string& tensor) {
   static const std::set<std::string> kModules{"embed_tokens", "wte",      "word_embeddings", "tok_embeddings",

@@ -99,6 +99,9 @@ ExitCode merge(Invocation& in, const Options& options, Collectives& group, const
     }
   });
   if (!options.has("quiet")) {
+    for (const std::string& note : report.notes) {
+      in.err << "fusegrid: note: " << note << "\n";
+    }
     const double bytes = static_cast<double>(report.bytes_read + report.bytes_written);
     if (report.continued_files > 0) {
       in.out << "continued: " << count_text(static_cast<int64_t>(report.continued_files), "file")

@@ -27,6 +27,7 @@ const std::set<std::string> kKeys{"base",
                                   "inputs-are",
                                   "reduction",
                                   "allow-vocabulary-mismatch",
+                                  "allow-non-finite",
                                   "allow-head-mismatch",
                                   "tokenizer-from",
                                   "follow-links"};

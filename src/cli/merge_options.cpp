@@ -48,6 +48,8 @@ void add_limits(Options& options) {
   options.add()("tokenizer-from", po::value<std::string>()->value_name("NAME"),
                 "an expert: its tokenizer, chat template and generation settings (default: the base's)");
   options.add()("follow-links", "files of models may be links to other folders, as to a shared store");
+  options.add()("allow-non-finite",
+                "models may have NaN or infinity: so has the result there (docs/merge_inputs.md)");
   options.add()("dry-run",
                 "check everything, print bytes, passes, memory and time; read no weights, write nothing");
   options.add()("verify", po::value<std::string>()->value_name("DIR"),
@@ -196,7 +198,8 @@ Given given_options(const Options& options, std::vector<MergeMethod>& methods) {
       set(key, {options.get<std::string>(key)});
     }
   }
-  for (const std::string key : {"allow-vocabulary-mismatch", "allow-head-mismatch", "follow-links"}) {
+  for (const std::string key :
+       {"allow-vocabulary-mismatch", "allow-head-mismatch", "allow-non-finite", "follow-links"}) {
     if (options.has(key)) {
       set(key, {"true"});
     }
@@ -298,6 +301,7 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   if (given.contains("tokenizer-from")) {
     spec.tokenizer_from = given["tokenizer-from"].back().text;
   }
+  spec.allow_non_finite = is_on("allow-non-finite");
   const auto [index, ranks] = place;
   spec.device = parsed(given, "device", "auto",
                        [index, ranks](const std::string& text) { return open_device(text, index, ranks); });

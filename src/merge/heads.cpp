@@ -6,6 +6,7 @@
 #include <set>
 #include <utility>
 
+#include "checkpoint/buffers.h"
 #include "checkpoint/checks.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -123,6 +124,9 @@ void take_heads_apart(std::vector<std::unique_ptr<ModelSource>*> models, bool al
   std::map<std::string, Seen> seen;
   for (const auto* model : models) {
     for (const TensorInfo& info : (*model)->tensors()) {
+      if (is_buffer(info)) {
+        continue;
+      }
       Seen& tensor = seen[info.name];
       ++tensor.times;
       tensor.shapes.insert(info.shape);

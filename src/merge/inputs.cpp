@@ -5,12 +5,15 @@
 
 #include <sys/stat.h>
 
+#include "checkpoint/buffers.h"
 #include "checkpoint/checks.h"
 #include "checkpoint/model_spec.h"
+#include "checkpoint/tied_head.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "merge/heads.h"
 #include "merge/prefix.h"
+#include "merge/tied.h"
 #include "merge/vocabulary.h"
 
 namespace fusegrid {
@@ -39,12 +42,12 @@ void check_names(const ModelSource& reference, const ModelSource& expert) {
   std::vector<std::string> missing;
   std::vector<std::string> extra;
   for (const auto& [name, info] : ours) {
-    if (!theirs.contains(name)) {
+    if (!theirs.contains(name) && is_merged(*info)) {
       missing.push_back(name);
     }
   }
   for (const auto& [name, info] : theirs) {
-    if (!ours.contains(name)) {
+    if (!ours.contains(name) && is_merged(*info)) {
       extra.push_back(name);
     }
   }
@@ -58,15 +61,21 @@ void check_names(const ModelSource& reference, const ModelSource& expert) {
                     (!missing.empty() && !extra.empty() ? " and" : "") +
                     (extra.empty() ? "" : " has also " + some(extra)) + ", compared with '" +
                     reference.name() + "'" +
-                    (tied ? ": one of the two has tied embeddings; save both with tie_word_embeddings alike"
+                    (tied ? ": one of the two has a head of its own, the other tied embeddings without "
+                            "tie_word_embeddings = true in its config.json; add that where it is so"
                           : "; merge fine-tunes of one base"));
 }
 
 void check_tensors(const ModelSource& reference, const ModelSource& expert) {
   const auto ours = by_name(reference);
+  const VocabularyDifference vocabulary(reference, expert);
   for (const TensorInfo& info : expert.tensors()) {
-    const TensorInfo& own = *ours.at(info.name);
-    if (info.floating() != own.floating()) {
+    const auto it = ours.find(info.name);
+    if (it == ours.end()) {
+      continue;  // a buffer
+    }
+    const TensorInfo& own = *it->second;
+    if (is_merged(info) != is_merged(own)) {
       throw ConfigError(
           "tensor '" + info.name + "' must be of floating type in all models or in none, but it is " +
           at::toString(info.dtype) + " in '" + expert.name() + "' and " + at::toString(own.dtype) + " in '" +
@@ -75,7 +84,18 @@ void check_tensors(const ModelSource& reference, const ModelSource& expert) {
     if (info.shape != own.shape) {
       throw ConfigError("tensor '" + info.name + "' must have one shape in all models, but it has " +
                         shape_text(info.shape) + " in '" + expert.name() + "' and " + shape_text(own.shape) +
-                        " in '" + reference.name() + "'" + vocabulary_hint(own, info));
+                        " in '" + reference.name() + "'" + vocabulary.hint(own, info));
+    }
+  }
+}
+
+// Complex numbers are no buffers to copy, and no method computes in them.
+void check_real(const ModelSource& model) {
+  for (const TensorInfo& info : model.tensors()) {
+    if (at::isComplexType(info.dtype) && !is_computed(info)) {
+      throw ConfigError("tensor '" + info.name + "' of '" + model.name() + "' has complex numbers (" +
+                        at::toString(info.dtype) +
+                        "), which no method can merge; store real and imaginary parts apart");
     }
   }
 }
@@ -171,13 +191,22 @@ MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   for (size_t i = 1; i < models.size(); ++i) {
     *models[i] = with_names_of(inputs.reference(), std::move(*models[i]), inputs.notes);
   }
+  if (make_ties_alike(models)) {
+    set_untied(inputs.config);
+  }
   take_heads_apart(models, spec.allow_head_mismatch, inputs.notes);
+  const ModelSource& ours = inputs.reference();
+  check_real(ours);
   for (auto& expert : inputs.experts) {
-    check_names(inputs.reference(), *expert);
-    if (spec.allow_vocabulary_mismatch) {
-      expert = with_vocabulary_of(inputs.reference(), std::move(expert));
+    if (expert.get() == &ours) {
+      continue;
     }
-    check_tensors(inputs.reference(), *expert);
+    check_real(*expert);
+    check_names(ours, *expert);
+    if (spec.allow_vocabulary_mismatch) {
+      expert = with_vocabulary_of(ours, std::move(expert));
+    }
+    check_tensors(ours, *expert);
   }
   return inputs;
 }
@@ -189,7 +218,7 @@ StreamModels MergeInputs::models(bool with_base, std::optional<at::ScalarType> d
     models.experts.push_back(expert.get());
   }
   for (const TensorInfo& info : reference().tensors()) {
-    if (info.floating()) {
+    if (is_merged(info)) {
       models.tensors.push_back(info);
       models.tensors.back().dtype = dtype.value_or(info.dtype);
     }

@@ -15,15 +15,16 @@
 
 namespace fusegrid {
 
-// The checkpoints of a merge, open and found to fit each other.
+// The checkpoints of a merge, open and found to fit each other: all have the tensors that the reference has, but for
+// buffers (checkpoint/buffers.h), which nobody reads but the reference's.
 struct MergeInputs {
   std::unique_ptr<ModelSource> base;  // null where none was given
   std::vector<std::unique_ptr<ModelSource>> experts;
-  // The model whose names, shapes, dtypes, files, integer tensors and configuration the output has: the base, or else
-  // the first expert.
+  // The model whose names, shapes, dtypes, files, buffers and configuration the output has: the base, or else the first
+  // expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
   std::vector<std::string> notes;  // what a user should hear though the merge goes on
-  nlohmann::json config;           // the reference's config.json
+  nlohmann::json config;           // the reference's config.json; not tied where the result is not
   std::filesystem::path folder;    // the reference's, with its tokenizer and the like
   bool has_weight_files = true;    // that folder's weight files are the reference's
   std::vector<int> holders;        // per expert the first rank that has it; none where all ranks have all
@@ -35,7 +36,7 @@ struct MergeInputs {
 };
 
 // Opens and checks everything that can be known before a weight is read. Throws ConfigError (missing, extra or
-// differently shaped tensors, integers against floats, an expert given twice), DataError, IoError.
+// differently shaped tensors, integers against floats, complex numbers, an expert given twice), DataError, IoError.
 // local: where the experts come from instead of their folders; must outlive the result.
 MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local = nullptr);
 

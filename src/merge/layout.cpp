@@ -1,5 +1,6 @@
 #include "merge/layout.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 
@@ -27,6 +28,14 @@ MergeLayout by_size(const std::vector<TensorInfo>& tensors, int64_t most) {
     layout.shards[i].file = total == 1 ? kSingle : name;
   }
   return layout;
+}
+
+std::string last_file(const nlohmann::json& places) {
+  std::string last;
+  for (const auto& [tensor, file] : places.items()) {
+    last = std::max(last, file.get<std::string>());
+  }
+  return last;
 }
 
 }  // namespace
@@ -68,9 +77,11 @@ MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<
     return by_size(tensors, shard_bytes.value_or(INT64_MAX));
   }
   const nlohmann::json index = folder.read_json(kIndex, kMaxIndexBytes);
+  const nlohmann::json& places = index.at("weight_map");
   std::map<std::string, MergeShard> shards;
   for (const TensorInfo& info : tensors) {
-    const auto file = index.at("weight_map").at(info.name).get<std::string>();
+    // what the reference does not store (merge/tied.h) goes where its last tensors are
+    const auto file = places.contains(info.name) ? places[info.name].get<std::string>() : last_file(places);
     shards[file].file = file;
     shards[file].tensors.push_back(info);
   }

@@ -197,9 +197,9 @@ class Reduction {
   }
 
   void start_reading(const std::vector<StreamRange>& ranges) {
-    reader_->start(ranges, [this](size_t i, const StreamRange& range, const void* bytes) {
+    reader_->start(ranges, [this](size_t i, const StreamRange& range, const void* bytes, int64_t non_finite) {
       if (sink_.wants_inputs(layout_.stage_of(range.tensor))) {
-        sink_.see_input(own_[i], range, bytes);
+        sink_.see_input(own_[i], range, bytes, non_finite);
       }
     });
   }
@@ -252,6 +252,9 @@ class Reduction {
     Models models;
     for (const at::Tensor& values : reader_->next()) {
       models.values.push_back(values.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true));
+      if (reader_->has_non_finite()) {
+        models.values.back().nan_to_num_(0, 0, 0);  // the sink refuses it when all of the stage is read
+      }
       if (exact_) {
         models.largest.push_back(models.values.back().abs().amax().to(at::kDouble));
       }
@@ -337,6 +340,11 @@ void check_linear_reduction(const MergeSpec& spec) {
       throw ConfigError("--reduction all_reduce adds up weighted models, which method '" + call.name +
                         "' is not; choose --reduction ordered, or one of: " + join(names, ", "));
     }
+  }
+  if (spec.allow_non_finite) {
+    throw ConfigError(
+        "--reduction all_reduce adds up finite numbers alone, so --allow-non-finite needs --reduction "
+        "ordered; choose that, or leave the option out");
   }
   if (spec.precision != Precision::kFloat32) {
     throw ConfigError("--reduction all_reduce needs --precision fp32; add it, or choose --reduction ordered");

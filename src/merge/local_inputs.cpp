@@ -44,6 +44,7 @@ class Here final : public ModelSource {
   explicit Here(const ModelSource& model) : model_(model) {}
   std::string name() const override { return model_.name(); }
   const std::vector<TensorInfo>& tensors() const override { return model_.tensors(); }
+  const nlohmann::json& config() const override { return model_.config(); }
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     model_.read_range(name, begin, count, destination);
   }
@@ -72,6 +73,7 @@ class LocalInputs::Remote final : public ModelSource {
   }
   std::string name() const override { return expert_.name; }
   const std::vector<TensorInfo>& tensors() const override { return expert_.tensors; }
+  const nlohmann::json& config() const override { return expert_.config; }
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     const size_t tensor = places_.at(name);
     const Place place{index_, tensor, begin, count};
@@ -126,7 +128,9 @@ void LocalInputs::open_here(const MergeSpec& spec) {
 void LocalInputs::find_owners(Collectives& group) {
   nlohmann::json mine = nlohmann::json::array();
   for (const Expert& expert : experts_) {
-    mine.push_back(expert.model ? nlohmann::json{to_json(expert.tensors), expert.stamp} : nlohmann::json());
+    mine.push_back(
+        expert.model ? nlohmann::json::array({to_json(expert.tensors), expert.stamp, expert.model->config()})
+                     : nlohmann::json());
   }
   std::vector<nlohmann::json> all;
   for (const std::string& theirs : all_gather_bytes(group, mine.dump())) {
@@ -157,6 +161,7 @@ void LocalInputs::find_owners(Collectives& group) {
     experts_[i].owner = owners[static_cast<size_t>(group.rank()) % owners.size()];
     experts_[i].tensors = tensors_of(all[owners[0]][i][0]);
     experts_[i].stamp = all[owners[0]][i][1];
+    experts_[i].config = all[owners[0]][i][2];
   }
 }
 

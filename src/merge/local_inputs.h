@@ -41,6 +41,7 @@ class LocalInputs {
     int owner = 0;                       // whom to ask where it is not
     int holder = 0;                      // the first that has it
     std::vector<TensorInfo> tensors;
+    nlohmann::json config;
     nlohmann::json stamp;
   };
   class Remote;

@@ -3,9 +3,12 @@
 #include <algorithm>
 #include <chrono>
 
+#include "checkpoint/buffers.h"
+#include "checkpoint/lossless_json.h"
 #include "comm/agreement.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/text.h"
 #include "fusion/compat/compat.h"
 #include "fusion/engines/stream_device.h"
 #include "fusion/engines/stream_engine.h"
@@ -28,7 +31,7 @@ std::string config_text(const MergePlan& plan) {
       config[key] = kNames.at(*plan.spec.dtype);
     }
   }
-  return config.dump(2) + "\n";
+  return dump_lossless(config, 2) + "\n";
 }
 
 // One digest over all tensors of a model.
@@ -107,8 +110,57 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
       manifest["tensors"] = tensors;
       manifest["sha256"] = overall(tensors);
     }
+    if (const auto non_finite = outputs.output_non_finite(i); !non_finite.empty()) {
+      manifest["non_finite"] = non_finite;
+    }
     outputs.add_file(i, kManifestFile, manifest.dump(1) + "\n");
   }
+}
+
+// The tensors with their counts, "'a.weight' (3 of 16), 'b.weight' (1 of 4) and 7 more".
+std::string counts_text(const std::map<std::string, int64_t>& counts,
+                        const std::map<std::string, int64_t>& sizes) {
+  constexpr size_t kShown = 4;
+  std::vector<std::string> shown;
+  for (const auto& [name, count] : counts) {
+    if (shown.size() < kShown) {
+      shown.push_back("'" + name + "' (" + number_text(count) + " of " + number_text(sizes.at(name)) + ")");
+    }
+  }
+  return join(shown, ", ") +
+         (counts.size() > kShown ? " and " + std::to_string(counts.size() - kShown) + " more" : "");
+}
+
+// What is not finite in the models, and what is in the models but not in the results.
+std::vector<std::string> notes_of(const MergePlan& plan, const MergeOutputs& outputs) {
+  std::map<std::string, int64_t> sizes;
+  for (const TensorInfo& info : plan.models.tensors) {
+    sizes.emplace(info.name, info.numel());
+  }
+  std::vector<std::string> notes;
+  std::set<std::string> given;
+  const auto sources = plan.models.sources();
+  for (size_t source = 0; source < sources.size(); ++source) {
+    const auto counts = outputs.input_non_finite(source);
+    for (const auto& [name, count] : counts) {
+      given.insert(name);
+    }
+    if (!counts.empty()) {
+      notes.push_back("'" + sources[source]->name() + "' has entries that are NaN or infinite in " +
+                      counts_text(counts, sizes) + "; so are these entries of the result");
+    }
+  }
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    auto counts = outputs.output_non_finite(i);
+    std::erase_if(counts, [&](const auto& entry) { return given.contains(entry.first); });
+    if (!counts.empty()) {
+      notes.push_back("'" + (plan.spec.out / plan.outputs[i].folder).string() +
+                      "' overflows: though all models are finite there, entries are NaN or infinite in " +
+                      counts_text(counts, sizes) +
+                      "; choose a --dtype of a larger range, or smaller coefficients");
+    }
+  }
+  return notes;
 }
 
 // The output files are the stages; positions among the floating tensors.
@@ -121,7 +173,7 @@ std::vector<std::vector<size_t>> stages_of(const MergePlan& plan) {
   for (const MergeShard& shard : plan.layout.shards) {
     auto& stage = stages.emplace_back();
     for (const TensorInfo& info : shard.tensors) {
-      if (info.floating()) {
+      if (is_merged(info)) {
         stage.push_back(position.at(info.name));
       }
     }
@@ -148,6 +200,7 @@ MergeOutputs::Setup setup_of(const MergePlan& plan) {
   setup.sources = plan.models.sources();
   setup.reference = &plan.inputs.reference();
   setup.digests = plan.spec.digests;
+  setup.allow_non_finite = plan.spec.allow_non_finite;
   return setup;
 }
 
@@ -176,14 +229,15 @@ MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann:
   const StreamLayout layout(plan.models.tensors, stages_of(plan), group.size(),
                             slice_elements(plan.spec.device));
   const StreamStats mine = make_outputs(plan, layout, group, outputs, progress);
+  MergeReport report{.passes = mine.passes, .continued_files = outputs.continued()};
   on_all_ranks(group, [&] {
     if (group.rank() == 0) {
+      report.notes = notes_of(plan, outputs);
       add_small_files(plan, outputs, provenance);
       outputs.publish();
     }
   });
 
-  MergeReport report{.passes = mine.passes, .continued_files = outputs.continued()};
   const std::vector<double> numbers{static_cast<double>(mine.bytes_read),
                                     static_cast<double>(mine.bytes_written),
                                     static_cast<double>(mine.buffer_bytes)};

@@ -51,6 +51,8 @@ struct MergeReport {
   int64_t buffer_bytes = 0;   // the largest of all ranks
   double seconds = 0;
   size_t continued_files = 0;  // that an earlier, interrupted run had finished
+  // Rank 0: sentences on what the user must know of the result: tensors that are not finite.
+  std::vector<std::string> notes{};
 };
 
 // Makes the models and publishes them. Every rank of the group calls it with a plan of the same spec. provenance:

@@ -9,6 +9,8 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "checkpoint/buffers.h"
+#include "checkpoint/non_finite.h"
 #include "checkpoint/safetensors_writer.h"
 #include "comm/agreement.h"
 #include "core/digest.h"
@@ -206,14 +208,19 @@ void MergeOutputs::put(size_t output, size_t stage, const TensorInfo& info, int6
 }
 
 void MergeOutputs::write(size_t output, size_t stage, const StreamRange& range, const void* data) {
-  put(output, stage, setup_.tensors[range.tensor], range.begin, range.count, data);
+  const TensorInfo& info = setup_.tensors[range.tensor];
+  put(output, stage, info, range.begin, range.count, data);
+  if (const int64_t non_finite = count_non_finite(data, info.dtype, range.count); non_finite > 0) {
+    const std::scoped_lock lock(mutex_);
+    output_non_finite_[{output, range.tensor}] += non_finite;
+  }
 }
 
-void MergeOutputs::copy_integers(size_t output, size_t stage) {
+void MergeOutputs::copy_buffers(size_t output, size_t stage) {
   std::vector<char> bytes;
   for (const TensorInfo& info : setup_.layout.shards[stage].tensors) {
     const auto width = static_cast<int64_t>(c10::elementSize(info.dtype));
-    for (int64_t begin = 0; !info.floating() && begin < info.numel(); begin += kDigestElements) {
+    for (int64_t begin = 0; is_buffer(info) && begin < info.numel(); begin += kDigestElements) {
       const int64_t count = std::min(kDigestElements, info.numel() - begin);
       bytes.resize(count * width);
       setup_.reference->read_range(info.name, begin, count, bytes.data());
@@ -225,7 +232,7 @@ void MergeOutputs::copy_integers(size_t output, size_t stage) {
 void MergeOutputs::finish(size_t output, size_t stage) {
   together(group_, true, [&] {
     if (group_.rank() == 0) {
-      copy_integers(output, stage);
+      copy_buffers(output, stage);
     }
     if (const auto it = files_.find({output, stage}); it != files_.end()) {
       it->second.sync();
@@ -233,6 +240,7 @@ void MergeOutputs::finish(size_t output, size_t stage) {
     }
   });
   auto digests = output_pieces_[output].collect(group_, tensors_of(stage));
+  const auto non_finite = over_ranks(output_non_finite_, output, stage);
   together(group_, group_.rank() == 0, [&] {
     // a tensor without elements has no pieces
     nlohmann::json tensors = nlohmann::json::object();
@@ -244,32 +252,92 @@ void MergeOutputs::finish(size_t output, size_t stage) {
     const fs::path done = file(output, stage);
     fs::rename(done.string() + ".part", done);
     sync_folder(done.parent_path());
-    write_synced(record(record_name(output, stage)), tensors.dump());
+    write_synced(record(record_name(output, stage)),
+                 nlohmann::json{{"digests", tensors}, {"non_finite", non_finite}}.dump());
     sync_folder(partial_ / kRecords);
   });
   finished_.insert({output, stage});
 }
 
 bool MergeOutputs::wants_inputs(size_t stage) const {
-  return setup_.digests == Digests::kAll && !inputs_finished_.contains(stage);
+  return !inputs_finished_.contains(stage);
 }
 
-void MergeOutputs::see_input(size_t source, const StreamRange& range, const void* data) {
-  input_pieces_.add(source, stored(source, setup_.tensors[range.tensor]), range.begin, range.count, data);
+void MergeOutputs::see_input(size_t source, const StreamRange& range, const void* data, int64_t non_finite) {
+  if (setup_.digests == Digests::kAll) {
+    input_pieces_.add(source, stored(source, setup_.tensors[range.tensor]), range.begin, range.count, data);
+  }
+  if (non_finite > 0) {
+    const std::scoped_lock lock(mutex_);
+    input_non_finite_[{source, range.tensor}] += non_finite;
+  }
+}
+
+// Counts of one model's tensors of a stage, added up. Collective.
+std::map<std::string, int64_t> MergeOutputs::over_ranks(const Counts& mine, size_t model,
+                                                        size_t stage) const {
+  const std::set<std::string> names = tensors_of(stage);
+  nlohmann::json here = nlohmann::json::object();
+  for (const auto& [place, count] : mine) {
+    const std::string& name = setup_.tensors[place.second].name;
+    if (place.first == model && names.contains(name)) {
+      here[name] = count;
+    }
+  }
+  std::map<std::string, int64_t> all;
+  for (const std::string& theirs : all_gather_bytes(group_, here.dump())) {
+    for (const auto& [name, count] : nlohmann::json::parse(theirs).items()) {
+      all[name] += count.get<int64_t>();
+    }
+  }
+  return all;
+}
+
+// The result would be no model: nothing of it is kept.
+void MergeOutputs::refuse(const std::vector<std::map<std::string, int64_t>>& non_finite) {
+  together(group_, group_.rank() == 0, [&] { fs::remove_all(partial_); });
+  for (size_t source = 0; source < non_finite.size(); ++source) {
+    if (non_finite[source].empty()) {
+      continue;
+    }
+    const auto& [name, count] = *non_finite[source].begin();
+    const size_t others = non_finite[source].size() - 1;
+    throw AgreedError(
+        ExitCode::kDataCorrupt,
+        "the weights of all models must be finite in float32, but " + std::to_string(count) +
+            (count == 1 ? " entry" : " entries") + " of tensor '" + name + "' of '" +
+            setup_.sources[source]->name() + "' " + (count == 1 ? "is" : "are") + " NaN or infinite" +
+            (others > 0 ? ", as are some of " + std::to_string(others) + " of its other tensors" : "") +
+            "; give a model that is whole, or add --allow-non-finite: the result then has NaN or "
+            "infinity there, and every model counts as 0 in these places");
+  }
+  FUSEGRID_ASSERT(false, "all is finite");
 }
 
 void MergeOutputs::finish_inputs(size_t stage) {
   auto digests = input_pieces_.collect(group_, tensors_of(stage));
+  std::vector<std::map<std::string, int64_t>> non_finite;
+  for (size_t source = 0; source < setup_.sources.size(); ++source) {
+    non_finite.push_back(over_ranks(input_non_finite_, source, stage));
+  }
+  if (!setup_.allow_non_finite &&
+      std::any_of(non_finite.begin(), non_finite.end(), [](const auto& counts) { return !counts.empty(); })) {
+    refuse(non_finite);
+  }
   together(group_, group_.rank() == 0, [&] {
     nlohmann::json record_text = nlohmann::json::array();
     for (size_t source = 0; source < setup_.sources.size(); ++source) {
-      auto& tensors = record_text.emplace_back(nlohmann::json::object());
+      nlohmann::json tensors = nlohmann::json::object();
       for (const TensorInfo& info : setup_.layout.shards[stage].tensors) {
+        if (setup_.digests != Digests::kAll || !dtypes_[source].contains(info.name)) {
+          continue;  // a buffer that the reference alone has
+        }
         auto& known = digests[source];
         const auto it = known.find(info.name);
         tensors[info.name] =
             it != known.end() ? it->second : piecewise_digest(*setup_.sources[source], stored(source, info));
       }
+      record_text.push_back({{"digests", tensors}, {"non_finite", non_finite[source]}});
     }
     write_synced(record("inputs-" + std::to_string(stage)), record_text.dump());
     sync_folder(partial_ / kRecords);
@@ -280,8 +348,8 @@ void MergeOutputs::finish_inputs(size_t stage) {
 std::map<std::string, std::string> MergeOutputs::output_digests(size_t output) const {
   std::map<std::string, std::string> all;
   for (size_t stage = 0; stage < headers_.size(); ++stage) {
-    all.merge(nlohmann::json::parse(read_whole(record(record_name(output, stage))))
-                  .get<std::map<std::string, std::string>>());
+    all.merge(
+        read_record(record_name(output, stage)).at("digests").get<std::map<std::string, std::string>>());
   }
   return all;
 }
@@ -289,11 +357,33 @@ std::map<std::string, std::string> MergeOutputs::output_digests(size_t output) c
 std::map<std::string, std::string> MergeOutputs::input_digests(size_t source) const {
   std::map<std::string, std::string> all;
   for (const size_t stage : inputs_finished_) {
-    all.merge(nlohmann::json::parse(read_whole(record("inputs-" + std::to_string(stage))))
-                  .at(source)
-                  .get<std::map<std::string, std::string>>());
+    all.merge(input_record(stage, source).at("digests").get<std::map<std::string, std::string>>());
   }
   return all;
+}
+
+std::map<std::string, int64_t> MergeOutputs::output_non_finite(size_t output) const {
+  std::map<std::string, int64_t> all;
+  for (size_t stage = 0; stage < headers_.size(); ++stage) {
+    all.merge(read_record(record_name(output, stage)).at("non_finite").get<std::map<std::string, int64_t>>());
+  }
+  return all;
+}
+
+std::map<std::string, int64_t> MergeOutputs::input_non_finite(size_t source) const {
+  std::map<std::string, int64_t> all;
+  for (const size_t stage : inputs_finished_) {
+    all.merge(input_record(stage, source).at("non_finite").get<std::map<std::string, int64_t>>());
+  }
+  return all;
+}
+
+nlohmann::json MergeOutputs::read_record(const std::string& name) const {
+  return nlohmann::json::parse(read_whole(record(name)));
+}
+
+nlohmann::json MergeOutputs::input_record(size_t stage, size_t source) const {
+  return read_record("inputs-" + std::to_string(stage)).at(source);
 }
 
 void MergeOutputs::add_file(size_t output, const fs::path& name, const std::string& content) {

@@ -2,6 +2,7 @@
 
 #include <sys/statvfs.h>
 
+#include "checkpoint/buffers.h"
 #include "checkpoint/folder_files.h"
 #include "checkpoint/model_spec.h"
 #include "checkpoint/tied_head.h"
@@ -74,12 +75,17 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
 
 // Rounding after every operation means one dtype: mergekit, too, converts all models to its `dtype` first.
 void check_one_dtype(const MergeSpec& spec, const MergeInputs& inputs) {
+  static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
+  if (spec.dtype && !kComputed.contains(*spec.dtype)) {
+    throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but --dtype is " +
+                      std::string(at::toString(*spec.dtype)) + "; choose --precision fp32");
+  }
   const auto check = [&](const ModelSource& model) {
     for (const TensorInfo& info : model.tensors()) {
-      const bool wide = info.dtype == at::kDouble || spec.dtype == at::kDouble;
-      if (info.floating() && wide) {
+      if (is_merged(info) && !kComputed.contains(info.dtype)) {
         throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but '" + info.name +
-                          "' of '" + model.name() + "' is float64, or the output; choose --precision fp32");
+                          "' of '" + model.name() + "' is " + at::toString(info.dtype) +
+                          "; choose --precision fp32");
       }
     }
   };
@@ -91,7 +97,7 @@ void check_one_dtype(const MergeSpec& spec, const MergeInputs& inputs) {
   for (const auto& expert : inputs.experts) {
     check(*expert);
     for (const TensorInfo& info : expert->tensors()) {
-      if (info.floating() && !spec.dtype && info.dtype != dtypes.at(info.name)) {
+      if (is_merged(info) && !spec.dtype && info.dtype != dtypes.at(info.name)) {
         throw ConfigError("--precision compat rounds to the dtype of the models, which must be one, but '" +
                           info.name + "' is " + at::toString(info.dtype) + " in '" + expert->name() +
                           "' and " + at::toString(dtypes.at(info.name)) + " in '" +
@@ -192,6 +198,7 @@ std::string identity_of(const MergePlan& plan) {
                              {"digests", static_cast<int>(spec.digests)},
                              {"vocabulary", spec.allow_vocabulary_mismatch},
                              {"heads", spec.allow_head_mismatch},
+                             {"non_finite", spec.allow_non_finite},
                              {"tokenizer", spec.tokenizer_from.value_or("")}};
   for (const MergeExpert& expert : spec.experts) {
     identity["experts"].push_back(expert.name);
@@ -288,7 +295,7 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   plan.models = plan.inputs.models(with_base, spec.dtype);
   std::vector<TensorInfo> tensors = plan.inputs.reference().tensors();
   for (TensorInfo& info : tensors) {
-    info.dtype = info.floating() ? spec.dtype.value_or(info.dtype) : info.dtype;
+    info.dtype = is_merged(info) ? spec.dtype.value_or(info.dtype) : info.dtype;
   }
   plan.layout = output_layout(
       tensors, plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
@@ -296,7 +303,7 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {
     for (const TensorInfo& info : source->tensors()) {
-      plan.read_bytes += info.floating() ? tensor_bytes(info) : 0;
+      plan.read_bytes += is_merged(info) ? tensor_bytes(info) : 0;
     }
   }
   plan.write_bytes = plan.layout.bytes() * static_cast<int64_t>(plan.outputs.size());

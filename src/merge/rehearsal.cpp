@@ -34,7 +34,7 @@ class NullSink final : public StreamSink {
   void write(size_t, size_t, const StreamRange&, const void*) override {}
   void finish(size_t, size_t) override {}
   bool wants_inputs(size_t) const override { return false; }
-  void see_input(size_t, const StreamRange&, const void*) override {}
+  void see_input(size_t, const StreamRange&, const void*, int64_t) override {}
   void finish_inputs(size_t) override {}
 };
 

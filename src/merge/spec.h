@@ -56,6 +56,7 @@ struct MergeSpec {
   Digests digests = Digests::kAll;
   bool allow_vocabulary_mismatch = false;
   bool allow_head_mismatch = false;  // heads that are not the same in all models are left out: heads.h
+  bool allow_non_finite = false;     // in models: docs/merge_inputs.md
   std::optional<std::string> tokenizer_from;  // an expert's name; none: the base's (or first expert's)
   bool follow_links = false;                  // files of models may be links to anywhere
   Reduce reduction = Reduce::kOrdered;

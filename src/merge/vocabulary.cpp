@@ -1,33 +1,49 @@
 #include "merge/vocabulary.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
+#include <numeric>
 
 #include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
 
+#include "checkpoint/buffers.h"
 #include "core/text.h"
 
 namespace fusegrid {
 namespace {
 
 bool only_rows_differ(const TensorInfo& a, const TensorInfo& b) {
-  return a.floating() && b.floating() && a.shape.size() == 2 && b.shape.size() == 2 &&
+  return is_merged(a) && is_merged(b) && a.shape.size() == 2 && b.shape.size() == 2 &&
          a.shape[0] != b.shape[0] && a.shape[1] == b.shape[1];
+}
+
+std::map<std::string, const TensorInfo*> by_name(const ModelSource& model) {
+  std::map<std::string, const TensorInfo*> infos;
+  for (const TensorInfo& info : model.tensors()) {
+    infos.emplace(info.name, &info);
+  }
+  return infos;
 }
 
 class WithVocabulary final : public ModelSource {
  public:
   WithVocabulary(const ModelSource& reference, std::unique_ptr<ModelSource> expert)
       : reference_(reference), expert_(std::move(expert)), tensors_(expert_->tensors()) {
-    std::map<std::string, const TensorInfo*> theirs;
-    for (const TensorInfo& info : reference.tensors()) {
-      theirs.emplace(info.name, &info);
-    }
+    const VocabularyDifference difference(reference, *expert_);
+    const auto theirs = by_name(reference);
     for (TensorInfo& info : tensors_) {
-      const TensorInfo& other = *theirs.at(info.name);
-      if (only_rows_differ(other, info)) {
-        changed_.emplace(info.name, Changed{info.numel(), other.dtype, info.dtype});
+      const auto it = theirs.find(info.name);
+      if (it == theirs.end()) {
+        continue;
+      }
+      const TensorInfo& other = *it->second;
+      if (const auto dimension = difference.dimension(other, info)) {
+        const int64_t inner = std::accumulate(info.shape.begin() + static_cast<int64_t>(*dimension) + 1,
+                                              info.shape.end(), int64_t{1}, std::multiplies<>());
+        changed_.emplace(info.name, Changed{info.shape[*dimension] * inner, other.shape[*dimension] * inner,
+                                            other.dtype, info.dtype});
         info.shape = other.shape;
       }
     }
@@ -37,30 +53,47 @@ class WithVocabulary final : public ModelSource {
 
   std::string name() const override { return expert_->name(); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const nlohmann::json& config() const override { return expert_->config(); }
   void check_unchanged() const override { expert_->check_unchanged(); }
 
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     const auto it = changed_.find(name);
-    const int64_t own =
-        it == changed_.end() ? count : std::clamp<int64_t>(it->second.own_elements - begin, 0, count);
-    if (own > 0) {
-      expert_->read_range(name, begin, own, destination);
+    if (it == changed_.end()) {
+      expert_->read_range(name, begin, count, destination);
+      return;
     }
-    if (own < count) {
-      const Changed& changed = it->second;
-      at::Tensor rows = at::empty({count - own}, changed.reference_dtype);
-      reference_.read_range(name, begin + own, count - own, rows.mutable_data_ptr());
-      auto* to =
-          static_cast<char*>(destination) + own * static_cast<int64_t>(c10::elementSize(changed.dtype));
-      at::from_blob(to, {count - own}, at::TensorOptions().dtype(changed.dtype)).copy_(rows);
+    const Changed& changed = it->second;
+    auto* to = static_cast<char*>(destination);
+    for (const int64_t end = begin + count; begin < end;) {
+      const int64_t block = begin / changed.block;
+      const int64_t inside = begin % changed.block;
+      const bool own = inside < changed.own_block;
+      const int64_t limit = own ? std::min(changed.own_block, changed.block) : changed.block;
+      const int64_t part = std::min(limit - inside, end - begin);
+      if (own) {
+        expert_->read_range(name, block * changed.own_block + inside, part, to);
+      } else {
+        read_reference(name, changed, begin, part, to);
+      }
+      begin += part;
+      to += part * static_cast<int64_t>(c10::elementSize(changed.dtype));
     }
   }
 
  private:
+  // Of a tensor, in elements: what lies between two steps of the dimensions before that of the vocabulary.
   struct Changed {
-    int64_t own_elements;
+    int64_t own_block, block;
     at::ScalarType reference_dtype, dtype;
   };
+
+  void read_reference(const std::string& name, const Changed& changed, int64_t begin, int64_t count,
+                      void* destination) const {
+    at::Tensor elements = at::empty({count}, changed.reference_dtype);
+    reference_.read_range(name, begin, count, elements.mutable_data_ptr());
+    at::from_blob(destination, {count}, at::TensorOptions().dtype(changed.dtype)).copy_(elements);
+  }
+
   const ModelSource& reference_;
   std::unique_ptr<ModelSource> expert_;
   std::vector<TensorInfo> tensors_;
@@ -69,16 +102,47 @@ class WithVocabulary final : public ModelSource {
 
 }  // namespace
 
-std::string vocabulary_hint(const TensorInfo& reference, const TensorInfo& expert) {
-  if (!only_rows_differ(reference, expert)) {
+VocabularyDifference::VocabularyDifference(const ModelSource& reference, const ModelSource& expert)
+    : reference_name_(reference.name()) {
+  const auto theirs = by_name(reference);
+  for (const TensorInfo& info : expert.tensors()) {
+    const auto it = theirs.find(info.name);
+    if (it != theirs.end() && only_rows_differ(*it->second, info)) {
+      sizes_.emplace(it->second->shape[0], info.shape[0]);
+    }
+  }
+}
+
+std::optional<size_t> VocabularyDifference::dimension(const TensorInfo& reference,
+                                                      const TensorInfo& expert) const {
+  std::optional<size_t> found;
+  if (reference.shape.size() != expert.shape.size() || !is_merged(reference) || !is_merged(expert)) {
+    return found;
+  }
+  for (size_t i = 0; i < reference.shape.size(); ++i) {
+    if (reference.shape[i] != expert.shape[i]) {
+      if (found || !sizes_.contains({reference.shape[i], expert.shape[i]})) {
+        return std::nullopt;
+      }
+      found = i;
+    }
+  }
+  return found;
+}
+
+std::string VocabularyDifference::hint(const TensorInfo& reference, const TensorInfo& expert) const {
+  const auto differs = dimension(reference, expert);
+  if (!differs) {
     return "";
   }
-  const int64_t common = std::min(reference.shape[0], expert.shape[0]);
+  const int64_t ours = reference.shape[*differs];
+  const int64_t theirs = expert.shape[*differs];
+  const int64_t common = std::min(ours, theirs);
   return ". If this is a vocabulary, --allow-vocabulary-mismatch merges the first " + number_text(common) +
          " rows and " +
-         (expert.shape[0] > common
-              ? "leaves out the expert's other " + number_text(expert.shape[0] - common)
-              : "takes the other " + number_text(reference.shape[0] - common) + " as they are in the base");
+         (theirs > common ? "leaves out the expert's other " + number_text(theirs - common)
+                          : "takes the other " + number_text(ours - common) + " as they are in '" +
+                                reference_name_ + "'");
 }
 
 std::unique_ptr<ModelSource> with_vocabulary_of(const ModelSource& reference,

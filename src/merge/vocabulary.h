@@ -1,18 +1,34 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "checkpoint/model_source.h"
 
 namespace fusegrid {
 
-// For a message: what --allow-vocabulary-mismatch would do about these two shapes, "" where it would do nothing.
-std::string vocabulary_hint(const TensorInfo& reference, const TensorInfo& expert);
+// How the vocabulary of an expert differs from the reference's: matrices whose numbers of rows alone differ (embeddings,
+// heads) say how many tokens the two have, and a tensor that differs in just that (a head's bias, [1, tokens], a turned
+// matrix) goes with them.
+class VocabularyDifference {
+ public:
+  VocabularyDifference(const ModelSource& reference, const ModelSource& expert);
 
-// `expert` as if matrices that differ from the reference's in their number of rows alone (embeddings and heads of
-// another vocabulary) had its rows: those beyond are left out, those that the expert lacks are the reference's own.
-// `reference` must outlive the result. `expert` itself where no matrix differs.
+  // The dimension in which these shapes of one tensor differ as the vocabularies do.
+  std::optional<size_t> dimension(const TensorInfo& reference, const TensorInfo& expert) const;
+  // For a message: what --allow-vocabulary-mismatch would do about a tensor, "" where it would do nothing.
+  std::string hint(const TensorInfo& reference, const TensorInfo& expert) const;
+
+ private:
+  std::string reference_name_;
+  std::set<std::pair<int64_t, int64_t>> sizes_;  // the reference's and the expert's
+};
+
+// `expert` as if its vocabulary were the reference's: tokens beyond are left out, those that it lacks are the
+// reference's own. `reference` must outlive the result. `expert` itself where no vocabulary differs.
 std::unique_ptr<ModelSource> with_vocabulary_of(const ModelSource& reference,
                                                 std::unique_ptr<ModelSource> expert);
 

@@ -59,7 +59,7 @@ TEST(CheckFinite, names_checkpoint_tensor_index_and_value) {
   EXPECT_THAT(message_of<DataError>([&] {
                 check_finite({{"head", values}}, "expert3");
               }),
-              HasSubstr("'expert3' must be finite, but element 1 of 'head' is inf"));
+              HasSubstr("'expert3' must be finite, but element 1 of 'head' is inf (1 of 2 are not finite)"));
 }
 
 }  // namespace

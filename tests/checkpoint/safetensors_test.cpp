@@ -104,7 +104,8 @@ TEST(SafetensorsFile, names_the_dtype_that_libtorch_lacks) {
   write_text(folder / "f", safetensors_bytes(one_tensor("F6_E2M3", "4", "0,3"), 3));
   const SafetensorsFile file(folder / "f");
   char out[3];
-  EXPECT_THAT(message_of<DataError>([&] { file.read("a"); }), HasSubstr("F6_E2M3, which LibTorch lacks"));
+  EXPECT_THAT(message_of<DataError>([&] { file.read("a"); }),
+              HasSubstr("F6_E2M3, of parts of quantised weights"));
   EXPECT_THAT(message_of<DataError>([&] { file.read_range("a", 0, 4, out); }), HasSubstr("F6_E2M3"));
   EXPECT_THAT(message_of<DataError>([&] { file.read("b"); }), HasSubstr("has no tensor 'b'"));
 }

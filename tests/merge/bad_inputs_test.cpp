@@ -63,6 +63,37 @@ TEST(MergeInput, shapes_that_no_option_makes_fit_are_named_without_a_hint) {
   }
 }
 
+TEST(MergeInput, quantised_and_complex_models_are_refused_in_the_plan) {
+  Checkpoints models(2, at::kFloat);
+  MergeSpec spec = models.spec({"task_arithmetic"});
+  Weights packed = models.zoo.experts[0];
+  packed["head.qweight"] = packed.at("head.weight").to(at::kInt);
+  models.add("packed", packed, at::kFloat);
+  spec.experts[1].path = models.folder / "packed";
+  expect_part(refusal(spec), "packed' is quantised: 'head.qweight' is Int");
+  save_hf_folder(models.folder / "says", models.zoo.experts[0],
+                 {{"quantization_config", {{"quant_method", "awq"}, {"bits", 4}}}});
+  spec.experts[1].path = models.folder / "says";
+  expect_part(refusal(spec), "says' is quantised: config.json has quantization_config (awq)");
+  Weights complex = models.zoo.experts[0];
+  complex["norm"] = complex.at("norm").to(at::kComplexFloat);
+  models.add("complex", complex, at::kFloat);
+  spec.experts[1].path = models.folder / "complex";
+  expect_part(refusal(spec),
+              "tensor 'norm' of '" + (models.folder / "complex").string() + "' has complex numbers");
+}
+
+TEST(MergeInput, compat_computes_in_three_dtypes) {
+  for (const at::ScalarType dtype : {at::kFloat8_e4m3fn, at::kDouble}) {
+    Checkpoints models(2, dtype);
+    MergeSpec spec = models.spec({"task_arithmetic"});
+    spec.precision = Precision::kCompat;
+    expect_part(refusal(spec), "--precision compat computes in bfloat16, float16 or float32");
+    spec.dtype = at::kBFloat16;
+    expect_part(refusal(spec), "--precision compat computes in bfloat16, float16 or float32");
+  }
+}
+
 TEST(MergeInput, dtypes_may_differ_and_the_output_has_that_of_the_base) {
   Checkpoints models(2, at::kBFloat16);
   models.zoo.experts[0].at("norm").add_(1e-5);  // no numbers of bfloat16

@@ -249,21 +249,6 @@ TEST(Merge, takes_an_adapter_as_the_model_that_it_makes) {
   }
 }
 
-TEST(Merge, not_a_number_stays_where_it_is) {
-  Checkpoints models(2, at::kFloat);
-  Weights broken = models.zoo.experts[1];
-  broken.at("norm")[7] = std::numeric_limits<float>::quiet_NaN();
-  broken.at("norm")[8] = std::numeric_limits<float>::infinity();
-  models.add("broken", broken, at::kFloat);
-  MergeSpec spec = models.spec({"task_arithmetic", "ties"});
-  spec.experts[1] = {"broken", models.folder / "broken"};
-  merge(spec, 2);
-  const at::Tensor norm = HfFolder(spec.out / "task_arithmetic").read("norm");
-  EXPECT_TRUE(std::isnan(norm[7].item<float>()));
-  EXPECT_TRUE(std::isinf(norm[8].item<float>()));
-  EXPECT_EQ(norm.isnan().sum().item<int64_t>(), 1);
-}
-
 TEST(Plan, refuses_what_cannot_be_merged_before_reading) {
   Checkpoints models(2, at::kFloat);
   const auto refusal = [&](const MergeSpec& spec) {

@@ -77,6 +77,14 @@ TEST_P(EveryMergeableMethod, gives_the_bits_of_memory_on_any_number_of_ranks) {
 TEST_P(EveryMergeableMethod, gives_the_bits_of_memory_for_other_dtypes) {
   check(at::kFloat, {1, 4});
   check(at::kHalf, {3});
+  check(at::kDouble, {2});
+}
+
+TEST_P(EveryMergeableMethod, gives_the_bits_of_memory_for_float8) {
+  for (const at::ScalarType dtype :
+       {at::kFloat8_e4m3fn, at::kFloat8_e5m2, at::kFloat8_e4m3fnuz, at::kFloat8_e5m2fnuz}) {
+    check(dtype, {2});
+  }
 }
 
 std::string test_name(const testing::TestParamInfo<std::string>& info) {

@@ -20,7 +20,7 @@ class GatheringSink final : public StreamSink {
   void write(size_t output, size_t stage, const StreamRange& range, const void* data) override;
   void finish(size_t output, size_t stage) override;
   bool wants_inputs(size_t) const override { return false; }
-  void see_input(size_t, const StreamRange&, const void*) override {}
+  void see_input(size_t, const StreamRange&, const void*, int64_t) override {}
   void finish_inputs(size_t) override {}
 
   // Output k, on the group's device; once, after the session.

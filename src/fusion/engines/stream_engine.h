@@ -88,6 +88,7 @@ class StreamSession {
                       const std::vector<StreamRequest*>& requests);
   void check_whole_tensors_fit();
   void show(const Slice& slice, const std::vector<StreamRequest*>& requests);
+  void show_to(StreamRequest& request, const Slice& slice);
   at::Tensor field_value(const Slice& slice, const Field& field);
   void write(size_t output, const Slice& slice, const at::Tensor& values);
   Slice make_slice(const StreamRange& range, std::vector<SliceBlock> blocks);
@@ -105,6 +106,8 @@ class StreamSession {
   std::vector<at::Tensor> blocks_;            // per source: float32 of one block
   std::vector<at::Tensor> whole_;             // per source: float32 of the tensor that is being collected
   std::map<std::string, at::Tensor> fields_;  // of the slice that is shown
+  bool has_non_finite_ = false;               // the range, or all of the tensor, that is shown
+  at::Tensor marks_;                          // non_finite_entries.h, of the slice that is shown
   int64_t passes_ = 0;
   int64_t whole_bytes_ = 0;
 };

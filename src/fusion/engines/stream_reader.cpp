@@ -8,6 +8,7 @@
 #include <ATen/ops/empty.h>
 #include <c10/core/StreamGuard.h>
 
+#include "checkpoint/non_finite.h"
 #include "core/errors.h"
 #include "fusion/engines/stream_device.h"
 
@@ -48,6 +49,7 @@ StreamReader::StreamReader(std::vector<const ModelSource*> sources, const std::v
   for (Place& slot : slots_) {
     slot.copied.resize(sources_.size());
     slot.views.resize(sources_.size());
+    slot.non_finite.resize(sources_.size());
     for (size_t source = 0; source < sources_.size(); ++source) {
       slot.bytes.push_back(at::empty({bytes}, at::TensorOptions(options_.device).dtype(at::kByte)));
     }
@@ -119,6 +121,7 @@ std::unique_ptr<StreamReader::Place> StreamReader::keep(const StreamRange& range
   place->missing = sources_.size();
   place->copied.resize(sources_.size());
   place->views.resize(sources_.size());
+  place->non_finite.resize(sources_.size());
   for (size_t source = 0; source < sources_.size(); ++source) {
     place->bytes.push_back(carve(bytes_of(source, range)));
     if (!place->bytes.back().defined()) {
@@ -199,9 +202,7 @@ void StreamReader::read(const Task& task, Staging* staging) {
   } else {
     void* host = places_[task.range]->bytes[task.source].mutable_data_ptr();
     sources_[task.source]->read_range(tensors_[what.tensor].name, what.begin, what.count, host);
-    if (observe_) {
-      observe_(task.source, what, host);
-    }
+    places_[task.range]->non_finite[task.source] = look_at(task.source, what, host);
   }
   const std::scoped_lock lock(mutex_);
   bytes_read_ += bytes;
@@ -211,6 +212,7 @@ void StreamReader::read_through(Staging& staging, const Task& task) {
   const StreamRange& what = ranges_[task.range];
   const auto width = static_cast<int64_t>(c10::elementSize(dtypes_[task.source][what.tensor]));
   Place& to = *places_[task.range];
+  to.non_finite[task.source] = 0;
   const c10::StreamGuard on(staging.stream);
   if (to.used) {
     to.used->block(staging.stream);
@@ -226,15 +228,26 @@ void StreamReader::read_through(Staging& staging, const Task& task) {
     const at::Tensor& buffer = staging.buffers[staging.turn];
     sources_[task.source]->read_range(tensors_[part.tensor].name, part.begin, part.count,
                                       buffer.mutable_data_ptr());
-    if (observe_) {
-      observe_(task.source, part, buffer.const_data_ptr());
-    }
+    to.non_finite[task.source] += look_at(task.source, part, buffer.const_data_ptr());
     to.bytes[task.source]
         .narrow(0, done * width, part.count * width)
         .copy_(buffer.narrow(0, 0, part.count * width), true);
     record(copied, staging.stream);
   }
   record(to.copied[task.source], staging.stream);
+}
+
+int64_t StreamReader::look_at(size_t source, const StreamRange& part, const void* bytes) const {
+  const int64_t non_finite = count_non_finite(bytes, dtypes_[source][part.tensor], part.count);
+  if (observe_) {
+    observe_(source, part, bytes, non_finite);
+  }
+  return non_finite;
+}
+
+bool StreamReader::has_non_finite() const {
+  const auto& counts = places_[released_]->non_finite;
+  return std::any_of(counts.begin(), counts.end(), [](int64_t count) { return count > 0; });
 }
 
 std::vector<at::Tensor> StreamReader::next() {

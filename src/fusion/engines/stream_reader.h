@@ -31,8 +31,9 @@ class StreamReader {
     at::Device device = at::kCPU;
   };
   // Sees the bytes of all that is read, of every model, as stored, in parts that begin at multiples of 65,536 elements
-  // of their range; called by the reading threads.
-  using Observe = std::function<void(size_t source, const StreamRange& range, const void* bytes)>;
+  // of their range, and how many of them are not finite; called by the reading threads.
+  using Observe =
+      std::function<void(size_t source, const StreamRange& range, const void* bytes, int64_t non_finite)>;
 
   // tensors: names of what is read; the ranges number them. Sources and tensors must outlive the reader.
   StreamReader(std::vector<const ModelSource*> sources, const std::vector<TensorInfo>& tensors,
@@ -45,6 +46,8 @@ class StreamReader {
   void start(std::vector<StreamRange> ranges, Observe observe);
   // The next range of every source: 1-D, in the dtype it is stored in, on the device. Throws what reading threw.
   std::vector<at::Tensor> next();
+  // Whether the range that next() gave has elements that are not finite (checkpoint/non_finite.h), in any source.
+  bool has_non_finite() const;
   // The range that next() gave is no longer used (by anything that was enqueued on the current stream so far).
   void release();
   void stop();
@@ -60,8 +63,9 @@ class StreamReader {
   struct Place {
     std::vector<at::Tensor> bytes;  // per source; uint8
     std::vector<at::Tensor>
-        views;           // per source: what next() gave last, as making a view takes LibTorch a while
-    size_t missing = 0;  // sources that are not there yet
+        views;  // per source: what next() gave last, as making a view takes LibTorch a while
+    std::vector<int64_t> non_finite;  // per source: elements
+    size_t missing = 0;               // sources that are not there yet
     std::vector<std::optional<c10::Event>> copied;
     std::optional<c10::Event> used;
   };
@@ -78,6 +82,7 @@ class StreamReader {
   void work(std::unique_ptr<Staging>& staging);
   void read(const Task& task, Staging* staging);
   void read_through(Staging& staging, const Task& task);
+  int64_t look_at(size_t source, const StreamRange& part, const void* bytes) const;
 
   std::vector<const ModelSource*> sources_;
   const std::vector<TensorInfo>& tensors_;

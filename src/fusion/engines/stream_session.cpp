@@ -8,6 +8,7 @@
 
 #include "comm/agreement.h"
 #include "core/concatenate.h"
+#include "fusion/engines/non_finite_entries.h"
 #include "fusion/engines/stream_engine.h"
 
 namespace fusegrid {
@@ -19,6 +20,10 @@ using Kind = StreamRequest::Kind;
 constexpr int64_t kSegmentBytes = int64_t{1} << 30;
 
 thread_local bool inside_pass = false;
+
+bool is_read_by_loops(at::ScalarType dtype) {
+  return dtype == at::kFloat || dtype == at::kBFloat16 || dtype == at::kHalf;
+}
 
 // Ends the threads of the configurations whatever happens to the driving one.
 struct Joiner {
@@ -208,9 +213,9 @@ void StreamSession::start_reading(Kind kind, const Wave& wave, const std::vector
   }
   StreamReader::Observe observe;
   if (!shown.empty()) {
-    observe = [this, shown](size_t source, const StreamRange& range, const void* bytes) {
+    observe = [this, shown](size_t source, const StreamRange& range, const void* bytes, int64_t non_finite) {
       if (shown.contains(layout_.stage_of(range.tensor))) {
-        sink_.see_input(source, range, bytes);
+        sink_.see_input(source, range, bytes, non_finite);
       }
     };
   }
@@ -275,6 +280,8 @@ void StreamSession::finish_stage(size_t stage, const std::vector<StreamRequest*>
 void StreamSession::visit_range(Kind kind, const StreamRange& range,
                                 const std::vector<StreamRequest*>& requests) {
   const auto stored = reader_->next();
+  const bool next_of_tensor = kind == Kind::kTensors && range.begin > 0;
+  has_non_finite_ = reader_->has_non_finite() || (next_of_tensor && has_non_finite_);
   if (kind == Kind::kTensors) {
     collect_tensor(range, stored, requests);
   } else {
@@ -292,8 +299,9 @@ void StreamSession::visit_blocks(const StreamRange& range, const std::vector<at:
     for (size_t source = 0; source < stored.size(); ++source) {
       const at::Tensor part = count == range.count ? stored[source] : stored[source].narrow(0, done, count);
       SliceBlock block(part, blocks_[source]);
-      // On GPUs converted here, once for all that read it; float64 too, which would else stand for arithmetic in it.
-      const bool as_stored = part.is_cpu() && part.scalar_type() != at::kDouble;
+      // On GPUs converted here, once for all that read it; on CPUs what loops over chunks do not read, and float64, which
+      // would else stand for arithmetic in it.
+      const bool as_stored = part.is_cpu() && is_read_by_loops(part.scalar_type());
       blocks.push_back(as_stored ? block : SliceBlock(block.values()));
     }
     show(make_slice({range.tensor, range.begin + done, count}, std::move(blocks)), requests);
@@ -341,7 +349,7 @@ void StreamSession::show(const Slice& slice, const std::vector<StreamRequest*>& 
   inside_pass = true;
   try {
     for (StreamRequest* request : requests) {
-      request->visit(request->with_base ? slice : without_base);
+      show_to(*request, request->with_base ? slice : without_base);
     }
   } catch (...) {
     inside_pass = false;
@@ -349,6 +357,18 @@ void StreamSession::show(const Slice& slice, const std::vector<StreamRequest*>& 
   }
   inside_pass = false;
   options_.tick();
+}
+
+void StreamSession::show_to(StreamRequest& request, const Slice& slice) {
+  if (!has_non_finite_) {
+    request.visit(slice);
+    return;
+  }
+  const NonFiniteEntries entries(slice);
+  fields_.clear();  // what is finite in the experts need not be in the base, which only some requests see
+  marks_ = entries.marks;
+  request.visit(entries.slice);
+  marks_ = at::Tensor();
 }
 
 // A field is evaluated where it is used, and once for all configurations that use it. It sees the same blocks as in
@@ -385,7 +405,7 @@ void StreamSession::write(size_t output, const Slice& slice, const at::Tensor& v
   const size_t stage = layout_.stage_of(slice.tensor_index);
   if (!sink_.is_finished(output, stage)) {
     writer_->write({output, stage, slice.info->dtype}, {slice.tensor_index, slice.begin, slice.count},
-                   values);
+                   marks_.defined() ? NonFiniteEntries::with_marks(values, marks_) : values);
   }
 }
 

@@ -25,9 +25,11 @@ class StreamSink {
   // Whether the bytes of the inputs of this stage are to be shown: once, when they are first read. The same on all
   // ranks.
   virtual bool wants_inputs(size_t stage) const = 0;
-  // Bytes of an input as stored; several threads may call it at once, for several stages in any order.
-  virtual void see_input(size_t source, const StreamRange& range, const void* data) = 0;
-  // All inputs of this stage have been shown, over all ranks. Collective as finish().
+  // Bytes of an input as stored, and how many of the elements are not finite; several threads may call it at once, for
+  // several stages in any order.
+  virtual void see_input(size_t source, const StreamRange& range, const void* data, int64_t non_finite) = 0;
+  // All inputs of this stage have been shown, over all ranks. Collective as finish(); throws AgreedError also where the
+  // sink takes no inputs that are not finite.
   virtual void finish_inputs(size_t stage) = 0;
 };
 

@@ -67,7 +67,7 @@ TEST_P(StreamReaderTest, what_is_kept_is_read_once) {
   StreamReader all = reader(1 << 20);
   std::atomic<int> observed = 0;
   for (int pass = 0; pass < 3; ++pass) {
-    read_all(all, [&](size_t, const StreamRange&, const void*) { ++observed; });
+    read_all(all, [&](size_t, const StreamRange&, const void*, int64_t) { ++observed; });
   }
   EXPECT_EQ(a.reads, 4);
   EXPECT_EQ(b.reads, 4);
