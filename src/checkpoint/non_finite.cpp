@@ -8,15 +8,15 @@
 namespace fusegrid {
 namespace {
 
-constexpr int64_t kBlock = 4096;  // elements between two looks at what was found
+constexpr int64_t kCountedAtOnce = 4096;  // elements between two looks at what was found
 
 // bad(bits) is 0 or 1, of the width of the bits, so that a loop works on whole vectors.
 template <typename Bits, typename Bad>
 int64_t count_bits(const void* elements, int64_t count, const Bad& bad) {
   const auto* const values = static_cast<const Bits*>(elements);
   int64_t total = 0;
-  for (int64_t begin = 0; begin < count; begin += kBlock) {
-    const int64_t end = std::min(begin + kBlock, count);
+  for (int64_t begin = 0; begin < count; begin += kCountedAtOnce) {
+    const int64_t end = std::min(begin + kCountedAtOnce, count);
     Bits any = 0;
     for (int64_t i = begin; i < end; ++i) {
       any = static_cast<Bits>(any | bad(values[i]));

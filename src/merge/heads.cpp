@@ -21,11 +21,11 @@ bool is_number(const std::string& part) {
   return !part.empty() && part.find_first_not_of("0123456789") == std::string::npos;
 }
 
-bool is_embedding(const std::string& part) {
+bool names_an_embedding(const std::string& part) {
   return part.find("embed") != std::string::npos || part == "wte" || part == "wpe" || part == "shared";
 }
 
-bool is_head(const std::string& part) {
+bool names_a_head(const std::string& part) {
   static const std::set<std::string> kModules{"classifier",
                                               "cls",
                                               "fc",
@@ -50,7 +50,7 @@ bool is_head(const std::string& part) {
 }
 
 // Parts of names that hold the body of a model.
-bool is_body(const std::string& part) {
+bool names_the_body(const std::string& part) {
   static const std::set<std::string> kModules{"block", "blocks",      "decoder", "encoder",
                                               "h",     "layer",       "layers",  "model",
                                               "tower", "transformer", "stem",    "vision_model"};
@@ -65,17 +65,17 @@ std::optional<std::string> head_module(const std::string& tensor,
   auto parts = split(tensor, '.');
   parts.pop_back();
   parts.erase(std::find_if(parts.begin(), parts.end(), is_number), parts.end());
-  if (parts.empty() || std::any_of(parts.begin(), parts.end(), is_embedding)) {
+  if (parts.empty() || std::any_of(parts.begin(), parts.end(), names_an_embedding)) {
     return std::nullopt;
   }
-  const auto named = std::find_if(parts.begin(), parts.end(), is_head);
+  const auto named = std::find_if(parts.begin(), parts.end(), names_a_head);
   if (named != parts.end()) {
     const bool several =
         *named == "cls" && named + 1 != parts.end();  // "cls.predictions", "cls.seq_relationship"
     return join({parts.begin(), named + (several ? 2 : 1)}, ".");
   }
   const bool apart =
-      !shared_modules.contains(parts.front()) && std::none_of(parts.begin(), parts.end(), is_body);
+      !shared_modules.contains(parts.front()) && std::none_of(parts.begin(), parts.end(), names_the_body);
   return apart ? std::optional(parts.front()) : std::nullopt;
 }
 

@@ -15,7 +15,7 @@ namespace {
 constexpr uintmax_t kMaxCopiedBytes = uintmax_t{256} << 20;
 constexpr uint64_t kMaxJsonBytes = uint64_t{64} << 20;
 constexpr int kMaxDepth = 8;  // of folders; links can lead in a circle
-constexpr auto kIndex = "model.safetensors.index.json";
+constexpr auto kIndexFile = "model.safetensors.index.json";
 
 bool is_known_tool(const std::string& name) {
   static const std::set<std::string> kNames{
@@ -43,9 +43,9 @@ std::set<std::string> modules_of(const ContainedFolder& folder) {
 
 // The model's own weights, which the merge writes anew.
 std::set<std::string> own_weights(const ContainedFolder& folder) {
-  std::set<std::string> names{"model.safetensors", kIndex};
-  if (folder.contains(kIndex)) {
-    const nlohmann::json index = folder.read_json(kIndex, kMaxJsonBytes);
+  std::set<std::string> names{"model.safetensors", kIndexFile};
+  if (folder.contains(kIndexFile)) {
+    const nlohmann::json index = folder.read_json(kIndexFile, kMaxJsonBytes);
     for (const auto& [tensor, file] : index.at("weight_map").items()) {
       names.insert(file.get<std::string>());
     }

@@ -15,7 +15,7 @@ namespace fusegrid {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr uint64_t kMaxJsonBytes = uint64_t{64} << 20;
+constexpr uint64_t kMaxSettingsBytes = uint64_t{64} << 20;
 constexpr size_t kMostNames = 4;
 const std::vector<std::string> kTemplateFiles{"chat_template.jinja", "chat_template.json"};
 const std::vector<std::string> kTemplateFolders{"additional_chat_templates", "chat_templates"};
@@ -52,7 +52,7 @@ std::string read(const fs::path& path) {
 }
 
 nlohmann::json json_of(const ContainedFolder& folder, const std::string& name) {
-  return folder.contains(name) ? folder.read_json(name, kMaxJsonBytes) : nlohmann::json();
+  return folder.contains(name) ? folder.read_json(name, kMaxSettingsBytes) : nlohmann::json();
 }
 
 nlohmann::json entry(const nlohmann::json& json, const std::string& key) {
@@ -77,7 +77,8 @@ std::string chat_template(const ContainedFolder& folder) {
 // The ids that end an answer: what generation_config.json says, or else config.json.
 nlohmann::json ends_of_turn(const ContainedFolder& folder) {
   const nlohmann::json said = entry(json_of(folder, "generation_config.json"), "eos_token_id");
-  return said.is_null() ? entry(json_of(folder, "config.json"), "eos_token_id") : said;
+  const nlohmann::json ends = said.is_null() ? entry(json_of(folder, "config.json"), "eos_token_id") : said;
+  return ends.is_number() ? nlohmann::json::array({ends}) : ends;
 }
 
 // "'a' and 'b' have", "'a' has"
@@ -98,24 +99,38 @@ std::optional<std::string> tokens_differ(const TokenizerOwner& reference, const 
     return std::nullopt;
   }
   const Tokens theirs = tokens_of(expert.folder, options);
+  if (theirs.empty()) {
+    return std::nullopt;
+  }
+  std::set<int64_t> ids;
+  for (const Tokens* tokens : {&ours, &theirs}) {
+    for (const auto& [id, token] : *tokens) {
+      ids.insert(id);
+    }
+  }
+  const auto token_of = [](const Tokens& tokens, int64_t id) {
+    const auto it = tokens.find(id);
+    return it == tokens.end() ? std::nullopt : std::optional(it->second);
+  };
+  const auto text_of = [](const std::optional<std::string>& token) {
+    return token ? printable(*token) : "none";
+  };
   int64_t others = 0;
   std::string example;
-  for (const auto& [id, token] : theirs) {
-    const auto own = ours.find(id);
-    if (own != ours.end() && own->second == token) {
-      continue;
-    }
-    if (++others == 1) {
-      example = "id " + std::to_string(id) + " is " + printable(token) + " in '" + expert.name + "' and " +
-                (own == ours.end() ? "none" : printable(own->second)) + " in '" + reference.name + "'";
+  for (const int64_t id : ids) {
+    const auto own = token_of(ours, id);
+    const auto other = token_of(theirs, id);
+    if (own != other && ++others == 1) {
+      example = "id " + std::to_string(id) + " is " + text_of(other) + " in '" + expert.name + "' and " +
+                text_of(own) + " in '" + reference.name + "'";
     }
   }
   if (others == 0) {
     return std::nullopt;
   }
   return "the tokenizers of '" + expert.name + "' and '" + reference.name + "' differ in " +
-         std::to_string(others) + " of " + std::to_string(theirs.size()) +
-         (theirs.size() == 1 ? " token: " : " tokens: ") + example +
+         std::to_string(others) + " of " + std::to_string(ids.size()) +
+         (ids.size() == 1 ? " token: " : " tokens: ") + example +
          "; rows of the embedding that stand for other tokens are merged with each other";
 }
 

@@ -19,7 +19,7 @@ bool only_rows_differ(const TensorInfo& a, const TensorInfo& b) {
          a.shape[0] != b.shape[0] && a.shape[1] == b.shape[1];
 }
 
-std::map<std::string, const TensorInfo*> by_name(const ModelSource& model) {
+std::map<std::string, const TensorInfo*> tensors_by_name(const ModelSource& model) {
   std::map<std::string, const TensorInfo*> infos;
   for (const TensorInfo& info : model.tensors()) {
     infos.emplace(info.name, &info);
@@ -32,7 +32,7 @@ class WithVocabulary final : public ModelSource {
   WithVocabulary(const ModelSource& reference, std::unique_ptr<ModelSource> expert)
       : reference_(reference), expert_(std::move(expert)), tensors_(expert_->tensors()) {
     const VocabularyDifference difference(reference, *expert_);
-    const auto theirs = by_name(reference);
+    const auto theirs = tensors_by_name(reference);
     for (TensorInfo& info : tensors_) {
       const auto it = theirs.find(info.name);
       if (it == theirs.end()) {
@@ -104,7 +104,7 @@ class WithVocabulary final : public ModelSource {
 
 VocabularyDifference::VocabularyDifference(const ModelSource& reference, const ModelSource& expert)
     : reference_name_(reference.name()) {
-  const auto theirs = by_name(reference);
+  const auto theirs = tensors_by_name(reference);
   for (const TensorInfo& info : expert.tensors()) {
     const auto it = theirs.find(info.name);
     if (it != theirs.end() && only_rows_differ(*it->second, info)) {

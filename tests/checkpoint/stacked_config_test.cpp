@@ -12,14 +12,14 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int64_t kLayers = 6;
+constexpr int64_t kStackedLayers = 6;
 
 // The configuration of layers [begin, end) and so on of one model.
 nlohmann::json stacked(const nlohmann::json& config, const std::vector<std::pair<int64_t, int64_t>>& ranges) {
   std::vector<StackedLayer> stack;
   for (const auto& [begin, end] : ranges) {
     for (int64_t layer = begin; layer < end; ++layer) {
-      stack.push_back({"m", &config, kLayers, layer});
+      stack.push_back({"m", &config, kStackedLayers, layer});
     }
   }
   nlohmann::json result = config;
