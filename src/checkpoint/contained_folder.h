@@ -21,8 +21,8 @@ class ContainedFolder {
   const std::filesystem::path& path() const { return path_; }
   // Whether there is a file, or a link, of that name.
   bool contains(const std::string& name) const;
-  // Where the file `relative`, any path below the folder, really lies. Throws DataError where it is missing, ConfigError
-  // where it is a link that is not allowed.
+  // Where the file `relative`, any path below the folder, really lies. Throws DataError where it is missing,
+  // ConfigError where it is a link that is not allowed.
   std::filesystem::path resolve(const std::filesystem::path& relative) const;
   // Throws DataError where the name is none (is_file_name), is missing, or is no regular file; ConfigError
   // where it is a symbolic link that is not allowed.

@@ -34,7 +34,8 @@ bool is_shard_name(const std::string& name) {
   return is_file_name(name) && name.ends_with(".safetensors");
 }
 
-// total_size of its metadata is not looked at: writers disagree on what it counts, and the headers of the shards say more.
+// total_size of its metadata is not looked at: writers disagree on what it counts, and the headers of the shards say
+// more.
 Shards parse_index(const nlohmann::json& json, const std::string& file) {
   const auto fail = [&](const std::string& message) { throw DataError("'" + file + "': " + message); };
   if (!json.is_object() || !json.contains("weight_map") || !json["weight_map"].is_object()) {

@@ -29,9 +29,9 @@ struct HfFolderOptions {
 // may be called from several threads at once.
 class HfFolder final : public ModelSource {
  public:
-  // Throws ConfigError where the folder is no checkpoint, holds only pickle files, has links that are not
-  // allowed or is quantised (quantised.h); DataError where a file is damaged or the index and the shards disagree: every tensor must be
-  // named once, and lie in the shard that the index says and in no other.
+  // Throws ConfigError where the folder is no checkpoint, holds only pickle files, has links that are not allowed or
+  // is quantised (quantised.h); DataError where a file is damaged or the index and the shards disagree: every tensor
+  // must be named once, and lie in the shard that the index says and in no other.
   explicit HfFolder(const std::filesystem::path& path, HfFolderOptions options = {});
 
   const std::filesystem::path& path() const { return path_; }

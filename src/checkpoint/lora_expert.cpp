@@ -353,8 +353,8 @@ void LoraExpert::read_range(const std::string& name, int64_t begin, int64_t coun
   }
 }
 
-// What the update is added to: the base's elements, or those of the adapter's own copy. Rows of tokens that were added to
-// an embedding before it was adapted are in no file: nobody may ask for them.
+// What the update is added to: the base's elements, or those of the adapter's own copy. Rows of tokens that were
+// added to an embedding before it was adapted are in no file: nobody may ask for them.
 void LoraExpert::read_floats(const Change& change, const std::string& name, int64_t begin, int64_t count,
                              float* destination) const {
   const bool own = !change.copy.empty();

@@ -24,14 +24,14 @@ class LoraConfig;
 //
 //   W' = W + scale * (B A)      A [r, in], B [out, r], W [out, in]; scale = lora_alpha / r
 //
-// Names are the base's, also where the adapter's have a prefix more (name_prefix.h), and so are shapes, but for rows of
-// tokens that were added before the training. Trained tensors that the base lacks (a classifier's head) are tensors of
-// the expert too. Where the base ties its head to the embedding and training changed one of the two alone, the expert has
-// both, and its configuration says so. A tensor that the adapter changes (by A and B, or by a trained copy of its own:
-// modules_to_save, biases, saved embeddings) is float32, whatever the base and the adapter are stored in, because
-// the effective value need not fit the base's dtype; all others have the base's dtype. Every element is computed
-// alone, in float32, k = 0 ... r - 1 in this order, so any split of a tensor into ranges gives the same bits. PEFT
-// leaves the order of this sum to a matrix library and rounds to the base's dtype.
+// Names are the base's, also where the adapter's have a prefix more (name_prefix.h), and so are shapes, but for rows
+// of tokens that were added before the training. Trained tensors that the base lacks (a classifier's head) are
+// tensors of the expert too. Where the base ties its head to the embedding and training changed one of the two alone,
+// the expert has both, and its configuration says so. A tensor that the adapter changes (by A and B, or by a trained
+// copy of its own: modules_to_save, biases, saved embeddings) is float32, whatever the base and the adapter are
+// stored in, because the effective value need not fit the base's dtype; all others have the base's dtype. Every
+// element is computed alone, in float32, k = 0 ... r - 1 in this order, so any split of a tensor into ranges gives
+// the same bits. PEFT leaves the order of this sum to a matrix library and rounds to the base's dtype.
 //
 // Read: lora_A/lora_B of linear layers, of [in, out] layers (fan_in_fan_out) and of embeddings
 // (lora_embedding_A/B), all of lora_config.h, keys with or without the adapter name `default`, adapters that

@@ -11,8 +11,8 @@ namespace fusegrid {
 // name is called here; else what comes near, and what is known.
 const Method& method_called(const std::string& name);
 
-// Throws ConfigError where a parameter that mergekit's method has is called otherwise here; says how. Others are left to
-// the method.
+// Throws ConfigError where a parameter that mergekit's method has is called otherwise here; says how. Others are left
+// to the method.
 void check_parameter_names(const Method& method, const ParamText& parameters);
 
 }  // namespace fusegrid

@@ -8,8 +8,8 @@
 
 namespace fusegrid {
 
-// Heads of other tasks on one encoder: tensors outside of the layers that not all models have in one shape, together with
-// the rest of their module ("classifier", "bert.pooler"). They cannot be merged.
+// Heads of other tasks on one encoder: tensors outside of the layers that not all models have in one shape, together
+// with the rest of their module ("classifier", "bert.pooler"). They cannot be merged.
 //   allowed  all models are replaced by views of themselves without these modules, and `notes` says so
 //   else     ConfigError, where nothing but heads tells the models apart
 // Other differences are left to the caller, and so are embeddings and heads of another vocabulary.

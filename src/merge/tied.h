@@ -8,8 +8,8 @@
 namespace fusegrid {
 
 // Makes models that tie their head to the embedding, and models that store both, have the same tensors. What a model
-// means is judged by its tensors (a stored head that is the embedding bit for bit is tied) and, where it stores no head,
-// by its configuration (checkpoint/tied_head.h).
+// means is judged by its tensors (a stored head that is the embedding bit for bit is tied) and, where it stores no
+// head, by its configuration (checkpoint/tied_head.h).
 //
 //   all tied                the head is the reference's own where that stores it without saying that it is tied, and is
 //                           left out else
@@ -18,9 +18,10 @@ namespace fusegrid {
 // The same holds for other tables that are the embedding (an encoder's and a decoder's), and for a head's bias that
 // some versions of a library store twice. Models that differ otherwise stay as they are.
 //
-// models: the reference first; they are replaced by views of themselves. Returns whether the result is to be written as not tied although the reference says that it is. Throws
-// ConfigError where a model says that it is tied but stores a head of its own, and where what would have to be untied
-// computes otherwise then (models with encoder and decoder); what reading throws.
+// models: the reference first; they are replaced by views of themselves. Returns whether the result is to be written
+// as not tied although the reference says that it is. Throws ConfigError where a model says that it is tied but
+// stores a head of its own, and where what would have to be untied computes otherwise then (models with encoder and
+// decoder); what reading throws.
 bool make_ties_alike(const std::vector<std::unique_ptr<ModelSource>*>& models);
 
 }  // namespace fusegrid

@@ -10,9 +10,9 @@
 
 namespace fusegrid {
 
-// How the vocabulary of an expert differs from the reference's: matrices whose numbers of rows alone differ (embeddings,
-// heads) say how many tokens the two have, and a tensor that differs in just that (a head's bias, [1, tokens], a turned
-// matrix) goes with them.
+// How the vocabulary of an expert differs from the reference's: matrices whose numbers of rows alone differ
+// (embeddings, heads) say how many tokens the two have, and a tensor that differs in just that (a head's bias, [1,
+// tokens], a turned matrix) goes with them.
 class VocabularyDifference {
  public:
   VocabularyDifference(const ModelSource& reference, const ModelSource& expert);

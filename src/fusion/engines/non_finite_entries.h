@@ -7,9 +7,9 @@
 
 namespace fusegrid {
 
-// One rule for all methods: an entry that is NaN or infinite (in float32) in any model that the method reads counts as 0
-// in all of them, so that it weighs in no norm, threshold or decomposition and its task vectors are 0. The result has
-// there the sum of what was not finite: an infinity that all such models share, else NaN.
+// One rule for all methods: an entry that is NaN or infinite (in float32) in any model that the method reads counts
+// as 0 in all of them, so that it weighs in no norm, threshold or decomposition and its task vectors are 0. The
+// result has there the sum of what was not finite: an infinity that all such models share, else NaN.
 struct NonFiniteEntries {
   explicit NonFiniteEntries(const Slice& seen);
 

@@ -299,8 +299,8 @@ void StreamSession::visit_blocks(const StreamRange& range, const std::vector<at:
     for (size_t source = 0; source < stored.size(); ++source) {
       const at::Tensor part = count == range.count ? stored[source] : stored[source].narrow(0, done, count);
       SliceBlock block(part, blocks_[source]);
-      // On GPUs converted here, once for all that read it; on CPUs what loops over chunks do not read, and float64, which
-      // would else stand for arithmetic in it.
+      // On GPUs converted here, once for all that read it; on CPUs what loops over chunks do not read, and float64,
+      // which would else stand for arithmetic in it.
       const bool as_stored = part.is_cpu() && is_read_by_loops(part.scalar_type());
       blocks.push_back(as_stored ? block : SliceBlock(block.values()));
     }
