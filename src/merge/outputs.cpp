@@ -286,8 +286,8 @@ std::map<std::string, int64_t> MergeOutputs::over_ranks(const Counts& mine, size
   }
   std::map<std::string, int64_t> all;
   for (const std::string& theirs : all_gather_bytes(group_, here.dump())) {
-    for (const auto& [name, count] : nlohmann::json::parse(theirs).items()) {
-      all[name] += count.get<int64_t>();
+    for (const auto& [name, count] : nlohmann::json::parse(theirs).get<std::map<std::string, int64_t>>()) {
+      all[name] += count;
     }
   }
   return all;
