@@ -17,7 +17,7 @@ ExitCode print_report(Invocation& in) {
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
-  write_report(options.argument("RESULTS"), in.out);
+  write_report(options.argument("RESULTS"), options.argument("RESULTS"), in.out);
   return ExitCode::kOk;
 }
 

@@ -284,7 +284,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
     in.err << "fusegrid: stopped early; what is recorded is safe, the same command continues\n";
     return ExitCode::kStopped;
   }
-  write_report(results, in.out);
+  write_report(results, results, in.out);
   return failures > 0 ? ExitCode::kCellsFailed : ExitCode::kOk;
 }
 

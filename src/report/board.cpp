@@ -1,11 +1,15 @@
 #include "report/board.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
+#include <map>
+#include <numeric>
 #include <set>
 #include <utility>
 
 #include "core/errors.h"
+#include "core/params.h"
 #include "core/text.h"
 #include "report/settings.h"
 
@@ -18,18 +22,18 @@ struct Entry {
   const SettingCells* cells = nullptr;
 };
 
-RowGroup group_of(const MethodCard& card) {
-  if (card.family == Family::kReference) {
+RowGroup group_of(const MethodRecord& method) {
+  if (method.family == "reference") {
     return RowGroup::kReference;
   }
-  return card.needs_task_identity ? RowGroup::kTaskKnown : RowGroup::kTaskUnknown;
+  return method.told_task ? RowGroup::kTaskKnown : RowGroup::kTaskUnknown;
 }
 
-const KnownMethod& known(const KnownMethods& methods, const std::string& name) {
-  const auto found = methods.find(name);
-  if (found == methods.end()) {
-    throw DataError("the results hold cells of the method '" + name +
-                    "', which this program does not have; make the report with the program that ran them");
+const MethodRecord& described(const Records& records, const std::string& name) {
+  const auto found = records.methods.find(name);
+  if (found == records.methods.end()) {
+    throw DataError("results describe every method of their cells, but '" + name +
+                    "' is not described; run the cells of that method again");
   }
   return found->second;
 }
@@ -54,6 +58,34 @@ std::vector<std::string> tuned_parameters(const std::vector<Setting>& settings) 
     }
   }
   return tuned;
+}
+
+std::optional<double> as_number(const std::string& text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  return error == std::errc() && end == text.data() + text.size() ? std::optional(value) : std::nullopt;
+}
+
+// Tuned numbers of which the chosen value is the largest or the smallest that was tried: the best may lie beyond.
+std::vector<std::string> at_edge(const std::vector<Setting>& settings, const Setting& chosen,
+                                 const std::vector<std::string>& tuned) {
+  std::vector<std::string> found;
+  for (const std::string& name : tuned) {
+    const std::string value = parameters_of(chosen).at(name);
+    std::set<double> tried;
+    bool numbers = true;
+    for (const Setting& setting : settings) {
+      const std::optional<double> number = as_number(parameters_of(setting).at(name));
+      numbers = numbers && number;
+      tried.insert(number.value_or(0));
+    }
+    constexpr size_t kFewest = 3;  // of two values each is an edge
+    if (numbers && tried.size() >= kFewest &&
+        (as_number(value) == *tried.begin() || as_number(value) == *tried.rbegin())) {
+      found.push_back(name + "=" + value);
+    }
+  }
+  return found;
 }
 
 // Accuracy of a cell that is known to be there.
@@ -90,7 +122,7 @@ void fill_deviation(const BoardCells& cells, Entry& entry) {
   entry.row.average_deviation = std::sqrt(squares / static_cast<double>(cells.seeds.size() - 1));
 }
 
-Entry make_entry(const BoardCells& cells, const std::string& name, const KnownMethod& method, Board& board) {
+Entry make_entry(const BoardCells& cells, const std::string& name, const MethodRecord& method, Board& board) {
   const auto& texts = cells.methods.at(name);
   std::vector<Setting> settings;
   std::vector<const SettingCells*> evidence;
@@ -102,17 +134,17 @@ Entry make_entry(const BoardCells& cells, const std::string& name, const KnownMe
   Entry entry;
   entry.cells = evidence[chosen];
   entry.row.method = method;
-  entry.row.group = group_of(method.card);
+  entry.row.group = group_of(method);
   entry.row.setting = settings[chosen];
   entry.row.tried = static_cast<int64_t>(settings.size());
   entry.row.tuned = tuned_parameters(settings);
+  entry.row.at_edge = at_edge(settings, settings[chosen], entry.row.tuned);
   fill_task_accuracies(cells, entry);
-  fill_deviation(cells, entry);
   const auto unusable = std::count_if(settings.begin(), settings.end(), [](const Setting& s) {
     return !s.chosen && (!s.gaps.empty() || !s.validation_accuracy);
   });
   if (unusable > 0) {
-    board.notes.push_back(method.card.title + ": " + std::to_string(unusable) + " of " +
+    board.notes.push_back(method.title + ": " + std::to_string(unusable) + " of " +
                           std::to_string(settings.size()) +
                           " settings are incomplete and were left out of the choice (settings.csv).");
   }
@@ -160,42 +192,72 @@ const Outcomes* find_outcomes(const Result* cell) {
   return nullptr;
 }
 
-// In how many seeds the row was right, per example of a task; empty where that cannot be said.
-std::vector<uint16_t> hits_of(const BoardCells& cells, const Entry& entry, size_t task) {
-  std::vector<uint16_t> hits;
+// The groups of a task's test examples: for each example the position of its group, and the groups' sizes.
+struct Grouping {
+  std::vector<uint32_t> group_of;
+  std::vector<uint32_t> sizes;
+};
+
+Grouping grouping_of(const std::vector<uint32_t>& groups) {
+  Grouping grouping;
+  std::map<uint32_t, uint32_t> positions;
+  for (const uint32_t group : groups) {
+    const auto [at, fresh] = positions.emplace(group, static_cast<uint32_t>(positions.size()));
+    if (fresh) {
+      grouping.sizes.push_back(0);
+    }
+    grouping.group_of.push_back(at->second);
+    ++grouping.sizes[at->second];
+  }
+  return grouping;
+}
+
+// As recorded; where nothing is, each example is a group of its own.
+Grouping grouping_of(const Records& records, const BoardCells& cells, const std::string& task,
+                     int64_t examples) {
+  const auto recorded = records.examples.find({cells.zoo, task, "test"});
+  if (recorded != records.examples.end()) {
+    return grouping_of(recorded->second.groups);
+  }
+  std::vector<uint32_t> alone(static_cast<size_t>(examples));
+  std::iota(alone.begin(), alone.end(), 0U);
+  return grouping_of(alone);
+}
+
+// How often the row was right in each group of a task, over examples and seeds; empty where that cannot be said.
+std::vector<uint32_t> hits_of(const BoardCells& cells, const Entry& entry, size_t task,
+                              const Grouping& grouping) {
+  std::vector<uint32_t> hits(grouping.sizes.size(), 0);
   for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
     const Outcomes* outcomes = find_outcomes((*entry.cells)[seed * cells.tasks.size() + task]);
-    if (outcomes == nullptr || (seed > 0 && outcomes->rows.size() != hits.size())) {
+    if (outcomes == nullptr || outcomes->rows.size() != grouping.group_of.size()) {
       return {};
     }
-    hits.resize(outcomes->rows.size(), 0);
-    for (size_t e = 0; e < hits.size(); ++e) {
-      hits[e] = static_cast<uint16_t>(hits[e] + (outcomes->rows[e] != 0 ? 1 : 0));
+    for (size_t e = 0; e < outcomes->rows.size(); ++e) {
+      hits[grouping.group_of[e]] += outcomes->rows[e] != 0 ? 1 : 0;
     }
   }
   return hits;
 }
 
 // Collects the outcomes of the rows that can be compared example by example; returns those rows.
-std::vector<Entry*> pair_outcomes(const BoardCells& cells, std::vector<Entry>& entries,
-                                  std::vector<PairedOutcomes>& paired) {
-  for (const std::string& task : cells.tasks) {
-    paired.push_back({task, 0, {}});
+std::vector<Entry*> pair_outcomes(const BoardCells& cells, const std::vector<Grouping>& groupings,
+                                  std::vector<Entry>& entries, std::vector<PairedOutcomes>& paired) {
+  for (size_t task = 0; task < cells.tasks.size(); ++task) {
+    paired.push_back({cells.tasks[task], groupings[task].sizes, {}});
   }
   std::vector<Entry*> rows;
   for (Entry& entry : entries) {
-    std::vector<std::vector<uint16_t>> hits;
+    std::vector<std::vector<uint32_t>> hits;
     bool usable = entry.row.average().has_value();
     for (size_t task = 0; usable && task < cells.tasks.size(); ++task) {
-      hits.push_back(hits_of(cells, entry, task));
-      const auto examples = static_cast<int64_t>(hits.back().size());
-      usable = examples > 0 && (rows.empty() || examples == paired[task].examples);
+      hits.push_back(hits_of(cells, entry, task, groupings[task]));
+      usable = !hits.back().empty();
     }
     if (!usable) {
       continue;
     }
     for (size_t task = 0; task < cells.tasks.size(); ++task) {
-      paired[task].examples = static_cast<int64_t>(hits[task].size());
       paired[task].hits.push_back(std::move(hits[task]));
     }
     rows.push_back(&entry);
@@ -236,9 +298,10 @@ void mark_ties(const std::vector<Entry*>& rows, const std::vector<std::vector<do
   }
 }
 
-void compare(const BoardCells& cells, std::vector<Entry>& entries, Board& board) {
+void compare(const BoardCells& cells, const std::vector<Grouping>& groupings, std::vector<Entry>& entries,
+             Board& board) {
   std::vector<PairedOutcomes> paired;
-  const std::vector<Entry*> rows = pair_outcomes(cells, entries, paired);
+  const std::vector<Entry*> rows = pair_outcomes(cells, groupings, entries, paired);
   const auto averages = bootstrap_averages(paired, static_cast<int64_t>(cells.seeds.size()));
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i]->row.interval = percentile_interval(averages[i]);
@@ -251,7 +314,7 @@ void compare(const BoardCells& cells, std::vector<Entry>& entries, Board& board)
   }
   for (const Entry& entry : entries) {
     if (entry.row.average() && !entry.row.interval) {
-      board.notes.push_back(entry.row.method.card.title +
+      board.notes.push_back(entry.row.method.title +
                             ": no interval, because its recorded outcomes are missing, do not give its "
                             "accuracy, or are not those of the other rows' examples.");
     }
@@ -306,7 +369,25 @@ std::set<std::string> devices_of(const BoardCells& cells) {
   return devices;
 }
 
-Board make_board(const BoardCells& cells, const KnownMethods& methods) {
+// Whether all seeds have the same base and experts: where a zoo has one replicate, it serves every seed.
+bool have_same_models(const Records& records, const BoardCells& cells) {
+  std::set<std::map<std::string, std::string>> models;
+  for (const int64_t seed : cells.seeds) {
+    const std::string place = cells.zoo + "/" + std::to_string(seed) + "/";
+    std::map<std::string, std::string> of_seed;
+    for (const auto& [key, binding] : records.bindings) {
+      if (key.starts_with(place)) {
+        of_seed.emplace(key.substr(place.size()), binding.value);
+      }
+    }
+    if (!of_seed.empty()) {
+      models.insert(std::move(of_seed));
+    }
+  }
+  return cells.seeds.size() > 1 && models.size() == 1;
+}
+
+Board make_board(const BoardCells& cells, const Records& records) {
   Board board;
   board.zoo = cells.zoo;
   board.experts = cells.experts;
@@ -315,12 +396,28 @@ Board make_board(const BoardCells& cells, const KnownMethods& methods) {
   board.seeds = cells.seeds;
   std::vector<Entry> entries;
   for (const auto& [name, settings] : cells.methods) {
-    entries.push_back(make_entry(cells, name, known(methods, name), board));
+    entries.push_back(make_entry(cells, name, described(records, name), board));
   }
   board.examples = count_examples(cells, entries);
   board.devices = devices_of(cells);
   normalise(cells, entries);
-  compare(cells, entries, board);
+  board.same_models = have_same_models(records, cells);
+  for (Entry& entry : entries) {
+    if (!board.same_models) {
+      fill_deviation(cells, entry);
+    }
+  }
+  std::vector<Grouping> groupings;
+  for (size_t task = 0; task < cells.tasks.size(); ++task) {
+    groupings.push_back(grouping_of(records, cells, cells.tasks[task], board.examples[task]));
+    if (records.examples.contains({cells.zoo, cells.tasks[task], "test"})) {
+      board.groups.push_back(static_cast<int64_t>(groupings.back().sizes.size()));
+    }
+  }
+  if (board.groups.size() != cells.tasks.size()) {
+    board.groups.clear();
+  }
+  compare(cells, groupings, entries, board);
   rank(entries);
   for (Entry& entry : entries) {
     board.rows.push_back(std::move(entry.row));
@@ -334,7 +431,7 @@ void fill_stored_models(std::vector<Board>& boards) {
   std::map<std::string, double> model_size;
   for (const Board& board : boards) {
     for (const Row& row : board.rows) {
-      if (row.method.card.yields == Yields::kOneModel && row.setting.stored_parameters.value_or(0) > 0) {
+      if (row.method.yields == "one model" && row.setting.stored_parameters.value_or(0) > 0) {
         const auto [at, added] = model_size.emplace(board.zoo, *row.setting.stored_parameters);
         at->second = std::min(at->second, *row.setting.stored_parameters);
       }
@@ -351,19 +448,10 @@ void fill_stored_models(std::vector<Board>& boards) {
 
 }  // namespace
 
-KnownMethods registered_methods() {
-  KnownMethods methods;
-  for (const std::string& name : method_registry().names()) {
-    const Method& method = method_registry().at(name);
-    methods[name] = {method.card, method.canonical({})};
-  }
-  return methods;
-}
-
-std::vector<Board> make_boards(const std::map<std::string, Result>& results, const KnownMethods& methods) {
+std::vector<Board> make_boards(const Records& records) {
   std::vector<Board> boards;
-  for (const BoardCells& cells : group_cells(results)) {
-    boards.push_back(make_board(cells, methods));
+  for (const BoardCells& cells : group_cells(records.results)) {
+    boards.push_back(make_board(cells, records));
   }
   fill_stored_models(boards);
   return boards;

@@ -9,20 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "core/result.h"
-#include "fusion/method.h"
 #include "report/bootstrap.h"
+#include "store/records.h"
 
 namespace fusegrid {
-
-// What a report must know about a method: its card, and the canonical text of its default parameters.
-struct KnownMethod {
-  MethodCard card;
-  std::string defaults;
-};
-using KnownMethods = std::map<std::string, KnownMethod>;
-// Those of the registry.
-KnownMethods registered_methods();
 
 // A cell that a number would need and that has no usable value.
 struct Gap {
@@ -35,6 +25,7 @@ struct Gap {
 struct Setting {
   std::string method;
   std::string parameters;  // all of them, as canonical text
+  std::string named;       // those that differ from their defaults, as they stand in the cells' names
   bool chosen = false;
   std::optional<double> validation_accuracy;
   std::optional<double> test_accuracy;
@@ -51,11 +42,12 @@ enum class RowGroup { kTaskUnknown, kTaskKnown, kReference };
 
 // One method at its chosen setting. Accuracies are fractions.
 struct Row {
-  KnownMethod method;
+  MethodRecord method;
   RowGroup group = RowGroup::kTaskUnknown;
   Setting setting;
   int64_t tried = 0;                            // settings of the method on this board
   std::vector<std::string> tuned;               // names of the parameters that differ among them
+  std::vector<std::string> at_edge;             // "scale=0.6": the largest or smallest of the values tried
   std::vector<std::optional<double>> accuracy;  // [tasks], mean over seeds
   std::optional<double> average_deviation;      // of the average, over seeds (n - 1)
   std::optional<double> normalised;             // mean of accuracy / individual's accuracy
@@ -74,17 +66,18 @@ struct Board {
   std::string shift;
   std::vector<std::string> tasks;  // sorted
   std::vector<int64_t> seeds;
-  std::vector<int64_t> examples;   // [tasks], of the test split
+  std::vector<int64_t> examples;  // [tasks], of the test split
+  std::vector<int64_t> groups;    // [tasks], of these examples; empty where they are not recorded
+  bool same_models = false;  // the seeds have one set of models: they key the methods' random numbers alone
   std::set<std::string> devices;   // kinds that made the results, where they say
   std::vector<Row> rows;           // by group, then by average; incomplete rows last
   std::vector<Setting> settings;   // all that were tried, by method and text
   std::vector<std::string> notes;  // what a reader must know about single rows
 };
 
-// Boards by zoo, number of experts and shift ("clean" first).
-//   results  name of the cell -> its result
-//   Throws   ConfigError: a name is not a cell's; DataError: a method is not among `methods`
-std::vector<Board> make_boards(const std::map<std::string, Result>& results, const KnownMethods& methods);
+// Boards by zoo, number of experts and shift ("clean" first). Throws ConfigError where a name is not a cell's, DataError
+// where a method is not described.
+std::vector<Board> make_boards(const Records& records);
 
 // Average against the number of experts, of one zoo under one shift.
 struct Scaling {

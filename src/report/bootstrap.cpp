@@ -9,34 +9,36 @@
 namespace fusegrid {
 namespace {
 
-// The hits of all models side by side, [examples][models]: one drawn example adds one contiguous row.
-std::vector<uint16_t> by_example(const PairedOutcomes& task) {
-  const size_t models = task.hits.size();
-  const auto examples = static_cast<size_t>(task.examples);
-  std::vector<uint16_t> rows(models * examples);
-  for (size_t m = 0; m < models; ++m) {
-    FUSEGRID_ASSERT(task.hits[m].size() == examples, "outcomes of " + task.task + " are not paired");
-    for (size_t e = 0; e < examples; ++e) {
-      rows[e * models + m] = task.hits[m][e];
+// A group's size and the hits of all models side by side, [groups][1 + models]: one drawn group adds one contiguous row.
+std::vector<uint32_t> by_group(const PairedOutcomes& task) {
+  const size_t columns = 1 + task.hits.size();
+  const size_t groups = task.sizes.size();
+  std::vector<uint32_t> rows(columns * groups);
+  for (size_t g = 0; g < groups; ++g) {
+    rows[g * columns] = task.sizes[g];
+  }
+  for (size_t m = 0; m < task.hits.size(); ++m) {
+    FUSEGRID_ASSERT(task.hits[m].size() == groups, "outcomes of " + task.task + " are not paired");
+    for (size_t g = 0; g < groups; ++g) {
+      rows[g * columns + 1 + m] = task.hits[m][g];
     }
   }
   return rows;
 }
 
-// Hits of each model in resample `resample`, added up in `sums`.
-void draw(const std::vector<uint16_t>& rows, const PairedOutcomes& task, uint64_t key, int64_t resample,
-          std::vector<uint32_t>& sums) {
-  const size_t models = sums.size();
-  const auto examples = static_cast<uint64_t>(task.examples);
-  std::fill(sums.begin(), sums.end(), 0U);
-  uint32_t* out = sums.data();
-  for (uint64_t drawn = 0; drawn < examples; drawn += 4) {
+// Examples, and hits of each model, in resample `resample`, added up in `sums`.
+void draw(const std::vector<uint32_t>& rows, uint64_t key, int64_t resample, std::vector<uint64_t>& sums) {
+  const size_t columns = sums.size();
+  const uint64_t groups = rows.size() / columns;
+  std::fill(sums.begin(), sums.end(), uint64_t{0});
+  uint64_t* out = sums.data();
+  for (uint64_t drawn = 0; drawn < groups; drawn += 4) {
     const auto words = philox(key, static_cast<uint64_t>(resample), drawn / 4);
-    const uint64_t count = std::min<uint64_t>(4, examples - drawn);
+    const uint64_t count = std::min<uint64_t>(4, groups - drawn);
     for (size_t word = 0; word < count; ++word) {
-      const uint16_t* row = rows.data() + ((words[word] * examples) >> 32) * models;
-      for (size_t m = 0; m < models; ++m) {
-        out[m] += row[m];
+      const uint32_t* row = rows.data() + ((words[word] * groups) >> 32) * columns;
+      for (size_t c = 0; c < columns; ++c) {
+        out[c] += row[c];
       }
     }
   }
@@ -58,16 +60,16 @@ std::vector<std::vector<double>> bootstrap_averages(const std::vector<PairedOutc
   if (models == 0) {
     return averages;
   }
-  std::vector<uint32_t> sums(models);
+  std::vector<uint64_t> sums(1 + models);
   for (const PairedOutcomes& task : tasks) {
-    FUSEGRID_ASSERT(task.hits.size() == models && task.examples > 0, "outcomes of " + task.task);
-    const std::vector<uint16_t> rows = by_example(task);
+    FUSEGRID_ASSERT(task.hits.size() == models && !task.sizes.empty(), "outcomes of " + task.task);
+    const std::vector<uint32_t> rows = by_group(task);
     const uint64_t key = derive_key(0, "report/bootstrap/" + task.task);
-    const double total = static_cast<double>(task.examples) * static_cast<double>(replicates);
     for (int64_t b = 0; b < resamples; ++b) {
-      draw(rows, task, key, b, sums);
+      draw(rows, key, b, sums);
+      const double total = static_cast<double>(sums[0]) * static_cast<double>(replicates);
       for (size_t m = 0; m < models; ++m) {
-        averages[m][static_cast<size_t>(b)] += sums[m] / total;
+        averages[m][static_cast<size_t>(b)] += static_cast<double>(sums[1 + m]) / total;
       }
     }
   }

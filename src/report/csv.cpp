@@ -59,7 +59,7 @@ std::string group_key(RowGroup group) {
 }
 
 std::vector<std::string> row_fields(const Board& board, const Row& row) {
-  const MethodCard& card = row.method.card;
+  const MethodRecord& method = row.method;
   const auto bound = [&](double Interval::*end) {
     return row.interval ? number_text(*row.interval.*end) : std::string();
   };
@@ -73,7 +73,7 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           group_key(row.group),
           row.rank ? number_text(*row.rank) : "",
           row.setting.method,
-          card.title,
+          method.title,
           row.setting.parameters,
           number_text(row.tried),
           join(seeds, " "),
@@ -86,9 +86,9 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           flag(row.tied),
           number(row.setting.validation_accuracy),
           number(row.setting.test_loss),
-          data_used(card),
-          flag(card.needs_task_identity),
-          to_string(card.yields),
+          data_used(method),
+          flag(method.told_task),
+          method.yields,
           number(row.setting.stored_parameters),
           number(row.stored_models),
           gap_text(row.setting.gaps)};

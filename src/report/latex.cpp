@@ -90,7 +90,7 @@ std::string score_tabular(const Board& board) {
     header.emplace_back(column);
   }
   return tabular(board, "l" + std::string(header.size() - 1, 'r'), header, [](const Row& row) {
-    std::vector<std::string> cells{escape_latex(row.method.card.title)};
+    std::vector<std::string> cells{escape_latex(row.method.title)};
     for (const auto& accuracy : row.accuracy) {
       cells.push_back(percent(accuracy));
     }
@@ -105,13 +105,10 @@ std::string score_tabular(const Board& board) {
 std::string cost_tabular(const Board& board) {
   const std::vector<std::string> header{"Method", "Data", "Task identity", "Stored", "Tried", "Parameters"};
   return tabular(board, "lllrrl", header, [](const Row& row) {
-    const MethodCard& card = row.method.card;
-    return std::vector<std::string>{escape_latex(card.title),
-                                    escape_latex(data_used(card)),
-                                    card.needs_task_identity ? "yes" : "no",
-                                    escape_latex(stored_text(row)),
-                                    std::to_string(row.tried),
-                                    escape_latex(shown_parameters(row))};
+    const MethodRecord& method = row.method;
+    return std::vector<std::string>{escape_latex(method.title),      escape_latex(data_used(method)),
+                                    method.told_task ? "yes" : "no", escape_latex(stored_text(row)),
+                                    std::to_string(row.tried),       escape_latex(shown_parameters(row))};
   });
 }
 
@@ -130,9 +127,10 @@ std::string float_of(const std::string& caption, const std::string& tabular) {
 
 }  // namespace
 
-std::string latex_report(const std::vector<Board>& boards, const std::string& metrics_sha256) {
+std::string latex_report(const std::vector<Board>& boards, const ReportFacts& facts) {
   std::string text = "% Made by: fusegrid report\n";
-  text += metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + metrics_sha256 + "\n";
+  text += facts.metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + facts.metrics_sha256 + "\n";
+  text += facts.unfinished.empty() ? "" : "% Unfinished: " + facts.unfinished + "\n";
   text += "% Needs \\usepackage{booktabs,graphicx} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
   for (const std::string& note : reading_notes("bold", "dagger")) {
     text += "% " + note + "\n";

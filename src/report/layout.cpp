@@ -41,14 +41,51 @@ std::string example_note(const Board& board) {
   return "Test examples: " + join(parts, ", ") + ".";
 }
 
+// What the intervals rest on.
+std::string group_note(const Board& board) {
+  if (board.groups.empty()) {
+    return "Groups of examples are not recorded: intervals take each example for an independent draw.";
+  }
+  std::vector<std::string> parts;
+  for (size_t task = 0; task < board.tasks.size(); ++task) {
+    parts.push_back(board.tasks[task] + " " + std::to_string(board.groups[task]));
+  }
+  std::string text = "Groups of test examples that share a source: " + join(parts, ", ") + ".";
+  constexpr int64_t kFewest = 5;
+  if (*std::min_element(board.groups.begin(), board.groups.end()) < kFewest) {
+    text += " Intervals over fewer than " + std::to_string(kFewest) + " groups are too short.";
+  }
+  return text;
+}
+
 std::string seed_note(const Board& board) {
   std::vector<std::string> seeds;
   for (const int64_t seed : board.seeds) {
     seeds.push_back(std::to_string(seed));
   }
-  return seeds.size() == 1 ? "One seed (" + seeds[0] + "): nothing is known about the spread over replicates."
-                           : "Mean over " + std::to_string(seeds.size()) + " seeds (" + join(seeds, ", ") +
-                                 "); ± is the standard deviation of the average over seeds.";
+  if (seeds.size() == 1) {
+    return "One seed (" + seeds[0] + "): nothing is known about the spread over replicates.";
+  }
+  const std::string mean = "Mean over " + std::to_string(seeds.size()) + " seeds (" + join(seeds, ", ") + ")";
+  return board.same_models ? mean +
+                                 " of the methods' random numbers, all on the same models: nothing is known "
+                                 "about the spread over replicates."
+                           : mean + "; ± is the standard deviation of the average over seeds.";
+}
+
+// Rows whose chosen values lie at the edge of what was tried.
+std::optional<std::string> edge_note(const Board& board) {
+  std::vector<std::string> parts;
+  for (const Row& row : board.rows) {
+    if (row.average() && !row.at_edge.empty()) {
+      parts.push_back(row.method.title + " " + join(row.at_edge, " "));
+    }
+  }
+  if (parts.empty()) {
+    return std::nullopt;
+  }
+  return "Chosen at the edge of the values tried, so that better ones may lie beyond: " + join(parts, ", ") +
+         ".";
 }
 
 std::string device_note(const Board& board) {
@@ -91,26 +128,20 @@ std::string group_title(RowGroup group) {
   FUSEGRID_ASSERT(false, "unknown group of rows");
 }
 
-std::string data_used(const MethodCard& card) {
-  std::vector<std::string> parts;
-  for (const Need need : card.needs) {
-    if (need != Need::kPretrained && need != Need::kMultitask) {
-      parts.push_back(to_string(need));
-    }
-  }
-  return parts.empty() ? "-" : join(parts, ", ");
+std::string data_used(const MethodRecord& method) {
+  return method.data.empty() ? "-" : method.data;
 }
 
 std::string shown_parameters(const Row& row) {
   if (row.setting.parameters.empty()) {
     return "-";
   }
-  const auto defaults = split(row.method.defaults, ',');
+  const auto named = split(row.setting.named, ',');
   std::vector<std::string> shown;
   for (const std::string& part : split(row.setting.parameters, ',')) {
     const std::string name = part.substr(0, part.find('='));
-    const bool is_default = std::find(defaults.begin(), defaults.end(), part) != defaults.end();
-    if (!is_default || std::find(row.tuned.begin(), row.tuned.end(), name) != row.tuned.end()) {
+    const bool is_named = std::find(named.begin(), named.end(), part) != named.end();
+    if (is_named || std::find(row.tuned.begin(), row.tuned.end(), name) != row.tuned.end()) {
       shown.push_back(part);
     }
   }
@@ -130,8 +161,12 @@ std::string interval_text(const Row& row) {
 
 std::vector<std::string> board_notes(const Board& board) {
   std::vector<std::string> notes{example_note(board) + " " + seed_note(board)};
+  notes.push_back(group_note(board));
   if (!board.devices.empty()) {
-    notes.push_back(one_line(device_note(board)));
+    notes.push_back(device_note(board));
+  }
+  if (const auto edges = edge_note(board)) {
+    notes.push_back(*edges);
   }
   for (const Row& row : board.rows) {
     const std::vector<Gap>& gaps = row.setting.gaps;
@@ -143,8 +178,8 @@ std::vector<std::string> board_notes(const Board& board) {
       parts.push_back("and " + std::to_string(gaps.size() - kGapsShown) + " more");
     }
     if (!gaps.empty()) {
-      notes.push_back("Incomplete, hence without an average: " + row.method.card.title + ". " +
-                      join(parts, "; ") + ".");
+      notes.push_back("Incomplete, hence without an average: " + row.method.title + ". " + join(parts, "; ") +
+                      ".");
     }
   }
   notes.insert(notes.end(), board.notes.begin(), board.notes.end());
@@ -156,10 +191,11 @@ std::vector<std::string> reading_notes(const std::string& best, const std::strin
       "Accuracies in % on the test split. A method's parameters are those with the highest validation "
       "accuracy "
       "(mean over tasks and seeds) among the settings tried; test data took no part in the choice.",
-      "95 %: percentile interval of the average from a paired bootstrap over test examples, stratified by "
-      "task, " +
+      "95 %: percentile interval of the average from a paired bootstrap over groups of test examples that "
+      "share "
+      "a source, stratified by task, " +
           std::to_string(kResamples) +
-          " resamples. It does not cover the choice of parameters or of experts.",
+          " resamples. It does not cover the choice of parameters, of experts, or of seeds.",
       best + ": best average of its group; " + tied +
           ": tied with it (the 95 % interval of the difference contains 0). Methods that are told the task "
           "of "

@@ -17,8 +17,8 @@ std::string percent(const std::optional<double>& fraction, int digits = 1);
 // "vision8-small, 8 experts" or "vision8-small, experts a+b, gaussian_noise-3"
 std::string board_title(const Board& board);
 std::string group_title(RowGroup group);
-// Data that the card says the fusion sees: "train inputs, gradients"; "-" for none.
-std::string data_used(const MethodCard& card);
+// Data that the fusion sees: "train inputs, gradients"; "-" for none.
+std::string data_used(const MethodRecord& method);
 // The chosen parameters that were tuned or differ from their defaults; "defaults", or "-" for a method
 // without.
 std::string shown_parameters(const Row& row);

@@ -2,10 +2,12 @@
 
 #include <fstream>
 #include <ostream>
+#include <set>
 #include <utility>
 
 #include <unistd.h>
 
+#include "core/cell.h"
 #include "core/errors.h"
 #include "report/board.h"
 #include "report/writers.h"
@@ -14,7 +16,7 @@
 namespace fusegrid {
 namespace {
 
-std::map<std::string, Result> read_results(const std::filesystem::path& folder) {
+Records read_records(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "journal")) {
     const auto store = ResultStore::read(folder);
     if (!store->runs().empty() && store->runs().back().kind != "grid") {
@@ -22,13 +24,13 @@ std::map<std::string, Result> read_results(const std::filesystem::path& folder) 
                         " holds those of kind '" + store->runs().back().kind +
                         "'; give the results folder of `fusegrid run`");
     }
-    return store->results();
+    return store->records();
   }
   if (!std::filesystem::exists(folder / "results.h5")) {
     throw ConfigError("a report needs a folder with a journal or a results.h5, but " + folder.string() +
                       " has neither; give the results folder of `fusegrid run`");
   }
-  return read_results_h5(folder / "results.h5").results;
+  return read_results_h5(folder / "results.h5");
 }
 
 // A reader never sees half a file.
@@ -50,25 +52,54 @@ void write_atomically(const std::filesystem::path& path, const std::string& text
   }
 }
 
+// What is missing of the plans, in a sentence; "" where nothing is.
+std::string unfinished(const Records& records) {
+  const std::vector<std::string> missing = records.missing();
+  if (missing.empty()) {
+    return "";
+  }
+  std::set<std::string> boards;
+  std::set<std::string> begun;
+  for (const std::string& name : records.planned()) {
+    const Cell cell = Cell::parse(name);
+    const std::string board = cell.zoo + "/" + cell.experts + "@" + cell.shift;
+    boards.insert(board);
+    if (records.results.contains(name)) {
+      begun.insert(board);
+    }
+  }
+  std::string text = std::to_string(missing.size()) + " of " + std::to_string(records.planned().size()) +
+                     " planned cells have no result yet";
+  const size_t absent = boards.size() - begun.size();
+  text += absent == 0 ? ""
+                      : ", and " + std::to_string(absent) + " of " + std::to_string(boards.size()) +
+                            " boards have none at all";
+  return text + ": rows below may change. The command of the run continues it.";
+}
+
 }  // namespace
 
-void write_report(const std::filesystem::path& results, std::ostream& out) {
-  const auto records = read_results(results);
-  if (records.empty()) {
+void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
+                  std::ostream& print) {
+  const Records records = read_records(results);
+  if (records.results.empty()) {
     throw ConfigError("a report needs results, but " + results.string() +
                       " holds none yet; start or continue the run first");
   }
-  const std::vector<Board> boards = make_boards(records, registered_methods());
+  const std::vector<Board> boards = make_boards(records);
   const std::filesystem::path published = results / "results.h5";
-  const std::string digest = std::filesystem::exists(published) ? metrics_sha256(published) : "";
-  const std::string markdown = markdown_report(boards, digest);
-  write_atomically(results / "leaderboard.md", markdown);
-  write_atomically(results / "leaderboard.csv", csv_report(boards));
-  write_atomically(results / "settings.csv", csv_settings(boards));
-  write_atomically(results / "leaderboard.tex", latex_report(boards, digest));
-  write_atomically(results / "timings.md", markdown_timings(boards));
-  write_atomically(results / "timings.csv", csv_timings(boards));
-  out << markdown;
+  const ReportFacts facts{
+      .metrics_sha256 = std::filesystem::exists(published) ? metrics_sha256(published) : "",
+      .unfinished = unfinished(records)};
+  const std::string markdown = markdown_report(boards, facts);
+  std::filesystem::create_directories(out);
+  write_atomically(out / "leaderboard.md", markdown);
+  write_atomically(out / "leaderboard.csv", csv_report(boards));
+  write_atomically(out / "settings.csv", csv_settings(boards));
+  write_atomically(out / "leaderboard.tex", latex_report(boards, facts));
+  write_atomically(out / "timings.md", markdown_timings(boards));
+  write_atomically(out / "timings.csv", csv_timings(boards));
+  print << markdown;
 }
 
 }  // namespace fusegrid

@@ -102,7 +102,7 @@ Table score_table(const Board& board) {
   table.right.assign(table.header.size(), true);
   table.right[0] = false;
   add_rows(table, board, [](const Row& row) {
-    std::vector<std::string> cells{escape(row.method.card.title)};
+    std::vector<std::string> cells{escape(row.method.title)};
     for (const auto& accuracy : row.accuracy) {
       cells.push_back(percent(accuracy));
     }
@@ -120,11 +120,10 @@ Table cost_table(const Board& board) {
   table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Tried", "Parameters"};
   table.right = {false, false, false, false, true, true, false};
   add_rows(table, board, [](const Row& row) {
-    const MethodCard& card = row.method.card;
+    const MethodRecord& method = row.method;
     return std::vector<std::string>{
-        escape(card.title),           data_used(card),  card.needs_task_identity ? "yes" : "no",
-        to_string(card.yields),       stored_text(row), std::to_string(row.tried),
-        escape(shown_parameters(row))};
+        escape(method.title), data_used(method),         method.told_task ? "yes" : "no", method.yields,
+        stored_text(row),     std::to_string(row.tried), escape(shown_parameters(row))};
   });
   return table;
 }
@@ -145,7 +144,7 @@ Table timing_table(const Board& board) {
   table.header = {"Method", "Merge", "Merges of all settings", "Evaluation of a task"};
   table.right = {false, true, true, true};
   add_rows(table, board, [&](const Row& row) {
-    return std::vector<std::string>{escape(row.method.card.title), seconds(row.setting.merge_seconds),
+    return std::vector<std::string>{escape(row.method.title), seconds(row.setting.merge_seconds),
                                     seconds(all_merges(board, row)), seconds(row.setting.evaluate_seconds)};
   });
   return table;
@@ -179,8 +178,9 @@ std::string list(const std::vector<std::string>& items, bool escaped) {
 
 }  // namespace
 
-std::string markdown_report(const std::vector<Board>& boards, const std::string& metrics_sha256) {
+std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts) {
   std::string text = "# Leaderboard\n";
+  text += facts.unfinished.empty() ? "" : "\n**Unfinished.** " + escape(facts.unfinished) + "\n";
   for (const Board& board : boards) {
     text += "\n## " + escape(board_title(board)) + "\n\n";
     text += render(score_table(board)) + "\n" + render(cost_table(board)) + "\n";
@@ -194,7 +194,7 @@ std::string markdown_report(const std::vector<Board>& boards, const std::string&
   }
   text += "\n## How to read this\n\n" + list(reading_notes("**bold**", "†"), true);
   text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";
-  text += metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + metrics_sha256 + ".\n";
+  text += facts.metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + facts.metrics_sha256 + ".\n";
   return text;
 }
 

@@ -18,7 +18,7 @@ Scaling make_scaling(const std::vector<const Board*>& boards) {
       if (std::find(order.begin(), order.end(), row.setting.method) == order.end()) {
         order.push_back(row.setting.method);
         scaling.lines.push_back(
-            {row.method.card.title, std::vector<std::optional<double>>(boards.size(), std::nullopt)});
+            {row.method.title, std::vector<std::optional<double>>(boards.size(), std::nullopt)});
       }
     }
   }

@@ -175,6 +175,7 @@ Setting summarise(const BoardCells& board, const std::string& method, const std:
   setting.evaluate_seconds = mean_evaluate_seconds(cells);
   const auto known =
       std::find_if(cells.begin(), cells.end(), [](const Result* cell) { return cell != nullptr; });
+  setting.named = Cell::parse((*known)->name).parameters;
   for (size_t i = 0; i < cells.size(); ++i) {
     if (find_metric(cells[i], "accuracy", "test") == nullptr) {
       Cell cell = Cell::parse((*known)->name);

@@ -9,9 +9,14 @@
 
 namespace fusegrid {
 
-// metrics_sha256: digest of the published metrics; "" where nothing is published
-std::string markdown_report(const std::vector<Board>& boards, const std::string& metrics_sha256);
-std::string latex_report(const std::vector<Board>& boards, const std::string& metrics_sha256);
+// What stands above and below all boards.
+struct ReportFacts {
+  std::string metrics_sha256;  // digest of the published metrics; "" where nothing is published
+  std::string unfinished;      // what is missing of the jobs' plans, in a sentence; "" where nothing is
+};
+
+std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts);
+std::string latex_report(const std::vector<Board>& boards, const ReportFacts& facts);
 std::string csv_report(const std::vector<Board>& boards);
 std::string csv_settings(const std::vector<Board>& boards);
 std::string markdown_timings(const std::vector<Board>& boards);

@@ -24,7 +24,7 @@ ALLOWED = {
     "zoo": {"core", "checkpoint", "store", "models", "tasks"},
     "worker": {"core", "checkpoint", "comm", "store", "models", "tasks", "fusion", "zoo"},
     "coordinator": {"core", "comm", "store", "models", "tasks", "fusion", "zoo", "worker"},
-    "report": {"core", "store", "fusion"},
+    "report": {"core", "store"},
 }
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["main.cpp"] = set(ALLOWED)

@@ -43,52 +43,41 @@ inline Result make_result(const Cell& cell, double validation, const std::vector
   return result;
 }
 
+// parameters: all; in the cell's name stand those other than "mode=sum".
 inline Cell make_cell(const std::string& method, const std::string& parameters, const std::string& task,
                       int64_t seed = 0, const std::string& experts = "2") {
-  return {"toy", experts, method, parameters, seed, task, "clean"};
+  return {"toy", experts, method, parameters.substr(0, parameters.find(",mode=sum")), seed, task, "clean"};
 }
 
 inline void put(Results& results, const Cell& cell, double validation, const std::string& outcomes,
                 double stored = 100) {
-  results[cell.name()] = make_result(cell, validation, bits(outcomes), stored);
+  Result& result = results[cell.name()] = make_result(cell, validation, bits(outcomes), stored);
+  result.bindings["parameters"] += cell.method == "scaled" ? ",mode=sum" : "";
 }
 
-inline KnownMethods toy_methods() {
-  KnownMethods methods;
-  const auto add = [&](const MethodCard& card, const std::string& defaults) {
-    methods[card.name] = {card, defaults};
-  };
-  add({.name = "average", .title = "Average", .paper = "-", .formula = ""}, "");
-  add({.name = "scaled",
-       .title = "Scaled & Sons",
-       .paper = "-",
-       .formula = "",
-       .family = Family::kTaskVector},
-      "scale=0.3,mode=sum");
-  add({.name = "fisher",
-       .title = "Fisher",
-       .paper = "-",
-       .formula = "",
-       .needs = {Need::kTrainInputs, Need::kGradients}},
-      "");
-  add({.name = "masks",
-       .title = "Masks",
-       .paper = "-",
-       .formula = "",
-       .yields = Yields::kModelPerTask,
-       .needs_task_identity = true},
-      "");
-  add({.name = "adapt", .title = "Adapt_it|now", .paper = "-", .formula = "", .needs = {Need::kTestInputs}},
-      "");
-  add({.name = "individual",
-       .title = "Individual",
-       .paper = "-",
-       .formula = "",
-       .family = Family::kReference,
-       .yields = Yields::kModelPerTask,
-       .needs_task_identity = true},
-      "");
+inline std::map<std::string, MethodRecord> toy_methods() {
+  std::map<std::string, MethodRecord> methods;
+  const auto add = [&](const MethodRecord& method) { methods[method.name] = method; };
+  add({"average", "Average", "-", "averaging", "", "one model", false});
+  add({"scaled", "Scaled & Sons", "-", "task vector", "", "one model", false});
+  add({"fisher", "Fisher", "-", "statistics", "train inputs, gradients", "one model", false});
+  add({"masks", "Masks", "-", "averaging", "", "one model per task", true});
+  add({"adapt", "Adapt_it|now", "-", "averaging", "test inputs (unlabelled)", "one model", false});
+  add({"individual", "Individual", "-", "reference", "", "one model per task", true});
   return methods;
+}
+
+inline Records toy_records(const Results& results) {
+  Records records;
+  records.results = results;
+  records.methods = toy_methods();
+  return records;
+}
+
+// The groups of a task's test examples.
+inline void put_groups(Records& records, const std::string& task, const std::vector<uint32_t>& groups) {
+  ExamplesRecord examples{"toy", task, "test", std::vector<int32_t>(groups.size(), 0), groups};
+  records.examples[examples.key()] = examples;
 }
 
 // Tasks "ant" (4 examples) and "bee_fly" (5), one seed.

@@ -17,7 +17,7 @@ using testing::HasSubstr;
 using testing::SizeIs;
 
 Board only_board(const Results& results) {
-  const auto boards = make_boards(results, toy_methods());
+  const auto boards = make_boards(toy_records(results));
   EXPECT_THAT(boards, SizeIs(1));
   return boards.at(0);
 }
@@ -101,7 +101,7 @@ TEST(Choice, takes_the_first_of_equals) {
   Results results;
   put(results, make_cell("scaled", "scale=0.7", "ant"), 0.6, "0001");
   put(results, make_cell("scaled", "scale=0.6", "ant"), 0.6, "0000");
-  EXPECT_EQ(row_of(only_board(results), "scaled").setting.parameters, "scale=0.6");
+  EXPECT_EQ(row_of(only_board(results), "scaled").setting.parameters, "scale=0.6,mode=sum");
 }
 
 TEST(Choice, is_one_setting_for_all_seeds_by_the_mean_over_them) {
@@ -110,7 +110,7 @@ TEST(Choice, is_one_setting_for_all_seeds_by_the_mean_over_them) {
   put(results, make_cell("scaled", "scale=0.2", "ant", 0), 0.6, "1111");
   put(results, make_cell("scaled", "scale=0.1", "ant", 1), 0.6, "1110");
   put(results, make_cell("scaled", "scale=0.2", "ant", 1), 0.7, "1111");
-  EXPECT_EQ(row_of(only_board(results), "scaled").setting.parameters, "scale=0.1");
+  EXPECT_EQ(row_of(only_board(results), "scaled").setting.parameters, "scale=0.1,mode=sum");
 }
 
 TEST(Choice, leaves_incomplete_settings_out_and_says_so) {
@@ -236,6 +236,57 @@ TEST(Intervals, need_outcomes_that_give_the_accuracy) {
   EXPECT_THAT(board.notes, testing::Contains(HasSubstr("Average: no interval")));
 }
 
+TEST(Intervals, draw_groups_so_that_copies_of_examples_do_not_narrow_them) {
+  const std::string once = random_bits(1, 60, 0.6);
+  std::string copies;
+  std::vector<uint32_t> groups;
+  for (size_t e = 0; e < once.size(); ++e) {
+    copies += std::string(10, once[e]);
+    groups.insert(groups.end(), 10, static_cast<uint32_t>(100 + e));
+  }
+  Results single;
+  Results tenfold;
+  put(single, make_cell("average", "", "ant"), 0.5, once);
+  put(tenfold, make_cell("average", "", "ant"), 0.5, copies);
+  Records grouped = toy_records(tenfold);
+  put_groups(grouped, "ant", groups);
+  const Interval truth = row_of(make_boards(toy_records(single)).at(0), "average").interval.value();
+  const Interval same = row_of(make_boards(grouped).at(0), "average").interval.value();
+  const Interval narrow = row_of(make_boards(toy_records(tenfold)).at(0), "average").interval.value();
+  EXPECT_NEAR(same.low, truth.low, 1e-12);
+  EXPECT_NEAR(same.high, truth.high, 1e-12);
+  EXPECT_LT(narrow.high - narrow.low, (truth.high - truth.low) / 2);
+  EXPECT_THAT(make_boards(grouped).at(0).groups, ElementsAre(60));
+}
+
+TEST(Edges, are_chosen_values_at_the_end_of_what_was_tried) {
+  Results results;
+  for (const auto& [scale, validation] :
+       {std::pair{"scale=0.1", 0.5}, {"scale=0.2", 0.6}, {"scale=0.3", 0.7}}) {
+    put(results, make_cell("scaled", scale, "ant"), validation, "1100");
+  }
+  EXPECT_THAT(row_of(only_board(results), "scaled").at_edge, ElementsAre("scale=0.3"));
+  put(results, make_cell("scaled", "scale=0.4", "ant"), 0.1, "1100");
+  EXPECT_THAT(row_of(only_board(results), "scaled").at_edge, testing::IsEmpty());
+}
+
+TEST(Edges, are_nothing_where_two_values_were_tried) {
+  EXPECT_THAT(row_of(only_board(toy_results()), "scaled").at_edge, testing::IsEmpty());
+}
+
+TEST(Seeds, of_one_set_of_models_have_no_deviation) {
+  Results results;
+  put(results, make_cell("average", "", "ant", 0), 0.5, "1000");
+  put(results, make_cell("average", "", "ant", 1), 0.5, "1100");
+  Records records = toy_records(results);
+  records.bindings["toy/0/base"] = {"a", 0};
+  EXPECT_TRUE(make_boards(records).at(0).same_models) << "one replicate serves both seeds";
+  EXPECT_FALSE(row_of(make_boards(records).at(0), "average").average_deviation);
+  records.bindings["toy/1/base"] = {"b", 0};
+  EXPECT_FALSE(make_boards(records).at(0).same_models);
+  EXPECT_TRUE(row_of(make_boards(records).at(0), "average").average_deviation);
+}
+
 TEST(Intervals, are_the_same_whichever_other_rows_there_are) {
   Results results = toy_results();
   const Interval before = row_of(only_board(results), "scaled").interval.value();
@@ -255,20 +306,20 @@ TEST(Boards, are_separate_for_zoo_experts_and_shift_in_natural_order) {
   shifted.shift = "blur-3";
   put(results, shifted, 0.5, "1000");
   std::vector<std::string> titles;
-  for (const Board& board : make_boards(results, toy_methods())) {
+  for (const Board& board : make_boards(toy_records(results))) {
     titles.push_back(board.experts + "@" + board.shift);
   }
   EXPECT_THAT(titles, ElementsAre("9@clean", "9@blur-3", "10@clean", "ant+bee@clean"));
 }
 
-TEST(Boards, refuse_methods_that_the_program_does_not_have) {
+TEST(Boards, refuse_methods_that_are_not_described) {
   Results results;
   put(results, make_cell("brand_new", "", "ant"), 0.5, "1100");
-  EXPECT_THROW(make_boards(results, toy_methods()), DataError);
+  EXPECT_THROW(make_boards(toy_records(results)), DataError);
 }
 
 TEST(Boards, refuse_names_that_are_not_cells) {
-  EXPECT_THROW(make_boards({{"expert/ant", Result{}}}, toy_methods()), ConfigError);
+  EXPECT_THROW(make_boards(toy_records({{"expert/ant", Result{}}})), ConfigError);
 }
 
 TEST(Scalings, put_averages_against_the_number_of_experts) {
@@ -277,7 +328,7 @@ TEST(Scalings, put_averages_against_the_number_of_experts) {
   put(results, make_cell("average", "", "ant", 0, "10"), 0.5, "1000");
   put(results, make_cell("fisher", "", "ant", 0, "10"), 0.5, "1100");
   put(results, make_cell("average", "", "ant", 0, "ant+bee"), 0.5, "1100");
-  const auto scalings = make_scalings(make_boards(results, toy_methods()));
+  const auto scalings = make_scalings(make_boards(toy_records(results)));
   ASSERT_THAT(scalings, SizeIs(1));
   EXPECT_THAT(scalings[0].experts, ElementsAre(2, 10));
   ASSERT_THAT(scalings[0].lines, SizeIs(2));
@@ -287,7 +338,7 @@ TEST(Scalings, put_averages_against_the_number_of_experts) {
 }
 
 TEST(Scalings, need_two_numbers_of_experts) {
-  EXPECT_TRUE(make_scalings(make_boards(toy_results(), toy_methods())).empty());
+  EXPECT_TRUE(make_scalings(make_boards(toy_records(toy_results()))).empty());
 }
 
 }  // namespace

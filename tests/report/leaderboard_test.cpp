@@ -21,18 +21,14 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-// A method for these tests: reports never run it.
-FusedModel fuse(const FusionInput&, const NoOptions&) {
-  throw ConfigError("this method cannot run");
-}
-const RegisterMethod<NoOptions> registered{
-    {.name = "reported", .title = "Reported", .paper = "-", .formula = ""}, fuse};
+const MethodRecord kReported{"reported", "Reported", "-", "averaging", "", "one model", false};
 
 class WriteReport : public testing::Test {
  protected:
   void record(const std::string& kind, const Results& results) const { record(folder_, kind, results); }
   static void record(const fs::path& folder, const std::string& kind, const Results& results) {
-    const auto store = ResultStore::open(folder, {kind, "plan", nlohmann::json::object(), {}, {}, {}});
+    const auto store =
+        ResultStore::open(folder, {kind, "plan", nlohmann::json::object(), {}, {kReported}, {}});
     for (const auto& [name, result] : results) {
       store->record(result);
     }
@@ -57,7 +53,7 @@ class WriteReport : public testing::Test {
 TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
   record("grid", one_result());
   std::ostringstream out;
-  write_report(folder_, out);
+  write_report(folder_, folder_, out);
   EXPECT_EQ(out.str(), text_of("leaderboard.md"));
   EXPECT_THAT(out.str(), HasSubstr("| Reported"));
   EXPECT_THAT(out.str(), HasSubstr(metrics_sha256(folder_ / "results.h5")));
@@ -74,10 +70,10 @@ TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
 TEST_F(WriteReport, gives_the_same_text_from_the_published_file_alone) {
   record("grid", one_result());
   std::ostringstream journal;
-  write_report(folder_, journal);
+  write_report(folder_, folder_, journal);
   fs::remove(folder_ / "journal");
   std::ostringstream published;
-  write_report(folder_, published);
+  write_report(folder_, folder_, published);
   EXPECT_EQ(published.str(), journal.str());
 }
 
@@ -95,11 +91,11 @@ TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
   const fs::path other = folder_ / "other";
   std::ostringstream ignored;
   record(one, "grid", first);
-  write_report(one, ignored);
+  write_report(one, one, ignored);
   for (auto cell = second.rbegin(); cell != second.rend(); ++cell) {
     record(other, "grid", {*cell});
   }
-  write_report(other, ignored);
+  write_report(other, other, ignored);
   for (const char* file : {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "settings.csv"}) {
     EXPECT_FALSE(bytes_of(one / file).empty()) << file;
     EXPECT_EQ(bytes_of(one / file), bytes_of(other / file)) << file;
@@ -109,25 +105,47 @@ TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
   }
 }
 
+TEST_F(WriteReport, says_what_is_missing_of_a_plan) {
+  record("grid", one_result());
+  const auto store =
+      ResultStore::open(folder_, {"grid", "plan", nlohmann::json::object(), {}, {kReported}, {}});
+  store->record_plan("my.cfg",
+                     {make_cell("reported", "", "ant").name(), make_cell("reported", "", "bee").name(),
+                      make_cell("reported", "", "ant", 0, "3").name()});
+  store->flush();
+  std::ostringstream out;
+  write_report(folder_, folder_, out);
+  EXPECT_THAT(out.str(),
+              HasSubstr("**Unfinished.** 2 of 3 planned cells have no result yet, and 1 of 2 boards"));
+}
+
+TEST_F(WriteReport, writes_into_another_folder_and_reads_the_first_alone) {
+  record("grid", one_result());
+  std::ostringstream out;
+  write_report(folder_, folder_ / "tables", out);
+  EXPECT_TRUE(fs::exists(folder_ / "tables" / "leaderboard.md"));
+  EXPECT_FALSE(fs::exists(folder_ / "leaderboard.md"));
+}
+
 TEST_F(WriteReport, refuses_folders_without_results_of_a_grid) {
   std::ostringstream out;
-  EXPECT_THROW(write_report(folder_, out), ConfigError);
+  EXPECT_THROW(write_report(folder_, folder_, out), ConfigError);
   record("grid", {});
-  EXPECT_THROW(write_report(folder_, out), ConfigError);
+  EXPECT_THROW(write_report(folder_, folder_, out), ConfigError);
   EXPECT_FALSE(fs::exists(folder_ / "leaderboard.md"));
 }
 
 TEST_F(WriteReport, refuses_results_of_a_zoo) {
   record("zoo", one_result());
   std::ostringstream out;
-  EXPECT_THROW(write_report(folder_, out), ConfigError);
+  EXPECT_THROW(write_report(folder_, folder_, out), ConfigError);
 }
 
 TEST_F(WriteReport, leaves_no_temporary_file_where_it_cannot_write) {
   record("grid", one_result());
   fs::create_directories(folder_ / "leaderboard.md" / "occupied");  // a rename onto it fails
   std::ostringstream out;
-  EXPECT_THROW(write_report(folder_, out), IoError);
+  EXPECT_THROW(write_report(folder_, folder_, out), IoError);
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr(".tmp")));
   }

@@ -27,7 +27,7 @@ std::vector<Board> toy_boards() {
   for (const int64_t seed : {0, 1}) {
     put(results, make_cell("average", "", "ant", seed, "1"), 0.5, seed == 0 ? "1110" : "1111");
   }
-  return make_boards(results, toy_methods());
+  return make_boards(toy_records(results));
 }
 
 // Compares with the committed text; FUSEGRID_REGENERATE=1 writes it anew.
@@ -67,7 +67,7 @@ std::vector<size_t> field_counts(const std::string& text) {
 }
 
 TEST(Markdown, is_as_reviewed) {
-  expect_golden("leaderboard.md", markdown_report(toy_boards(), kDigest));
+  expect_golden("leaderboard.md", markdown_report(toy_boards(), {.metrics_sha256 = kDigest}));
 }
 
 TEST(Csv, is_as_reviewed) {
@@ -81,11 +81,11 @@ TEST(Timings, are_as_reviewed) {
 }
 
 TEST(Latex, is_as_reviewed) {
-  expect_golden("leaderboard.tex", latex_report(toy_boards(), kDigest));
+  expect_golden("leaderboard.tex", latex_report(toy_boards(), {.metrics_sha256 = kDigest}));
 }
 
 TEST(Markdown, escapes_what_would_act_and_keeps_tables_aligned) {
-  const std::string text = markdown_report(toy_boards(), kDigest);
+  const std::string text = markdown_report(toy_boards(), {.metrics_sha256 = kDigest});
   EXPECT_THAT(text, HasSubstr("Adapt_it\\|now"));
   EXPECT_THAT(text, HasSubstr("signal 11 (segmentation \\| fault)"));
   size_t width = 0;  // of the current table
@@ -118,7 +118,7 @@ TEST(Csv, lists_every_setting_with_the_chosen_one_marked) {
 }
 
 TEST(Latex, is_balanced_and_escaped) {
-  const std::string text = latex_report(toy_boards(), kDigest);
+  const std::string text = latex_report(toy_boards(), {.metrics_sha256 = kDigest});
   for (const std::string environment : {"table*", "tabular"}) {
     EXPECT_GT(count_of(text, "\\begin{" + environment + "}"), 0U);
     EXPECT_EQ(count_of(text, "\\begin{" + environment + "}"), count_of(text, "\\end{" + environment + "}"));
@@ -134,6 +134,27 @@ TEST(Latex, is_balanced_and_escaped) {
   }
 }
 
+TEST(Markdown, says_first_what_is_unfinished) {
+  const std::string text = markdown_report(toy_boards(), {.unfinished = "1 of 9 cells."});
+  EXPECT_EQ(text.find("# Leaderboard\n\n**Unfinished.** 1 of 9 cells.\n"), 0U);
+  EXPECT_THAT(markdown_report(toy_boards(), {}), Not(HasSubstr("Unfinished")));
+  EXPECT_THAT(latex_report(toy_boards(), {.unfinished = "1 of 9 cells."}), HasSubstr("% Unfinished: 1 of 9"));
+}
+
+TEST(Layout, names_values_at_the_edge_of_what_was_tried) {
+  Board board = toy_boards().at(1);
+  board.rows[0].at_edge = {"scale=0.5"};
+  EXPECT_THAT(board_notes(board), testing::Contains(HasSubstr("may lie beyond: Scaled & Sons scale=0.5.")));
+}
+
+TEST(Layout, says_on_how_many_groups_intervals_rest) {
+  Board board = toy_boards().at(1);
+  EXPECT_THAT(board_notes(board), testing::Contains(HasSubstr("not recorded")));
+  board.groups = {4, 60};
+  EXPECT_THAT(board_notes(board),
+              testing::Contains(HasSubstr("ant 4, bee_fly 60. Intervals over fewer than 5")));
+}
+
 TEST(Layout, rounds_without_a_locale) {
   EXPECT_EQ(fixed(71.25, 1), "71.2");
   EXPECT_EQ(fixed(-0.5, 0), "-0");
@@ -142,9 +163,9 @@ TEST(Layout, rounds_without_a_locale) {
 }
 
 TEST(Layout, names_the_data_that_a_card_needs) {
-  EXPECT_EQ(data_used(toy_methods().at("average").card), "-");
-  EXPECT_EQ(data_used(toy_methods().at("fisher").card), "train inputs, gradients");
-  EXPECT_EQ(data_used(toy_methods().at("adapt").card), "test inputs (unlabelled)");
+  EXPECT_EQ(data_used(toy_methods().at("average")), "-");
+  EXPECT_EQ(data_used(toy_methods().at("fisher")), "train inputs, gradients");
+  EXPECT_EQ(data_used(toy_methods().at("adapt")), "test inputs (unlabelled)");
 }
 
 TEST(Layout, shows_parameters_that_were_tuned_or_are_not_the_defaults) {
@@ -156,6 +177,7 @@ TEST(Layout, shows_parameters_that_were_tuned_or_are_not_the_defaults) {
   row.tuned = {"scale"};
   EXPECT_EQ(shown_parameters(row), "scale=0.3");
   row.setting.parameters = "scale=0.3,mode=max";
+  row.setting.named = "mode=max";
   EXPECT_EQ(shown_parameters(row), "scale=0.3, mode=max");
 }
 
