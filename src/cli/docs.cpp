@@ -23,8 +23,9 @@ void write(const std::filesystem::path& file, const std::string& text) {
 }  // namespace
 
 ExitCode write_docs(Invocation& in) {
-  Options options("docs", "Writes methods.md and tasks.md, generated from the registries, into a folder.",
-                  {"fusegrid docs docs"});
+  Options options(
+      "docs", "Writes methods.md, mergekit.md and tasks.md, generated from the registries, into a folder.",
+      {"fusegrid docs docs"});
   options.argument("DIR", "the folder");
   if (!options.parse(in)) {
     return ExitCode::kOk;
@@ -32,6 +33,7 @@ ExitCode write_docs(Invocation& in) {
   const std::filesystem::path folder = options.argument("DIR");
   std::filesystem::create_directories(folder);
   write(folder / "methods.md", methods_page());
+  write(folder / "mergekit.md", mergekit_page());
   write(folder / "tasks.md", tasks_page());
   return ExitCode::kOk;
 }

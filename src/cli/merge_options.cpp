@@ -25,9 +25,8 @@ constexpr int64_t kMostThreads = 16;  // that a rank starts by itself
 void add_limits(Options& options) {
   options.add()("memory-limit", po::value<std::string>()->value_name("SIZE"),
                 "of a rank's buffers (default: 1G)");
-  options.add()(
-      "reduction", po::value<std::string>()->value_name("HOW"),
-      "ordered; all_reduce: partial sums of ranks, exact (averages, task arithmetic); all_reduce_float");
+  options.add()("reduction", po::value<std::string>()->value_name("HOW"),
+                "ordered; all_reduce: partial sums of ranks, exact (averages, task arithmetic)");
   options.add()(
       "inputs-are", po::value<std::string>()->value_name("WHERE"),
       "shared: all ranks see all folders; local: an expert is on some ranks' disks (default: shared)");
@@ -125,12 +124,10 @@ bool parse_switch(const std::string& text, const std::string& key) {
 
 Reduce parse_reduction(const std::string& text) {
   static const std::map<std::string, Reduce> kNames{{"ordered", Reduce::kOrdered},
-                                                    {"all_reduce", Reduce::kAllReduce},
-                                                    {"all_reduce_float", Reduce::kAllReduceFloat}};
+                                                    {"all_reduce", Reduce::kAllReduce}};
   const auto it = kNames.find(text);
   if (it == kNames.end()) {
-    throw ConfigError("--reduction must be ordered, all_reduce or all_reduce_float, but it is '" + text +
-                      "'");
+    throw ConfigError("--reduction must be ordered or all_reduce, but it is '" + text + "'");
   }
   return it->second;
 }

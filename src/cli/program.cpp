@@ -134,7 +134,7 @@ const std::vector<Command>& commands() {
       {"zoo", "build, pretrain, import, show and verify zoos of models", manage_zoos},
       {"merge", "merge checkpoint folders of any size, alone or on all ranks", merge_checkpoints},
       {"synth", "write synthetic checkpoints: a base and its experts or adapters", make_synthetic},
-      {"docs", "write docs/methods.md and docs/tasks.md", write_docs},
+      {"docs", "write docs/methods.md, mergekit.md and tasks.md", write_docs},
       {"executor", "the process of a worker that runs cells", run_executor, true},
   };
   return commands;

@@ -17,6 +17,7 @@ std::string zoo_text(const Zoo& zoo);
 
 // For docs/: Markdown.
 std::string methods_page();
+std::string mergekit_page();
 std::string tasks_page();
 
 }  // namespace fusegrid

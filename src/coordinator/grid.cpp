@@ -256,7 +256,7 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
       if (needs.contains(Need::kTestInputs)) {
         require_split(cell, contents, task, "test");
       }
-      if (needs.contains(Need::kValidationScores)) {
+      if (needs.contains(Need::kValidationExamples)) {
         require_split(cell, contents, task, "val");
       }
     }

@@ -12,4 +12,9 @@ namespace fusegrid {
 std::vector<double> model_weights(const std::string& method, const std::vector<double>& given, bool normalize,
                                   int64_t models);
 
+// A parameter that may differ by model: its one number for all of them, or one each. Throws ConfigError where the list
+// has another length.
+std::vector<double> number_of_each_model(const std::string& method, const std::string& parameter,
+                                         const std::vector<double>& given, int64_t models);
+
 }  // namespace fusegrid

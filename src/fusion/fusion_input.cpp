@@ -155,9 +155,8 @@ std::vector<float> FusionInput::kth_magnitude(int64_t k,
 
 std::vector<std::vector<float>> FusionInput::kth_smallest(Order order, size_t width,
                                                           const std::vector<int64_t>& ks,
-                                                          const SliceVectors& vectors,
-                                                          ChunkObserver* observer) const {
-  return fusegrid::kth_smallest(*context_.engine, order, width, ks, vectors, observer);
+                                                          const SliceVectors& vectors) const {
+  return fusegrid::kth_smallest(*context_.engine, order, width, ks, vectors);
 }
 
 void FusionInput::require_whole_models() const {
@@ -214,7 +213,7 @@ at::Tensor FusionInput::test_inputs(const std::string& task) const {
 }
 
 Examples FusionInput::validation_examples(const std::string& task) const {
-  require(Need::kValidationScores, "validation examples");
+  require(Need::kValidationExamples, "labelled validation examples");
   return context_.data->examples(task, "val", -1);
 }
 

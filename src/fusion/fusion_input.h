@@ -75,8 +75,7 @@ class FusionInput {
   Field task_vector_sum() const;
   // Exact order statistics of vectors that are functions of the slice: see order_statistics.h.
   std::vector<std::vector<float>> kth_smallest(Order order, size_t width, const std::vector<int64_t>& ks,
-                                               const SliceVectors& vectors,
-                                               ChunkObserver* observer = nullptr) const;
+                                               const SliceVectors& vectors) const;
   // Element-wise, of numbers that each rank counted in its part of the passes.
   void sum_over_ranks(std::vector<int64_t>& counters) const { context_.engine->sum_over_ranks(counters); }
   // The k-th smallest |task vector| of each expert, among the entries of the tensors that `chosen` accepts.
@@ -105,7 +104,7 @@ class FusionInput {
                           int64_t count) const;  // Need::kTrainInputs; uint8 [n, 3, s, s]
   Examples train_examples(const std::string& task, int64_t count) const;  // Need::kTrainLabels
   at::Tensor test_inputs(const std::string& task) const;                  // Need::kTestInputs
-  Examples validation_examples(const std::string& task) const;            // Need::kValidationScores
+  Examples validation_examples(const std::string& task) const;            // Need::kValidationExamples
 
   // -- statistics, computed once per expert and recipe
   // Gram matrices of the inputs of expert `index`'s linear layers on `examples` unlabelled training inputs of

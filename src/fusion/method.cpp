@@ -55,8 +55,8 @@ std::string to_string(Need need) {
       return "gradients";
     case Need::kTestInputs:
       return "test inputs (unlabelled)";
-    case Need::kValidationScores:
-      return "validation scores";
+    case Need::kValidationExamples:
+      return "labelled validation examples";
   }
   FUSEGRID_ASSERT(false, "unknown need");
 }

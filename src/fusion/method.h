@@ -28,13 +28,13 @@ enum class Family {
 // What a method must be handed. Asking FusionInput for more than the card declares throws AccessError: that
 // is what makes the leaderboard's "data used" column true.
 enum class Need {
-  kPretrained,        // the base weights
-  kMultitask,         // the zoo's multi-task model (reference row only)
-  kTrainInputs,       // unlabelled training inputs
-  kTrainLabels,       // their labels
-  kGradients,         // backward passes through the model
-  kTestInputs,        // unlabelled *test* inputs (transductive)
-  kValidationScores,  // scores of candidate models on the validation split, beyond choosing parameters
+  kPretrained,          // the base weights
+  kMultitask,           // the zoo's multi-task model (reference row only)
+  kTrainInputs,         // unlabelled training inputs
+  kTrainLabels,         // their labels
+  kGradients,           // backward passes through the model
+  kTestInputs,          // unlabelled *test* inputs (transductive)
+  kValidationExamples,  // the validation split with its labels, beyond choosing parameters
 };
 
 enum class Yields { kOneModel, kModelPerTask, kEnsemble, kRoutedModel };
@@ -87,13 +87,13 @@ std::string to_string(Yields yields);
 // Registers a method: `const RegisterMethod<Options> registered{{.name = ...}, fuse};` in its file's unnamed
 // namespace. Options declares its parameters by `template <typename V> void describe(V& v)`; a method whose
 // parameters constrain each other also has `void check(int64_t experts) const`, which throws ConfigError.
-// `direction`: see Method.
+// `direction`: see Method; RegisterDirection (passes/direction.h) supplies it together with `fuse`.
 template <typename Options>
 struct RegisterMethod {
-  using Fuse = FusedModel (*)(const FusionInput&, const Options&);
-  using Direction = Field (*)(const FusionInput&, const Options&);
+  using Fuse = std::function<FusedModel(const FusionInput&, const Options&)>;
+  using Direction = std::function<Field(const FusionInput&, const Options&)>;
 
-  RegisterMethod(const MethodCard& card, Fuse fuse, Direction direction = nullptr) {
+  RegisterMethod(const MethodCard& card, const Fuse& fuse, const Direction& direction = {}) {
     const auto read = [name = card.name](const ParamText& text) {
       Options options;
       ParamReader reader(name, text);
@@ -119,10 +119,9 @@ struct RegisterMethod {
                  options.check(experts);
                }
              },
-         .direction =
-             direction == nullptr
-                 ? std::function<Field(const FusionInput&, const ParamText&)>{}
-                 : [=](const FusionInput& in, const ParamText& text) { return direction(in, read(text)); }});
+         .direction = !direction ? std::function<Field(const FusionInput&, const ParamText&)>{}
+                                 : [=](const FusionInput& in,
+                                       const ParamText& text) { return direction(in, read(text)); }});
   }
 };
 

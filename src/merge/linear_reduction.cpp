@@ -63,7 +63,6 @@ class Reduction {
         group_(group),
         sink_(sink),
         sources_(plan.models.sources()),
-        exact_(plan.spec.reduction == Reduce::kAllReduce),
         piece_(piece_elements(plan.spec.device, group.size())),
         block_(piece_ * group.size()) {
     for (const MergeMethod& call : plan.spec.methods) {
@@ -217,8 +216,7 @@ class Reduction {
     }
     for (const size_t output : open_.at(layout_.stage_of(range.tensor))) {
       const size_t method = plan_.outputs[output].method;
-      at::Tensor sum = at::zeros({range.count + 1},
-                                 at::TensorOptions(plan_.spec.device).dtype(exact_ ? at::kLong : at::kFloat));
+      at::Tensor sum = at::zeros({range.count + 1}, at::TensorOptions(plan_.spec.device).dtype(at::kLong));
       try {
         if (!error) {
           add_models(models, method, sum);
@@ -245,7 +243,7 @@ class Reduction {
   // A block of this rank's models.
   struct Models {
     std::vector<at::Tensor> values;   // float32
-    std::vector<at::Tensor> largest;  // of each, absolute; float64, or NaN where it has one. For fixed point.
+    std::vector<at::Tensor> largest;  // of each, absolute; float64, or NaN where it has one
   };
 
   Models read() {
@@ -255,9 +253,7 @@ class Reduction {
       if (reader_->has_non_finite()) {
         models.values.back().nan_to_num_(0, 0, 0);  // the sink refuses it when all of the stage is read
       }
-      if (exact_) {
-        models.largest.push_back(models.values.back().abs().amax().to(at::kDouble));
-      }
+      models.largest.push_back(models.values.back().abs().amax().to(at::kDouble));
     }
     reader_->release();
     return models;
@@ -269,12 +265,8 @@ class Reduction {
     at::Tensor wrong = sum.select(0, count);
     for (size_t i = 0; i < models.values.size(); ++i) {
       const double coefficient = coefficients_[method][own_[i]];
-      if (exact_) {
-        total.add_(models.values[i].to(at::kDouble).mul_(coefficient).mul_(1 / kUnit).round_().to(at::kLong));
-        wrong.add_(exceeds(models.largest[i], coefficient));
-      } else {
-        total.add_(models.values[i], coefficient);
-      }
+      total.add_(models.values[i].to(at::kDouble).mul_(coefficient).mul_(1 / kUnit).round_().to(at::kLong));
+      wrong.add_(exceeds(models.largest[i], coefficient));
     }
   }
 
@@ -305,8 +297,7 @@ class Reduction {
     if (count <= 0) {
       return;
     }
-    const at::Tensor mine = sum.narrow(0, begin, count);
-    const at::Tensor values = exact_ ? mine.to(at::kDouble).mul_(kUnit).to(at::kFloat) : mine;
+    const at::Tensor values = sum.narrow(0, begin, count).to(at::kDouble).mul_(kUnit).to(at::kFloat);
     writer_->write({output, layout_.stage_of(range.tensor), plan_.models.tensors[range.tensor].dtype},
                    {range.tensor, range.begin + begin, count}, values);
   }
@@ -316,7 +307,6 @@ class Reduction {
   Collectives& group_;
   StreamSink& sink_;
   const std::vector<const ModelSource*> sources_;
-  const bool exact_;
   const int64_t piece_;  // elements of a block that a rank writes
   const int64_t block_;
   std::vector<std::vector<double>> coefficients_;  // [method][source]

@@ -69,9 +69,6 @@ std::string arithmetic_of(const MergeSpec& spec, const MergeMethod& call) {
   if (spec.reduction == Reduce::kAllReduce) {
     return "fixed point of 2^-40, rounded to float32 and to the output's dtype";
   }
-  if (spec.reduction == Reduce::kAllReduceFloat) {
-    return "float32, added over ranks by an all-reduce: the last bits depend on the number of ranks";
-  }
   if (spec.precision == Precision::kFloat32) {
     return "float32, rounded once to the output's dtype";
   }

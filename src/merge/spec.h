@@ -35,9 +35,8 @@ enum class Precision {
 
 // Who adds up the models.
 enum class Reduce {
-  kOrdered,         // one rank for each element, in the order of the experts
-  kAllReduce,       // every rank its own models, then an all-reduce in fixed point: merge/linear_reduction.h
-  kAllReduceFloat,  // the same in float32: the bits depend on the number of ranks
+  kOrdered,    // one rank for each element, in the order of the experts
+  kAllReduce,  // every rank its own models, then an all-reduce in fixed point: merge/linear_reduction.h
 };
 
 // What `fusegrid merge` is to do.

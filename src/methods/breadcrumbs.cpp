@@ -22,8 +22,8 @@ namespace fusegrid::methods::breadcrumbs {
 namespace {
 
 struct Options {
-  double density = 0.9;
-  double gamma = 0.01;
+  std::vector<double> density{0.9};
+  std::vector<double> gamma{0.01};
   bool elect = false;
   std::string merge = "sum";
   std::string rescale = "none";
@@ -32,50 +32,57 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("density", density, Range{0.001, 1}, "fraction of the entries of a tensor that are kept");
-    v.param("gamma", gamma, Range{0, 0.5}, "fraction of the entries, the largest ones, that are dropped");
+    v.param("density", density, Range{0.001, 1},
+            "fraction of the entries of a tensor that are kept; one, or one per expert");
+    v.param("gamma", gamma, Range{0, 0.5},
+            "fraction of the entries, the largest ones, that are dropped; one, or one per expert");
     v.param("elect", elect, "elect a sign per entry as TIES does (breadcrumbs_ties)");
     v.param("merge", merge, Choices{"sum", "mean"}, "mean: divided by the weights that take part");
     v.param("rescale", rescale, Choices{"none", "l1"}, "l1: what is kept gets the L1 norm of the whole");
     v.param("weights", weights, Range{-100, 100}, "weight of each task vector; empty: all 1");
     v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
   }
-  void check(int64_t experts) const { model_weights("breadcrumbs", weights, false, experts); }
+  void check(int64_t experts) const {
+    model_weights("breadcrumbs", weights, false, experts);
+    number_of_each_model("breadcrumbs", "density", density, experts);
+    number_of_each_model("breadcrumbs", "gamma", gamma, experts);
+  }
 };
 
-at::Tensor breadcrumbs(const at::Tensor& tau, const Options& options) {
-  if (options.density >= 1) {
+at::Tensor breadcrumbs(const at::Tensor& tau, double density, double gamma, const std::string& rescale) {
+  if (density >= 1) {
     return tau;
   }
   const auto size = static_cast<double>(tau.numel());
-  const auto kept = static_cast<int64_t>(options.density * size);
+  const auto kept = static_cast<int64_t>(density * size);
   // fewer of the largest are dropped where the rest would not be enough
-  const int64_t largest = std::min(static_cast<int64_t>(options.gamma * size), tau.numel() - kept);
+  const int64_t largest = std::min(static_cast<int64_t>(gamma * size), tau.numel() - kept);
   const at::Tensor magnitudes = tau.abs();
   const at::Tensor mask =
       largest_mask(magnitudes, largest + kept).logical_and(largest_mask(magnitudes, largest).logical_not());
   const at::Tensor sparse = tau * mask;
-  if (options.rescale == "none") {
+  if (rescale == "none") {
     return sparse;
   }
   return sparse * l1_rescaling(magnitudes.sum(at::kDouble).item<double>(),
                                sparse.abs().sum(at::kDouble).item<double>());
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const auto weights =
-      model_weights("breadcrumbs", options.weights, false, static_cast<int64_t>(in.num_experts()));
-  const Field direction = in.tensor_field(direction_key("breadcrumbs", options), [&](const Slice& slice) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  const auto experts = static_cast<int64_t>(in.num_experts());
+  const auto weights = model_weights("breadcrumbs", options.weights, false, experts);
+  const auto density = number_of_each_model("breadcrumbs", "density", options.density, experts);
+  const auto gamma = number_of_each_model("breadcrumbs", "gamma", options.gamma, experts);
+  return in.tensor_field(key, [=](const Slice& slice) {
     std::vector<at::Tensor> kept;
-    for (const at::Tensor& tau : slice.task_vectors()) {
-      kept.push_back(breadcrumbs(tau, options));
+    for (size_t i = 0; i < weights.size(); ++i) {
+      kept.push_back(breadcrumbs(slice.task_vector(i), density[i], gamma[i], options.rescale));
     }
     return merge_weighted(kept, weights, options.elect, options.merge);
   });
-  return move_along(in, direction, options.scale);
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "breadcrumbs",
      .title = "Model Breadcrumbs",
      .paper = "Davari & Belilovsky, ECCV 2024, arXiv:2312.06795",
@@ -85,7 +92,7 @@ elect   only entries of the sign of sum_i w_i m_i tau_i)",
      .family = Family::kTaskVector,
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

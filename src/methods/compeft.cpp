@@ -60,11 +60,11 @@ std::vector<double> magnitudes(const FusionInput& in, const Options& options,
   return sizes;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const std::string key = direction_key("compeft", options);
-  const auto thresholds = trimming_thresholds(in, "task_vectors", options.density, &Slice::task_vector_views);
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  const std::vector<double> densities(in.num_experts(), options.density);
+  const auto thresholds = trimming_thresholds(in, "task_vectors", densities, &Slice::task_vector_views);
   const auto sizes = in.scalars(key, [&] { return magnitudes(in, options, thresholds); });
-  const Field direction = in.field(key, [&](const Slice& slice) {
+  return in.field(key, [thresholds, sizes](const Slice& slice) {
     at::Tensor sum = at::zeros_like(slice.expert(0));
     const auto kept = trimmed(slice.task_vectors(), thresholds);
     for (size_t i = 0; i < sizes.size(); ++i) {
@@ -72,10 +72,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     }
     return sum;
   });
-  return move_along(in, direction, options.scale);
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "compeft",
      .title = "ComPEFT",
      .paper = "Yadav et al., 2023, arXiv:2311.13171",
@@ -85,7 +84,7 @@ magnitude=std   a_i = standard deviation of tau_i
 magnitude=mean  a_i = mean of |tau_i| over k_i)",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

@@ -37,20 +37,19 @@ struct Options {
   }
 };
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
   const TallMasks tall(in, options.rule);
-  const Field direction = in.field(direction_key("consensus_ta", options), [&](const Slice& slice) {
+  return in.field(key, [tall, min_tasks = options.min_tasks](const Slice& slice) {
     const at::Tensor multitask = tall.multitask_vector(slice);
     at::Tensor needed_by = at::zeros_like(multitask);
     for (const at::Tensor& mask : tall.masks(slice, multitask)) {
       needed_by.add_(mask);
     }
-    return multitask * (needed_by >= options.min_tasks);
+    return multitask * (needed_by >= min_tasks);
   });
-  return move_along(in, direction, options.scale);
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "consensus_ta",
      .title = "Consensus Task Arithmetic",
      .paper = "Wang et al., ICML 2024, arXiv:2405.07813",
@@ -59,7 +58,7 @@ m_i = [|tau_i| > lambda |tau - tau_i|]
 theta = theta_0 + scale * tau [sum_i m_i >= min_tasks])",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

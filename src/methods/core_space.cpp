@@ -123,16 +123,11 @@ at::Tensor merged(const FusionInput& in, const Slice& slice, const Options& opti
   return at::matmul(at::matmul(space.left, core), space.right.t()).to(at::kFloat);
 }
 
-Field direction(const FusionInput& in, const Options& options) {
-  return in.tensor_field(direction_key("core_space", options),
-                         [&in, options](const Slice& slice) { return merged(in, slice, options); });
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  return in.tensor_field(key, [&in, options](const Slice& slice) { return merged(in, slice, options); });
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "core_space",
      .title = "Core Space",
      .paper = "Panariello et al., NeurIPS 2025, arXiv:2509.17786",
@@ -151,7 +146,6 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .cost = Cost::kMatrix},
-    fuse,
     direction,
 };
 

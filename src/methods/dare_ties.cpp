@@ -6,7 +6,8 @@
 //          merge=sum.
 // Differs: random numbers as in `dare`, whose masks these are; where a sum is exactly zero the majority
 //          decides, as in FusionBench (mergekit: +).
-// Cost:    two passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the direction.
+// Cost:    three passes over N experts and a sample (GPUs: four; density=1: two); a sweep of scales shares the
+// direction.
 
 #include "core/model_weights.h"
 #include "fusion/passes/direction.h"
@@ -17,8 +18,8 @@ namespace fusegrid::methods::dare_ties {
 namespace {
 
 struct Options {
-  double drop_rate = 0.5;
-  double density = 0.2;
+  std::vector<double> drop_rate{0.5};
+  std::vector<double> density{0.2};
   std::string rescale = "inverse";
   std::string merge = "sum";
   std::vector<double> weights;
@@ -27,36 +28,42 @@ struct Options {
   template <typename Visitor>
   void describe(Visitor& v) {
     v.param("drop_rate", drop_rate, Range{0, 0.9999},
-            "probability that an entry of a task vector is dropped");
-    v.param("density", density, Range{0.001, 1}, "fraction of all entries that TIES keeps after the drop");
+            "probability that an entry of a task vector is dropped; one, or one per expert");
+    v.param("density", density, Range{0.001, 1},
+            "fraction of all entries that TIES keeps after the drop; one, or one per expert");
     v.param("rescale", rescale, Choices{"inverse", "l1", "none"},
             "how the kept entries make up for the dropped ones");
     v.param("merge", merge, Choices{"sum", "mean", "max"}, "how agreeing entries are merged");
     v.param("weights", weights, Range{-100, 100}, "weight of each task vector; empty: all 1");
     v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
   }
-  void check(int64_t experts) const { model_weights("dare_ties", weights, false, experts); }
+  void check(int64_t experts) const {
+    model_weights("dare_ties", weights, false, experts);
+    number_of_each_model("dare_ties", "drop_rate", drop_rate, experts);
+    number_of_each_model("dare_ties", "density", density, experts);
+  }
 };
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const size_t experts = in.num_experts();
-  const auto weights = model_weights("dare_ties", options.weights, false, static_cast<int64_t>(experts));
-  const auto factors = drop_rescaling(in, options.drop_rate, options.rescale);
-  const auto dropped = [&](const Slice& slice) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  const auto experts = static_cast<int64_t>(in.num_experts());
+  const auto weights = model_weights("dare_ties", options.weights, false, experts);
+  const auto rates = number_of_each_model("dare_ties", "drop_rate", options.drop_rate, experts);
+  const auto densities = number_of_each_model("dare_ties", "density", options.density, experts);
+  const auto factors = drop_rescaling(in, rates, options.rescale);
+  const auto dropped = [=, &in](const Slice& slice) {
     std::vector<double> of_slice;
-    for (size_t i = 0; i < experts; ++i) {
-      of_slice.push_back(factors[slice.tensor_index * experts + i] * weights[i]);
+    for (size_t i = 0; i < weights.size(); ++i) {
+      of_slice.push_back(factors[slice.tensor_index * weights.size() + i] * weights[i]);
     }
-    return randomly_dropped(in, slice, options.drop_rate, of_slice);
+    return randomly_dropped(in, slice, rates, of_slice);
   };
-  const std::string key = direction_key("dare_ties", options) + "/" + seed_key(in);
-  const TrimmedElection election = trim_and_elect(in, key, options.density, dropped);
-  const Field direction = in.field(
-      key, [&](const Slice& slice) { return merge_elected(dropped(slice), election, options.merge); });
-  return move_along(in, direction, options.scale);
+  const TrimmedElection election = trim_and_elect(in, key, densities, dropped);
+  return in.field(key, [dropped, election, merge = options.merge](const Slice& slice) {
+    return merge_elected(dropped(slice), election, merge);
+  });
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "dare_ties",
      .title = "DARE-TIES",
      .paper = "Yu et al., ICML 2024, arXiv:2311.03099",
@@ -66,7 +73,7 @@ theta = theta_0 + scale * tau)",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained},
      .random = true},
-    fuse,
+    direction,
 };
 
 }  // namespace

@@ -29,29 +29,12 @@
 namespace fusegrid::methods::della {
 namespace {
 
-struct Options {
-  double density = 0.5;
-  double epsilon = 0.15;
-  bool elect = true;
-  std::string merge = "mean";
-  std::string rescale = "inverse";
-  std::vector<double> weights;
-  double scale = 1;
+// Of one expert.
+struct Keeping {
+  double density = 0;
+  double epsilon = 0;
 
-  template <typename Visitor>
-  void describe(Visitor& v) {
-    v.param("density", density, Range{0.001, 1}, "mean probability that an entry is kept; 1: all are");
-    v.param("epsilon", epsilon, Range{0, 0.5},
-            "the smallest entry of a row is kept with density - epsilon, the largest with density + epsilon");
-    v.param("elect", elect, "elect a sign per entry as TIES does; false: della_linear");
-    v.param("merge", merge, Choices{"sum", "mean"}, "mean: divided by the weights that take part");
-    v.param("rescale", rescale, Choices{"inverse", "l1", "none"},
-            "how kept entries make up for dropped ones");
-    v.param("weights", weights, Range{-100, 100}, "weight of each task vector; empty: all 1");
-    v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
-  }
-  void check(int64_t experts) const {
-    model_weights("della", weights, false, experts);
+  void check() const {
     if (density < 1 && (density - epsilon <= 0 || density + epsilon >= 1)) {
       throw ConfigError(
           "method 'della' needs density - epsilon and density + epsilon inside (0, 1), but they are " +
@@ -61,51 +44,93 @@ struct Options {
   }
 };
 
+struct Options {
+  std::vector<double> density{0.5};
+  std::vector<double> epsilon{0.15};
+  bool elect = true;
+  std::string merge = "mean";
+  std::string rescale = "inverse";
+  std::vector<double> weights;
+  double scale = 1;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("density", density, Range{0.001, 1},
+            "mean probability that an entry is kept; 1: all are; one, or one per expert");
+    v.param("epsilon", epsilon, Range{0, 0.5},
+            "the smallest entry of a row is kept with density - epsilon, the largest with density + epsilon; "
+            "one, "
+            "or one per expert");
+    v.param("elect", elect, "elect a sign per entry as TIES does; false: della_linear");
+    v.param("merge", merge, Choices{"sum", "mean"}, "mean: divided by the weights that take part");
+    v.param("rescale", rescale, Choices{"inverse", "l1", "none"},
+            "how kept entries make up for dropped ones");
+    v.param("weights", weights, Range{-100, 100}, "weight of each task vector; empty: all 1");
+    v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
+  }
+  void check(int64_t experts) const {
+    model_weights("della", weights, false, experts);
+    for (const Keeping& keeping : each(experts)) {
+      keeping.check();
+    }
+  }
+  std::vector<Keeping> each(int64_t experts) const {
+    const auto densities = number_of_each_model("della", "density", density, experts);
+    const auto epsilons = number_of_each_model("della", "epsilon", epsilon, experts);
+    std::vector<Keeping> all;
+    for (size_t i = 0; i < densities.size(); ++i) {
+      all.push_back({densities[i], epsilons[i]});
+    }
+    return all;
+  }
+};
+
 // Probability of each entry to be kept, by the rank of its magnitude in its row.
-at::Tensor keep_probability(const at::Tensor& tau, const Options& options) {
+at::Tensor keep_probability(const at::Tensor& tau, const Keeping& keeping) {
   const int64_t rows = tau.dim() < 2 ? 1 : tau.size(0);
   const int64_t columns = tau.numel() / rows;
   if (columns == 1) {
-    return at::full_like(tau, options.density);
+    return at::full_like(tau, keeping.density);
   }
   const at::Tensor order = at::argsort(tau.reshape({rows, columns}).abs(), /*stable=*/true, /*dim=*/1);
   const at::Tensor ranks = at::arange(columns, order.options()).expand({rows, columns});
   const at::Tensor rank = at::zeros_like(order).scatter_(1, order, ranks).to(at::kFloat);
-  const double step = 2 * options.epsilon / static_cast<double>(columns - 1);
-  return (rank * step + (options.density - options.epsilon)).view(tau.sizes());
+  const double step = 2 * keeping.epsilon / static_cast<double>(columns - 1);
+  return (rank * step + (keeping.density - keeping.epsilon)).view(tau.sizes());
 }
 
-at::Tensor sampled(const FusionInput& in, const Slice& slice, size_t expert, const Options& options) {
+at::Tensor sampled(const FusionInput& in, const Slice& slice, size_t expert, const Keeping& keeping,
+                   const std::string& rescale) {
   const at::Tensor tau = slice.task_vector(expert);
-  if (options.density >= 1) {
+  if (keeping.density >= 1) {
     return tau;
   }
   const uint64_t key = derive_key(in.seed(), "della/" + in.tasks()[expert]);
   const at::Tensor random =
       uniform_on(tau.device(), key, 0, slice.global_begin, slice.count).view(tau.sizes());
-  const at::Tensor probability = keep_probability(tau, options);
+  const at::Tensor probability = keep_probability(tau, keeping);
   const at::Tensor kept = tau * (random < probability);
-  if (options.rescale == "l1") {
+  if (rescale == "l1") {
     return kept * l1_rescaling(tau.abs().sum(at::kDouble).item<double>(),
                                kept.abs().sum(at::kDouble).item<double>());
   }
-  return options.rescale == "inverse" ? kept / probability : kept;
+  return rescale == "inverse" ? kept / probability : kept;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const auto weights = model_weights("della", options.weights, false, static_cast<int64_t>(in.num_experts()));
-  const std::string key = direction_key("della", options) + "/" + seed_key(in);
-  const Field direction = in.tensor_field(key, [&](const Slice& slice) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  const auto experts = static_cast<int64_t>(in.num_experts());
+  const auto weights = model_weights("della", options.weights, false, experts);
+  const auto keeping = options.each(experts);
+  return in.tensor_field(key, [=, &in](const Slice& slice) {
     std::vector<at::Tensor> kept;
     for (size_t i = 0; i < weights.size(); ++i) {
-      kept.push_back(sampled(in, slice, i, options));
+      kept.push_back(sampled(in, slice, i, keeping[i], options.rescale));
     }
     return merge_weighted(kept, weights, options.elect, options.merge);
   });
-  return move_along(in, direction, options.scale);
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "della",
      .title = "DELLA",
      .paper = "Deep et al., 2024, arXiv:2406.11617",
@@ -117,7 +142,7 @@ elect   only entries of the sign of sum_i w_i t_i)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .random = true},
-    fuse,
+    direction,
 };
 
 }  // namespace

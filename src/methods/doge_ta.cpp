@@ -7,8 +7,10 @@
 // Differs: float64, gradient written out; singular triplets that are rounding are left out of the projection; an
 //          expert that did not change a layer gets no weight there (the original divides by zero). Layers are told
 //          by their shape and name (svd.h), not by "encoder" in it.
+// Note:    where one expert alone changed a layer, all its left directions are shared equally, so that which of them
+//          are the leading ones is arbitrary: the SVD library's rounding decides, here as in the original.
 // Cost:    the SVDs that all subspace methods share, a pass and a sample for the thresholds (GPUs: two), `steps` steps
-// per layer.
+//          per layer.
 
 #include <algorithm>
 #include <cmath>

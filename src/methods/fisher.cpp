@@ -2,7 +2,9 @@
 //
 // Source:  Matena & Raffel, "Merging Models with Fisher-Weighted Averaging", NeurIPS 2022, arXiv:2111.09832.
 //          variant=batch_squared (default) is what FusionBench and MergeLM compute, exact is the paper's.
-// Differs: the images are the first of the shuffled training split. Nothing else.
+// Differs: from the authors, whose coefficients of the models are searched on validation data and who have
+//          max(F, floor): here a coefficient is 1 or, with `normalize`, comes from the diagonal's norm, and the floor
+//          is added, both as in FusionBench. The images are the first of the shuffled training split.
 // Cost:    256 images forward and backward per expert (exact: times the classes), shared between cells; one
 //          pass.
 

@@ -2,7 +2,9 @@
 //
 // Source:  Marczak et al., "No Task Left Behind: Isotropic Model Merging with Common and Task-Specific Subspaces",
 //          ICML 2025, arXiv:2502.04959; tensors that are no matrices are averaged, as in the authors' code.
-// Differs: singular values that are rounding (see svd.h) are not raised to the mean: their vectors are arbitrary.
+// Differs: singular values that are rounding (see svd.h) are not raised to the mean: their vectors are arbitrary. The
+//          authors' code averages CLIP's `text_projection`, which is a matrix and is merged as one here: that shows on
+//          a full CLIP only.
 // Cost:    one SVD per matrix; a sweep of scales shares it.
 
 #include <algorithm>
@@ -30,15 +32,11 @@ at::Tensor merged(const Slice& slice) {
   return isotropic(sum_of(slice.task_vector_views()), directions).to(at::kFloat);
 }
 
-Field direction(const FusionInput& in, const Options&) {
-  return in.tensor_field("iso_c", merged);
+Field direction(const FusionInput& in, const Options&, const std::string& key) {
+  return in.tensor_field(key, merged);
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "iso_c",
      .title = "Iso-C",
      .paper = "Marczak et al., ICML 2025, arXiv:2502.04959",
@@ -49,7 +47,6 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .cost = Cost::kMatrix},
-    fuse,
     direction,
 };
 

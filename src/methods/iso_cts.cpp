@@ -3,7 +3,9 @@
 //
 // Source:  Marczak et al., "No Task Left Behind: Isotropic Model Merging with Common and Task-Specific Subspaces",
 //          ICML 2025, arXiv:2502.04959; tensors that are no matrices are averaged, as in the authors' code.
-// Differs: only significant triplets take part (see svd.h); their mean level still counts all r directions.
+// Differs: only significant triplets take part (see svd.h); their mean level still counts all r directions. The
+// authors' code averages CLIP's `text_projection`, which is a matrix and is merged as one here: that shows on a full
+// CLIP only.
 // Cost:    N + 1 SVDs per matrix and two small ones; a sweep of scales shares them.
 
 #include <algorithm>
@@ -66,16 +68,12 @@ at::Tensor merged(const Slice& slice, double common) {
   return (at::matmul(left, right.t()) * level).to(at::kFloat);
 }
 
-Field direction(const FusionInput& in, const Options& options) {
-  return in.tensor_field(direction_key("iso_cts", options),
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  return in.tensor_field(key,
                          [common = options.common](const Slice& slice) { return merged(slice, common); });
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "iso_cts",
      .title = "Iso-CTS",
      .paper = "Marczak et al., ICML 2025, arXiv:2502.04959",
@@ -89,7 +87,6 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .cost = Cost::kMatrix},
-    fuse,
     direction,
 };
 

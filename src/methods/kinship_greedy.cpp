@@ -260,7 +260,7 @@ until they stay the same, or their mean kinship exceeds `stop`; theta = the best
 chosen by scores on validation: its validation score is biased upwards)",
      .family = Family::kAveraging,
      .grain = Grain::kWholeModel,
-     .needs = {Need::kPretrained, Need::kValidationScores},
+     .needs = {Need::kPretrained, Need::kValidationExamples},
      .cost = Cost::kForwardPasses},
     fuse,
 };

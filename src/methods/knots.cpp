@@ -53,16 +53,11 @@ at::Tensor merged(const Slice& slice, const Options& options) {
   return at::matmul(basis, ties(coordinates, options)).to(at::kFloat);
 }
 
-Field direction(const FusionInput& in, const Options& options) {
-  return in.tensor_field(direction_key("knots", options),
-                         [options](const Slice& slice) { return merged(slice, options); });
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  return in.tensor_field(key, [options](const Slice& slice) { return merged(slice, options); });
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "knots",
      .title = "KnOTS-TIES",
      .paper = "Stoica et al., ICLR 2025, arXiv:2410.19735",
@@ -74,7 +69,6 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .cost = Cost::kMatrix},
-    fuse,
     direction,
 };
 

@@ -19,20 +19,18 @@ struct Options {
   }
 };
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Field direction =
-      in.field("magmax", [](const Slice& slice) { return largest_of(slice.task_vector_views()); });
-  return move_along(in, direction, options.scale);
+Field direction(const FusionInput& in, const Options&, const std::string& key) {
+  return in.field(key, [](const Slice& slice) { return largest_of(slice.task_vector_views()); });
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "magmax",
      .title = "MagMax",
      .paper = "Marczak et al., ECCV 2024, arXiv:2407.06322",
      .formula = "theta = theta_0 + scale * tau_j,   j = argmax_i |tau_i| per entry",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

@@ -38,14 +38,13 @@ std::vector<double> shares(const FusionInput& in) {
   return squares;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const auto weights = in.scalars("metagpt", [&] { return shares(in); });
-  const Field direction = in.field(
-      "metagpt", [&](const Slice& slice) { return weighted_sum_of(slice.task_vector_views(), weights); });
-  return move_along(in, direction, options.scale);
+Field direction(const FusionInput& in, const Options&, const std::string& key) {
+  const auto weights = in.scalars(key, [&] { return shares(in); });
+  return in.field(
+      key, [weights](const Slice& slice) { return weighted_sum_of(slice.task_vector_views(), weights); });
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "metagpt",
      .title = "MetaGPT",
      .paper = "Zhou et al., EMNLP 2024, arXiv:2406.11385",
@@ -53,7 +52,7 @@ const RegisterMethod<Options> registered{
 theta = theta_0 + scale * sum_i lambda_i tau_i)",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

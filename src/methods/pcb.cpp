@@ -92,16 +92,15 @@ std::vector<at::Tensor> scores(const Slice& slice, const std::vector<Bounds>& cl
   return values;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
   const auto elements = static_cast<double>(in.num_elements());
   const auto weights = model_weights("pcb", options.weights, false, static_cast<int64_t>(in.num_experts()));
-  const std::string key = direction_key("pcb", options);
   const auto clipping =
       bounds(in, "pcb/clipping", elements * kOutliers, elements * (1 - kOutliers) - 1, magnitudes);
-  const auto competing = [&](const Slice& slice) { return scores(slice, clipping); };
+  const auto competing = [clipping](const Slice& slice) { return scores(slice, clipping); };
   const auto winning = bounds(in, key, elements * (1 - options.density), elements - 1,
                               [&](const Slice& slice) { return views(competing(slice)); });
-  const Field direction = in.field(key, [&](const Slice& slice) {
+  return in.field(key, [=](const Slice& slice) {
     const auto values = competing(slice);
     at::Tensor sum = at::zeros_like(values[0], at::TensorOptions(at::kDouble));
     at::Tensor divisor = at::zeros_like(sum);
@@ -113,10 +112,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     }
     return sum.div_(divisor.clamp_min_(1e-12)).to(at::kFloat);
   });
-  return move_along(in, direction, options.scale);
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "pcb",
      .title = "PCB-Merging",
      .paper = "Du et al., NeurIPS 2024, arXiv:2410.02396",
@@ -127,7 +125,7 @@ b_i = n(s_i clipped from below to its 1 - density quantile)
 theta = theta_0 + scale * sum_i w_i b_i sign(tau_i) a_i / sum_i b_i)",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

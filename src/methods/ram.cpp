@@ -61,20 +61,18 @@ std::vector<double> reinforcement(const FusionInput& in, const Options& options)
   return factors;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
   const size_t experts = in.num_experts();
-  const std::string key = direction_key("ram", options);
   const auto factors = options.plus == "none" ? std::vector<double>(in.tensors().size() * experts, 1.0)
                                               : in.scalars(key, [&] { return reinforcement(in, options); });
-  const Field direction = in.field(key, [&](const Slice& slice) {
+  return in.field(key, [factors, experts, epsilon = options.epsilon](const Slice& slice) {
     const auto first = factors.begin() + static_cast<int64_t>(slice.tensor_index * experts);
     const std::vector<double> of_slice(first, first + static_cast<int64_t>(experts));
-    return mean_of_changes(slice.task_vector_views(), options.epsilon, of_slice);
+    return mean_of_changes(slice.task_vector_views(), epsilon, of_slice);
   });
-  return move_along(in, direction, options.scale);
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "ram",
      .title = "Reinforced Agent Merging",
      .paper = "arXiv:2601.13572 (2026)",
@@ -84,7 +82,7 @@ plus=none  lambda_i = 1
 else       lambda_i = 1 + r min(alpha, shared_i / unique_i)   entries of i with c > 1 and c = 1)",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

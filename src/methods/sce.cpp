@@ -121,13 +121,12 @@ at::Tensor merged(const Slice& slice, double density) {
   return result;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Field direction = in.tensor_field(direction_key("sce", options),
-                                          [&](const Slice& slice) { return merged(slice, options.density); });
-  return move_along(in, direction, options.scale);
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  return in.tensor_field(key,
+                         [density = options.density](const Slice& slice) { return merged(slice, density); });
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "sce",
      .title = "SCE",
      .paper = "Wan et al., EMNLP 2025, arXiv:2408.07990",
@@ -139,7 +138,7 @@ theta = theta_0 + scale * sum_i w_i m_i t_i / sum_i w_i m_i)",
      .family = Family::kTaskVector,
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

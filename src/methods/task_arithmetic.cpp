@@ -22,29 +22,23 @@ struct Options {
   void check(int64_t experts) const { model_weights("task_arithmetic", weights, false, experts); }
 };
 
-Field direction(const FusionInput& in, const Options& options) {
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
   if (options.weights.empty()) {
     return in.task_vector_sum();
   }
   const auto weights =
       model_weights("task_arithmetic", options.weights, false, static_cast<int64_t>(in.num_experts()));
-  return in.field(direction_key("task_arithmetic", options), [weights](const Slice& slice) {
-    return weighted_sum_of(slice.task_vector_views(), weights);
-  });
+  return in.field(
+      key, [weights](const Slice& slice) { return weighted_sum_of(slice.task_vector_views(), weights); });
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "task_arithmetic",
      .title = "Task Arithmetic",
      .paper = "Ilharco et al., ICLR 2023, arXiv:2212.04089",
      .formula = "theta = theta_0 + scale * sum_i w_i tau_i",
      .family = Family::kTaskVector,
      .needs = {Need::kPretrained}},
-    fuse,
     direction,
 };
 

@@ -9,9 +9,8 @@
 //                 as +; merge = sum, or mean = divided by the weights of those that agree.
 // Differs: fusion_bench: density = 1 keeps everything (the original fails); mergekit: arithmetic in float32, ties
 //          at the threshold are broken by position (the original leaves them to an unstable sort).
-// Cost:    a sample and a pass for the thresholds and the majority (GPUs: three passes), one to merge; a sweep of
-// scales
-//          shares them.
+// Cost:    a sample and a pass for the thresholds (GPUs: two passes), one for the majority, one to merge; a sweep of
+//          scales shares them.
 
 #include <algorithm>
 
@@ -26,7 +25,7 @@ namespace fusegrid::methods::ties {
 namespace {
 
 struct Options {
-  double density = 0.2;
+  std::vector<double> density{0.2};
   double scale = 0.3;
   std::string merge = "sum";
   std::string dialect = "fusion_bench";
@@ -34,7 +33,8 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("density", density, Range{0.001, 1}, "fraction of the entries of a task vector that are kept");
+    v.param("density", density, Range{0.001, 1},
+            "fraction of the entries of a task vector that are kept; one, or one per expert");
     v.param("scale", scale, Range{-2, 3}, "multiplier of the merged task vector");
     v.param("merge", merge, Choices{"sum", "mean", "max"},
             "how agreeing entries are merged (max: fusion_bench only)");
@@ -49,13 +49,18 @@ struct Options {
       throw ConfigError("method 'ties' has no merge=max in dialect=mergekit; use sum or mean");
     }
     model_weights("ties", weights, false, experts);
+    number_of_each_model("ties", "density", density, experts);
   }
 };
 
-Field fusion_bench_direction(const FusionInput& in, const Options& options) {
+std::vector<double> densities(const FusionInput& in, const Options& options) {
+  return number_of_each_model("ties", "density", options.density, static_cast<int64_t>(in.num_experts()));
+}
+
+Field fusion_bench_direction(const FusionInput& in, const Options& options, const std::string& key) {
   const TrimmedElection election =
-      trim_and_elect(in, "task_vectors", options.density, &Slice::task_vector_views);
-  return in.field(direction_key("ties", options), [election, merge = options.merge](const Slice& slice) {
+      trim_and_elect(in, "task_vectors", densities(in, options), &Slice::task_vector_views);
+  return in.field(key, [election, merge = options.merge](const Slice& slice) {
     return merge_elected(slice.task_vector_views(), election, merge);
   });
 }
@@ -66,27 +71,24 @@ at::Tensor keep_largest(const at::Tensor& tau, double density) {
   return tau * largest_mask(tau.abs(), std::max(count, int64_t{1}));
 }
 
-Field mergekit_direction(const FusionInput& in, const Options& options) {
+Field mergekit_direction(const FusionInput& in, const Options& options, const std::string& key) {
   const auto weights = model_weights("ties", options.weights, false, static_cast<int64_t>(in.num_experts()));
-  return in.tensor_field(direction_key("ties", options), [weights, options](const Slice& slice) {
+  const auto density = densities(in, options);
+  return in.tensor_field(key, [weights, density, merge = options.merge](const Slice& slice) {
     std::vector<at::Tensor> kept;
     for (size_t i = 0; i < weights.size(); ++i) {
-      kept.push_back(keep_largest(slice.task_vector(i), options.density));
+      kept.push_back(keep_largest(slice.task_vector(i), density[i]));
     }
-    return merge_weighted(kept, weights, true, options.merge);
+    return merge_weighted(kept, weights, true, merge);
   });
 }
 
-Field direction(const FusionInput& in, const Options& options) {
-  return options.dialect == "mergekit" ? mergekit_direction(in, options)
-                                       : fusion_bench_direction(in, options);
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  return options.dialect == "mergekit" ? mergekit_direction(in, options, key)
+                                       : fusion_bench_direction(in, options, key);
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "ties",
      .title = "TIES-Merging",
      .paper = "Yadav et al., NeurIPS 2023, arXiv:2306.01708",
@@ -97,7 +99,6 @@ theta = theta_0 + scale * tau)",
      .family = Family::kTaskVector,
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained}},
-    fuse,
     direction,
 };
 

@@ -46,20 +46,20 @@ std::vector<at::Tensor> trimmed_by_tensor(const Slice& slice, double density) {
   return kept;
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  const std::string key = direction_key("trimmed_task_arithmetic", options);
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
   if (options.scope == "tensor") {
-    const Field direction = in.tensor_field(
-        key, [&](const Slice& slice) { return merged(trimmed_by_tensor(slice, options.density), options); });
-    return move_along(in, direction, options.scale);
+    return in.tensor_field(key, [options](const Slice& slice) {
+      return merged(trimmed_by_tensor(slice, options.density), options);
+    });
   }
-  const auto thresholds = trimming_thresholds(in, "task_vectors", options.density, &Slice::task_vector_views);
-  const Field direction = in.field(
-      key, [&](const Slice& slice) { return merged(trimmed(slice.task_vectors(), thresholds), options); });
-  return move_along(in, direction, options.scale);
+  const std::vector<double> densities(in.num_experts(), options.density);
+  const auto thresholds = trimming_thresholds(in, "task_vectors", densities, &Slice::task_vector_views);
+  return in.field(key, [thresholds, options](const Slice& slice) {
+    return merged(trimmed(slice.task_vectors(), thresholds), options);
+  });
 }
 
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "trimmed_task_arithmetic",
      .title = "Trimmed Task Arithmetic",
      .paper = "Yadav et al., NeurIPS 2023, arXiv:2306.01708 (ablation)",
@@ -68,7 +68,7 @@ theta = theta_0 + scale * sum | mean of k_i tau_i)",
      .family = Family::kTaskVector,
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained}},
-    fuse,
+    direction,
 };
 
 }  // namespace

@@ -4,7 +4,8 @@
 //          arXiv:2412.00081; tensors that are no matrices are averaged, as in the authors' code.
 // Differs: only significant singular triplets take part (see svd.h), and directions that several tasks share are
 //          orthogonalised within their common span. The authors' code also takes singular vectors of zero singular
-//          values, which the SVD library chooses: they turn the others of low-rank task vectors.
+//          values, which the SVD library chooses: they turn the others of low-rank task vectors. It averages CLIP's
+//          `text_projection`, which is a matrix and is merged as one here: that shows on a full CLIP only.
 // Cost:    an SVD per matrix and expert, shared by all subspace methods; two small ones per matrix.
 
 #include <algorithm>
@@ -37,15 +38,11 @@ at::Tensor merged(const FusionInput& in, const Slice& slice) {
   return orthogonalised_sum(parts).to(at::kFloat);
 }
 
-Field direction(const FusionInput& in, const Options&) {
-  return in.tensor_field("tsv_m", [&in](const Slice& slice) { return merged(in, slice); });
+Field direction(const FusionInput& in, const Options&, const std::string& key) {
+  return in.tensor_field(key, [&in](const Slice& slice) { return merged(in, slice); });
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "tsv_m",
      .title = "TSV-M",
      .paper = "Gargiulo et al., CVPR 2025, arXiv:2412.00081",
@@ -59,7 +56,6 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .cost = Cost::kMatrix},
-    fuse,
     direction,
 };
 

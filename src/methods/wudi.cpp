@@ -60,16 +60,11 @@ at::Tensor merged(const FusionInput& in, const Slice& slice, const Options& opti
   return tau.to(at::kFloat);
 }
 
-Field direction(const FusionInput& in, const Options& options) {
-  return in.tensor_field(direction_key("wudi", options),
-                         [&in, options](const Slice& slice) { return merged(in, slice, options); });
+Field direction(const FusionInput& in, const Options& options, const std::string& key) {
+  return in.tensor_field(key, [&in, options](const Slice& slice) { return merged(in, slice, options); });
 }
 
-FusedModel fuse(const FusionInput& in, const Options& options) {
-  return move_along(in, direction(in, options), options.scale);
-}
-
-const RegisterMethod<Options> registered{
+const RegisterDirection<Options> registered{
     {.name = "wudi",
      .title = "WUDI-Merging",
      .paper = "Cheng et al., ICML 2025, arXiv:2503.08099",
@@ -81,7 +76,6 @@ theta = theta_0 + scale * tau)",
      .grain = Grain::kTensors,
      .needs = {Need::kPretrained},
      .cost = Cost::kMatrix},
-    fuse,
     direction,
 };
 

@@ -1,13 +1,13 @@
 #include "models/network.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/promote_types.h>
 #include <ATen/ops/tensor.h>
 
 #include "core/errors.h"
 #include "core/text.h"
+#include "models/unit_rows.h"
 
 namespace fusegrid {
 namespace {
@@ -37,8 +37,7 @@ at::Tensor Network::embeddings(const at::Tensor& features) const {
   if (projection.defined()) {
     x = at::linear(x, projection.to(x.scalar_type()));
   }
-  constexpr double kSmallestNorm = 1e-12;  // a zero feature stays zero instead of becoming NaN
-  return x / at::linalg_vector_norm(x, 2, {{1}}, true).clamp_min(kSmallestNorm);
+  return unit_rows(x);
 }
 
 at::Tensor Network::logits(const at::Tensor& features, const std::string& task) const {

@@ -4,6 +4,7 @@
 #include <array>
 #include <charconv>
 
+#include "core/count_text.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "report/settings.h"

@@ -2,6 +2,7 @@
 #include <map>
 #include <utility>
 
+#include "core/count_text.h"
 #include "core/text.h"
 #include "report/board.h"
 #include "report/settings.h"

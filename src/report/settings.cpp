@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/cell.h"
+#include "core/count_text.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -130,11 +131,6 @@ std::string gap_reason(const Result* cell) {
 }
 
 }  // namespace
-
-bool is_count(const std::string& experts) {
-  return !experts.empty() && experts.size() < 10 &&
-         std::all_of(experts.begin(), experts.end(), [](char c) { return c >= '0' && c <= '9'; });
-}
 
 std::vector<BoardCells> group_cells(const std::map<std::string, Result>& results) {
   std::map<BoardKey, CellList> groups;

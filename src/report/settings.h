@@ -38,7 +38,4 @@ Setting summarise(const BoardCells& board, const std::string& method, const std:
 // the fewest gaps is returned, with a gap that says so.
 size_t choose(std::vector<Setting>& settings);
 
-// Whether `experts` is a number ("8") rather than names of tasks.
-bool is_count(const std::string& experts);
-
 }  // namespace fusegrid

@@ -8,7 +8,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/linalg_vector_norm.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
@@ -17,6 +16,7 @@
 #include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
+#include "models/unit_rows.h"
 #include "zoo/adamw.h"
 
 namespace fusegrid {
@@ -66,10 +66,6 @@ Weights initial_weights(const Architecture& architecture, uint64_t seed, at::Dev
     weights.emplace(info.name, initial_tensor(info, architecture.num_blocks(), seed).to(device));
   }
   return weights;
-}
-
-at::Tensor unit_rows(const at::Tensor& x) {
-  return x / at::linalg_vector_norm(x, 2, {{1}}, true).clamp_min(1e-12);
 }
 
 int64_t warmup_steps(int64_t steps, int64_t divisor, int64_t least) {

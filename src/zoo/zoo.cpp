@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/posix_file.h"
+#include "core/count_text.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -202,8 +203,7 @@ const Replicate& Zoo::replicate(int64_t seed) const {
 }
 
 std::vector<std::string> Zoo::experts(const std::string& text) const {
-  const bool number = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-  if (number) {
+  if (is_count(text)) {
     const int64_t count = parse_int(text, "experts");
     if (count < 1 || count > static_cast<int64_t>(tasks.size())) {
       throw ConfigError("experts must be 1 to " + std::to_string(tasks.size()) + " in zoo '" + name +

@@ -34,7 +34,6 @@
 #include "fusion/fusion_input.h"
 #include "fusion/passes/agreeing_parts.h"
 #include "fusion/passes/changed_entries.h"
-#include "fusion/passes/election_counter.h"
 #include "fusion/passes/sign_election.h"
 #include "models/evaluation.h"
 #include "worker/device.h"
@@ -231,9 +230,7 @@ std::vector<Pass> passes(size_t experts) {
     return vectors;
   };
   const auto thresholds = [=](Engine& engine) {
-    ElectionCounter counter;
-    kth_smallest(engine, Order::kMagnitudes, experts, {engine.num_elements() / 2}, &Slice::task_vector_views,
-                 engine.device().is_cpu() ? &counter : nullptr);
+    kth_smallest(engine, Order::kMagnitudes, experts, {engine.num_elements() / 2}, &Slice::task_vector_views);
   };
   return {
       {"mean", n + 1, writes_one([](const Slice& s) { return mean_of(s.expert_views()); })},
@@ -249,7 +246,7 @@ std::vector<Pass> passes(size_t experts) {
        writes_one([=](const Slice& s) { return mean_of_changes(s.task_vector_views(), 1e-5, weights); })},
       {"merge of the elected", n + 2,
        writes_one([=](const Slice& s) { return merge_elected(s.task_vector_views(), election, "sum"); })},
-      {"thresholds and election", n + 1, thresholds},
+      {"thresholds", n + 1, thresholds},
       {"parts that agree", 2 * n + 2,
        writes(experts,
               [=](const Slice& s) {

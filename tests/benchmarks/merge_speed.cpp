@@ -451,8 +451,6 @@ int main_on(Transport& transport, const std::vector<std::string>& args) {
   run(bench, "task arithmetic, 8 scales", sweep, Digests::kNone);
   bench.reduction = Reduce::kAllReduce;
   run(bench, "task arithmetic, all_reduce", {sweep[2]}, Digests::kNone);
-  bench.reduction = Reduce::kAllReduceFloat;
-  run(bench, "task arithmetic, all_reduce_float", {sweep[2]}, Digests::kNone);
   if (bench.speaks()) {
     std::printf("anonymous memory of rank 0: %ld MiB\n", static_cast<long>(anonymous_mib()));
   }

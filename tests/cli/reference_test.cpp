@@ -24,8 +24,12 @@ std::string committed(const std::string& name) {
 }
 
 TEST(Reference, committed_pages_are_up_to_date) {
-  EXPECT_EQ(committed("docs/methods.md"), methods_page()) << "run 'fusegrid docs docs' and commit the pages";
-  EXPECT_EQ(committed("docs/tasks.md"), tasks_page()) << "run 'fusegrid docs docs' and commit the pages";
+  for (const auto& [name, page] : {std::pair{"methods.md", methods_page()},
+                                   {"mergekit.md", mergekit_page()},
+                                   {"tasks.md", tasks_page()}}) {
+    EXPECT_EQ(committed(std::string("docs/") + name), page)
+        << "run 'fusegrid docs docs' and commit the pages";
+  }
 }
 
 TEST(Reference, describe_prints_card_and_parameters_of_a_method) {

@@ -194,7 +194,7 @@ TEST(FusionInput, hands_out_no_statistics_from_the_cache_that_the_card_does_not_
 
 TEST(FusionInput, hands_out_declared_data) {
   const TestZoo zoo = random_zoo(2);
-  zoo.with_needs({Need::kTrainInputs, Need::kTrainLabels, Need::kTestInputs, Need::kValidationScores},
+  zoo.with_needs({Need::kTrainInputs, Need::kTrainLabels, Need::kTestInputs, Need::kValidationExamples},
                  [](const FusionInput& in) {
                    EXPECT_EQ(in.train_inputs("task0", 5).size(0), 5);
                    EXPECT_EQ(in.train_examples("task1", -1).labels.size(0), 24);

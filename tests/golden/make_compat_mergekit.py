@@ -3,9 +3,11 @@
 Run: python make_compat_mergekit.py [OUTPUT_FOLDER]   (default: compat/ beside this file)
 
 One file per case, with the merged tensors for each dtype of the models: <dtype>/<tensor>. The
-metadata holds the call of fusegrid, how many experts it takes, the seed, and what is left out.
-The inputs are those of zoo.py, rounded to the dtype. Where a method needs angles, the metadata
-also says what the processor's functions gave: see functions_digest().
+metadata holds the call of fusegrid, the models and how many experts it takes, the seed, and what
+is left out. The inputs, rounded to the dtype, are those of zoo.py or, for more experts and
+tensors of uneven sizes, of make_uneven(), which are written to <OUTPUT_FOLDER>_uneven.safetensors.
+Where a method needs angles, the metadata also says what the processor's functions gave: see
+functions_digest().
 
 Two things that mergekit leaves open are fixed while it runs, by the rules of fusegrid:
 - which of equal magnitudes is kept (mergekit sorts unstably): positions decide, see stable();
@@ -31,8 +33,25 @@ DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16, "float32": torch
 WEIGHTS = [0.5, 0.3, 0.2, 0.4]
 LIST = ":".join(str(w) for w in WEIGHTS)
 SEED = 3
-NAMES = sorted(zoo.shapes())
 UNCHANGED = "vision_model.post_layernorm.bias"
+
+# PyTorch adds up 32 neighbouring entries of a tensor side by side, and the rest in another order.
+UNEVEN = {"one": (1,), "seven": (7,), "block.bias": (37,), "block.weight": (3, 71),
+          "folded": (2, 5, 9), "wide": (4, 45)}
+
+
+def make_uneven():
+    generator = torch.Generator().manual_seed(7)
+
+    def noise(shape):
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    # a softmax of the rows of "wide" underflows in float16
+    base = {name: (noise(shape) * (12 if name == "wide" else 0.3)).float()
+            for name, shape in UNEVEN.items()}
+    experts = [{name: (value.double() + 0.05 * noise(value.shape)).float()
+                for name, value in base.items()} for _ in range(8)]
+    return base, experts
 
 
 # --- fusegrid's random numbers -----------------------------------------------------------
@@ -71,23 +90,23 @@ def drop_number(key, e):
 class Draws:
     """Stands in for torch.bernoulli. mergekit goes through tensors, then through experts."""
 
-    def __init__(self, purpose, experts, drop_rate=None):
+    def __init__(self, purpose, experts, shapes, drop_rates=None):
         begins, total = {}, 0
-        for name in NAMES:  # fusegrid numbers the elements of the sorted tensors
+        for name in sorted(shapes):  # fusegrid numbers the elements of the sorted tensors
             begins[name] = total
-            total += torch.Size(zoo.shapes()[name]).numel()
+            total += torch.Size(shapes[name]).numel()
         keys = [derive_key(SEED, f"{purpose}/expert{i}") for i in range(experts)]
-        number = (lambda key, e: unit_number(key, 0, e)) if drop_rate is None else drop_number
+        number = (lambda key, e: unit_number(key, 0, e)) if drop_rates is None else drop_number
         self.numbers = iter([
-            torch.tensor([number(key, begins[name] + i) for i in range(torch.Size(shape).numel())],
-                         dtype=torch.float64)
-            for name, shape in zoo.shapes().items() for key in keys])
-        self.drop_rate = drop_rate
+            (torch.tensor([number(key, begins[name] + i)
+                           for i in range(torch.Size(shape).numel())], dtype=torch.float64), rate)
+            for name, shape in shapes.items()
+            for key, rate in zip(keys, drop_rates or [None] * experts)])
 
     def __call__(self, probability):
-        random = next(self.numbers).view(probability.shape)
-        kept = (random < probability.float() if self.drop_rate is None
-                else random >= self.drop_rate)
+        random, rate = next(self.numbers)
+        random = random.view(probability.shape)
+        kept = random < probability.float() if rate is None else random >= rate
         return kept.to(probability.dtype)
 
 
@@ -144,9 +163,9 @@ def per_expert(values):
 
 
 def case(name, call, registered, experts=4, base=True, draws=None, left_out=None,
-         **parameters):
+         models="zoo", **parameters):
     return dict(name=name, call=call, registered=registered, experts=experts, base=base,
-                draws=draws, left_out=left_out, parameters=parameters)
+                draws=draws, left_out=left_out, models=models, parameters=parameters)
 
 
 def cases():
@@ -173,11 +192,11 @@ def cases():
             options = dict(density=0.4, rescale=rescale == "l1", normalize=merge == "mean")
             yield case(f"dare_{merge}_{rescale}",
                        f"dare{{drop_rate=0.6,scale=0.7,rescale={rescale},merge={merge}}}",
-                       "dare_linear", draws=("dare", 0.6), **options, **ones,
+                       "dare_linear", draws=("dare", [0.6] * 4), **options, **ones,
                        **{"lambda": 0.7})
         yield case(f"dare_ties_{merge}",
                    "dare_ties{drop_rate=0.6,density=1,scale=0.7,rescale=l1,"
-                   f"merge={merge},weights={LIST}}}", "dare_ties", draws=("dare", 0.6),
+                   f"merge={merge},weights={LIST}}}", "dare_ties", draws=("dare", [0.6] * 4),
                    density=0.4, rescale=True, normalize=merge == "mean", **weight,
                    **{"lambda": 0.7})
     yield case("breadcrumbs",
@@ -216,6 +235,61 @@ def cases():
     yield case("sce_all", "sce{density=1}", "sce", select_topk=1.0)
     yield case("nearswap", "nearswap{t=0.01}", "nearswap", experts=1, t=0.01)
     yield case("arcee_fusion", "arcee_fusion", "arcee_fusion", experts=1)
+    yield case("arcee_fusion_underflow", "arcee_fusion", "arcee_fusion", experts=1,
+               models="uneven")
+    densities = [0.3, 0.9, 1.0, 0.5]
+    each = dict(density=per_expert(densities))
+    yield case("ties_densities", f"ties{{dialect=mergekit,density={joined(densities)},scale=1,"
+               f"merge=mean,weights={LIST}}}", "ties", normalize=True, **each, **weight)
+    gammas = [0.05, 0.1, 0.01, 0.2]
+    yield case("breadcrumbs_densities", f"breadcrumbs{{density={joined(densities)},"
+               f"gamma={joined(gammas)},scale=1,weights={LIST}}}", "breadcrumbs", **each,
+               gamma=per_expert(gammas), **weight)
+    rates = [0.7, 0.1, 0.25, 0.5]
+    yield case("dare_weights", f"dare{{drop_rate={joined(rates)},scale=0.7,rescale=l1,merge=mean,"
+               f"weights={LIST}}}", "dare_linear", draws=("dare", rates), rescale=True,
+               normalize=True, density=per_expert([1 - rate for rate in rates]), **weight,
+               **{"lambda": 0.7})
+    densities, epsilons = [0.3, 0.6, 0.5, 0.8], [0.1, 0.2, 0.15, 0.05]
+    yield case("della_densities", f"della{{density={joined(densities)},epsilon={joined(epsilons)},"
+               f"elect=true,merge=mean,rescale=l1,scale=1,weights={LIST}}}", "della",
+               draws=("della", None), density=per_expert(densities),
+               epsilon=per_expert(epsilons), rescale=True, normalize=True, **weight)
+    for experts in (5, 6, 7, 8):
+        yield from many(experts)
+
+
+def joined(numbers):
+    return ":".join(str(number) for number in numbers)
+
+
+def many(experts):
+    """More models than PyTorch adds up in one order: see UNEVEN."""
+    weights = [0.5, 0.3, 0.2, 0.4, 0.7, 0.1, 0.6, 0.9][:experts]
+    weight = dict(weight=per_expert(weights))
+    listed = f"weights={joined(weights)}"
+
+    def of_many(name, call, registered, **rest):
+        return case(f"{name}_of_{experts}", call, registered, experts=experts, models="uneven",
+                    **rest)
+
+    yield of_many("task_arithmetic", f"task_arithmetic{{scale=0.7,{listed}}}",
+                  "task_arithmetic", **{"lambda": 0.7}, **weight)
+    yield of_many("ties", f"ties{{dialect=mergekit,density=0.6,scale=1,merge=mean,{listed}}}",
+                  "ties", normalize=True, density=0.6, **weight)
+    yield of_many("dare", f"dare{{drop_rate=0.3,scale=1,rescale=l1,merge=mean,{listed}}}",
+                  "dare_linear", draws=("dare", [0.3] * experts), density=0.7, rescale=True,
+                  normalize=True, **weight)
+    yield of_many("breadcrumbs", "breadcrumbs{density=0.6,gamma=0.1,elect=true,merge=mean,scale=1,"
+                  f"{listed}}}", "breadcrumbs_ties", density=0.6, gamma=0.1, normalize=True,
+                  **weight)
+    yield of_many("sce", "sce{density=0.5}", "sce", select_topk=0.5)
+    yield of_many("weighted_average", f"weighted_average{{{listed}}}", "linear", base=False,
+                  normalize=True, **weight)
+    yield of_many("model_stock", "model_stock", "model_stock")
+    # of one number the angle is 0 / 0 in float16, whose sign is the processor's
+    yield of_many("multislerp", f"multislerp{{{listed}}}", "multislerp", left_out="one", **weight)
+    yield of_many("karcher", "karcher", "karcher", base=False, max_iter=10, tol=1e-5)
 
 
 def merge(what, dtype, base, experts):
@@ -229,7 +303,8 @@ def merge(what, dtype, base, experts):
         models, base_id = {"base": cast(base), **models}, "base"
     elif what["registered"] == "slerp":
         base_id = "expert0"
-    draws = what["draws"] and Draws(what["draws"][0], what["experts"], what["draws"][1])
+    shapes = {name: tuple(value.shape) for name, value in base.items()}
+    draws = what["draws"] and Draws(what["draws"][0], what["experts"], shapes, what["draws"][1])
     with stable(draws):
         merged = merge_state_dicts(models, merge_methods.get(what["registered"]), base=base_id,
                                    parameters=what["parameters"])
@@ -240,14 +315,20 @@ def merge(what, dtype, base, experts):
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
-    base, experts = zoo.make_zoo()
+    models = {"zoo": zoo.make_zoo(), "uneven": make_uneven()}
+    base, experts = models["uneven"]
+    inputs = {f"base/{name}": value for name, value in base.items()}
+    for i, expert in enumerate(experts):
+        inputs.update({f"expert{i}/{name}": value for name, value in expert.items()})
+    save_golden(OUT.rstrip("/") + "_uneven.safetensors", inputs, {})
     for what in cases():
+        base, experts = models[what["models"]]
         tensors = {}
         for dtype in DTYPES:
             tensors.update(merge(what, dtype, base, experts))
         angles = {"functions": functions_digest()} if what["registered"] in ANGLES else {}
         save_golden(os.path.join(OUT, what["name"] + ".safetensors"), tensors,
-                    dict(call=what["call"], experts=what["experts"], seed=SEED,
+                    dict(call=what["call"], experts=what["experts"], models=what["models"], seed=SEED,
                          left_out=what["left_out"] or "", package="mergekit 0.1.5",
                          original=what["registered"], **angles))
 

@@ -16,19 +16,16 @@ const std::vector<std::string> kCalls{"simple_average", "weighted_average{weight
                                       "task_arithmetic{scale=0.4}",
                                       "task_arithmetic{scale=0.4,weights=1:-0.5:0.25}"};
 
-MergeSpec spec_of(const Checkpoints& models, const std::string& call, const std::string& out,
-                  Reduce reduction) {
+MergeSpec spec_of(const Checkpoints& models, const std::string& call, const std::string& out) {
   MergeSpec spec = models.spec({call}, out);
-  spec.reduction = reduction;
+  spec.reduction = Reduce::kAllReduce;
   return spec;
 }
 
-class LinearReductions : public testing::TestWithParam<Reduce> {};
-
-TEST_P(LinearReductions, gives_the_merge_of_memory) {
+TEST(LinearReduction, gives_the_merge_of_memory) {
   const Checkpoints models(3, at::kFloat);
   for (const std::string& call : kCalls) {
-    const MergeSpec spec = spec_of(models, call, "out", GetParam());
+    const MergeSpec spec = spec_of(models, call, "out");
     merge(spec, 2);
     Weights merged = HfFolder(spec.out).read_all();
     const Weights expected = models.zoo.fuse(call).weights;
@@ -44,14 +41,11 @@ TEST_P(LinearReductions, gives_the_merge_of_memory) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Both, LinearReductions,
-                         testing::Values(Reduce::kAllReduce, Reduce::kAllReduceFloat));
-
 TEST(LinearReduction, in_fixed_point_has_the_same_bits_for_any_number_of_ranks) {
   const Checkpoints models(3, at::kFloat);
   std::set<std::string> digests;
   for (const int ranks : {1, 2, 3, 5}) {
-    const MergeSpec spec = spec_of(models, kCalls[3], "out" + std::to_string(ranks), Reduce::kAllReduce);
+    const MergeSpec spec = spec_of(models, kCalls[3], "out" + std::to_string(ranks));
     merge(spec, ranks);
     digests.insert(folder_digest(spec.out));
   }
@@ -60,12 +54,11 @@ TEST(LinearReduction, in_fixed_point_has_the_same_bits_for_any_number_of_ranks) 
 
 TEST(LinearReduction, writes_digests_and_says_how_it_added) {
   const Checkpoints models(2, at::kBFloat16);
-  const MergeSpec spec = spec_of(models, "task_arithmetic", "out", Reduce::kAllReduceFloat);
+  const MergeSpec spec = spec_of(models, "task_arithmetic", "out");
   const MergeReport report = merge(spec, 3);
   EXPECT_TRUE(verify_merged(spec.out).front().differences.empty());
   const auto manifest = nlohmann::json::parse(read_text(spec.out / kManifestFile));
-  EXPECT_NE(manifest.at("arithmetic").get<std::string>().find("depend on the number of ranks"),
-            std::string::npos);
+  EXPECT_NE(manifest.at("arithmetic").get<std::string>().find("fixed point"), std::string::npos);
   MergeSpec ordered = models.spec({"task_arithmetic"}, "ordered");
   merge(ordered, 2);
   const auto other = nlohmann::json::parse(read_text(ordered.out / kManifestFile));
@@ -86,7 +79,7 @@ TEST(LinearReduction, many_configurations_and_a_continued_merge) {
   EXPECT_GT(merge(spec, 3).continued_files, 0U);
   for (const std::string scale : {"0.1", "0.2"}) {
     const std::string call = "task_arithmetic{scale=" + scale + "}";
-    const MergeSpec alone = spec_of(models, call, "alone" + scale, Reduce::kAllReduce);
+    const MergeSpec alone = spec_of(models, call, "alone" + scale);
     merge(alone, 1);
     EXPECT_EQ(folder_digest(spec.out / ("task_arithmetic-scale=" + scale)), folder_digest(alone.out));
   }
@@ -100,7 +93,7 @@ TEST(LinearReduction, what_one_rank_finds_wrong_ends_all) {
     broken.at("norm")[70] = wrong;
     std::filesystem::remove_all(models.folder / "broken");
     models.add("broken", broken, at::kFloat);
-    MergeSpec spec = spec_of(models, "simple_average", "out", Reduce::kAllReduce);
+    MergeSpec spec = spec_of(models, "simple_average", "out");
     spec.experts[1] = {"broken", models.folder / "broken"};
     const std::string message = message_of<AgreedError>([&] { merge(spec, 3); });
     EXPECT_NE(message.find("tensor 'norm' of"), std::string::npos) << message;
@@ -114,9 +107,9 @@ TEST(LinearReduction, is_refused_for_what_is_not_linear) {
   const auto refusal = [](const MergeSpec& spec) {
     return message_of<ConfigError>([&] { plan_merge(spec); });
   };
-  const std::string message = refusal(spec_of(models, "ties", "out", Reduce::kAllReduce));
+  const std::string message = refusal(spec_of(models, "ties", "out"));
   EXPECT_NE(message.find("simple_average, task_arithmetic, weighted_average"), std::string::npos) << message;
-  MergeSpec spec = spec_of(models, "simple_average", "out", Reduce::kAllReduce);
+  MergeSpec spec = spec_of(models, "simple_average", "out");
   spec.precision = Precision::kCompat;
   EXPECT_NE(refusal(spec).find("--precision fp32"), std::string::npos);
 }

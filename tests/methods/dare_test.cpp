@@ -73,6 +73,17 @@ TEST(Dare, that_drops_nothing_is_task_arithmetic) {
   }
 }
 
+TEST(Dare, weighs_task_vectors_as_task_arithmetic_does) {
+  const TestZoo zoo = random_zoo(3);
+  expect_close(zoo.fuse("dare{drop_rate=0,scale=0.4,weights=0.5:-1:2}").weights,
+               zoo.fuse("task_arithmetic{scale=0.4,weights=0.5:-1:2}").weights, 2e-7);
+  expect_close(zoo.fuse("dare{drop_rate=0,scale=1,merge=mean,weights=0.5:1:2.5}").weights,
+               zoo.fuse("task_arithmetic{scale=0.25,weights=0.5:1:2.5}").weights, 2e-7);
+  // weights without a sum are not divided, as in mergekit
+  expect_close(zoo.fuse("dare{drop_rate=0,scale=1,merge=mean,weights=1:-1:0}").weights,
+               zoo.fuse("task_arithmetic{scale=1,weights=1:-1:0}").weights, 2e-7);
+}
+
 TEST(Dare, of_scale_zero_is_the_base) {
   const TestZoo zoo = random_zoo(2);
   EXPECT_EQ(digest(zoo.fuse("dare{scale=0}").weights), digest(zoo.base));

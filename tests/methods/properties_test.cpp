@@ -188,7 +188,7 @@ TEST_P(EveryMethod, touches_the_data_that_its_card_declares) {
   if (card().needs.contains(Need::kTestInputs)) {
     declared.insert("test");
   }
-  if (card().needs.contains(Need::kValidationScores)) {
+  if (card().needs.contains(Need::kValidationExamples)) {
     declared.insert("val");
   }
   EXPECT_EQ(z.data.touched(), declared);

@@ -4,11 +4,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/add.h>
-#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/model_weights.h"
 #include "core/text.h"
@@ -29,12 +30,20 @@ double CompatOptions::number(const std::string& name) const {
   return parse_double(all_.at(name), name);
 }
 
-std::vector<double> CompatOptions::weights(size_t models) const {
+std::vector<double> CompatOptions::list(const std::string& name) const {
   std::vector<double> given;
-  const auto it = all_.find("weights");
+  const auto it = all_.find(name);
   const std::string text = it == all_.end() ? "" : it->second;
-  ParamReader(method_, {{"weights", text}}).param("weights", given, Range{}, "");
-  return model_weights(method_, given, false, static_cast<int64_t>(models));
+  ParamReader(method_, {{name, text}}).param(name, given, Range{}, "");
+  return given;
+}
+
+std::vector<double> CompatOptions::numbers(const std::string& name, size_t models) const {
+  return number_of_each_model(method_, name, list(name), static_cast<int64_t>(models));
+}
+
+std::vector<double> CompatOptions::weights(size_t models) const {
+  return model_weights(method_, list("weights"), false, static_cast<int64_t>(models));
 }
 
 std::string CompatOptions::key() const {
@@ -96,22 +105,28 @@ at::Tensor weight_tensor(const std::vector<double>& weights, const at::Tensor& l
   return at::tensor(at::ArrayRef<double>(weights), at::TensorOptions(at::kDouble)).to(like.options());
 }
 
-at::Tensor sum_over_models(const std::vector<at::Tensor>& values) {
-  // from zero, so that -0 and -0 are +0 as in the original
-  at::Tensor sum = at::zeros(values[0].sizes(), values[0].options().dtype(at::kFloat));
-  for (const at::Tensor& tensor : values) {
-    sum.add_(tensor);
-  }
-  return sum.to(values[0].scalar_type());
+at::Tensor weight_column(const std::vector<double>& weights, const at::Tensor& like) {
+  std::vector<int64_t> shape(static_cast<size_t>(like.dim()) + 1, 1);
+  shape[0] = static_cast<int64_t>(weights.size());
+  return weight_tensor(weights, like).view(shape);
 }
 
-std::vector<at::Tensor> agreeing_signs(const std::vector<at::Tensor>& vectors) {
-  const at::Tensor elected = (sum_over_models(vectors) >= 0).to(vectors[0].scalar_type()) * 2 - 1;
-  std::vector<at::Tensor> agree;
-  for (const at::Tensor& vector : vectors) {
-    agree.push_back(vector.sign() == elected);
+// PyTorch adds up 32 neighbouring entries in the order of the models, and what is left over at a tensor's end in
+// another order: every fourth model first. So blocks must begin at multiples of 32, which they do, and one that is too
+// short for vectors of 16 entries must still be seen as the end of something longer.
+at::Tensor sum_over_models(const Slice& slice, const at::Tensor& values) {
+  constexpr int64_t kVector = 16;
+  static_assert(kSliceElements % 32 == 0 && kDeviceSliceElements % 32 == 0);
+  if (slice.begin == 0 || slice.count >= kVector) {
+    return values.sum(0);
   }
-  return agree;
+  const at::Tensor before = at::zeros({values.size(0), kVector}, values.options());
+  return concatenate({before, values}, 1).sum(0).narrow(0, kVector, slice.count);
+}
+
+at::Tensor agreeing_signs(const Slice& slice, const at::Tensor& values) {
+  const at::Tensor elected = (sum_over_models(slice, values) >= 0).to(values.scalar_type()) * 2 - 1;
+  return values.sign() == elected;
 }
 
 at::Tensor masked(const at::Tensor& vector, const at::Tensor& mask, bool keep_l1) {
@@ -126,29 +141,21 @@ at::Tensor masked(const at::Tensor& vector, const at::Tensor& mask, bool keep_l1
   return vanishes ? kept : kept * (before / after);
 }
 
-at::Tensor mixed_delta(const std::vector<at::Tensor>& vectors, const CompatMerge& how) {
-  const auto options = vectors[0].options();
-  std::vector<at::Tensor> weights;
-  std::vector<at::Tensor> weighted;
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    weights.push_back(at::scalar_tensor(how.weights[i], options));
-    weighted.push_back(vectors[i] * weights[i]);
-  }
+at::Tensor mixed_delta(const Slice& slice, std::vector<at::Tensor> vectors, const CompatMerge& how) {
+  const at::Tensor weights = weight_column(how.weights, vectors[0]);
+  at::Tensor deltas = at::stack(vectors).mul_(weights);
+  vectors.clear();
   if (!how.elect) {
-    const at::Tensor mixed = sum_over_models(weighted);
-    at::Tensor divisor = weight_tensor(how.weights, vectors[0]).sum();
+    const at::Tensor mixed = sum_over_models(slice, deltas);
+    at::Tensor divisor = weights.sum(0);
     return how.normalize ? mixed / divisor.masked_fill_(divisor.abs() < 1e-8, 1) : mixed;
   }
-  const auto agree = agreeing_signs(weighted);
-  for (size_t i = 0; i < vectors.size(); ++i) {
-    weighted[i] = weighted[i] * agree[i];
-    weights[i] = weights[i] * agree[i];
-  }
-  const at::Tensor mixed = sum_over_models(weighted);
+  const at::Tensor agree = agreeing_signs(slice, deltas);
+  const at::Tensor mixed = sum_over_models(slice, deltas.mul_(agree));
   if (!how.normalize) {
     return mixed;
   }
-  at::Tensor divisor = sum_over_models(weights);
+  at::Tensor divisor = sum_over_models(slice, weights * agree);
   return mixed / divisor.masked_fill_(divisor == 0, 1);
 }
 

@@ -3,13 +3,11 @@
 // The rule. mergekit calls PyTorch on tensors in the dtype T of the checkpoint, so every single operation rounds to T,
 // and it matters which operations there are and in what order. A compat method therefore takes its tensors in T
 // (stored() below; T is the dtype of the output, to which every model is rounded first, as mergekit's `dtype` does) and
-// calls the operations of the original in their order. What the original does in float32 is done in float32. Two things
-// the original leaves open are fixed here:
-//   - sums over models are added in float32 in the order of the experts and rounded once (for fewer than 16 models that
-//     is what PyTorch does);
-//   - of equal magnitudes at a threshold the first counts as the larger (the original leaves it to an unstable sort).
-// Random masks are those of our counter-based numbers. Reductions over a tensor (norms, dots, sums) are LibTorch's,
-// on the whole tensor: equal bits need the same LibTorch on the same kind of processor.
+// calls the operations of the original in their order. What the original does in float32 is done in float32. What the
+// original leaves to an unstable sort is fixed here: of equal magnitudes at a threshold the first counts as the larger.
+// Random masks are those of our counter-based numbers. Sums over models and reductions over a tensor (norms, dots,
+// sums) are LibTorch's, with the bits that it gives for the whole tensor: equal bits need the same LibTorch on the same
+// kind of processor.
 //
 // A method has this arithmetic where a file of src/methods/compat registers it, with the rule of the original and what
 // of its parameters the original has. tests/merge/compat_test.cpp compares the bytes with those that mergekit wrote.
@@ -32,6 +30,9 @@ class CompatOptions {
   CompatOptions(const std::string& method, const ParamText& given);
 
   double number(const std::string& name) const;
+  // Of a parameter that may differ by model: one number for each. Throws ConfigError where its length is neither 1 nor
+  // `models`.
+  std::vector<double> numbers(const std::string& name, size_t models) const;
   bool flag(const std::string& name) const { return all_.at(name) == "true"; }
   const std::string& word(const std::string& name) const { return all_.at(name); }
   // The list `weights`, all 1 where it is empty or the method has none. Throws ConfigError where its length is not
@@ -43,6 +44,8 @@ class CompatOptions {
   void require(const std::string& name, const std::vector<std::string>& accepted) const;
 
  private:
+  std::vector<double> list(const std::string& name) const;
+
   std::string method_;
   ParamText all_;
 };
@@ -78,10 +81,12 @@ std::vector<at::Tensor> stored_task_vectors(const Slice& slice);
 
 // [models], in the dtype and on the device of `like`.
 at::Tensor weight_tensor(const std::vector<double>& weights, const at::Tensor& like);
-// In float32, in order; rounded to T once.
-at::Tensor sum_over_models(const std::vector<at::Tensor>& values);
-// Which entries have the sign of the sum over models (zero counts as +; a zero entry never does), as bool.
-std::vector<at::Tensor> agreeing_signs(const std::vector<at::Tensor>& vectors);
+// The same beside tensors of the shape of `like`: [models, 1, ...].
+at::Tensor weight_column(const std::vector<double>& weights, const at::Tensor& like);
+// Of a block of values [models, ...]: their sum, added up as PyTorch does it on the whole tensor.
+at::Tensor sum_over_models(const Slice& slice, const at::Tensor& values);
+// Which values have the sign of the sum over models (zero counts as +; a zero never does), as bool [models, ...].
+at::Tensor agreeing_signs(const Slice& slice, const at::Tensor& values);
 // vector * mask; with `keep_l1` times sum |vector| / sum |vector * mask|, unless one of them is below 1e-7.
 at::Tensor masked(const at::Tensor& vector, const at::Tensor& mask, bool keep_l1);
 
@@ -91,7 +96,7 @@ struct CompatMerge {
   bool normalize = false;  // divided by the sum of the weights (of those that agree); 1 where that is zero
 };
 // What mergekit adds to the base, before its factor `lambda`.
-at::Tensor mixed_delta(const std::vector<at::Tensor>& vectors, const CompatMerge& how);
+at::Tensor mixed_delta(const Slice& slice, std::vector<at::Tensor> vectors, const CompatMerge& how);
 // base + scale * delta, each operation rounded.
 at::Tensor moved(const Slice& slice, const at::Tensor& delta, double scale);
 

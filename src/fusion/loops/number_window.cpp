@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <bit>
-#include <cmath>
 #include <cstring>
 #include <functional>
 #include <string>
@@ -33,46 +32,37 @@ NumberWindow::NumberWindow(Order order, NumberRange range, int64_t spill_after)
   FUSEGRID_ASSERT(range.steps() < kNumbers, "a range of " + std::to_string(range.steps()) + " steps");
 }
 
-// Few numbers are in the range, but for the last, which may be frequent: differences of bfloat16 numbers take few values,
-// so that a range around one of them often is that one alone. It is counted like what is below; the others one by one.
-std::span<const uint16_t> NumberWindow::add(const float* values, int64_t count, ChunkSums* sums) {
+// Few numbers are in the range, but for the last, which may be frequent: differences of bfloat16 numbers take few
+// values, so that a range around one of them often is that one alone. It is counted like what is below; the others one
+// by one.
+void NumberWindow::add(const float* values, int64_t count) {
   spill_before(count);
   uint8_t masks[ChunkReader::kChunk / kLanes] = {};
-  sums != nullptr ? compare<true>(values, count, masks, sums) : compare<false>(values, count, masks, sums);
-  size_t found = 0;
+  compare(values, count, masks);
   for (int64_t word = 0; word * kWord < count; ++word) {
     uint64_t mask = 0;
     std::memcpy(&mask, masks + word * static_cast<int64_t>(sizeof mask), sizeof mask);
     for (; mask != 0; mask &= mask - 1) {
       const int64_t place = word * kWord + std::countr_zero(mask);
-      inside_[found++] = static_cast<uint16_t>(place);
       ++counts_[ordered_bits(values[place], order_) - range_.first];
     }
   }
-  return {inside_.data(), found};
 }
 
-// Counts what is below the range and what is its last number, sets the bits of those between, and adds up the others.
-template <bool kSums>
-void NumberWindow::compare(const float* values, int64_t count, uint8_t* masks, ChunkSums* sums) {
+// Counts what is below the range and what is its last number, and sets the bits of those between.
+void NumberWindow::compare(const float* values, int64_t count, uint8_t* masks) {
   const int32_t first = as_ordered_int(range_.first);
   const int32_t last = as_ordered_int(range_.last);
   LaneInts below{};
   LaneInts equal{};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
-    const Lanes here = load_lanes(values + i);
-    const LaneInts numbers = ordered_ints(here, order_);
+    const LaneInts numbers = ordered_ints(load_lanes(values + i), order_);
     const LaneInts is_below = numbers < first;
     const LaneInts before_last = numbers < last;
     below += is_below;  // -1 where it is
     equal += numbers == last;
     masks[i / kLanes] = static_cast<uint8_t>(bits_of(is_below ^ before_last));
-    if constexpr (kSums) {
-      const auto rest = std::bit_cast<Lanes>(std::bit_cast<LaneInts>(here) & ~before_last);
-      store_lanes(load_lanes(&sums->values[i]) + rest, &sums->values[i]);
-      store_lanes(load_lanes(&sums->magnitudes[i]) + magnitude(rest), &sums->magnitudes[i]);
-    }
   }
   for (int lane = 0; lane < kLanes; ++lane) {
     below_ -= below[lane];
@@ -84,10 +74,6 @@ void NumberWindow::compare(const float* values, int64_t count, uint8_t* masks, C
     last_ += number == range_.last ? 1 : 0;
     const int inside = number >= range_.first && number < range_.last ? 1 : 0;
     masks[i / kLanes] = static_cast<uint8_t>(masks[i / kLanes] | inside << i % kLanes);
-    if (kSums && number >= range_.last) {
-      sums->values[i] += values[i];
-      sums->magnitudes[i] += std::fabs(values[i]);
-    }
   }
 }
 

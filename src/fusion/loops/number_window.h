@@ -1,8 +1,6 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <span>
 #include <vector>
 
 #include "fusion/loops/ordered_bits.h"
@@ -17,23 +15,17 @@ struct NumberRange {
   bool contains(uint32_t bits) const { return bits - first <= steps(); }
 };
 
-// Of the entries of several vectors, and of their magnitudes, at each place of a chunk.
-struct ChunkSums {
-  std::array<float, ChunkReader::kChunk> values{};
-  std::array<float, ChunkReader::kChunk> magnitudes{};
-};
-
 // Counts the numbers below a range, and how often each number in it occurs, about as fast as memory is read.
 class NumberWindow {
  public:
   static constexpr int64_t kNumbers = int64_t{1} << 18;  // of the longest range
 
-  // spill_after: elements after which the counters of 32 bits, which keep the window small, are emptied into wider ones.
+  // spill_after: elements after which the counters of 32 bits, which keep the window small, are emptied into wider
+  // ones.
   NumberWindow(Order order, NumberRange range, int64_t spill_after = UINT32_MAX);
 
-  // At most ChunkReader::kChunk numbers that are not NaN. Returns the places of those that are in the range before its
-  // last number, valid until the next call. Adds those from the last number on to `sums`, if there are any.
-  std::span<const uint16_t> add(const float* values, int64_t count, ChunkSums* sums = nullptr);
+  // At most ChunkReader::kChunk numbers that are not NaN.
+  void add(const float* values, int64_t count);
 
   const NumberRange& range() const { return range_; }
   int64_t below() const { return below_; }  // numbers below the range
@@ -46,8 +38,7 @@ class NumberWindow {
   }
 
  private:
-  template <bool kSums>
-  void compare(const float* values, int64_t count, uint8_t* masks, ChunkSums* sums);
+  void compare(const float* values, int64_t count, uint8_t* masks);
   void spill_before(int64_t more);
 
   Order order_;
@@ -58,7 +49,6 @@ class NumberWindow {
   std::vector<int64_t> spilled_;  // the same, or empty
   int64_t spill_after_;
   int64_t since_spill_ = 0;
-  std::array<uint16_t, ChunkReader::kChunk> inside_;
 };
 
 }  // namespace fusegrid

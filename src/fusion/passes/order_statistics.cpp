@@ -8,6 +8,7 @@
 #include "core/errors.h"
 #include "fusion/loops/bit_counts.h"
 #include "fusion/loops/count_places.h"
+#include "fusion/loops/number_window.h"
 
 namespace fusegrid {
 namespace {
@@ -134,8 +135,8 @@ struct SampleRank {
   int64_t likely = 1, low = 1, high = 1;
 };
 
-// Six standard deviations of independent samples, as entries that are next to each other are alike. A sample that is all of
-// the model has none.
+// Six standard deviations of independent samples, as entries that are next to each other are alike. A sample that is
+// all of the model has none.
 SampleRank rank_in_sample(int64_t k, int64_t all, int64_t sampled, int64_t taking_part) {
   const double share = static_cast<double>(sampled) / static_cast<double>(std::max(all, int64_t{1}));
   const double rank = static_cast<double>(k) * share;
@@ -156,8 +157,8 @@ std::vector<int64_t> in_turn(const std::vector<SampleRank>& ranks) {
   return all;
 }
 
-// The numbers of the bins from `low` to `high`; where those are too many, as many as a window has around the likely place.
-// Places in rows of kBins counts of high bits.
+// The numbers of the bins from `low` to `high`; where those are too many, as many as a window has around the likely
+// place. Places in rows of kBins counts of high bits.
 NumberRange numbers_between(const Place& low, const Place& high, const Place& likely) {
   constexpr int64_t kAll = int64_t{1} << 32;
   constexpr int64_t kMost = NumberWindow::kNumbers;
@@ -184,6 +185,17 @@ std::vector<NumberWindow> windows_of(Order order, const std::vector<NumberRange>
     windows.emplace_back(order, range);
   }
   return windows;
+}
+
+// Counts the vectors number `wanted` in a window each.
+Engine::Visit counted_in(std::vector<NumberWindow>& windows, const std::vector<size_t>& wanted,
+                         const SliceVectors& vectors) {
+  return [&](const Slice& slice) {
+    if (const auto all = vectors(slice); !all.empty()) {
+      for_each_chunk(all, wanted,
+                     [&](size_t j, const float* values, int64_t count) { windows[j].add(values, count); });
+    }
+  };
 }
 
 // Where the windows, taken in turn, have the entries number `ranks`; nothing for those that they do not have.
@@ -243,12 +255,7 @@ std::vector<NumberRange> expected_ranges(Engine& engine, Order order, size_t wid
   std::vector<NumberRange> ranges = rough_ranges(engine, order, width, targets, vectors, ranks);
   std::vector<NumberWindow> windows = windows_of(order, ranges);
   const auto wanted = vectors_of(targets);
-  engine.for_each_sample([&](const Slice& slice) {
-    if (const auto all = vectors(slice); !all.empty()) {
-      for_each_chunk(all, wanted,
-                     [&](size_t j, const float* values, int64_t count) { windows[j].add(values, count); });
-    }
-  });
+  engine.for_each_sample(counted_in(windows, wanted, vectors));
   const auto places = places_in_windows(engine, windows, in_turn(ranks));
   for (size_t j = 0; j < targets.size(); ++j) {
     const uint32_t first = ranges[j].first;
@@ -263,34 +270,11 @@ std::vector<NumberRange> expected_ranges(Engine& engine, Order order, size_t wid
 }
 
 void search_windows(Engine& engine, Order order, size_t width, std::vector<Target>& targets,
-                    const SliceVectors& vectors, ChunkObserver* observer) {
+                    const SliceVectors& vectors) {
   const auto ranges = expected_ranges(engine, order, width, targets, vectors);
-  if (observer != nullptr) {
-    observer->start(ranges);
-  }
-  ChunkSums* sums = observer != nullptr ? &observer->sums() : nullptr;
   std::vector<NumberWindow> windows = windows_of(order, ranges);
   const auto wanted = vectors_of(targets);
-  engine.for_each_slice([&](const Slice& slice) {
-    const auto all = vectors(slice);
-    if (all.empty()) {
-      return;
-    }
-    ChunkReader reader(all);
-    float scratch[ChunkReader::kChunk];
-    reader.for_each_chunk([&](int64_t, int64_t count) {
-      for (size_t j = 0; j < wanted.size(); ++j) {
-        const float* values = reader.read(wanted[j], scratch);
-        const auto inside = windows[j].add(values, count, sums);
-        if (observer != nullptr) {
-          observer->see(j, values, inside);
-        }
-      }
-      if (observer != nullptr) {
-        observer->end_chunk(reader, count);
-      }
-    });
-  });
+  engine.for_each_slice(counted_in(windows, wanted, vectors));
   std::vector<int64_t> ks;
   for (const Target& target : targets) {
     ks.push_back(target.k);
@@ -306,9 +290,7 @@ void search_windows(Engine& engine, Order order, size_t width, std::vector<Targe
 }  // namespace
 
 std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t width,
-                                             const std::vector<int64_t>& ks, const SliceVectors& vectors,
-                                             ChunkObserver* observer) {
-  FUSEGRID_ASSERT(observer == nullptr || ks.size() == 1, "an observer of several order statistics");
+                                             const std::vector<int64_t>& ks, const SliceVectors& vectors) {
   std::vector<Target> targets;
   for (size_t i = 0; i < width; ++i) {
     for (const int64_t k : ks) {
@@ -316,7 +298,7 @@ std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t
     }
   }
   if (engine.device().is_cpu()) {
-    search_windows(engine, order, width, targets, vectors, observer);
+    search_windows(engine, order, width, targets, vectors);
   }
   std::vector<Target*> missed;
   for (Target& target : targets) {

@@ -4,11 +4,9 @@
 
 #include <cstdint>
 #include <functional>
-#include <span>
 #include <vector>
 
 #include "fusion/engine.h"
-#include "fusion/loops/number_window.h"
 #include "fusion/loops/ordered_bits.h"
 
 namespace fusegrid {
@@ -16,29 +14,14 @@ namespace fusegrid {
 // Vectors made of a slice, always as many; none: the slice takes no part.
 using SliceVectors = std::function<std::vector<SliceVector>(const Slice&)>;
 
-// Sees every entry in the same pass that finds order statistics, where there is one such pass. The calls for the chunks of
-// a slice are made in order, each for all vectors in their order.
-class ChunkObserver {
- public:
-  virtual ~ChunkObserver() = default;
-  // Before the pass: the numbers among which the k-th smallest of each vector is expected.
-  virtual void start(const std::vector<NumberRange>& expected) = 0;
-  // inside: the places of those values that are in the vector's range before its last number.
-  virtual void see(size_t vector, const float* values, std::span<const uint16_t> inside) = 0;
-  // What the pass adds the values from the range's last number on to; the observer empties it.
-  virtual ChunkSums& sums() = 0;
-  virtual void end_chunk(const ChunkReader& reader, int64_t count) = 0;
-};
-
 // The k-th smallest entries or magnitudes (k counted from 1) of `width` vectors that `vectors` makes of a slice, for
 // each of `ks`: [width][ks]. The vectors are float32 or less (SliceVector); no value is NaN. Every rank of the engine's
-// group must call. Aborts where a vector has fewer than k entries. An observer needs a single k.
+// group must call. Aborts where a vector has fewer than k entries.
 //
-// On CPUs a sample says in which narrow range of numbers an entry nearly certainly is, and one pass counts what is below
-// the range and how often each number in it occurs: that pass is as fast as reading. Where the entry is not in the range, and
-// on GPUs, two passes count the high and the low bits of all numbers.
+// On CPUs a sample says in which narrow range of numbers an entry nearly certainly is, and one pass counts what is
+// below the range and how often each number in it occurs: that pass is as fast as reading. Where the entry is not in
+// the range, and on GPUs, two passes count the high and the low bits of all numbers.
 std::vector<std::vector<float>> kth_smallest(Engine& engine, Order order, size_t width,
-                                             const std::vector<int64_t>& ks, const SliceVectors& vectors,
-                                             ChunkObserver* observer = nullptr);
+                                             const std::vector<int64_t>& ks, const SliceVectors& vectors);
 
 }  // namespace fusegrid

@@ -20,11 +20,12 @@ at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expe
   return kept_entries({drop_key(in, expert), slice.global_begin, drop_rate, 1}, slice.expert(expert));
 }
 
-std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice, double drop_rate,
+std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice,
+                                          const std::vector<double>& drop_rates,
                                           const std::vector<double>& factors) {
   std::vector<SliceVector> vectors = slice.task_vector_views();
   for (size_t i = 0; i < vectors.size(); ++i) {
-    vectors[i].drop = {drop_key(in, i), slice.global_begin, drop_rate, factors[i]};
+    vectors[i].drop = {drop_key(in, i), slice.global_begin, drop_rates[i], factors[i]};
   }
   return vectors;
 }
@@ -33,16 +34,24 @@ double l1_rescaling(double whole, double kept) {
   return whole < 1e-7 || kept < 1e-7 ? 1 : whole / kept;
 }
 
-std::vector<double> drop_rescaling(const FusionInput& in, double drop_rate, const std::string& rescale) {
+std::vector<double> drop_rescaling(const FusionInput& in, const std::vector<double>& drop_rates,
+                                   const std::string& rescale) {
   const size_t experts = in.num_experts();
   if (rescale != "l1") {
-    return std::vector(in.tensors().size() * experts, rescale == "none" ? 1 : 1 / (1 - drop_rate));
+    std::vector<double> factors;
+    for (size_t i = 0; i < in.tensors().size() * experts; ++i) {
+      factors.push_back(rescale == "none" ? 1 : 1 / (1 - drop_rates[i % experts]));
+    }
+    return factors;
   }
-  const std::string key = "dare{drop_rate=" + number_text(drop_rate) + "," + seed_key(in) + "}";
-  return in.scalars("l1_rescaling/" + key, [&] {
+  std::string key = "dare{" + seed_key(in);
+  for (const double rate : drop_rates) {
+    key += ":" + number_text(rate);
+  }
+  return in.scalars("l1_rescaling/" + key + "}", [&] {
     const std::vector<double> unscaled(experts, 1.0);
     const auto sums = in.reduce_per_tensor(2 * experts, [&](const Slice& slice, double* out) {
-      const auto dropped = randomly_dropped(in, slice, drop_rate, unscaled);
+      const auto dropped = randomly_dropped(in, slice, drop_rates, unscaled);
       for (size_t i = 0; i < experts; ++i) {
         out[2 * i] = slice.task_vector(i).abs().sum(at::kDouble).item<double>();
         out[2 * i + 1] = dropped[i].tensor().abs().sum(at::kDouble).item<double>();

@@ -12,15 +12,17 @@ namespace fusegrid {
 // depends on (seed, task, position in the model) alone: never on the grain, the order of experts or the ranks.
 at::Tensor kept_at_random(const FusionInput& in, const Slice& slice, size_t expert, double drop_rate);
 
-// The task vectors without the entries that are dropped, times a factor each, [experts].
-std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice, double drop_rate,
+// The task vectors without the entries that are dropped, times a factor each. Rates and factors: [experts].
+std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& slice,
+                                          const std::vector<double>& drop_rates,
                                           const std::vector<double>& factors);
 
 // The factor that gives what is kept the L1 norm of the whole; 1 where either is below 1e-7 (mergekit's rule).
 double l1_rescaling(double whole, double kept);
 
 // Factor of each tensor and expert, [tensor * experts + expert]: rescale = "inverse" 1 / (1 - drop_rate), "l1" the
-// factor above per tensor, "none" 1. At most one pass per seed and drop rate.
-std::vector<double> drop_rescaling(const FusionInput& in, double drop_rate, const std::string& rescale);
+// factor above per tensor, "none" 1. One rate per expert. At most one pass per seed and rates.
+std::vector<double> drop_rescaling(const FusionInput& in, const std::vector<double>& drop_rates,
+                                   const std::string& rescale);
 
 }  // namespace fusegrid

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <numeric>
+#include <set>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/clamp_min.h>
@@ -14,7 +16,6 @@
 
 #include "core/text.h"
 #include "fusion/loops/entry_loops.h"
-#include "fusion/passes/election_counter.h"
 
 namespace fusegrid {
 namespace {
@@ -23,7 +24,8 @@ AgreeingMerge agreeing_merge(const std::string& name) {
   return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
 }
 
-// Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite numbers.
+// Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite
+// numbers.
 at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
                           AgreeingMerge merge) {
   const auto kept = trimmed(vectors, election.thresholds);
@@ -43,6 +45,15 @@ at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedE
     }
   }
   return (merge == AgreeingMerge::kMean ? merged.div_(entries.clamp_min_(1)) : merged).mul_(sign);
+}
+
+// Positive less negative numbers.
+int32_t sign_balance(const float* numbers, int64_t count) {
+  int32_t balance = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    balance += static_cast<int32_t>(numbers[i] > 0) - static_cast<int32_t>(numbers[i] < 0);
+  }
+  return balance;
 }
 
 int64_t sign_balance_in_chunks(const std::vector<SliceVector>& vectors,
@@ -91,22 +102,35 @@ std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors,
 
 namespace {
 
-std::string thresholds_key(const std::string& key, double density) {
-  return "thresholds{density=" + number_text(density) + "}/" + key;
+std::string trimming_key(const std::string& what, const std::vector<double>& densities,
+                         const std::string& key) {
+  std::vector<std::string> numbers;
+  for (const double density : densities) {
+    numbers.push_back(number_text(density));
+  }
+  return what + "{density=" + join(numbers, ":") + "}/" + key;
 }
 
-std::vector<double> find_thresholds(const FusionInput& in, double density, const SliceVectors& vectors,
-                                    ChunkObserver* observer = nullptr) {
-  const size_t experts = in.num_experts();
+std::vector<double> find_thresholds(const FusionInput& in, const std::vector<double>& densities,
+                                    const SliceVectors& vectors) {
   const int64_t elements = in.num_elements();
-  const auto kept = static_cast<int64_t>(static_cast<double>(elements) * density);
-  if (kept == elements) {
-    return std::vector<double>(experts, 0.0);
+  std::vector<int64_t> dropped;  // of each vector
+  for (const double density : densities) {
+    dropped.push_back(elements - static_cast<int64_t>(static_cast<double>(elements) * density));
   }
-  std::vector<double> thresholds;
-  for (const auto& of_expert :
-       in.kth_smallest(Order::kMagnitudes, experts, {elements - kept}, vectors, observer)) {
-    thresholds.push_back(of_expert.front());
+  std::set<int64_t> distinct(dropped.begin(), dropped.end());
+  distinct.erase(0);
+  std::vector<double> thresholds(densities.size(), 0.0);
+  if (distinct.empty()) {
+    return thresholds;
+  }
+  const std::vector<int64_t> ks(distinct.begin(), distinct.end());
+  const auto found = in.kth_smallest(Order::kMagnitudes, densities.size(), ks, vectors);
+  for (size_t i = 0; i < densities.size(); ++i) {
+    if (dropped[i] > 0) {
+      thresholds[i] =
+          found[i][static_cast<size_t>(std::distance(distinct.begin(), distinct.find(dropped[i])))];
+    }
   }
   return thresholds;
 }
@@ -118,10 +142,10 @@ double majority_of(const FusionInput& in, const SliceVectors& vectors, const std
 
 }  // namespace
 
-std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
-                                       const SliceVectors& vectors) {
-  const auto numbers =
-      in.scalars(thresholds_key(key, density), [&] { return find_thresholds(in, density, vectors); });
+std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key,
+                                       const std::vector<double>& densities, const SliceVectors& vectors) {
+  const auto numbers = in.scalars(trimming_key("thresholds", densities, key),
+                                  [&] { return find_thresholds(in, densities, vectors); });
   return {numbers.begin(), numbers.end()};
 }
 
@@ -129,21 +153,12 @@ TrimmedElection untrimmed(size_t vectors) {
   return {.thresholds = std::vector<float>(vectors, 0.0F)};
 }
 
-TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
-                               const SliceVectors& vectors) {
-  // the thresholds and, behind them, the majority
-  const auto numbers = in.scalars("election{density=" + number_text(density) + "}/" + key, [&] {
-    ElectionCounter counter;
-    std::vector<double> found = find_thresholds(in, density, vectors, &counter);
-    const std::vector<float> thresholds(found.begin(), found.end());
-    const auto balance =
-        counter.balance(thresholds, [&](std::vector<int64_t>& counters) { in.sum_over_ranks(counters); });
-    found.push_back(balance ? static_cast<double>(*balance) : majority_of(in, vectors, thresholds));
-    return found;
-  });
-  const std::vector<double> thresholds(numbers.begin(), numbers.end() - 1);
-  in.scalars(thresholds_key(key, density), [&] { return thresholds; });  // for methods that only trim
-  return {.thresholds = {thresholds.begin(), thresholds.end()}, .majority = numbers.back()};
+TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key,
+                               const std::vector<double>& densities, const SliceVectors& vectors) {
+  const auto thresholds = trimming_thresholds(in, key, densities, vectors);
+  const auto majority = in.scalars(trimming_key("majority", densities, key),
+                                   [&] { return std::vector<double>{majority_of(in, vectors, thresholds)}; });
+  return {.thresholds = thresholds, .majority = majority[0]};
 }
 
 at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,
@@ -186,6 +201,11 @@ at::Tensor merge_weighted_op_by_op(const std::vector<at::Tensor>& vectors, const
 
 }  // namespace
 
+double mean_divisor(const std::vector<double>& weights) {
+  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
+  return std::abs(total) < 1e-8 ? 1 : total;
+}
+
 at::Tensor merge_weighted(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
                           bool elect, const std::string& merge) {
   const auto all = views(vectors);
@@ -195,8 +215,7 @@ at::Tensor merge_weighted(const std::vector<at::Tensor>& vectors, const std::vec
                       : !elect        ? apply_rule(all, numbers, SumOfProducts{})
                       : mean          ? apply_rule(all, numbers, MergeAgreeingWeighted<true>{})
                                       : apply_rule(all, numbers, MergeAgreeingWeighted<false>{});
-  const double total = std::accumulate(weights.begin(), weights.end(), 0.0);
-  return mean && !elect && std::abs(total) >= 1e-8 ? merged.div_(total) : merged;
+  return mean && !elect ? merged.div_(mean_divisor(weights)) : merged;
 }
 
 }  // namespace fusegrid

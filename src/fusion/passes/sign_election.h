@@ -19,22 +19,26 @@ struct TrimmedElection {
 // For vectors that are trimmed already, or not at all: all entries stay, and a zero sum elects -.
 TrimmedElection untrimmed(size_t vectors);
 
-// The thresholds of `vectors` (one per expert, functions of the slice; `key` names them) over the whole model,
-// by the rule of the authors' code: kept is |v| >= the k-th smallest, k = d - int(d density), so
-// int(d density) + 1 entries and all that equal the last of them; density = 1 keeps everything. The passes run
-// once per key and density.
-std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key, double density,
-                                       const SliceVectors& vectors);
-TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key, double density,
-                               const SliceVectors& vectors);
+// The thresholds of `vectors` (one per expert, functions of the slice; `key` names them) over the whole model, by the
+// rule of the authors' code: kept is |v| >= the k-th smallest, k = d - int(d density), so int(d density) + 1 entries
+// and all that equal the last of them; density = 1 keeps everything. One density per vector. The passes run once per
+// key and densities.
+std::vector<float> trimming_thresholds(const FusionInput& in, const std::string& key,
+                                       const std::vector<double>& densities, const SliceVectors& vectors);
+TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key,
+                               const std::vector<double>& densities, const SliceVectors& vectors);
 
 // `vectors` without the entries below their thresholds.
 std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds);
 
-// The merged vector of a slice, float64 if `vectors` are, else float32: the entries of `vectors` that reach their thresholds and have the elected sign
-// (that of the sum; where it is zero, the majority's, and - if there is none), as "sum", "mean" or "max".
+// The merged vector of a slice, float64 if `vectors` are, else float32: the entries of `vectors` that reach their
+// thresholds and have the elected sign (that of the sum; where it is zero, the majority's, and - if there is none), as
+// "sum", "mean" or "max".
 at::Tensor merge_elected(const std::vector<SliceVector>& vectors, const TrimmedElection& election,
                          const std::string& merge);
+
+// What a weighted mean divides by, by mergekit's rule: the sum of the weights, or 1 where that is below 1e-8.
+double mean_divisor(const std::vector<double>& weights);
 
 // Weighted merge by mergekit's rules. elect: only entries of the sign of the weighted sum (zero counts as +).
 // "sum", or "mean": divided by the sum of the weights that took part (by 1 where that is zero).

@@ -11,7 +11,8 @@ constexpr double kTiesDensity = 0.2;  // of the authors' code
 
 TallMasks::TallMasks(const FusionInput& in, TallMaskRule rule) : rule_(std::move(rule)) {
   if (rule_.vector == "ties") {
-    election_ = trim_and_elect(in, "task_vectors", kTiesDensity, &Slice::task_vector_views);
+    const std::vector<double> densities(in.num_experts(), kTiesDensity);
+    election_ = trim_and_elect(in, "task_vectors", densities, &Slice::task_vector_views);
   }
 }
 

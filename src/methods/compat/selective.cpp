@@ -36,16 +36,11 @@ FusedModel sce(const FusionInput& in, const CompatOptions& options) {
     if (density < 1) {
       taus = taus * selected(taus, density).unsqueeze(0);
     }
-    const at::Tensor weights = weights_of(taus);
-    const auto agree = agreeing_signs(taus.unbind(0));
-    std::vector<at::Tensor> shares;
-    std::vector<at::Tensor> parts;
-    for (size_t i = 0; i < agree.size(); ++i) {
-      const auto model = static_cast<int64_t>(i);
-      shares.push_back(weights[model] * agree[i]);
-      parts.push_back(taus[model] * shares.back());
-    }
-    const at::Tensor step = sum_over_models(parts) / sum_over_models(shares).clamp_min(1e-6);
+    std::vector<int64_t> column(static_cast<size_t>(taus.dim()), 1);
+    column[0] = taus.size(0);
+    const at::Tensor shares = weights_of(taus).view(column) * agreeing_signs(slice, taus);
+    const at::Tensor step =
+        sum_over_models(slice, taus * shares) / sum_over_models(slice, shares).clamp_min(1e-6);
     return (stored(slice, slice.base()) + step).to(at::kFloat);
   }));
 }
@@ -56,9 +51,13 @@ const RegisterCompat sce_{"sce",
                            .check = [](const CompatOptions& options) { options.require("scale", {"1"}); },
                            .fuse = sce}};
 
+// NaN is the largest number, as in the original's sort: in float16 a softmax may be zero where the epsilon that is
+// added to it is, too.
 at::Tensor quantile(const at::Tensor& values, float fraction) {
   const auto place = static_cast<int64_t>(fraction * static_cast<float>(values.numel() - 1));
-  return at::scalar_tensor(kth_value(values.to(at::kFloat), place + 1), values.options());
+  const at::Tensor numbers = values.masked_select(values == values).to(at::kFloat);
+  const double found = place < numbers.numel() ? kth_value(numbers, place + 1) : std::nan("");
+  return at::scalar_tensor(found, values.options());
 }
 
 // The original's result is float32 whatever T is: expert - base rounds to T, the sum does not.

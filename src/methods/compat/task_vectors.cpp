@@ -29,7 +29,7 @@ FusedModel merge_sparse(const FusionInput& in, const CompatOptions& options, con
     for (size_t i = 0; i < vectors.size(); ++i) {
       vectors[i] = sparsify(slice, i, vectors[i]);
     }
-    return mixed_delta(vectors, how);
+    return mixed_delta(slice, std::move(vectors), how);
   });
   const double scale = options.number("scale");
   return one_model(in.map_tensors([&](const Slice& slice) { return moved(slice, slice[mixed], scale); }));
@@ -49,7 +49,7 @@ at::Tensor with_mask(const at::Tensor& tau, const at::Tensor& mask, bool keep_l1
 FusedModel task_arithmetic(const FusionInput& in, const CompatOptions& options) {
   const CompatMerge how{.weights = options.weights(in.num_experts())};
   const Field mixed = in.field(
-      options.key(), [&](const Slice& slice) { return mixed_delta(stored_task_vectors(slice), how); });
+      options.key(), [&](const Slice& slice) { return mixed_delta(slice, stored_task_vectors(slice), how); });
   const double scale = options.number("scale");
   return one_model(in.map_elements([&](const Slice& slice) { return moved(slice, slice[mixed], scale); }));
 }
@@ -63,13 +63,14 @@ const RegisterCompat task_arithmetic_{"task_arithmetic",
 // -- ties
 
 FusedModel ties(const FusionInput& in, const CompatOptions& options) {
-  const double density = options.number("density");
+  const auto densities = options.numbers("density", in.num_experts());
   const CompatMerge how{.weights = options.weights(in.num_experts()),
                         .elect = true,
                         .normalize = options.word("merge") == "mean"};
-  return merge_sparse(in, options, how, [&](const Slice& slice, size_t, const at::Tensor& tau) {
-    const auto count = static_cast<int64_t>(density * static_cast<double>(slice.count));
-    return density >= 1 ? tau : tau * largest_mask(tau.abs().to(at::kFloat), std::max(count, int64_t{1}));
+  return merge_sparse(in, options, how, [&](const Slice& slice, size_t i, const at::Tensor& tau) {
+    const auto count = static_cast<int64_t>(densities[i] * static_cast<double>(slice.count));
+    return densities[i] >= 1 ? tau
+                             : tau * largest_mask(tau.abs().to(at::kFloat), std::max(count, int64_t{1}));
   });
 }
 
@@ -86,12 +87,11 @@ const RegisterCompat ties_{"ties",
 // -- DARE
 
 FusedModel dare_with(const FusionInput& in, const CompatOptions& options, const CompatMerge& how) {
-  const double drop_rate = options.number("drop_rate");
+  const auto rates = options.numbers("drop_rate", in.num_experts());
   const bool keep_l1 = options.word("rescale") == "l1";
-  return merge_sparse(
-      in, options, how, [&, drop_rate, keep_l1](const Slice& slice, size_t i, const at::Tensor& tau) {
-        return drop_rate <= 0 ? tau : with_mask(tau, kept_at_random(in, slice, i, drop_rate), keep_l1);
-      });
+  return merge_sparse(in, options, how, [&](const Slice& slice, size_t i, const at::Tensor& tau) {
+    return rates[i] <= 0 ? tau : with_mask(tau, kept_at_random(in, slice, i, rates[i]), keep_l1);
+  });
 }
 
 const RegisterCompat dare{"dare",
@@ -128,19 +128,19 @@ const RegisterCompat dare_ties{"dare_ties",
 // -- breadcrumbs
 
 FusedModel breadcrumbs(const FusionInput& in, const CompatOptions& options) {
-  const double density = options.number("density");
-  const double gamma = options.number("gamma");
+  const auto densities = options.numbers("density", in.num_experts());
+  const auto gammas = options.numbers("gamma", in.num_experts());
   const bool keep_l1 = options.word("rescale") == "l1";
   const CompatMerge how{.weights = options.weights(in.num_experts()),
                         .elect = options.flag("elect"),
                         .normalize = options.word("merge") == "mean"};
-  return merge_sparse(in, options, how, [&](const Slice& slice, size_t, const at::Tensor& tau) {
-    if (density >= 1) {
+  return merge_sparse(in, options, how, [&](const Slice& slice, size_t i, const at::Tensor& tau) {
+    if (densities[i] >= 1) {
       return tau;
     }
     const auto size = static_cast<double>(slice.count);
-    const auto kept = static_cast<int64_t>(density * size);
-    const int64_t largest = std::min(static_cast<int64_t>(gamma * size), slice.count - kept);
+    const auto kept = static_cast<int64_t>(densities[i] * size);
+    const int64_t largest = std::min(static_cast<int64_t>(gammas[i] * size), slice.count - kept);
     const at::Tensor magnitudes = tau.abs().to(at::kFloat);
     const at::Tensor mask =
         largest_mask(magnitudes, largest + kept).logical_and(largest_mask(magnitudes, largest).logical_not());
@@ -170,21 +170,21 @@ at::Tensor keep_probability(const at::Tensor& rows, double density, double epsil
 }
 
 FusedModel della(const FusionInput& in, const CompatOptions& options) {
-  const double density = options.number("density");
-  const double epsilon = options.number("epsilon");
+  const auto densities = options.numbers("density", in.num_experts());
+  const auto epsilons = options.numbers("epsilon", in.num_experts());
   const bool keep_l1 = options.word("rescale") == "l1";
   const CompatMerge how{.weights = options.weights(in.num_experts()),
                         .elect = options.flag("elect"),
                         .normalize = options.word("merge") == "mean"};
   return merge_sparse(in, options, how, [&](const Slice& slice, size_t i, const at::Tensor& tau) {
-    if (density >= 1) {
+    if (densities[i] >= 1) {
       return tau;
     }
     const at::Tensor rows = tau.dim() < 2 ? tau.reshape({1, slice.count}) : tau;
     const uint64_t key = derive_key(in.seed(), "della/" + in.tasks()[i]);
     const at::Tensor random =
         uniform_on(tau.device(), key, 0, slice.global_begin, slice.count).view(rows.sizes());
-    const at::Tensor probability = keep_probability(rows, density, epsilon);
+    const at::Tensor probability = keep_probability(rows, densities[i], epsilons[i]);
     const at::Tensor mask = (random < probability.to(at::kFloat)).to(probability.scalar_type());
     return with_mask(rows, mask, keep_l1).view(tau.sizes());
   });

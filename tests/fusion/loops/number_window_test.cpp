@@ -63,15 +63,6 @@ TEST(NumberWindow, counts_what_is_below_and_every_number_in_it) {
   }
 }
 
-TEST(NumberWindow, tells_which_values_are_in_the_range_before_its_last_number) {
-  const std::vector<float> values{0.5F, -0.75F, 2, 0.7F, 0.8F, 0.7F, -0.69F};
-  NumberWindow window(Order::kMagnitudes, range_between(0.7F, 0.705F, Order::kMagnitudes));
-  for (int i = 0; i < 2; ++i) {
-    const auto inside = window.add(values.data(), static_cast<int64_t>(values.size()));
-    EXPECT_EQ(std::vector<int>(inside.begin(), inside.end()), (std::vector<int>{3, 5}));
-  }
-}
-
 TEST(NumberWindow, empties_its_narrow_counters_before_they_overflow) {
   for (const at::Tensor& values : dense_and_coarse()) {
     const NumberRange range = range_between(0.749F, 0.753F, Order::kMagnitudes);

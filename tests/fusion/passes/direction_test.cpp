@@ -22,9 +22,38 @@ struct Options {
   }
 };
 
-TEST(DirectionKey, has_all_parameters_but_the_scale) {
-  EXPECT_EQ(direction_key("m", Options{}), "m{density=0.5,merge=sum}");
-  EXPECT_EQ(direction_key("m", Options{.density = 1, .scale = 7, .merge = "sum"}), "m{density=1,merge=sum}");
+TEST(DirectionKey, has_all_parameters_but_the_scale_and_the_seed_of_a_random_method) {
+  TestZoo zoo = random_zoo(2);
+  zoo.seed = 4;
+  zoo.with_needs({}, [](const FusionInput& in) {
+    MethodCard card{.name = "m"};
+    EXPECT_EQ(direction_key(card, in, Options{}), "m{density=0.5,merge=sum}");
+    EXPECT_EQ(direction_key(card, in, Options{.density = 1, .scale = 7, .merge = "sum"}),
+              "m{density=1,merge=sum}");
+    card.random = true;
+    EXPECT_EQ(direction_key(card, in, Options{}), "m{density=0.5,merge=sum}/" + seed_key(in));
+  });
+}
+
+// Every method that is registered by its direction can be continued by another one: svc and lines ask for it.
+TEST(RegisterDirection, gives_what_the_method_adds_to_the_base) {
+  const TestZoo zoo = random_zoo(2);
+  size_t methods = 0;
+  for (const std::string& name : method_registry().names()) {
+    const Method& method = method_registry().at(name);
+    if (!method.direction) {
+      continue;
+    }
+    ++methods;
+    SCOPED_TRACE(name);
+    Weights expected;
+    zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) {
+      const Field direction = method.direction(in, {});
+      expected = move_along(in, direction, 0.25).predictor->weights();
+    });
+    EXPECT_EQ(digest(zoo.fuse(name + "{scale=0.25}").weights), digest(expected));
+  }
+  EXPECT_GE(methods, 20U);
 }
 
 TEST(SeedKey, names_the_seed_and_the_tasks) {

@@ -37,7 +37,7 @@ TEST(TrimAndElect, makes_its_passes_once_per_key_and_density) {
   const auto vectors = [](const Slice& slice) { return slice.task_vector_views(); };
   for (int cell = 0; cell < 3; ++cell) {
     zoo.with_needs({Need::kPretrained}, [&](const FusionInput& in) {
-      const TrimmedElection election = trim_and_elect(in, "task_vectors", 0.5, vectors);
+      const TrimmedElection election = trim_and_elect(in, "task_vectors", {0.5, 0.5}, vectors);
       EXPECT_EQ(election.thresholds, (std::vector<float>{2, 6}));  // int(4 / 2) + 1 entries stay
       EXPECT_EQ(election.majority, 1);                             // signs of 0, -2 + 6, 3 + 7, 4 - 8
     });
