@@ -18,11 +18,8 @@ ExitCode print_cells(Invocation& in) {
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
-  std::vector<Cell> cells = make_plan(options.argument("JOB")).cells;
-  if (options.has("only")) {
-    cells = only_matching(cells, options.get<std::string>("only"));
-  }
-  for (const auto& cell : cells) {
+  const Plan plan = make_plan(options.argument("JOB"));
+  for (const auto& cell : selected_cells(plan, options)) {
     in.out << cell.name() << "\n";
   }
   return ExitCode::kOk;

@@ -51,7 +51,7 @@ ExitCode print_description(Invocation& in) {
   known.insert(known.end(), zoos.begin(), zoos.end());
   const std::string hint = nearest(name, known);
   throw ConfigError("there is no method, task, shift or zoo '" + name + "'" +
-                    (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
+                    (hint.empty() ? "." : "; did you mean '" + hint + "'?") +
                     " 'fusegrid list methods|tasks|shifts|zoos' shows what there is");
 }
 

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <vector>
 
+#include "cli/as_called.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/print.h"
@@ -40,15 +41,21 @@ TextTable tasks() {
   return table;
 }
 
-TextTable zoos() {
+// A zoo that cannot be read hides none of the others: it is told on `err`, and decides `code`.
+TextTable zoos(std::ostream& err, ExitCode& code) {
   TextTable table({"zoo", "scale", "seeds", "tasks"});
   for (const auto& name : list_zoos()) {
-    const Zoo zoo = find_zoo(name);
-    std::vector<std::string> seeds;
-    for (const auto& replicate : zoo.replicates) {
-      seeds.push_back(number_text(replicate.seed));
+    try {
+      const Zoo zoo = find_zoo(name);
+      std::vector<std::string> seeds;
+      for (const auto& replicate : zoo.replicates) {
+        seeds.push_back(number_text(replicate.seed));
+      }
+      table.add({name, zoo.scale, zoo.imported ? "any" : join(seeds, " "), join(zoo.tasks, " ")});
+    } catch (const Error& error) {
+      err << "fusegrid: error: zoo '" << name << "' cannot be read: " << as_called(error.what()) << "\n";
+      code = error.code();
     }
-    table.add({name, zoo.scale, zoo.imported ? "any" : join(seeds, " "), join(zoo.tasks, " ")});
   }
   return table;
 }
@@ -99,13 +106,14 @@ ExitCode print_list(Invocation& in) {
     return ExitCode::kOk;
   }
   const auto what = options.argument("WHAT");
+  ExitCode code = ExitCode::kOk;
   const TextTable table = what == "methods"  ? methods()
                           : what == "tasks"  ? tasks()
-                          : what == "zoos"   ? zoos()
+                          : what == "zoos"   ? zoos(in.err, code)
                           : what == "shifts" ? shifts()
                                              : jobs();
   in.out << table.text();
-  return ExitCode::kOk;
+  return code;
 }
 
 }  // namespace fusegrid

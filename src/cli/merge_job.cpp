@@ -1,13 +1,14 @@
 #include "cli/merge_job.h"
 
 #include <algorithm>
-#include <fstream>
 #include <set>
 #include <sstream>
 
 #include "coordinator/job_file.h"
+#include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "core/text_file.h"
 #include "fusion/method.h"
 
 namespace fusegrid {
@@ -40,6 +41,8 @@ bool is_yaml(const std::string& line) {
          (colon < equals && colon != std::string::npos &&
           (colon + 1 == line.size() || line[colon + 1] == ' '));
 }
+
+constexpr double kMostConfigurations = 10000;  // each is a folder: more are a mistake
 
 class Parser {
  public:
@@ -74,6 +77,16 @@ class Parser {
   }
 
   MergeJob finish() {
+    double configurations = 0;
+    for (const MethodGrid& grid : grids_) {
+      configurations += grid.num_combinations();
+    }
+    if (configurations > kMostConfigurations) {
+      fail("a merge job must have at most " + number_text(kMostConfigurations) +
+           " configurations, but it asks for " +
+           number_text(static_cast<int64_t>(std::min(configurations, 1e18))) +
+           "; take values out of the grid");
+    }
     for (const MethodGrid& grid : grids_) {
       for (const ParamText& parameters : grid.combinations()) {
         job_.methods.push_back({grid.method, parameters});
@@ -94,20 +107,18 @@ class Parser {
       fail("the section '" + text + "' must end with ']'");
     }
     const std::string header = trim(text.substr(1, text.size() - 2));
-    const std::string method = header.substr(0, header.find(':'));
-    if (!method_registry().contains(method)) {
-      const std::string hint = nearest(method, method_registry().names());
-      fail("there is no method '" + method + "'" + (hint.empty() ? "" : "; did you mean '" + hint + "'?"));
+    try {
+      grids_.push_back({.section = header, .method = method_of_section(header), .values = {}, .line = line_});
+    } catch (const ConfigError& error) {
+      fail(error.what());
     }
-    grids_.push_back({.section = header, .method = method, .values = {}, .line = line_});
   }
 
   void read_setting(const std::string& key, const std::string& value) {
     if (!kKeys.contains(key)) {
       const std::vector<std::string> known(kKeys.begin(), kKeys.end());
-      const std::string hint = nearest(key, known);
-      fail("there is no key '" + key + "'" + (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
-           " Known: " + join(known, ", ") + ". Parameters of a method go below its [method] line");
+      fail("there is no key '" + key + "'" + alternatives(key, known) +
+           ". Parameters of a method go below its [method] line");
     }
     auto& values = job_.settings[key];
     if (!values.empty() && key != "expert") {
@@ -138,10 +149,7 @@ class Parser {
 }  // namespace
 
 MergeJob read_merge_job(const std::filesystem::path& file) {
-  std::ifstream in(file);
-  if (!in) {
-    throw ConfigError("cannot read the job file '" + file.string() + "'");
-  }
+  std::istringstream in(read_text_file(file, "job file"));
   Parser parser(file);
   for (std::string line; std::getline(in, line);) {
     parser.read_line(line);

@@ -6,6 +6,7 @@
 #include <boost/program_options/positional_options.hpp>
 #include <boost/program_options/value_semantic.hpp>
 
+#include "cli/as_called.h"
 #include "cli/print.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -61,18 +62,21 @@ bool Options::parse(Invocation& in) {
     const auto& choices = argument.choices;
     const auto value = this->argument(argument.name);
     if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) {
-      fail(argument.name + " must be one of " + join(choices, ", ") + ", but it is '" + value + "'");
+      const std::string hint = nearest(value, choices);
+      fail(argument.name + " must be one of " + join(choices, ", ") + ", but it is '" + value + "'" +
+           (hint.empty() ? "" : " (did you mean '" + hint + "'?)"));
     }
   }
   return true;
 }
 
-int at_least_one(const Options& options, const std::string& name, int64_t fallback) {
-  const int value = options.get_or<int>(name, static_cast<int>(fallback));
-  if (value < 1) {
-    throw UsageError("--" + name + " must be at least 1, but it is " + std::to_string(value));
+int whole_number(const Options& options, const std::string& name, int64_t highest, int64_t fallback) {
+  const int64_t value = options.get_or<int>(name, static_cast<int>(fallback));
+  if (value < 1 || value > highest) {
+    throw UsageError("--" + name + " must lie in [1, " + std::to_string(highest) + "], but it is " +
+                     std::to_string(value));
   }
-  return value;
+  return static_cast<int>(value);
 }
 
 std::string device_kind(const Options& options, const std::string& fallback) {
@@ -84,7 +88,7 @@ std::string device_kind(const Options& options, const std::string& fallback) {
 }
 
 void Options::print_help(std::ostream& out) const {
-  out << "Usage: fusegrid " << name_;
+  out << as_called("Usage: fusegrid " + name_);
   for (const auto& argument : arguments_) {
     out << " " << argument.name;
   }
@@ -100,7 +104,7 @@ void Options::print_help(std::ostream& out) const {
   if (!examples_.empty()) {
     out << "Examples:\n";
     for (const auto& example : examples_) {
-      out << "  " << example << "\n";
+      out << "  " << as_called(example) << "\n";
     }
   }
 }

@@ -57,7 +57,8 @@ class Options {
 };
 
 // Options that several commands have. UsageError where the value makes no sense; `fallback` where it is not given.
-int at_least_one(const Options& options, const std::string& name, int64_t fallback);
+int whole_number(const Options& options, const std::string& name, int64_t highest,
+                 int64_t fallback);                                            // from 1 on
 std::string device_kind(const Options& options, const std::string& fallback);  // auto, cpu or cuda
 
 }  // namespace fusegrid

@@ -2,6 +2,7 @@
 
 #include <set>
 
+#include "cli/as_called.h"
 #include "cli/print.h"
 #include "coordinator/rerun_hint.h"
 #include "core/digest.h"
@@ -44,6 +45,20 @@ Plan make_plan(const std::filesystem::path& job_file) {
   return plan;
 }
 
+std::vector<Cell> selected_cells(const Plan& plan, const Options& options) {
+  if (!options.has("only")) {
+    return plan.cells;
+  }
+  const auto regex = options.get<std::string>("only");
+  std::vector<Cell> cells = only_matching(plan.cells, regex);
+  if (cells.empty()) {
+    throw UsageError("--only '" + regex + "' finds none of the job's " +
+                     count_text(static_cast<int64_t>(plan.cells.size()), "cell") + "; 'fusegrid cells " +
+                     shell_quoted(plan.job.file.string()) + "' prints their names");
+  }
+  return cells;
+}
+
 std::filesystem::path default_results(const std::filesystem::path& job_file) {
   return std::filesystem::path("results") / job_file.stem();
 }
@@ -57,7 +72,7 @@ Records recorded_in(const std::filesystem::path& folder) {
 
 std::string rerun_line(const std::string& job_file, const std::filesystem::path& results,
                        const std::string& cell) {
-  std::string line = "fusegrid run " + shell_quoted(job_file);
+  std::string line = as_called("fusegrid run ") + shell_quoted(job_file);
   if (results.lexically_normal() != default_results(job_file).lexically_normal()) {
     line += " --results " + shell_quoted(results.string());
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/options.h"
 #include "coordinator/estimate.h"
 #include "coordinator/grid.h"
 #include "coordinator/job_file.h"
@@ -23,6 +24,9 @@ struct Plan {
 };
 // Throws ConfigError on the first mistake of the job.
 Plan make_plan(const std::filesystem::path& job_file);
+
+// The cells of the plan that --only finds, or all. UsageError where it finds none.
+std::vector<Cell> selected_cells(const Plan& plan, const Options& options);
 
 // results/<stem of the job file>
 std::filesystem::path default_results(const std::filesystem::path& job_file);

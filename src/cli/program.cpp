@@ -6,13 +6,19 @@
 #include <exception>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "cli/as_called.h"
 #include "cli/build_facts.h"
 #include "cli/commands.h"
 #include "cli/print.h"
 #include "cli/provenance.h"
 #include "coordinator/campaign.h"
+#include "core/alternatives.h"
 #include "core/text.h"
 #include "store/guarded_reader.h"
 #include "worker/item_runner.h"
@@ -29,9 +35,10 @@ ExitCode run_executor(Invocation&) {
 
 void print_help(std::ostream& out) {
   out << "fusegrid " << build_facts().version << ": benchmarks of deep model fusion\n\n"
-      << "Usage: fusegrid COMMAND [options]\n"
-      << "       mpirun -n RANKS fusegrid run JOB     (rank 0 coordinates, the others work)\n"
-      << "       mpirun -n RANKS fusegrid merge ...   (all ranks merge together)\n\n"
+      << as_called(
+             "Usage: fusegrid COMMAND [options]\n"
+             "       mpirun -n RANKS fusegrid run JOB     (rank 0 coordinates, the others work)\n"
+             "       mpirun -n RANKS fusegrid merge ...   (all ranks merge together)\n\n")
       << "Commands:\n";
   TextTable table({"", ""});
   for (const auto& command : commands()) {
@@ -40,8 +47,8 @@ void print_help(std::ostream& out) {
     }
   }
   out << table.text(false) << "\n"
-      << "fusegrid COMMAND --help tells more of one; fusegrid --version names revision and libraries.\n\n"
-      << "Exit codes:\n"
+      << as_called("fusegrid COMMAND --help tells more of one; ")
+      << as_called("fusegrid --version names revision and libraries.\n\n") << "Exit codes:\n"
       << "   0  done\n"
       << "   1  the command line cannot be read\n"
       << "   2  a job file, a zoo or a method's parameters are wrong; nothing was started\n"
@@ -58,6 +65,9 @@ ExitCode run_subcommand(const std::vector<std::string>& argv, std::ostream& out,
   if (name.empty()) {
     print_help(err);
     return ExitCode::kUsage;
+  }
+  if (name == "help" && argv.size() > 2) {  // "help run" is "run --help"
+    return run_subcommand({argv[0], argv[2], "--help"}, out, err, transport);
   }
   if (name == "--help" || name == "-h" || name == "help") {
     print_help(out);
@@ -81,43 +91,96 @@ ExitCode run_subcommand(const std::vector<std::string>& argv, std::ostream& out,
       known.push_back(command.name);
     }
   }
-  const std::string hint = nearest(name, known);
-  throw UsageError("there is no command '" + name + "'" +
-                   (hint.empty() ? "" : "; did you mean '" + hint + "'?") + " Known: " + join(known, ", "));
+  throw UsageError("there is no command '" + name + "'" + alternatives(name, known));
 }
 
-// This rank's number, from the launcher's environment: known without starting MPI.
-int64_t launcher_rank() {
-  for (const char* variable : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}) {
+// The first of these environment variables that is a whole number.
+std::optional<int64_t> number_in_environment(const std::vector<const char*>& variables) {
+  for (const char* variable : variables) {
     if (const char* value = std::getenv(variable)) {
-      return parse_int(value, variable);
+      char* end = nullptr;
+      const int64_t number = std::strtoll(value, &end, 10);
+      if (end != value && *end == '\0') {
+        return number;
+      }
     }
   }
-  return 0;
+  return std::nullopt;
+}
+
+// This rank's number as the launcher says: known without starting MPI.
+int64_t launcher_rank() {
+  return number_in_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}).value_or(0);
+}
+
+// Processes that the launcher has started. SLURM_STEP_NUM_TASKS is of srun; SLURM_NTASKS stands in batch scripts as well.
+std::optional<int64_t> launcher_size() {
+  return number_in_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"});
+}
+
+// Several processes that MPI does not connect would each run the whole job, in one folder. False where they are that;
+// one of them tells.
+bool launcher_fits(const Transport& transport) {
+  const int64_t started = launcher_size().value_or(launcher_rank() + 1);
+  if (transport.size() > 1 || started <= 1) {
+    return true;
+  }
+  if (launcher_rank() == 0 || !launcher_size()) {
+    std::cerr << "fusegrid: error: the launcher must belong to the MPI of this program (" << build_facts().mpi
+              << "), but it started " << started << (launcher_size() ? "" : " or more")
+              << " processes and MPI sees one; use that MPI's mpirun, or under Slurm 'srun --mpi=pmix'\n";
+  }
+  return false;
+}
+
+std::unique_ptr<Transport> open_transport(int argc, char** argv) {
+  return launched_by_mpi() ? mpi_transport(&argc, &argv) : std::move(in_process_transports(1).front());
+}
+
+// The end of what was printed. A command whose output is lost (a full disk) has not succeeded.
+ExitCode flushed(ExitCode code) {
+  if (std::cout.flush() || code != ExitCode::kOk) {
+    return code;
+  }
+  std::cerr << "fusegrid: error: the output must be written, but the standard output takes no more: "
+               "is it closed, or its disk full?\n";
+  return ExitCode::kIo;
 }
 
 int coordinate_or_work(int argc, char** argv, const std::vector<std::string>& words) {
-  auto transport =
-      launched_by_mpi() ? mpi_transport(&argc, &argv) : std::move(in_process_transports(1).front());
+  const auto transport = open_transport(argc, argv);
   if (transport->rank() > 0) {
     run_worker(*transport);
     return 0;
   }
-  const ExitCode code = run_command_line(words, std::cout, std::cerr, transport.get());
-  std::cout.flush();
+  if (!launcher_fits(*transport)) {
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  const ExitCode code = flushed(run_command_line(words, std::cout, std::cerr, transport.get()));
   stop_workers(*transport);
   return static_cast<int>(code);
 }
 
 int run_in_group(int argc, char** argv, const std::vector<std::string>& words) {
-  auto transport =
-      launched_by_mpi() ? mpi_transport(&argc, &argv) : std::move(in_process_transports(1).front());
+  const auto transport = open_transport(argc, argv);
+  if (!launcher_fits(*transport)) {
+    return static_cast<int>(ExitCode::kUsage);
+  }
   std::ostream silent(nullptr);
   const bool speaks = transport->rank() == 0;
   const ExitCode code =
       run_command_line(words, speaks ? std::cout : silent, speaks ? std::cerr : silent, transport.get());
-  std::cout.flush();
-  return static_cast<int>(code);
+  return static_cast<int>(speaks ? flushed(code) : code);
+}
+
+// A closed stream's number would be given to the next file that is opened, and what is printed would be written into
+// that file: a journal. Standard output is opened such that writing fails, and is told.
+void open_closed_streams() {
+  for (const auto& [number, mode] : {std::pair{0, O_RDONLY}, {1, O_RDONLY}, {2, O_WRONLY}}) {
+    if (::fcntl(number, F_GETFD) < 0) {
+      static_cast<void>(::open("/dev/null", mode));  // takes the lowest number that is free
+    }
+  }
 }
 
 }  // namespace
@@ -157,10 +220,14 @@ ExitCode run_command_line(const std::vector<std::string>& argv, std::ostream& ou
   try {
     return run_subcommand(argv, out, err, transport);
   } catch (const Error& error) {
-    err << "fusegrid: error: " << error.what() << "\n";
+    err << "fusegrid: error: " << as_called(error.what()) << "\n";
     return error.code();
   } catch (const std::filesystem::filesystem_error& error) {
-    err << "fusegrid: error: " << error.what() << "\n";
+    // "filesystem error: cannot create directories: Not a directory [a/b]"
+    const std::string what = error.what();
+    const std::string prefix = "filesystem error: ";
+    err << "fusegrid: error: " << what.substr(what.starts_with(prefix) ? prefix.size() : 0)
+        << "; check the path, its permissions and the free space\n";
     return ExitCode::kIo;
   } catch (const std::exception& error) {
     err << "fusegrid: error: unexpected: " << error.what() << "\n";
@@ -172,6 +239,8 @@ int program(int argc, char** argv) {
   if (const auto status = serve_guarded_reader(argc, argv)) {
     return *status;
   }
+  open_closed_streams();
+  remember_call(argc > 0 ? argv[0] : "fusegrid");
   std::signal(SIGXFSZ, SIG_IGN);  // a file size limit is then an error of the write, told like a full disk
   const std::vector<std::string> words(argv, argv + argc);
   if (engages_workers({words.begin() + 1, words.end()})) {
@@ -184,7 +253,7 @@ int program(int argc, char** argv) {
   if (!executor && launched_by_mpi() && launcher_rank() > 0) {
     return 0;  // rank 0 does it alone
   }
-  return static_cast<int>(run_command_line(words, std::cout, std::cerr, nullptr));
+  return static_cast<int>(flushed(run_command_line(words, std::cout, std::cerr, nullptr)));
 }
 
 }  // namespace fusegrid

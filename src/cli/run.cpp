@@ -5,10 +5,12 @@
 #include <boost/program_options/value_semantic.hpp>
 
 #include "cli/commands.h"
+#include "cli/memory_limit.h"
 #include "cli/options.h"
 #include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/provenance.h"
+#include "cli/results_folder.h"
 #include "coordinator/campaign.h"
 #include "coordinator/grid.h"
 #include "coordinator/launch.h"
@@ -58,10 +60,14 @@ CampaignOptions campaign_options(const Options& options, const Plan& plan,
   campaign.memory_limit_bytes = job.memory_limit_bytes();
   campaign.executor_settings =
       grid_settings(job, plan.zoos, results / "statistics", campaign.memory_limit_bytes, bindings);
-  campaign.max_attempts =
-      at_least_one(options, "max-attempts", job.max_attempts.value_or(campaign.max_attempts));
-  campaign.threads = at_least_one(options, "threads", job.threads.value_or(campaign.threads));
+  campaign.max_attempts = whole_number(options, "max-attempts", kHighestAttempts,
+                                       job.max_attempts.value_or(campaign.max_attempts));
+  campaign.threads =
+      whole_number(options, "threads", kHighestThreads, job.threads.value_or(campaign.threads));
   campaign.device = device_kind(options, job.device.value_or(campaign.device));
+  if (campaign.device != "cuda") {  // the limit is of executors on CPUs
+    check_memory_limit(job);
+  }
   if (job.stall_timeout_s) {
     campaign.stall_timeout = std::chrono::seconds(*job.stall_timeout_s);
   }
@@ -297,18 +303,8 @@ ExitCode run_job(Invocation& in) {
   }
   const std::filesystem::path job_file = options.argument("JOB");
   const Plan plan = make_plan(job_file);
-  std::vector<Cell> cells = plan.cells;
-  if (options.has("only")) {
-    const auto regex = options.get<std::string>("only");
-    cells = only_matching(cells, regex);
-    if (cells.empty()) {
-      throw UsageError("--only '" + regex + "' finds none of the job's " +
-                       count_text(static_cast<int64_t>(plan.cells.size()), "cell") + "; 'fusegrid cells " +
-                       job_file.string() + "' prints their names");
-    }
-  }
-  const std::filesystem::path results =
-      options.get_or<std::string>("results", default_results(job_file).string());
+  const std::vector<Cell> cells = selected_cells(plan, options);
+  const std::filesystem::path results = results_folder(options, job_file);
   return options.has("dry-run") ? dry_run(in, options, plan, cells, results)
                                 : run_cells(in, options, plan, cells, results);
 }

@@ -4,6 +4,7 @@
 #include "cli/options.h"
 #include "cli/plan.h"
 #include "cli/print.h"
+#include "cli/results_folder.h"
 #include "core/text.h"
 #include "store/result_store.h"
 
@@ -55,7 +56,7 @@ ExitCode print_status(Invocation& in) {
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
-  const std::filesystem::path folder = options.argument("RESULTS");
+  const std::filesystem::path folder = existing_results(options);
   const auto store = ResultStore::read(folder);
   std::map<Status, int64_t> counts;
   for (const auto& [name, result] : store->results()) {

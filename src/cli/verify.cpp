@@ -2,6 +2,7 @@
 
 #include "cli/commands.h"
 #include "cli/options.h"
+#include "cli/results_folder.h"
 #include "store/result_store.h"
 
 namespace fusegrid {
@@ -17,7 +18,7 @@ ExitCode verify_folder(Invocation& in) {
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
-  for (const auto& line : verify_results(options.argument("RESULTS"))) {
+  for (const auto& line : verify_results(existing_results(options))) {
     in.out << line << "\n";
   }
   return ExitCode::kOk;

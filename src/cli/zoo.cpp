@@ -8,11 +8,13 @@
 
 #include <boost/program_options/value_semantic.hpp>
 
+#include "cli/as_called.h"
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/print.h"
 #include "cli/reference.h"
 #include "cli/zoo_build.h"
+#include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -90,7 +92,8 @@ ExitCode import_command(Invocation& in) {
       "heads", path()->value_name("FILE"), "safetensors file with the frozen heads")(
       "pack", path()->value_name("FILE"), "task pack")(
       "expert", po::value<std::vector<std::string>>()->required()->value_name("TASK=DIR"),
-      "checkpoint folder of one expert; repeat it in the order of the experts");
+      "checkpoint folder of one expert; repeat it in the order of the experts")(
+      "replace", "write over the zoo.json that is in FOLDER");
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
@@ -100,7 +103,8 @@ ExitCode import_command(Invocation& in) {
                         .base = options.get<std::string>("base"),
                         .experts = {},
                         .heads = options.get<std::string>("heads"),
-                        .pack = options.get<std::string>("pack")};
+                        .pack = options.get<std::string>("pack"),
+                        .replace = options.has("replace")};
   for (const auto& expert : options.get<std::vector<std::string>>("expert")) {
     request.experts.push_back(expert_of(expert));
   }
@@ -143,11 +147,13 @@ ExitCode manage_zoos(Invocation& in) {
     for (const auto& subcommand : subcommands()) {
       table.add({"  " + subcommand.name, subcommand.summary});
     }
-    in.out << "Usage: fusegrid zoo COMMAND [options]\n\nCommands:\n" << table.text(false);
+    in.out << as_called("Usage: fusegrid zoo COMMAND [options]\n\nCommands:\n") << table.text(false);
     return ExitCode::kOk;
   }
-  throw UsageError("'fusegrid zoo' needs one of the commands " + join(known, ", ") +
-                   (name.empty() ? "" : ", but it is '" + name + "'"));
+  if (name.empty()) {
+    throw UsageError("'fusegrid zoo' needs one of the commands " + join(known, ", "));
+  }
+  throw UsageError("there is no command 'fusegrid zoo " + name + "'" + alternatives(name, known));
 }
 
 }  // namespace fusegrid

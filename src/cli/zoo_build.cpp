@@ -9,12 +9,15 @@
 #include <boost/program_options/value_semantic.hpp>
 
 #include "cli/options.h"
+#include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/provenance.h"
 #include "cli/reference.h"
 #include "coordinator/campaign.h"
+#include "coordinator/job_file.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
 #include "store/result_store.h"
 #include "tasks/suite.h"
@@ -50,10 +53,23 @@ Options build_options(const std::string& name, const std::string& doc,
   return options;
 }
 
+// What cannot be read on the command line is a mistake in using it.
+template <typename Read>
+auto of_command_line(const Read& read) {
+  try {
+    return read();
+  } catch (const ConfigError& error) {
+    throw UsageError(error.what());
+  }
+}
+
 std::vector<int64_t> seeds_of(const std::string& text) {
   const auto dots = text.find("..");
-  const int64_t first = parse_int(text.substr(0, dots), "--seeds");
-  const int64_t last = dots == std::string::npos ? first : parse_int(text.substr(dots + 2), "--seeds");
+  const auto whole = [](const std::string& number) {
+    return of_command_line([&] { return parse_int(number, "--seeds"); });
+  };
+  const int64_t first = whole(text.substr(0, dots));
+  const int64_t last = dots == std::string::npos ? first : whole(text.substr(dots + 2));
   if (first < 0 || last < first || last - first >= kMostSeeds) {
     throw UsageError("--seeds must be a seed or FIRST..LAST, at most " + std::to_string(kMostSeeds) +
                      " of them, but it is '" + text + "'");
@@ -75,9 +91,9 @@ nlohmann::json overrides_of(const Options& options) {
     const std::string value = entry.substr(equals + 1);
     auto& number = overrides[entry.substr(0, equals)];
     if (value.find_first_not_of("-0123456789") == std::string::npos) {
-      number = parse_int(value, "--set " + entry);
+      number = of_command_line([&] { return parse_int(value, "--set " + entry); });
     } else {
-      number = parse_double(value, "--set " + entry);
+      number = of_command_line([&] { return parse_double(value, "--set " + entry); });
     }
   }
   return overrides;
@@ -92,7 +108,10 @@ ZooPlan plan_of(const Options& options) {
     plan.tasks.push_back(task.name);
   }
   const auto folder = zoos_folder() / (options.argument("NAME") + "-" + plan.scale);
-  plan.folder = std::filesystem::absolute(options.get_or<std::string>("out", folder.string()));
+  const std::filesystem::path out = options.get_or<std::string>("out", folder.string());
+  plan.folder =
+      (std::filesystem::absolute(out).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"
+  check_name(plan.name(), "the name of a zoo, which is its folder's,");
   plan.pack = std::filesystem::absolute(data_folder() / suite.pack);
   plan.pool =
       std::filesystem::absolute(options.get_or<std::string>("pool", (data_folder() / kPool).string()));
@@ -105,8 +124,8 @@ CampaignOptions campaign_options(const Options& options, const ZooPlan& plan) {
   CampaignOptions campaign;
   campaign.executor_kind = "zoo";
   campaign.executor_settings = to_settings(plan);
-  campaign.max_attempts = at_least_one(options, "max-attempts", campaign.max_attempts);
-  campaign.threads = at_least_one(options, "threads", campaign.threads);
+  campaign.max_attempts = whole_number(options, "max-attempts", kHighestAttempts, campaign.max_attempts);
+  campaign.threads = whole_number(options, "threads", kHighestThreads, campaign.threads);
   campaign.device = device_kind(options, campaign.device);
   campaign.inline_executor = options.has("inline");
   campaign.quiet = options.has("quiet");
@@ -150,13 +169,12 @@ ZooBuild::ZooBuild(Invocation& in, CampaignOptions campaign, bool retry_failed, 
     }
   }
   std::filesystem::create_directories(plan.folder);
-  store_ = ResultStore::open(plan.folder / "build",
-                             {.kind = "zoo",
-                              .plan_sha256 = sha.hex(),
-                              .provenance = provenance,
-                              .bindings = {},
-                              .methods = {},
-                              .tasks = {}});
+  store_ = ResultStore::open(plan.folder / "build", {.kind = "zoo",
+                                                     .plan_sha256 = sha.hex(),
+                                                     .provenance = provenance,
+                                                     .bindings = {},
+                                                     .methods = {},
+                                                     .tasks = {}});
   std::filesystem::create_directories(campaign_.log_folder);
 }
 
@@ -164,7 +182,8 @@ bool ZooBuild::train(const std::vector<ZooItem>& items) {
   std::vector<Item> left;
   for (const auto& item : items) {
     const auto found = store_->results().find(item.name());
-    const bool recorded = found != store_->results().end();
+    const bool recorded =
+        found != store_->results().end() && std::filesystem::exists(item_folder(plan_, item));
     if (!recorded || found->second.transient || (retry_failed_ && found->second.status != Status::kValid)) {
       left.push_back({.name = item.name(), .group = item.name(), .cost_s = estimated_seconds(plan_, item)});
     }
@@ -197,7 +216,7 @@ std::vector<Result> ZooBuild::results(const std::vector<ZooItem>& items) const {
 // Seeds of a zoo that is there already stay in it.
 std::vector<int64_t> with_existing(const ZooPlan& plan, std::vector<int64_t> seeds) {
   if (std::filesystem::exists(plan.folder / "zoo.json")) {
-    for (const auto& replicate : Zoo::load(plan.folder).replicates) {
+    for (const auto& replicate : Zoo::read(plan.folder).replicates) {
       seeds.push_back(replicate.seed);
     }
     std::sort(seeds.begin(), seeds.end());
@@ -213,11 +232,30 @@ void require_pool(const ZooPlan& plan) {
   }
 }
 
+void check_existing(const ZooPlan& plan, const std::vector<int64_t>& seeds, bool from_scratch, bool models) {
+  std::set<std::string> recorded;
+  for (const auto& [name, result] : recorded_results(plan.folder / "build")) {
+    if (result.status == Status::kValid) {
+      recorded.insert(name);
+    }
+  }
+  std::vector<ZooItem> to_train;
+  if (from_scratch) {
+    to_train = base_items(plan, seeds);
+  }
+  if (models) {
+    const auto items = model_items(plan, seeds);
+    to_train.insert(to_train.end(), items.begin(), items.end());
+  }
+  check_existing_models(plan, seeds, to_train, recorded);
+}
+
 // `models`: experts and multi-task models too, not only bases.
 ExitCode build(Invocation& in, const Options& options, bool from_scratch, bool models) {
   const ZooPlan plan = plan_of(options);
   const CampaignOptions campaign = campaign_options(options, plan);  // UsageError before anything is written
   const auto seeds = with_existing(plan, seeds_of(options.get<std::string>("seeds")));
+  check_existing(plan, seeds, from_scratch, models);
   const auto to_pretrain = from_scratch ? seeds : place_bases(plan, seeds);
   if (!to_pretrain.empty()) {
     require_pool(plan);

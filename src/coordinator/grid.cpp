@@ -5,6 +5,7 @@
 #include <regex>
 #include <set>
 
+#include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/cell_merge.h"
@@ -63,10 +64,8 @@ std::vector<std::string> evaluated_tasks(const JobSpec& job, const Zoo& zoo,
   std::vector<std::string> tasks;
   for (const auto& task : job.tasks) {
     if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task.text) == zoo.tasks.end()) {
-      const std::string hint = nearest(task.text, zoo.tasks);
       throw ConfigError(job.where(task.line) + "zoo '" + zoo.name + "' has no task '" + task.text + "'" +
-                        (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
-                        " Known: " + join(zoo.tasks, ", "));
+                        alternatives(task.text, zoo.tasks));
     }
     tasks.push_back(task.text);
   }
@@ -127,6 +126,33 @@ std::string named_parameters(const Method& method, const ParamText& given) {
     }
   }
   return join(named, ",");
+}
+
+constexpr double kMostCells = 1e6;  // of a job: more are a mistake, or several jobs
+
+// A grid is a product, and a digit too many in it would fill the memory before anyone saw a number.
+void check_size(const JobSpec& job, const JobZoos& zoos) {
+  double merges = 0;  // of one set of experts and one seed
+  for (const auto& grid : job.methods) {
+    merges += grid.num_combinations();
+  }
+  double cells = 0;
+  for (const auto& value : job.zoos) {
+    const Zoo& zoo = zoos.at(value.text);
+    for (const auto& experts : job.experts) {
+      for (const auto& text : at_line(job, experts.line, [&] { return experts_texts(zoo, experts); })) {
+        const auto merged = at_line(job, experts.line, [&] { return zoo.experts(text); });
+        cells += static_cast<double>(evaluated_tasks(job, zoo, merged).size());
+      }
+    }
+  }
+  cells *= merges * static_cast<double>(job.seeds.size()) * static_cast<double>(job.shifts.size());
+  if (cells > kMostCells) {
+    throw ConfigError(job.where(0) + "a job must have at most " +
+                      number_text(static_cast<int64_t>(kMostCells)) + " cells, but it asks for " +
+                      number_text(static_cast<int64_t>(std::min(cells, 1e18))) +
+                      "; take values out of the grid, or split it into several jobs");
+  }
 }
 
 // Adds the cells of one job to `cells`, by name.
@@ -225,6 +251,7 @@ PackContents pack_contents(const Zoo& zoo) {
 }
 
 std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos) {
+  check_size(job, zoos);
   std::map<std::string, Cell> cells;
   Expander expander(job, cells);
   for (const auto& value : job.zoos) {

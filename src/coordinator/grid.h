@@ -28,7 +28,7 @@ JobZoos load_zoos(const JobSpec& job);
 // the zoo was made with.
 PackContents pack_contents(const Zoo& zoo);
 
-// The cells of a job, sorted by name, each once; their parameters are those that differ from the defaults, so that a new
+// The cells of a job, at most a million, sorted by name, each once; their parameters are those that differ from the defaults, so that a new
 // option of a method renames no cell. Each is checked against its method's card: number of experts, a multi-task model
 // where the card needs one, parameters that constrain each other, tasks that a method with task identity can answer.
 // ConfigErrors name file and line.

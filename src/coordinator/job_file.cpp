@@ -1,7 +1,6 @@
 #include "coordinator/job_file.h"
 
 #include <algorithm>
-#include <fstream>
 #include <functional>
 #include <set>
 #include <sstream>
@@ -10,8 +9,11 @@
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/parsers.hpp>
 
+#include "core/alternatives.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
+#include "core/text_file.h"
 #include "fusion/method.h"
 #include "tasks/shift.h"
 
@@ -105,8 +107,7 @@ void JobParser::read_line(const std::string& line) {
 }
 
 void JobParser::open_section(const std::string& header) {
-  const std::string method = header.substr(0, header.find(':'));
-  method_registry().at(method);
+  const std::string method = method_of_section(header);
   for (const auto& grid : job_.methods) {
     if (grid.section == header) {
       fail(line_, "section [" + header + "] is already in line " + std::to_string(grid.line) +
@@ -167,9 +168,8 @@ void JobParser::read_top_key(const std::string& key, const std::vector<std::stri
     known.push_back(entry.name);
   }
   if (std::find(known.begin(), known.end(), key) == known.end()) {
-    const std::string hint = nearest(key, known);
-    fail(line_, "there is no key '" + key + "'" + (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
-                    " Known: " + join(known, ", ") + ". Parameters of a method go below its [method] line");
+    fail(line_, "there is no key '" + key + "'" + alternatives(key, known) +
+                    ". Parameters of a method go below its [method] line");
   }
   if (values.size() > 1 || !settings_.insert(key).second) {
     fail(line_, "'" + key + "' takes a single value; remove all but one");
@@ -196,9 +196,13 @@ void JobParser::add_seeds(const std::vector<std::string>& values) {
     const int64_t first = whole("seed", value.substr(0, dots), 0, INT64_MAX);
     const int64_t last =
         dots == std::string::npos ? first : whole("seed", value.substr(dots + 2), 0, INT64_MAX);
-    if (last < first || last - first >= kMostSeeds) {
-      fail(line_, "the range of seeds '" + value + "' must be written FIRST..LAST and hold 1 to " +
-                      std::to_string(kMostSeeds) + " seeds");
+    if (last < first) {
+      fail(line_, "the range of seeds '" + value + "' must be written FIRST..LAST, but " + number_text(last) +
+                      " comes before " + number_text(first));
+    }
+    if (last - first >= kMostSeeds) {
+      fail(line_, "the range of seeds '" + value + "' must hold at most " + number_text(kMostSeeds) +
+                      " seeds, but it holds " + std::to_string(static_cast<uint64_t>(last - first) + 1));
     }
     for (int64_t seed = first; seed <= last; ++seed) {
       add_seed(seed);
@@ -217,18 +221,20 @@ void JobParser::read_setting(const std::string& key, const std::string& value) {
   if (key == "batch") {
     job_.batch = whole(key, value, 1, 65536);
   } else if (key == "max_attempts") {
-    job_.max_attempts = whole(key, value, 1, 100);
+    job_.max_attempts = whole(key, value, 1, kHighestAttempts);
   } else if (key == "stall_timeout_s") {
     job_.stall_timeout_s = whole(key, value, 1, 86400);
   } else if (key == "shards") {
     job_.shards = whole(key, value, 1, 1024);
     job_.shards_line = line_;
   } else if (key == "threads") {
-    job_.threads = whole(key, value, 1, 1024);
+    job_.threads = whole(key, value, 1, kHighestThreads);
   } else if (key == "memory_limit_gb") {
     job_.memory_limit_gb = parse_double(value, "'memory_limit_gb'");
-    if (!(*job_.memory_limit_gb > 0)) {
-      fail(line_, "'memory_limit_gb' must be above 0, but it is " + value);
+    constexpr double kMost = 1 << 20;  // a PiB: its bytes are counted in 64 bits
+    if (!(*job_.memory_limit_gb > 0 && *job_.memory_limit_gb <= kMost)) {
+      fail(line_,
+           "'memory_limit_gb' must be above 0 and at most " + number_text(kMost) + ", but it is " + value);
     }
   } else {
     FUSEGRID_ASSERT(key == "device", key);
@@ -299,23 +305,35 @@ int64_t JobSpec::memory_limit_bytes() const {
   return static_cast<int64_t>(memory_limit_gb.value_or(0) * kBytesPerGb);
 }
 
+std::string method_of_section(const std::string& header) {
+  const size_t colon = header.find(':');
+  const std::string method = header.substr(0, colon);
+  method_registry().at(method);
+  if (colon != std::string::npos) {
+    check_name(header.substr(colon + 1), "the label behind ':' in [" + header + "]");
+  }
+  return method;
+}
+
+double MethodGrid::num_combinations() const {
+  double product = 1;
+  for (const auto& [name, options] : values) {
+    product *= static_cast<double>(options.size());
+  }
+  return product;
+}
+
 std::string JobSpec::where(int line) const {
   return file.string() + ":" + (line > 0 ? std::to_string(line) + ":" : "") + " ";
 }
 
 JobSpec read_job_file(const std::filesystem::path& file) {
-  std::error_code ignored;
-  if (!std::filesystem::exists(file, ignored)) {
+  std::error_code unreadable;
+  if (!std::filesystem::exists(file, unreadable) && !unreadable) {
     throw ConfigError("there is no job file '" + file.string() +
                       "'; 'fusegrid list jobs' shows those at hand");
   }
-  std::ifstream stream(file, std::ios::binary);
-  std::stringstream text;
-  text << stream.rdbuf();
-  if (!stream || std::filesystem::is_directory(file, ignored)) {
-    throw IoError("the job file '" + file.string() + "' cannot be read");
-  }
-  return parse_job(text.str(), file);
+  return parse_job(read_text_file(file, "job file"), file);
 }
 
 JobSpec parse_job(const std::string& text, const std::filesystem::path& file) {
@@ -324,7 +342,7 @@ JobSpec parse_job(const std::string& text, const std::filesystem::path& file) {
 
 const std::vector<JobKey>& job_keys() {
   static const std::vector<JobKey> keys = {
-      {"zoo", "names or folders", "", "models and tasks; several make an axis of the grid"},
+      {"zoo", "names or folders", "(needed)", "models and tasks; several make an axis of the grid"},
       {"experts", "all, N, N..M, task+task", "all",
        "which experts are merged: N means the first N in the zoo's order; several make an axis"},
       {"seed", "whole numbers, FIRST..LAST", "0",
@@ -333,12 +351,14 @@ const std::vector<JobKey>& job_keys() {
       {"task", "all, or names", "the tasks of the merged experts", "what the merged model is tested on"},
       {"shift", "clean, or NAME-SEVERITY", "clean", "what is done to the test images; several make an axis"},
       {"batch", "[1, 65536]", "256", "images per forward pass of an evaluation"},
-      {"max_attempts", "[1, 100]", "2", "attempts of a cell whose attempt crashed, hung or threw"},
+      {"max_attempts", "[1, " + number_text(kHighestAttempts) + "]", "2",
+       "attempts of a cell whose attempt crashed, hung or threw"},
       {"stall_timeout_s", "[1, 86400]", "120", "seconds without progress until an executor is killed"},
-      {"memory_limit_gb", "above 0", "none", "address space of an executor in GiB"},
+      {"memory_limit_gb", "above 0", "none", "address space of an executor in GiB, on CPUs"},
       {"shards", "[1, 1024]", "1",
        "executors that make each merge together (a team); the numbers are the same for any"},
-      {"threads", "[1, 1024]", "1", "CPU threads of an executor (bits may depend on it)"},
+      {"threads", "[1, " + number_text(kHighestThreads) + "]", "1",
+       "CPU threads of an executor (bits may depend on it)"},
       {"device", "auto, cpu, cuda", "auto", "where executors compute"},
   };
   return keys;

@@ -26,6 +26,9 @@
 
 namespace fusegrid {
 
+constexpr int64_t kHighestAttempts = 100;  // of a cell
+constexpr int64_t kHighestThreads = 1024;  // of an executor
+
 // One value as written, with where it stands.
 struct JobValue {
   std::string text;
@@ -34,12 +37,13 @@ struct JobValue {
 
 // One section of a job file: a method and the grid of its parameters.
 struct MethodGrid {
-  std::string section;                                  // "ties" or "ties:mean"
+  std::string section;                                  // "ties" or "ties:mean", whose label is "mean"
   std::string method;                                   // key of the method registry
   std::map<std::string, std::vector<JobValue>> values;  // by parameter; those not named keep their defaults
   int line = 0;                                         // of the section's header
   // The Cartesian product; one empty ParamText where no parameter is given.
   std::vector<ParamText> combinations() const;
+  double num_combinations() const;  // exact up to 2^53: says how many there would be, without making them
 };
 
 // A job file, read and checked as far as that is possible without opening a zoo.
@@ -66,6 +70,10 @@ struct JobSpec {
   // "jobs/quickstart.cfg:12: "
   std::string where(int line) const;
 };
+
+// The method of a section's header, "ties" or "ties:label". ConfigError where there is no such method, or where the label
+// is none.
+std::string method_of_section(const std::string& header);
 
 // Reads and checks a job file: unknown keys, methods, parameters and shifts, values out of range, keys,
 // values or sections given twice are ConfigErrors that begin with file and line and list what is known.

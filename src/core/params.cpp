@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -99,10 +100,8 @@ void ParamReader::expect_all_read() const {
     return;
   }
   const std::string& name = text_.begin()->first;
-  const std::string hint = nearest(name, declared_);
   throw ConfigError("method '" + method_ + "' has no parameter '" + name + "'" +
-                    (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
-                    (declared_.empty() ? " It has none." : " It has: " + join(declared_, ", ")));
+                    alternatives(name, declared_));
 }
 
 void ParamLister::param(const std::string& name, const double& value, Range range, const std::string& doc) {

@@ -13,7 +13,8 @@ namespace fusegrid {
 //   leaderboard.tex   the same tables for LaTeX (booktabs)
 //   timings.md, .csv  seconds of fusion and evaluation
 //
-// into `out`, which may be the same folder: all but the timings are the same bytes for every run of the same grid on the same kind of device. Each is
+// into the folder `out`, which is made if need be and may be that of the results: all but the timings are the same bytes
+// for every run of the same grid on the same kind of device. Each is
 // written under a temporary name that is renamed when complete. Prints the leaderboard's Markdown to `print`. Also while
 // a run still writes to the folder: what is missing is listed. Called by one process.
 //   Throws  ConfigError: the folder holds no grid; DataError: damaged; IoError: cannot read or write.

@@ -9,6 +9,7 @@
 
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
 #include "store/hdf5.h"
 
@@ -127,6 +128,7 @@ int64_t check_split(const hdf5::Group& split, int64_t image_size) {
 }
 
 TaskInfo read_task(const hdf5::Group& group, const std::string& name, int64_t image_size) {
+  check_task_name(name, group.where() + ": the name of a task");
   TaskInfo task;
   task.name = name;
   task.title = group.text_attribute("title");

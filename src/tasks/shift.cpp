@@ -4,6 +4,7 @@
 
 #include <ATen/TensorOperators.h>
 
+#include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/text.h"
@@ -19,10 +20,10 @@ struct ParsedShift {
   int64_t severity = 0;
 };
 
-[[noreturn]] void fail(const std::string& text, const std::string& hint) {
+[[noreturn]] void fail(const std::string& text, const std::string& name) {
   throw ConfigError("a shift must be clean or <name>-<severity> with a severity of 1 to " +
-                    std::to_string(kSeverities) + ", but it is '" + text + "'" + hint +
-                    ". Known names: " + join(shift_registry().names(), ", "));
+                    std::to_string(kSeverities) + ", but it is '" + text + "'" +
+                    alternatives(name, shift_registry().names()));
 }
 
 ParsedShift parse(const std::string& text) {
@@ -32,14 +33,13 @@ ParsedShift parse(const std::string& text) {
   const size_t dash = text.rfind('-');
   const std::string name = text.substr(0, dash);
   if (!shift_registry().contains(name)) {
-    const std::string near = nearest(name, shift_registry().names());
-    fail(text, near.empty() ? "" : "; did you mean '" + near + "'?");
+    fail(text, name);
   }
   // one digit, so that a condition has one spelling: it is part of a cell's identity
   const bool one_digit = dash != std::string::npos && text.size() == dash + 2;
   const int64_t severity = one_digit ? text.back() - '0' : 0;
   if (severity < 1 || severity > kSeverities) {
-    fail(text, "");
+    fail(text, name);
   }
   return {&shift_registry().at(name), severity};
 }

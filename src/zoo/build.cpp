@@ -30,18 +30,6 @@ fs::path base_folder(const ZooPlan& plan, int64_t seed) {
 fs::path heads_file(const ZooPlan& plan, int64_t seed) {
   return seed_folder(plan.folder, seed) / "heads.safetensors";
 }
-fs::path item_folder(const ZooPlan& plan, const ZooItem& item) {
-  switch (item.kind) {
-    case ZooItem::Kind::kBase:
-      return base_folder(plan, item.seed);
-    case ZooItem::Kind::kExpert:
-      return seed_folder(plan.folder, item.seed) / "experts" / item.task;
-    case ZooItem::Kind::kMultitask:
-      break;
-  }
-  return seed_folder(plan.folder, item.seed) / "multitask";
-}
-
 LabelledTask read_task(const TaskPack& pack, const std::string& task) {
   const Split train = pack.read(task, "train");
   return {task, static_cast<int64_t>(pack.task(task).class_names.size()), train.images, train.labels};
@@ -200,6 +188,22 @@ Replicate make_replicate(const ZooPlan& plan, int64_t seed, const std::vector<Re
 
 }  // namespace
 
+fs::path item_folder(const ZooPlan& plan, const ZooItem& item) {
+  switch (item.kind) {
+    case ZooItem::Kind::kBase:
+      return base_folder(plan, item.seed);
+    case ZooItem::Kind::kExpert:
+      return seed_folder(plan.folder, item.seed) / "experts" / item.task;
+    case ZooItem::Kind::kMultitask:
+      break;
+  }
+  return seed_folder(plan.folder, item.seed) / "multitask";
+}
+
+bool concerns_experts_only(const std::string& number) {
+  return number.starts_with("expert_") || number.starts_with("multitask_") || number == "max_shift";
+}
+
 Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, const OnStep& on_step) {
   check_item(plan, item);
   const Recipe recipe = make_recipe(plan.scale, plan.overrides);
@@ -229,10 +233,8 @@ namespace {
 
 // True where the plan's overrides leave the recipe of the base alone.
 bool changes_experts_only(const json& overrides) {
-  return std::all_of(overrides.items().begin(), overrides.items().end(), [](const auto& entry) {
-    const std::string& key = entry.key();
-    return key.rfind("expert_", 0) == 0 || key.rfind("multitask_", 0) == 0 || key == "max_shift";
-  });
+  return std::all_of(overrides.items().begin(), overrides.items().end(),
+                     [](const auto& entry) { return concerns_experts_only(entry.key()); });
 }
 
 }  // namespace

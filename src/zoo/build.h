@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,15 @@ std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>
 std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 std::vector<ZooItem> model_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 double estimated_seconds(const ZooPlan& plan, const ZooItem& item);
+// Where the model of an item is.
+std::filesystem::path item_folder(const ZooPlan& plan, const ZooItem& item);
+// Whether a number of the recipe concerns experts and multi-task models only, and no base.
+bool concerns_experts_only(const std::string& number);
+
+// ConfigError where making `to_train` by this plan would replace models that a finished zoo or later models rest on, or
+// put models of another recipe beside those that are there. `recorded`: names of the items with a valid result.
+void check_existing_models(const ZooPlan& plan, const std::vector<int64_t>& seeds,
+                           const std::vector<ZooItem>& to_train, const std::set<std::string>& recorded);
 
 // Trains one item and writes its folder (config.json, preprocessor_config.json, model.safetensors,
 // provenance.json); a base has heads.safetensors beside it. Whatever an earlier attempt left is replaced. The

@@ -9,6 +9,7 @@
 #include "checkpoint/safetensors.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
 #include "models/settings.h"
 #include "store/task_pack.h"
@@ -303,8 +304,14 @@ std::vector<std::string> verify(const Zoo& zoo) {
 
 Zoo import_zoo(const ImportRequest& request) {
   Zoo zoo;
-  zoo.folder = fs::absolute(request.folder).lexically_normal();
+  zoo.folder = (fs::absolute(request.folder).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"
   zoo.name = zoo.folder.filename().string();
+  check_name(zoo.name, "the name of a zoo, which is its folder's,");
+  if (!request.replace && fs::exists(zoo.folder / "zoo.json")) {
+    throw ConfigError("there is a zoo in '" + zoo.folder.string() +
+                      "'; import into another folder, or replace its " +
+                      "description with --replace (results made with it then belong to another zoo)");
+  }
   zoo.scale = request.scale;
   zoo.suite = request.suite;
   zoo.pack = fs::absolute(request.pack);
@@ -312,6 +319,7 @@ Zoo import_zoo(const ImportRequest& request) {
   replicate.base = fs::absolute(request.base);
   replicate.heads = fs::absolute(request.heads);
   for (const auto& [task, folder] : request.experts) {
+    check_task_name(task, "the name of a task");
     zoo.tasks.push_back(task);
     if (!replicate.experts.emplace(task, fs::absolute(folder)).second) {
       throw ConfigError("task '" + task + "' is given twice; a zoo has one expert for each task");

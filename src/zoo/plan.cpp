@@ -1,6 +1,7 @@
 // The text forms of plans and items.
 #include <set>
 
+#include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "zoo/build.h"
@@ -28,8 +29,8 @@ ZooPlan parse_settings(const nlohmann::json& settings) {
   }
   for (const auto& [name, value] : settings.items()) {
     if (!setting_names().contains(name)) {
-      throw ConfigError("a zoo has no setting '" + name +
-                        "'. Known: " + join({setting_names().begin(), setting_names().end()}, ", "));
+      throw ConfigError("a zoo has no setting '" + name + "'" +
+                        alternatives(name, {setting_names().begin(), setting_names().end()}));
     }
   }
   try {

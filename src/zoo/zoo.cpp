@@ -8,8 +8,10 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/posix_file.h"
+#include "core/alternatives.h"
 #include "core/count_text.h"
 #include "core/errors.h"
+#include "core/names.h"
 #include "core/text.h"
 
 namespace fusegrid {
@@ -67,9 +69,9 @@ Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string
 
 void require_exists(const fs::path& path, const std::string& what) {
   if (!fs::exists(path)) {
-    throw ConfigError(
-        what + " is not there: '" + path.string() +
-        "' does not exist; build the zoo again (fusegrid zoo build) or remove it from zoo.json");
+    throw ConfigError(what + " is not there: '" + path.string() +
+                      "' does not exist; bring it back, or make it again: build or import the zoo with the "
+                      "command that made it");
   }
 }
 
@@ -111,11 +113,15 @@ Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& wh
   Zoo zoo;
   zoo.folder = folder;
   zoo.name = written.at("name").get<std::string>();
+  check_name(zoo.name, where + ": the name of the zoo");
   zoo.scale = written.at("scale").get<std::string>();
   zoo.suite = written.at("suite").get<std::string>();
   zoo.pack = find_pack(folder, written.at("pack").get<std::string>());
   zoo.pack_sha256 = written.at("pack_sha256").get<std::string>();
   zoo.tasks = written.at("tasks").get<std::vector<std::string>>();
+  for (const std::string& task : zoo.tasks) {
+    check_task_name(task, where + ": the name of a task");
+  }
   zoo.imported = written.value("imported", false);
   std::set<int64_t> seeds;
   for (const json& replicate : written.at("replicates")) {
@@ -142,19 +148,22 @@ std::string known_zoos() {
 }  // namespace
 
 Zoo Zoo::load(const fs::path& folder) {
+  Zoo zoo = read(folder);
+  check_files(zoo);
+  return zoo;
+}
+
+Zoo Zoo::read(const fs::path& folder) {
   const fs::path file = folder / "zoo.json";
   if (!fs::exists(file)) {
     throw ConfigError("there is no zoo in '" + folder.string() + "' (no zoo.json). " + known_zoos());
   }
   const json written = read_json(file);
-  Zoo zoo;
   try {
-    zoo = parse_zoo(written, fs::absolute(folder).lexically_normal(), "'" + file.string() + "'");
+    return parse_zoo(written, fs::absolute(folder).lexically_normal(), "'" + file.string() + "'");
   } catch (const json::exception& error) {
     throw DataError("'" + file.string() + "' does not describe a zoo: " + error.what());
   }
-  check_files(zoo);
-  return zoo;
 }
 
 void Zoo::save() const {
@@ -215,11 +224,8 @@ std::vector<std::string> Zoo::experts(const std::string& text) const {
   std::set<std::string> seen;
   for (const std::string& task : chosen) {
     if (std::find(tasks.begin(), tasks.end(), task) == tasks.end() || !seen.insert(task).second) {
-      const std::string near = nearest(task, tasks);
       throw ConfigError("experts must be a number or different tasks of zoo '" + name +
-                        "' joined by '+', but '" + text + "' has '" + task + "'" +
-                        (near.empty() || near == task ? "" : "; did you mean '" + near + "'?") +
-                        " Tasks: " + join(tasks, ", "));
+                        "' joined by '+', but '" + text + "' has '" + task + "'" + alternatives(task, tasks));
     }
   }
   return chosen;
@@ -246,9 +252,9 @@ Zoo find_zoo(const std::string& name_or_folder) {
       return Zoo::load(folder);
     }
   }
-  const std::string near = nearest(name_or_folder, list_zoos());
+  const auto known = list_zoos();
   throw ConfigError("there is no zoo '" + name_or_folder + "'" +
-                    (near.empty() ? ". " : "; did you mean '" + near + "'? ") + known_zoos());
+                    (known.empty() ? ". " + known_zoos() : alternatives(name_or_folder, known)));
 }
 
 std::vector<std::string> list_zoos() {

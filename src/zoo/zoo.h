@@ -37,9 +37,10 @@ struct Zoo {
   std::vector<Replicate> replicates;  // sorted by seed
   bool imported = false;  // by import_zoo(): nothing is known of how its one replicate was trained
 
-  // Throws ConfigError (not there: lists the zoos that are) or DataError (damaged).
+  // Throws ConfigError (not there: lists the zoos that are; a name that is none) or DataError (damaged).
   static Zoo load(const std::filesystem::path& folder);
-  void save() const;  // atomically writes folder/zoo.json
+  static Zoo read(const std::filesystem::path& folder);  // the same where files that it names may be missing
+  void save() const;                                     // atomically writes folder/zoo.json
 
   // The replicate that a cell's seed chooses: the one that was trained with it. ConfigError where there is none: the
   // same models under another seed would look like an independent repetition. That of an imported zoo serves every
@@ -104,7 +105,8 @@ Weights load_weights(const Architecture& architecture, const std::filesystem::pa
 std::vector<std::string> verify(const Zoo& zoo);
 
 // Describes existing HuggingFace folders as a zoo with one replicate and writes `folder`/zoo.json with their
-// digests. Nothing is copied; the models stay where they are. Throws as load_model.
+// digests. Nothing is copied; the models stay where they are. Throws as load_model, and ConfigError where names are
+// none or a zoo is there that is not to be replaced.
 struct ImportRequest {
   std::filesystem::path folder;  // of the new zoo; its name is the zoo's
   std::string scale;
@@ -113,6 +115,7 @@ struct ImportRequest {
   std::vector<std::pair<std::string, std::filesystem::path>> experts;  // task, folder; in the zoo's order
   std::filesystem::path heads;
   std::filesystem::path pack;
+  bool replace = false;  // a zoo that is there
 };
 Zoo import_zoo(const ImportRequest& request);
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "cli/invoke.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -74,15 +75,19 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
       {{"run", "a.cfg", "--dryrun"}, "unrecognised option '--dryrun'"},
       {{"run", "a.cfg", "--quie"}, "unrecognised option '--quie'"},
       {{"run", "a.cfg", "--threads", "x"}, "('x') for option '--threads' is invalid"},
-      {{"list", "method"}, "WHAT must be one of methods, tasks, zoos, shifts, jobs, but it is 'method'"},
+      {{"list", "method"},
+       "WHAT must be one of methods, tasks, zoos, shifts, jobs, but it is 'method' (did you mean "
+       "'methods'?)"},
       {{"zoo"}, "'fusegrid zoo' needs one of the commands build, pretrain, list"},
-      {{"zoo", "bild"}, "but it is 'bild'"},
+      {{"zoo", "bild"}, "no command 'fusegrid zoo bild'; did you mean 'build'? Known: build, pretrain"},
       {{"zoo", "build", "imagenet", "--scale", "small"}, "NAME must be one of embedded"},
       {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
       {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "2..0"},
        "--seeds must be a seed or FIRST..LAST"},
+      {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "x"}, "--seeds must be a whole number"},
+      {{"zoo", "build", "embedded", "--scale", "small", "--set", "shots=x"}, "shots=x must be a number"},
       {{"zoo", "build", "embedded", "--scale", "small", "--threads", "0", "--out", "never"},
-       "--threads must be at least 1, but it is 0"},
+       "--threads must lie in [1, 1024], but it is 0"},
       {{"zoo", "build", "embedded", "--scale", "small", "--device", "tpu", "--out", "never"},
        "--device must be auto, cpu or cuda, but it is 'tpu'"},
   };
@@ -93,6 +98,22 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
     EXPECT_EQ(std::count(ran.err.begin(), ran.err.end(), '\n'), 1) << ran.err;
   }
   EXPECT_FALSE(std::filesystem::exists("never"));
+}
+
+TEST(Program, help_of_a_command_is_its_help) {
+  EXPECT_EQ(invoke({"help", "run"}).out, invoke({"run", "--help"}).out);
+  EXPECT_EQ(invoke({"help"}).out, invoke({"--help"}).out);
+  EXPECT_THAT(invoke({"help", "rnu"}).err, HasSubstr("did you mean 'run'?"));
+}
+
+TEST(Program, results_folders_that_are_not_there_are_named_with_the_nearest) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "results/quickstart");
+  for (const auto* command : {"report", "status", "verify"}) {
+    const Ran ran = invoke({command, (folder / "results/quikstart/").string()});
+    EXPECT_EQ(ran.code, ExitCode::kConfig);
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("there is no results folder '"), HasSubstr("results/quickstart'?")));
+  }
 }
 
 TEST(Program, mistakes_in_what_to_run_are_config_errors) {

@@ -32,6 +32,14 @@ TEST(Reference, committed_pages_are_up_to_date) {
   }
 }
 
+TEST(Reference, the_page_of_job_files_has_every_key) {
+  const std::string page = committed("docs/jobs.md");
+  for (const auto& key : job_keys()) {
+    EXPECT_THAT(page, HasSubstr("\n| `" + key.name + "` | " + key.accepts + " | " + key.fallback + " | " +
+                                key.doc + " |\n"));
+  }
+}
+
 TEST(Reference, describe_prints_card_and_parameters_of_a_method) {
   const Ran ran = invoke({"describe", "task_arithmetic"});
   EXPECT_EQ(ran.code, ExitCode::kOk);

@@ -65,6 +65,17 @@ TEST_F(Grid, names_are_canonical_and_sorted) {
                   "toy/experts=2/fake_trim{scale=0.5}/seed=1/b@clean"));
 }
 
+TEST_F(Grid, is_refused_with_its_number_before_it_fills_the_memory) {
+  std::string values;
+  for (int i = 0; i < 1000; ++i) {
+    values += " " + std::to_string(i) + "e-4";
+  }
+  const std::string grid = "[fake_trim]\nscale =" + values + "\ndensity =" + values + "\n";
+  EXPECT_THAT(error_of(grid),
+              AllOf(StartsWith("job.cfg: a job must have at most 1000000 cells, but it asks for 3000000"),
+                    HasSubstr("take values out of the grid")));
+}
+
 TEST_F(Grid, every_name_reads_back_as_its_cell) {
   for (const auto& cell : cells("experts = 2..3 c+a\nseed = 0..1\n[fake_trim]\nscale = 1 2\n")) {
     EXPECT_EQ(Cell::parse(cell.name()).name(), cell.name());

@@ -156,6 +156,19 @@ TEST_F(JobFile, duplicates_are_refused_with_both_lines) {
                     HasSubstr("[fake_trim:another]")));
 }
 
+TEST_F(JobFile, labels_are_names) {
+  for (const auto* label : {"", " mean", "a b", "a/b", "../a", "a,b", "a{b"}) {
+    EXPECT_THAT(error_of("zoo = z\n[fake_trim:" + std::string(label) + "]\n"),
+                AllOf(StartsWith("job.cfg:2: the label behind ':' in [fake_trim:"),
+                      HasSubstr("choose another name")));
+  }
+}
+
+TEST_F(JobFile, long_ranges_of_seeds_are_refused_with_their_number) {
+  EXPECT_THAT(error_of_top("seed = 0..999999999"),
+              HasSubstr("'0..999999999' must hold at most 1000 seeds, but it holds 1000000000"));
+}
+
 TEST_F(JobFile, broken_lines_are_refused) {
   EXPECT_THAT(error_of_top("experts"), HasSubstr("'experts' is neither 'key = value' nor '[method]'"));
   EXPECT_THAT(error_of("zoo = z\n[fake_trim\n"), HasSubstr("must end with ']'"));

@@ -67,6 +67,16 @@ TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
   }
 }
 
+TEST_F(WriteReport, into_another_folder_leaves_the_results_alone) {
+  const fs::path out = folder_ / "tables/new";
+  record(folder_ / "results", "grid", one_result());
+  std::ostringstream print;
+  write_report(folder_ / "results", out, print);
+  EXPECT_EQ(print.str(), bytes_of(out / "leaderboard.md"));
+  EXPECT_TRUE(fs::exists(out / "timings.csv"));
+  EXPECT_FALSE(fs::exists(folder_ / "results/leaderboard.md"));
+}
+
 TEST_F(WriteReport, gives_the_same_text_from_the_published_file_alone) {
   record("grid", one_result());
   std::ostringstream journal;

@@ -232,16 +232,22 @@ TEST_F(ZooFolder, IsFoundByNameOrFolder) {
   ::unsetenv("FUSEGRID_ZOOS");
 }
 
-TEST_F(ZooFolder, ImportDescribesFoldersWithoutCopying) {
-  const fs::path models = folder_ / "seed-0";
-  const Zoo zoo =
-      import_zoo({.folder = copy_.path() / "mine",
-                  .scale = "tiny",
-                  .suite = "tiny",
-                  .base = models / "base",
-                  .experts = {{"rows", models / "experts/rows"}, {"bars", models / "experts/bars"}},
-                  .heads = models / "heads.safetensors",
-                  .pack = plan_->pack});
+class ZooImport : public ZooFolder {
+ protected:
+  ImportRequest request() const {
+    const fs::path models = folder_ / "seed-0";
+    return {.folder = copy_.path() / "mine",
+            .scale = "tiny",
+            .suite = "tiny",
+            .base = models / "base",
+            .experts = {{"rows", models / "experts/rows"}, {"bars", models / "experts/bars"}},
+            .heads = models / "heads.safetensors",
+            .pack = plan_->pack};
+  }
+};
+
+TEST_F(ZooImport, DescribesFoldersWithoutCopying) {
+  const Zoo zoo = import_zoo(request());
 
   const Zoo loaded = Zoo::load(copy_.path() / "mine");
   EXPECT_EQ(loaded.tasks, (std::vector<std::string>{"rows", "bars"}));
@@ -249,6 +255,44 @@ TEST_F(ZooFolder, ImportDescribesFoldersWithoutCopying) {
   EXPECT_EQ(loaded.replicates[0].digests.at("base"), Zoo::load(folder_).replicates[0].digests.at("base"));
   EXPECT_THAT(verify(loaded), IsEmpty());
   EXPECT_EQ(loaded.replicate(7).base, zoo.replicates[0].base) << "nobody knows the seeds of imported models";
+}
+
+TEST_F(ZooImport, ReplacesAZooOnlyWhereThatIsAskedFor) {
+  import_zoo(request());
+  ImportRequest again = request();
+  std::swap(again.experts[0], again.experts[1]);
+  EXPECT_THROW(import_zoo(again), ConfigError);
+  EXPECT_EQ(Zoo::load(again.folder).tasks.front(), "rows");
+  again.replace = true;
+  import_zoo(again);
+  EXPECT_EQ(Zoo::load(again.folder).tasks.front(), "bars");
+}
+
+TEST_F(ZooImport, RefusesNamesThatCannotStandInJobsPathsAndCells) {
+  for (const auto* name : {"my zoo", "a@b", "a+b", ".."}) {
+    ImportRequest wrong = request();
+    wrong.folder = copy_.path() / "deeper" / name;
+    EXPECT_THROW(import_zoo(wrong), ConfigError) << name;
+  }
+  for (const auto* task : {"a b", "../rows", "a@b", "a+b", "3", "all", ""}) {
+    ImportRequest wrong = request();
+    wrong.experts[0].first = task;
+    EXPECT_THROW(import_zoo(wrong), ConfigError) << task;
+  }
+  ImportRequest slash = request();
+  slash.folder /= "";
+  EXPECT_EQ(import_zoo(slash).name, "mine");
+}
+
+TEST_F(ZooFolder, NamesInItsDescriptionAreChecked) {
+  json written = description();
+  written["name"] = "../outside";
+  describe(written);
+  EXPECT_THAT(load_error({}), HasSubstr("zoo.json': the name of the zoo must have"));
+  written["name"] = "tiny";
+  written["tasks"] = {"bars", "rows/../../x"};
+  describe(written);
+  EXPECT_THAT(load_error({}), HasSubstr("zoo.json': the name of a task must have"));
 }
 
 }  // namespace

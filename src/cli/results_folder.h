@@ -1,0 +1,16 @@
+#pragma once
+
+#include <filesystem>
+
+#include "cli/options.h"
+
+namespace fusegrid {
+
+// The results folder of a job: --results, else results/<name of the job file>. Nothing is made.
+//   Throws UsageError: it, or a folder that it would be made in, is none; IoError: nothing may be written there.
+std::filesystem::path results_folder(const Options& options, const std::filesystem::path& job_file);
+
+// The argument RESULTS. ConfigError where there is no such folder; names the nearest beside it.
+std::filesystem::path existing_results(const Options& options);
+
+}  // namespace fusegrid

@@ -1,0 +1,95 @@
+// What a zoo's folder holds already is neither replaced nor mixed with other models without being asked.
+#include <algorithm>
+#include <fstream>
+
+#include "core/errors.h"
+#include "zoo/build.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::json;
+
+constexpr const char* kRemedy = "; give the new zoo a folder of its own with --out, or remove this one";
+
+// The recipe that a model's provenance.json names; an empty object where it cannot be read.
+json recorded_recipe(const fs::path& folder) {
+  std::ifstream stream(folder / "provenance.json");
+  const json origin = json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  return origin.is_object() ? origin.value("recipe", json::object()) : json::object();
+}
+
+// The first number in which a model that is there differs from the plan's recipe: "expert_steps is 20, not 350".
+std::string difference(const ZooPlan& plan, const ZooItem& item) {
+  const json planned = make_recipe(plan.scale, plan.overrides).to_json();
+  const json seen = recorded_recipe(item_folder(plan, item));
+  for (const auto& [number, value] : planned.items()) {
+    const bool matters = item.kind != ZooItem::Kind::kBase || !concerns_experts_only(number);
+    if (matters && seen.contains(number) && seen[number] != value) {
+      return number + " is " + seen[number].dump() + ", not " + value.dump();
+    }
+  }
+  return "";
+}
+
+class Existing {
+ public:
+  Existing(const ZooPlan& plan, const std::set<std::string>& recorded) : plan_(plan), recorded_(recorded) {
+    if (!fs::exists(plan.folder / "zoo.json")) {
+      return;
+    }
+    const Zoo zoo = Zoo::read(plan.folder);
+    if (zoo.imported) {
+      throw ConfigError("the zoo in '" + plan.folder.string() +
+                        "' was imported, and building one there would replace " + "its description" +
+                        kRemedy);
+    }
+    for (const Replicate& replicate : zoo.replicates) {
+      finished_.insert(replicate.seed);
+    }
+  }
+
+  bool made(const ZooItem& item) const { return recorded_.contains(item.name()); }
+  bool finished(const ZooItem& item) const { return finished_.contains(item.seed); }
+  // Whether models of the item's seed were trained from it.
+  bool is_base_of_others(const ZooItem& item) const {
+    const auto models = model_items(plan_, {item.seed});
+    return item.kind == ZooItem::Kind::kBase &&
+           std::any_of(models.begin(), models.end(), [&](const ZooItem& model) { return made(model); });
+  }
+
+ private:
+  const ZooPlan& plan_;
+  const std::set<std::string>& recorded_;
+  std::set<int64_t> finished_;
+};
+
+}  // namespace
+
+void check_existing_models(const ZooPlan& plan, const std::vector<int64_t>& seeds,
+                           const std::vector<ZooItem>& to_train, const std::set<std::string>& recorded) {
+  const Existing existing(plan, recorded);
+  auto items = base_items(plan, seeds);
+  const auto models = model_items(plan, seeds);
+  items.insert(items.end(), models.begin(), models.end());
+  for (const ZooItem& item : items) {
+    const bool kept = existing.made(item) || existing.finished(item) || item.kind == ZooItem::Kind::kBase;
+    const std::string other = kept && fs::exists(item_folder(plan, item)) ? difference(plan, item) : "";
+    if (!other.empty()) {
+      throw ConfigError("all models of a zoo must be made by one recipe, but in '" +
+                        item_folder(plan, item).string() + "' " + other + " as this command asks for" +
+                        kRemedy);
+    }
+  }
+  for (const ZooItem& item : to_train) {
+    if (fs::exists(item_folder(plan, item)) && !existing.made(item) &&
+        (existing.finished(item) || existing.is_base_of_others(item))) {
+      throw ConfigError("this command would train '" + item.name() + "' anew over the model in '" +
+                        item_folder(plan, item).string() + "', which belongs to a zoo that is in use" +
+                        kRemedy);
+    }
+  }
+}
+
+}  // namespace fusegrid
