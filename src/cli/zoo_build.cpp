@@ -234,7 +234,8 @@ void require_pool(const ZooPlan& plan) {
 
 void check_existing(const ZooPlan& plan, const std::vector<int64_t>& seeds, bool from_scratch, bool models) {
   std::set<std::string> recorded;
-  for (const auto& [name, result] : recorded_results(plan.folder / "build")) {
+  const Records records = recorded_in(plan.folder / "build");
+  for (const auto& [name, result] : records.results) {
     if (result.status == Status::kValid) {
       recorded.insert(name);
     }

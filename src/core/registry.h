@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "core/alternatives.h"
 #include "core/errors.h"
-#include "core/text.h"
 
 namespace fusegrid {
 
@@ -29,10 +29,7 @@ class Registry {
   const Entry& at(const std::string& name) const {
     const auto it = entries_.find(name);
     if (it == entries_.end()) {
-      const std::string hint = nearest(name, names());
-      throw ConfigError("there is no " + kind_ + " '" + name + "'" +
-                        (hint.empty() ? "" : "; did you mean '" + hint + "'?") +
-                        " Known: " + join(names(), ", "));
+      throw ConfigError("there is no " + kind_ + " '" + name + "'" + alternatives(name, names()));
     }
     return it->second;
   }

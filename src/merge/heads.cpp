@@ -11,6 +11,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "merge/relabelled.h"
+#include "merge/tied.h"
 
 namespace fusegrid {
 namespace {
@@ -54,7 +55,7 @@ bool names_the_body(const std::string& part) {
   static const std::set<std::string> kModules{"block", "blocks",      "decoder", "encoder",
                                               "h",     "layer",       "layers",  "model",
                                               "tower", "transformer", "stem",    "vision_model"};
-  return kModules.contains(part) || part.find("norm") != std::string::npos || part.starts_with("ln_") ||
+  return kModules.contains(part) || part.find("norm") != std::string::npos || part.starts_with("ln") ||
          part.ends_with("_tower") || part.ends_with("_model") || part.ends_with("_encoder");
 }
 
@@ -145,7 +146,9 @@ void take_heads_apart(std::vector<std::unique_ptr<ModelSource>*> models, bool al
   std::optional<std::string> example;
   bool others = false;
   for (const std::string& name : different) {
-    if (const auto module = head_module(name, shared_modules)) {
+    if (is_output_head(name) && seen.at(name).times < models.size()) {
+      others = true;  // tied in some models: no other task's, and merge/tied.h knows what it means
+    } else if (const auto module = head_module(name, shared_modules)) {
       heads.insert(*module);
       example = example.value_or(name);
     } else {

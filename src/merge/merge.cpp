@@ -24,11 +24,9 @@ namespace {
 // transformers reads the dtype to load from config.json.
 std::string config_text(const MergePlan& plan) {
   nlohmann::json config = plan.inputs.config;
-  static const std::map<at::ScalarType, std::string> kNames{
-      {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kFloat, "float32"}, {at::kDouble, "float64"}};
   for (const std::string key : {"torch_dtype", "dtype"}) {
     if (plan.spec.dtype && config.contains(key)) {
-      config[key] = kNames.at(*plan.spec.dtype);
+      config[key] = dtype_name(*plan.spec.dtype);
     }
   }
   return dump_lossless(config, 2) + "\n";

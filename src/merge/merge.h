@@ -61,4 +61,7 @@ struct MergeReport {
 MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann::json& provenance,
                       const std::function<void(double share)>& progress);
 
+// "float64": as --dtype and config.json name it.
+std::string dtype_name(at::ScalarType dtype);
+
 }  // namespace fusegrid

@@ -78,7 +78,7 @@ void check_one_dtype(const MergeSpec& spec, const MergeInputs& inputs) {
   static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
   if (spec.dtype && !kComputed.contains(*spec.dtype)) {
     throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but --dtype is " +
-                      std::string(at::toString(*spec.dtype)) + "; choose --precision fp32");
+                      dtype_name(*spec.dtype) + "; choose --precision fp32");
   }
   const auto check = [&](const ModelSource& model) {
     for (const TensorInfo& info : model.tensors()) {
@@ -272,6 +272,13 @@ void plan_small_files(MergePlan& plan) {
 }
 
 }  // namespace
+
+std::string dtype_name(at::ScalarType dtype) {
+  static const std::map<at::ScalarType, std::string> kNames{
+      {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kFloat, "float32"}, {at::kDouble, "float64"}};
+  const auto name = kNames.find(dtype);
+  return name == kNames.end() ? at::toString(dtype) : name->second;
+}
 
 MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   MergePlan plan;

@@ -64,13 +64,6 @@ std::string module_of(const std::string& tensor) {
   return parts.size() < 2 || parts.back() != "weight" ? "" : parts[parts.size() - 2];
 }
 
-// Of language models of all kinds.
-bool is_head(const std::string& tensor) {
-  static const std::set<std::string> modules{"lm_head",         "embed_out",         "decoder",
-                                             "vocab_projector", "generator_lm_head", "output"};
-  return modules.contains(module_of(tensor));
-}
-
 // Tensors of `model` that `tensor` can be a copy of.
 std::vector<std::string> possible_originals(const ModelSource& model, const TensorInfo& tensor) {
   std::vector<std::string> names;
@@ -179,7 +172,7 @@ std::set<std::string> candidates(const std::vector<const ModelSource*>& models) 
   const bool tied = stated_tie(models.front()->config()) == true;
   std::set<std::string> names;
   for (const auto& [name, count] : times) {
-    if (count < models.size() || (tied && is_head(name))) {
+    if (count < models.size() || (tied && is_output_head(name))) {
       names.insert(name);
     }
   }
@@ -187,6 +180,12 @@ std::set<std::string> candidates(const std::vector<const ModelSource*>& models) 
 }
 
 }  // namespace
+
+bool is_output_head(const std::string& tensor) {
+  static const std::set<std::string> modules{"lm_head",         "embed_out",         "decoder",
+                                             "vocab_projector", "generator_lm_head", "output"};
+  return modules.contains(module_of(tensor));
+}
 
 bool make_ties_alike(const std::vector<std::unique_ptr<ModelSource>*>& owners) {
   std::vector<const ModelSource*> models;
@@ -200,7 +199,7 @@ bool make_ties_alike(const std::vector<std::unique_ptr<ModelSource>*>& owners) {
   bool untied = false;
   for (const std::string& name : candidates(models)) {
     const Tie tie(name, models);
-    if (!tie.possible() || !(is_head(name) || is_token_embedding(name) || !tie.any_apart()) ||
+    if (!tie.possible() || !(is_output_head(name) || is_token_embedding(name) || !tie.any_apart()) ||
         !tie.all_have_it()) {
       continue;  // a difference like any other
     }

@@ -1,11 +1,15 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "checkpoint/model_source.h"
 
 namespace fusegrid {
+
+// Whether a tensor of this name is the output head of a language model, which may be tied to its embedding.
+bool is_output_head(const std::string& tensor);
 
 // Makes models that tie their head to the embedding, and models that store both, have the same tensors. What a model
 // means is judged by its tensors (a stored head that is the embedding bit for bit is tied) and, where it stores no

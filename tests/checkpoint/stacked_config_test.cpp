@@ -55,7 +55,7 @@ TEST(StackedConfig, entries_of_layers_go_with_them) {
 TEST(StackedConfig, rules_must_choose_the_same_layers) {
   const std::vector<std::pair<std::string, int64_t>> rules{
       {"first_k_dense_replace", 3},  {"decoder_sparse_step", 2},     {"moe_layer_freq", 2},
-      {"attn_layer_period", 2},      {"num_kv_shared_layers", 2},    {"interleave_moe_layer_step", 2},
+      {"attn_layer_period", 2},      {"num_kv_shared_layers", 4},    {"interleave_moe_layer_step", 2},
       {"sliding_window_pattern", 2}, {"somebodys_layer_interval", 2}};
   for (const auto& [key, value] : rules) {
     EXPECT_THAT(refusal({{key, value}}, {{0, 4}, {1, 6}}), HasSubstr("'" + key + "'"));

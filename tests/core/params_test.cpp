@@ -32,7 +32,7 @@ Options read(const ParamText& text) {
   return options;
 }
 
-std::string message_of(const ParamText& text) {
+std::string refusal_of(const ParamText& text) {
   try {
     read(text);
   } catch (const ConfigError& error) {
@@ -61,20 +61,20 @@ TEST(ParamReader, reads_all_kinds) {
 TEST(ParamReader, refuses_and_names_method_parameter_and_value) {
   for (const auto& [name, value] : ParamText{
            {"scale", "2.5"}, {"steps", "101"}, {"clamp", "yes"}, {"merge", "max"}, {"weights", "0:7"}}) {
-    const std::string message = message_of({{name, value}});
+    const std::string message = refusal_of({{name, value}});
     EXPECT_NE(message.find("'toy'"), std::string::npos) << message;
     EXPECT_NE(message.find("'" + name + "'"), std::string::npos) << message;
     EXPECT_NE(message.find(name == "weights" ? "7" : value), std::string::npos) << message;
   }
   for (const auto& [name, value] :
        ParamText{{"scale", "0.3x"}, {"steps", "1.5"}, {"weights", "1::1"}, {"merge", ""}}) {
-    EXPECT_NE(message_of({{name, value}}), "") << name << "=" << value;
+    EXPECT_NE(refusal_of({{name, value}}), "") << name << "=" << value;
   }
-  EXPECT_NE(message_of({{"scale", "nan"}}), "");
+  EXPECT_NE(refusal_of({{"scale", "nan"}}), "");
 }
 
 TEST(ParamReader, suggests_the_parameter_that_was_meant) {
-  const std::string message = message_of({{"scael", "1"}});
+  const std::string message = refusal_of({{"scael", "1"}});
   EXPECT_NE(message.find("did you mean 'scale'?"), std::string::npos) << message;
 }
 

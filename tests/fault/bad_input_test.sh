@@ -128,8 +128,8 @@ with open(sys.argv[1], "r+b") as file:
 PYTHON
   expect 65 "version" "$PROGRAM" run "$WORK/grid.cfg" --results "$WORK/newer" --quiet
 
-  expect 74 "holds no results" "$PROGRAM" status "$WORK/nowhere"
-  expect 2 "a report needs a folder" "$PROGRAM" report "$WORK/nowhere"
+  expect 2 "there is no results folder" "$PROGRAM" status "$WORK/nowhere"
+  expect 2 "there is no results folder" "$PROGRAM" report "$WORK/nowhere"
   "$PROGRAM" status "$results" | grep -q '6 valid, 0 invalid, 0 failed' || fail "status: $("$PROGRAM" status "$results")"
   "$PROGRAM" report "$results" | grep -q '| Simple Average' || fail "report without the row"
 

@@ -5,6 +5,7 @@
 
 #include "core/errors.h"
 #include "fusion/compat/porting.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {

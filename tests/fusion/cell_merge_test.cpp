@@ -33,7 +33,7 @@ TEST(ModelsRead, are_those_that_the_card_declares) {
 }
 
 TEST(MergeName, is_shared_by_tasks_and_by_shifts_unless_the_merge_sees_test_inputs) {
-  register_method(card("blind", {Need::kPretrained, Need::kValidationScores}));
+  register_method(card("blind", {Need::kPretrained, Need::kValidationExamples}));
   register_method(card("seeing", {Need::kTestInputs}));
   const auto name = [](const std::string& cell) { return merge_name(Cell::parse(cell)); };
   EXPECT_EQ(name("z/experts=2/blind/seed=0/a@noise-1"), "z/experts=2/blind/seed=0");

@@ -22,6 +22,7 @@ std::vector<std::string> seeds() {
     Replicate replicate;
     replicate.seed = seed;
     replicate.base = zoo.folder / "base";
+    replicate.heads = zoo.folder / "heads.safetensors";
     replicate.experts = {{"mnist", zoo.folder / "mnist"}, {"fashion", zoo.folder / "fashion"}};
     zoo.replicates.push_back(replicate);
   }

@@ -1,5 +1,6 @@
 // Models that call their tensors otherwise, and heads of other tasks.
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -52,9 +53,10 @@ class NamesAndHeads : public testing::Test {
     return message_of<ConfigError>([&] { plan_merge(spec); });
   }
   static Weights merged(const MergeSpec& spec, int ranks) {
-    std::filesystem::remove_all(spec.out);
     merge(spec, ranks);
-    return HfFolder(spec.out).read_all();
+    Weights weights = HfFolder(spec.out).read_all();
+    std::filesystem::remove_all(spec.out);  // the next plan wants a new folder
+    return weights;
   }
 
   TemporaryFolder folder_;
