@@ -1,5 +1,5 @@
-// Messages and help say `fusegrid run ...`. Where they are printed, the program is named as this user called it, so that
-// a line can be copied: ./fusegrid run ..., build/release/src/fusegrid run ....
+// Messages and help say `fusegrid run ...`. Where they are printed, the program is named as this user called it, so
+// that a line can be copied: ./fusegrid run ..., build/release/src/fusegrid run ....
 #pragma once
 
 #include <string>

@@ -22,7 +22,8 @@ double address_space() {
   return pages * static_cast<double>(sysconf(_SC_PAGESIZE));
 }
 
-// An executor is this program, so it starts with what this process had before main(): LibTorch's libraries, not yet MPI.
+// An executor is this program, so it starts with what this process had before main(): LibTorch's libraries, not yet
+// MPI.
 const double kAtStart = address_space();
 
 }  // namespace

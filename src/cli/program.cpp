@@ -113,7 +113,8 @@ int64_t launcher_rank() {
   return number_in_environment({"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"}).value_or(0);
 }
 
-// Processes that the launcher has started. SLURM_STEP_NUM_TASKS is of srun; SLURM_NTASKS stands in batch scripts as well.
+// Processes that the launcher has started. SLURM_STEP_NUM_TASKS is of srun; SLURM_NTASKS stands in batch scripts as
+// well.
 std::optional<int64_t> launcher_size() {
   return number_in_environment({"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "SLURM_STEP_NUM_TASKS"});
 }

@@ -28,18 +28,18 @@ JobZoos load_zoos(const JobSpec& job);
 // the zoo was made with.
 PackContents pack_contents(const Zoo& zoo);
 
-// The cells of a job, at most a million, sorted by name, each once; their parameters are those that differ from the defaults, so that a new
-// option of a method renames no cell. Each is checked against its method's card: number of experts, a multi-task model
-// where the card needs one, parameters that constrain each other, tasks that a method with task identity can answer.
-// ConfigErrors name file and line.
+// The cells of a job, at most a million, sorted by name, each once; their parameters are those that differ from the
+// defaults, so that a new option of a method renames no cell. Each is checked against its method's card: number of
+// experts, a multi-task model where the card needs one, parameters that constrain each other, tasks that a method with
+// task identity can answer. ConfigErrors name file and line.
 std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
 
 // Checks that the pack holds what the cells read: "val" and "test" of every evaluated task, and "train" of
 // the experts' tasks where the method needs it. ConfigError naming cell, task and split.
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
 
-// What the result of a cell rests on besides its name: "parameters", all of its method's, defaults included, as canonical
-// text.
+// What the result of a cell rests on besides its name: "parameters", all of its method's, defaults included, as
+// canonical text.
 std::map<std::string, std::string> cell_bindings(const Cell& cell);
 
 // Those whose name the ECMAScript regular expression finds; UsageError, which names the option, where it is not one.

@@ -75,8 +75,8 @@ struct Board {
   std::vector<std::string> notes;  // what a reader must know about single rows
 };
 
-// Boards by zoo, number of experts and shift ("clean" first). Throws ConfigError where a name is not a cell's, DataError
-// where a method is not described.
+// Boards by zoo, number of experts and shift ("clean" first). Throws ConfigError where a name is not a cell's,
+// DataError where a method is not described.
 std::vector<Board> make_boards(const Records& records);
 
 // Average against the number of experts, of one zoo under one shift.

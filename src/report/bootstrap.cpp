@@ -9,7 +9,8 @@
 namespace fusegrid {
 namespace {
 
-// A group's size and the hits of all models side by side, [groups][1 + models]: one drawn group adds one contiguous row.
+// A group's size and the hits of all models side by side, [groups][1 + models]: one drawn group adds one contiguous
+// row.
 std::vector<uint32_t> by_group(const PairedOutcomes& task) {
   const size_t columns = 1 + task.hits.size();
   const size_t groups = task.sizes.size();

@@ -13,9 +13,9 @@ struct Interval {
   double high = 0;
 };
 
-// Outcomes of several models on the same examples of one task. Examples of one group (glyphs of a font family, tiles of a
-// map block) share their source, so that they are no independent draws: groups are what is drawn. A group may be a single
-// example.
+// Outcomes of several models on the same examples of one task. Examples of one group (glyphs of a font family, tiles
+// of a map block) share their source, so that they are no independent draws: groups are what is drawn. A group may be
+// a single example.
 struct PairedOutcomes {
   std::string task;             // keys the resampling: all reports resample a task alike
   std::vector<uint32_t> sizes;  // [groups]: examples

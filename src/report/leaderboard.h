@@ -13,10 +13,10 @@ namespace fusegrid {
 //   leaderboard.tex   the same tables for LaTeX (booktabs)
 //   timings.md, .csv  seconds of fusion and evaluation
 //
-// into the folder `out`, which is made if need be and may be that of the results: all but the timings are the same bytes
-// for every run of the same grid on the same kind of device. Each is
-// written under a temporary name that is renamed when complete. Prints the leaderboard's Markdown to `print`. Also while
-// a run still writes to the folder: what is missing is listed. Called by one process.
+// into the folder `out`, which is made if need be and may be that of the results: all but the timings are the same
+// bytes for every run of the same grid on the same kind of device. Each is written under a temporary name that is
+// renamed when complete. Prints the leaderboard's Markdown to `print`. Also while a run still writes to the folder:
+// what is missing is listed. Called by one process.
 //   Throws  ConfigError: the folder holds no grid; DataError: damaged; IoError: cannot read or write.
 void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
                   std::ostream& print);

@@ -11,8 +11,8 @@ namespace fusegrid {
 
 // What stands above and below all boards.
 struct ReportFacts {
-  std::string metrics_sha256;  // digest of the published metrics; "" where nothing is published
-  std::string unfinished;      // what is missing of the jobs' plans, in a sentence; "" where nothing is
+  std::string metrics_sha256 = {};  // digest of the published metrics; "" where nothing is published
+  std::string unfinished = {};      // what is missing of the jobs' plans, in a sentence; "" where nothing is
 };
 
 std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts);

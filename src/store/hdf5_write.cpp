@@ -12,7 +12,7 @@ namespace {
 
 using namespace detail;  // NOLINT(google-build-using-namespace): our own
 
-constexpr size_t kChunkBytes = 64 * 1024;
+constexpr size_t kChunkBytes = size_t{64} * 1024;
 
 // Columns one behind the other; texts as wide as their longest value.
 std::pair<Handle, std::vector<Field>> row_type(const Table& table) {
@@ -44,7 +44,7 @@ void store_value(const Value& value, char* out) {
   std::visit(
       [&](const auto& v) {
         if constexpr (std::is_same_v<std::decay_t<decltype(v)>, std::string>) {
-          std::memcpy(out, v.data(), v.size());
+          std::copy(v.begin(), v.end(), out);
         } else {
           std::memcpy(out, &v, sizeof(v));
         }

@@ -13,9 +13,9 @@ namespace fusegrid {
 
 // Why an attempt of an item left no result.
 struct Failure {
-  // "signal", "killed" (SIGKILL from elsewhere: the kernel's, when memory is short), "exit", "exception", "memory", "io",
-  // "input" (InputError, worker/executor.h), "stall", "protocol", "device" (it cannot be opened), "lost" (the worker
-  // went silent), "cancelled" (its team has failed)
+  // "signal", "killed" (SIGKILL from elsewhere: the kernel's, when memory is short), "exit", "exception", "memory",
+  // "io", "input" (InputError, worker/executor.h), "stall", "protocol", "device" (it cannot be opened), "lost" (the
+  // worker went silent), "cancelled" (its team has failed)
   std::string kind;
   std::string message;   // one line for people: "signal 11 (SIGSEGV)", "exit code 3", ...
   std::string log_tail;  // end of what the executor printed during the item

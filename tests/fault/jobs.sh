@@ -10,7 +10,8 @@ build_zoo() {
     --set expert_steps=8 --set multitask_steps=8 --out "$1"
 }
 
-# make_zoo: a zoo of the test's own. CTest has one built once (FUSEGRID_FAULT_ZOO); a test that is run by hand builds its own.
+# make_zoo: a zoo of the test's own. CTest has one built once (FUSEGRID_FAULT_ZOO); a test that is run by hand builds
+# its own.
 make_zoo() {
   if [ -n "${FUSEGRID_FAULT_ZOO:-}" ]; then
     mkdir -p "$FUSEGRID_ZOOS" && cp -r "$FUSEGRID_FAULT_ZOO" "$FUSEGRID_ZOOS/tiny"

@@ -36,7 +36,8 @@ fail() {
   exit 1
 }
 
-# expect STATUS PATTERN ASKED COMMAND...: it ends with STATUS, its output matches PATTERN, and it asked others for ASKED.
+# expect STATUS PATTERN ASKED COMMAND...: it ends with STATUS, its output matches PATTERN, and it asked others for
+# ASKED.
 expect() {
   local wanted=$1 pattern=$2 asked=$3 status=0
   shift 3

@@ -135,8 +135,8 @@ TEST_P(NonFinite, is_refused_by_default_and_nothing_is_left) {
   EXPECT_FALSE(fs::exists(spec.out.string() + ".partial"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Methods, NonFinite, testing::ValuesIn(calls()), [](const auto& info) {
-  std::string name = info.param;
+INSTANTIATE_TEST_SUITE_P(Methods, NonFinite, testing::ValuesIn(calls()), [](const auto& one) {
+  std::string name = one.param;
   std::replace_if(
       name.begin(), name.end(), [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
   return name;

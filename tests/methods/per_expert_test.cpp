@@ -61,7 +61,7 @@ TEST_P(PerExpertParameter, is_refused_with_another_length) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Methods, PerExpertParameter, testing::ValuesIn(all()),
-                         [](const auto& info) { return info.param.method + "_" + info.param.parameter; });
+                         [](const auto& one) { return one.param.method + "_" + one.param.parameter; });
 
 TEST(PerExpertParameters, are_those_that_mergekit_has_by_model) {
   std::set<std::string> found;

@@ -26,7 +26,8 @@ TEST(DirectionKey, has_all_parameters_but_the_scale_and_the_seed_of_a_random_met
   TestZoo zoo = random_zoo(2);
   zoo.seed = 4;
   zoo.with_needs({}, [](const FusionInput& in) {
-    MethodCard card{.name = "m"};
+    MethodCard card;
+    card.name = "m";
     EXPECT_EQ(direction_key(card, in, Options{}), "m{density=0.5,merge=sum}");
     EXPECT_EQ(direction_key(card, in, Options{.density = 1, .scale = 7, .merge = "sum"}),
               "m{density=1,merge=sum}");
