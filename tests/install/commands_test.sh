@@ -62,7 +62,6 @@ answered_at_once() {
   expect 1 "no command 'a b\*'" '' ./fusegrid 'a b*'
   expect 1 "no preset 'relase'\. Known: release, ci, dev, asan" '' ./fusegrid build relase
   expect 1 "takes no argument but --lint, not '--lnt'" '' ./fusegrid setup --lnt
-  expect 1 'takes one preset' '' ./fusegrid build release ci
   expect 0 '^usage: ' '' ./fusegrid --help
   expect 1 '^usage: ' '' ./fusegrid
   for word in setup build test quickstart; do
