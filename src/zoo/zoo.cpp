@@ -106,9 +106,11 @@ fs::path find_pack(const fs::path& folder, const std::string& name) {
 }
 
 Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& where) {
-  if (written.at("format") != kFormat || written.at("version") != kVersion) {
+  const json& format = written.at("format");
+  const json& version = written.at("version");
+  if (format != kFormat || version != kVersion) {
     throw DataError(where + ": format and version must be " + kFormat + " and " + std::to_string(kVersion) +
-                    ", but are " + written["format"].dump() + " and " + written["version"].dump());
+                    ", but are " + format.dump() + " and " + version.dump());
   }
   Zoo zoo;
   zoo.folder = folder;

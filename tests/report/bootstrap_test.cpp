@@ -1,7 +1,6 @@
 #include "report/bootstrap.h"
 
 #include <algorithm>
-#include <ctime>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -137,21 +136,6 @@ TEST(Bootstrap, over_groups_covers_the_truth_where_examples_of_a_group_are_alike
 
 TEST(Bootstrap, of_no_model_is_empty) {
   EXPECT_TRUE(bootstrap_averages({{"a", {}, {}}}, 1).empty());
-}
-
-TEST(Bootstrap, of_twenty_methods_takes_less_than_two_seconds) {
-  std::vector<PairedOutcomes> tasks;
-  for (int task = 0; task < 8; ++task) {
-    tasks.push_back({"task" + std::to_string(task), alone(800), {}});
-    for (uint64_t model = 0; model < 20; ++model) {
-      tasks.back().hits.push_back(tosses(model, 800, 0.7));
-    }
-  }
-  const std::clock_t begin = std::clock();  // of this process: other load does not count
-  const auto averages = bootstrap_averages(tasks, 1);
-  const double seconds = static_cast<double>(std::clock() - begin) / CLOCKS_PER_SEC;
-  EXPECT_LT(seconds, 2);
-  EXPECT_EQ(averages.size(), 20U);
 }
 
 }  // namespace
