@@ -13,6 +13,7 @@
 #include "core/text.h"
 #include "merge/heads.h"
 #include "merge/prefix.h"
+#include "merge/small_files.h"
 #include "merge/tied.h"
 #include "merge/vocabulary.h"
 
@@ -20,13 +21,6 @@ namespace fusegrid {
 namespace {
 
 constexpr size_t kNamesShown = 4;
-
-// "a, b, c and 12 more"
-std::string some(const std::vector<std::string>& names) {
-  const std::vector<std::string> shown(names.begin(), names.begin() + std::min(names.size(), kNamesShown));
-  const size_t left = names.size() - shown.size();
-  return join(shown, ", ") + (left > 0 ? " and " + std::to_string(left) + " more" : "");
-}
 
 std::map<std::string, const TensorInfo*> by_name(const ModelSource& source) {
   std::map<std::string, const TensorInfo*> infos;
@@ -57,10 +51,10 @@ void check_names(const ModelSource& reference, const ModelSource& expert) {
   const auto is_head = [](const std::string& name) { return name.starts_with("lm_head."); };
   const bool tied = missing.size() + extra.size() == 1 && is_head(missing.empty() ? extra[0] : missing[0]);
   throw ConfigError("all models must have the same tensors, but '" + expert.name() + "'" +
-                    (missing.empty() ? "" : " lacks " + some(missing)) +
+                    (missing.empty() ? "" : " lacks " + some_names(missing, kNamesShown)) +
                     (!missing.empty() && !extra.empty() ? " and" : "") +
-                    (extra.empty() ? "" : " has also " + some(extra)) + ", compared with '" +
-                    reference.name() + "'" +
+                    (extra.empty() ? "" : " has also " + some_names(extra, kNamesShown)) +
+                    ", compared with '" + reference.name() + "'" +
                     (tied ? ": one of the two has a head of its own, the other tied embeddings without "
                             "tie_word_embeddings = true in its config.json; add that where it is so"
                           : "; merge fine-tunes of one base"));
