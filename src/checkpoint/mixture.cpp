@@ -234,8 +234,7 @@ std::unique_ptr<ModelSpec> parse_mixture(const std::string& text) {
   }
   Written written;
   written.text = text;
-  auto [name, parameters] = parse_call(text.substr(0, open));
-  ParamReader reader(name, std::move(parameters));
+  ParamReader reader("the mixture", parse_call(text.substr(0, open)).second);
   written.parameters.describe(reader);
   reader.expect_all_read();
   parse_models(text.substr(open + 1, text.size() - open - 2), written);

@@ -7,6 +7,7 @@
 #include "cli/options.h"
 #include "cli/reference.h"
 #include "core/text.h"
+#include "fusion/called_elsewhere.h"
 #include "tasks/shift.h"
 
 namespace fusegrid {
@@ -49,9 +50,12 @@ ExitCode print_description(Invocation& in) {
   const auto shifts = shift_registry().names();
   known.insert(known.end(), shifts.begin(), shifts.end());
   known.insert(known.end(), zoos.begin(), zoos.end());
-  const std::string hint = nearest(name, known);
+  const std::string near = nearest(name, known);
+  const std::string elsewhere = advice_on_method(name);
   throw ConfigError("there is no method, task, shift or zoo '" + name + "'" +
-                    (hint.empty() ? "." : "; did you mean '" + hint + "'?") +
+                    (!elsewhere.empty() ? elsewhere + "."
+                     : near.empty()     ? "."
+                                        : "; did you mean '" + near + "'?") +
                     " 'fusegrid list methods|tasks|shifts|zoos' shows what there is");
 }
 

@@ -77,10 +77,14 @@ std::string question(const std::filesystem::path& file) {
   return line.rfind('#', 0) == 0 ? trim(line.substr(1)) : "";
 }
 
+std::vector<std::filesystem::path> job_folders() {
+  return {"jobs", data_folder() / "jobs"};
+}
+
 TextTable jobs() {
   TextTable table({"job file", "question"});
   std::vector<std::filesystem::path> files;
-  for (const auto& folder : {std::filesystem::path("jobs"), data_folder() / "jobs"}) {
+  for (const auto& folder : job_folders()) {
     std::error_code none;
     for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
       if (entry.path().extension() == ".cfg") {
@@ -93,6 +97,20 @@ TextTable jobs() {
     table.add({file.string(), question(file)});
   }
   return table;
+}
+
+// Why a list is empty, and what to type.
+std::string where_looked(const std::string& what) {
+  const auto quoted = [](const std::filesystem::path& folder) {
+    return "'" + std::filesystem::absolute(folder).lexically_normal().string() + "'";
+  };
+  if (what == "zoos") {
+    return "there are no zoos in " + quoted(zoos_folder()) +
+           "; make one with 'fusegrid zoo build embedded --scale small', or name another folder of zoos with "
+           "FUSEGRID_ZOOS";
+  }
+  return "there are no job files (*.cfg) in " + quoted(job_folders().front()) + " or " +
+         quoted(job_folders().back()) + "; 'fusegrid run' takes the path of any";
 }
 
 }  // namespace
@@ -113,6 +131,9 @@ ExitCode print_list(Invocation& in) {
                           : what == "shifts" ? shifts()
                                              : jobs();
   in.out << table.text();
+  if (table.empty() && code == ExitCode::kOk) {
+    in.err << as_called("fusegrid: " + where_looked(what)) << "\n";
+  }
   return code;
 }
 

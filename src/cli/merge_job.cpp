@@ -9,6 +9,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "core/text_file.h"
+#include "fusion/called_elsewhere.h"
 #include "fusion/method.h"
 
 namespace fusegrid {
@@ -132,7 +133,9 @@ class Parser {
     std::istringstream words(value);
     for (std::string word; words >> word;) {
       try {
-        method_registry().at(grid.method).canonical({{key, word}});
+        const Method& method = method_registry().at(grid.method);
+        check_parameter_names(method, {{key, word}});
+        method.canonical({{key, word}});
       } catch (const ConfigError& error) {
         fail(error.what());
       }

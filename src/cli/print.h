@@ -12,6 +12,7 @@ class TextTable {
  public:
   explicit TextTable(std::vector<std::string> header) : rows_{std::move(header)} {}
   void add(std::vector<std::string> row) { rows_.push_back(std::move(row)); }
+  bool empty() const { return rows_.size() == 1; }
   std::string text(bool with_header = true) const;
   // The same as a table of Markdown.
   std::string markdown() const;

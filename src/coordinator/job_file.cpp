@@ -14,6 +14,7 @@
 #include "core/names.h"
 #include "core/text.h"
 #include "core/text_file.h"
+#include "fusion/called_elsewhere.h"
 #include "fusion/method.h"
 #include "tasks/shift.h"
 
@@ -133,6 +134,7 @@ void JobParser::read_key(const std::string& key, const std::string& value) {
 void JobParser::read_parameter(const std::string& key, const std::vector<std::string>& values) {
   auto& grid = job_.methods.back();
   const auto& method = method_registry().at(grid.method);
+  check_parameter_names(method, {{key, values.front()}});
   for (const auto& value : values) {
     const std::string canonical = method.canonical({{key, value}});  // reads it: ConfigError where it cannot
     auto& known = grid.values[key];
@@ -308,7 +310,7 @@ int64_t JobSpec::memory_limit_bytes() const {
 std::string method_of_section(const std::string& header) {
   const size_t colon = header.find(':');
   const std::string method = header.substr(0, colon);
-  method_registry().at(method);
+  method_called(method);
   if (colon != std::string::npos) {
     check_name(header.substr(colon + 1), "the label behind ':' in [" + header + "]");
   }

@@ -71,8 +71,8 @@ struct JobSpec {
   std::string where(int line) const;
 };
 
-// The method of a section's header, "ties" or "ties:label". ConfigError where there is no such method, or where the
-// label is none.
+// The method of a section's header, "ties" or "ties:label". ConfigError where there is no such method (which says what
+// another tool's method of that name is called here), or where the label is none.
 std::string method_of_section(const std::string& header);
 
 // Reads and checks a job file: unknown keys, methods, parameters and shifts, values out of range, keys,

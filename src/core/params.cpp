@@ -23,11 +23,11 @@ std::string list_text(const std::vector<double>& values) {
 
 }  // namespace
 
-ParamReader::ParamReader(std::string method, ParamText text)
-    : method_(std::move(method)), text_(std::move(text)) {}
+ParamReader::ParamReader(std::string owner, ParamText text)
+    : owner_(std::move(owner)), text_(std::move(text)) {}
 
 std::string ParamReader::where(const std::string& name) const {
-  return "parameter '" + name + "' of method '" + method_ + "'";
+  return "parameter '" + name + "' of " + owner_;
 }
 
 bool ParamReader::take(const std::string& name, std::string& text) {
@@ -100,8 +100,7 @@ void ParamReader::expect_all_read() const {
     return;
   }
   const std::string& name = text_.begin()->first;
-  throw ConfigError("method '" + method_ + "' has no parameter '" + name + "'" +
-                    alternatives(name, declared_));
+  throw ConfigError(owner_ + " has no parameter '" + name + "'" + alternatives(name, declared_));
 }
 
 void ParamLister::param(const std::string& name, const double& value, Range range, const std::string& doc) {

@@ -24,10 +24,11 @@ using Choices = std::vector<std::string>;
 using ParamText = std::map<std::string, std::string>;
 
 // Reads the declared parameters from text. Unknown names, unreadable values and values out of range throw
-// ConfigError, which names the method, the parameter, the value seen and what is accepted.
+// ConfigError, which names the owner, the parameter, the value seen and what is accepted.
 class ParamReader {
  public:
-  ParamReader(std::string method, ParamText text);
+  // owner: whose parameters they are, as a sentence says it: "method 'ties'"
+  ParamReader(std::string owner, ParamText text);
   void param(const std::string& name, double& value, Range range, const std::string& doc);
   void param(const std::string& name, int64_t& value, Range range, const std::string& doc);
   void param(const std::string& name, bool& value, const std::string& doc);
@@ -41,7 +42,7 @@ class ParamReader {
   void check_range(const std::string& name, double value, Range range) const;
   std::string where(const std::string& name) const;
 
-  std::string method_;
+  std::string owner_;
   ParamText text_;
   std::vector<std::string> declared_;
 };

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 
 #include "core/errors.h"
 #include "fusion/compat/porting.h"
@@ -39,8 +38,9 @@ const std::map<std::string, std::string>& other_names() {
   return kNames;
 }
 
-// What to write in place of a name that is none here.
-std::optional<std::string> advice(const std::string& name) {
+}  // namespace
+
+std::string advice_on_method(const std::string& name) {
   const std::string plain = as_written_here(name);
   for (const PortedMethod& ported : ported_methods()) {
     if (ported.name == plain && method_of(ported) != plain) {
@@ -60,15 +60,13 @@ std::optional<std::string> advice(const std::string& name) {
       return "; it is called '" + stem + "' here";
     }
   }
-  return std::nullopt;
+  return "";
 }
-
-}  // namespace
 
 const Method& method_called(const std::string& name) {
   if (!method_registry().contains(name)) {
-    if (const auto hint = advice(name)) {
-      throw ConfigError("there is no method '" + name + "'" + *hint);
+    if (const std::string hint = advice_on_method(name); !hint.empty()) {
+      throw ConfigError("there is no method '" + name + "'" + hint);
     }
   }
   return method_registry().at(name);

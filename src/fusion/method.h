@@ -96,7 +96,7 @@ struct RegisterMethod {
   RegisterMethod(const MethodCard& card, const Fuse& fuse, const Direction& direction = {}) {
     const auto read = [name = card.name](const ParamText& text) {
       Options options;
-      ParamReader reader(name, text);
+      ParamReader reader("method '" + name + "'", text);
       options.describe(reader);
       reader.expect_all_read();
       return options;

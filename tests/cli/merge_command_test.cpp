@@ -217,6 +217,16 @@ TEST_F(MergeCommand, job_files_name_the_line_of_a_mistake) {
   }
 }
 
+TEST_F(MergeCommand, job_files_answer_names_of_other_tools_with_those_here) {
+  for (const auto& [section, answer] : std::vector<std::pair<std::string, std::string>>{
+           {"[linear]", "'weighted_average' here"}, {"[ties]\nlambda = 1", "'scale' here"}}) {
+    write_text(folder / "bad.cfg", section + "\n");
+    const Ran ran = run({"--job", path("bad.cfg")});
+    EXPECT_EQ(ran.code, ExitCode::kConfig);
+    EXPECT_NE(ran.err.find("mergekit's is called " + answer), std::string::npos) << ran.err;
+  }
+}
+
 TEST_F(MergeCommand, mistakes_are_told_before_anything_is_written) {
   EXPECT_EQ(run({"--out", path("out")}).code, ExitCode::kUsage);
   EXPECT_EQ(run({"--method", "ties", "--out", path("out")}).code, ExitCode::kUsage);

@@ -122,6 +122,10 @@ TEST(Program, mistakes_in_what_to_run_are_config_errors) {
   const Ran scale = invoke({"zoo", "build", "embedded", "--scale", "tiny"});
   EXPECT_EQ(scale.code, ExitCode::kConfig);
   EXPECT_THAT(scale.err, HasSubstr("tiny"));
+  const Ran setting = invoke({"zoo", "build", "embedded", "--scale", "small", "--set", "widht=2"});
+  EXPECT_EQ(setting.code, ExitCode::kConfig);
+  EXPECT_THAT(setting.err,
+              HasSubstr("recipe of scale small has no parameter 'widht'; did you mean 'width'?"));
   EXPECT_EQ(invoke({"zoo", "show", "no-such-zoo"}).code, ExitCode::kConfig);
 }
 

@@ -9,6 +9,7 @@
 #include "cli/invoke.h"
 #include "coordinator/job_file.h"
 #include "support/source_folder.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -57,6 +58,25 @@ TEST(Reference, describe_refuses_unknown_names_with_a_hint) {
   EXPECT_EQ(ran.code, ExitCode::kConfig);
   EXPECT_THAT(ran.err,
               HasSubstr("there is no method, task, shift or zoo 'regmeen'; did you mean 'regmean'?"));
+}
+
+TEST(Reference, describe_answers_methods_of_other_tools_with_the_name_here) {
+  EXPECT_THAT(invoke({"describe", "linear"}).err,
+              HasSubstr("zoo 'linear'; mergekit's is called 'weighted_average' here"));
+}
+
+TEST(Reference, a_list_of_no_zoos_says_where_it_looked_and_what_to_type) {
+  const TemporaryFolder folder;
+  ::setenv("FUSEGRID_ZOOS", (folder / "mine").c_str(), 1);
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"list", "zoos"}, {"zoo", "list"}}) {
+    const Ran ran = invoke(words);
+    EXPECT_EQ(ran.code, ExitCode::kOk);
+    EXPECT_THAT(ran.out, HasSubstr("zoo  scale"));
+    EXPECT_THAT(ran.err, AllOf(HasSubstr("there are no zoos in '" + (folder / "mine").string() + "'; "),
+                               HasSubstr("fusegrid zoo build embedded --scale small")));
+  }
+  ::unsetenv("FUSEGRID_ZOOS");
+  EXPECT_EQ(invoke({"list", "methods"}).err, "");
 }
 
 TEST(Reference, list_shows_every_method_task_and_shift) {

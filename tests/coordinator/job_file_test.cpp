@@ -115,6 +115,13 @@ TEST_F(JobFile, unknown_methods_are_named_with_a_hint) {
                     HasSubstr("did you mean 'fake_trim'?"), HasSubstr("fake_average, ")));
 }
 
+TEST_F(JobFile, methods_of_other_tools_are_answered_with_the_name_here) {
+  EXPECT_THAT(error_of("zoo = z\n[linear:all]\n"),
+              AllOf(StartsWith("job.cfg:2: there is no method 'linear'; "),
+                    HasSubstr("mergekit's is called 'weighted_average' here")));
+  EXPECT_THAT(error_of("zoo = z\n[Fake-Trim]\n"), HasSubstr("did you mean 'fake_trim'?"));
+}
+
 TEST_F(JobFile, unknown_parameters_are_named_with_a_hint) {
   EXPECT_THAT(error_of_parameter("scael = 1"),
               AllOf(StartsWith("job.cfg:3: "), HasSubstr("'fake_trim' has no parameter 'scael'"),

@@ -26,7 +26,7 @@ struct Options {
 
 Options read(const ParamText& text) {
   Options options;
-  ParamReader reader("toy", text);
+  ParamReader reader("method 'toy'", text);
   options.describe(reader);
   reader.expect_all_read();
   return options;
@@ -58,11 +58,11 @@ TEST(ParamReader, reads_all_kinds) {
   EXPECT_EQ(options.weights, (std::vector<double>{0.25, -1, 0}));
 }
 
-TEST(ParamReader, refuses_and_names_method_parameter_and_value) {
+TEST(ParamReader, refuses_and_names_owner_parameter_and_value) {
   for (const auto& [name, value] : ParamText{
            {"scale", "2.5"}, {"steps", "101"}, {"clamp", "yes"}, {"merge", "max"}, {"weights", "0:7"}}) {
     const std::string message = refusal_of({{name, value}});
-    EXPECT_NE(message.find("'toy'"), std::string::npos) << message;
+    EXPECT_NE(message.find("of method 'toy'"), std::string::npos) << message;
     EXPECT_NE(message.find("'" + name + "'"), std::string::npos) << message;
     EXPECT_NE(message.find(name == "weights" ? "7" : value), std::string::npos) << message;
   }
@@ -75,6 +75,7 @@ TEST(ParamReader, refuses_and_names_method_parameter_and_value) {
 
 TEST(ParamReader, suggests_the_parameter_that_was_meant) {
   const std::string message = refusal_of({{"scael", "1"}});
+  EXPECT_TRUE(message.starts_with("method 'toy' has no parameter 'scael'; ")) << message;
   EXPECT_NE(message.find("did you mean 'scale'?"), std::string::npos) << message;
 }
 

@@ -34,7 +34,7 @@ std::vector<double> CompatOptions::list(const std::string& name) const {
   std::vector<double> given;
   const auto it = all_.find(name);
   const std::string text = it == all_.end() ? "" : it->second;
-  ParamReader(method_, {{name, text}}).param(name, given, Range{}, "");
+  ParamReader("method '" + method_ + "'", {{name, text}}).param(name, given, Range{}, "");
   return given;
 }
 
