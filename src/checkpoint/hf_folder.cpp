@@ -173,9 +173,7 @@ const SafetensorsFile& HfFolder::file_of(const std::string& name) const {
 
 const TensorInfo& HfFolder::info(const std::string& name) const {
   file_of(name);
-  return *std::lower_bound(
-      tensors_.begin(), tensors_.end(), name,
-      [](const TensorInfo& tensor, const std::string& key) { return tensor.name < key; });
+  return *find_tensor(*this, name);
 }
 
 at::Tensor HfFolder::read(const std::string& name) const {

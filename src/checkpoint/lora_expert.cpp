@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <set>
 #include <utility>
 
@@ -30,21 +31,12 @@ constexpr size_t kMaxListed = 5;
 constexpr int64_t kReadBlock = 65'536;  // elements that are converted at a time
 constexpr int64_t kColumns = 256;  // of a tile of the product: the tile of the factor stays in the L1 cache
 
-const TensorInfo* find(const std::vector<TensorInfo>& tensors, const std::string& name) {
-  const auto it =
-      std::lower_bound(tensors.begin(), tensors.end(), name,
-                       [](const TensorInfo& tensor, const std::string& key) { return tensor.name < key; });
-  return it != tensors.end() && it->name == name ? &*it : nullptr;
-}
-
 // names: of the adapter's tensors, of which `base` lacks some under any prefix.
 [[noreturn]] void fail_with_another_base(const std::string& adapter, const std::string& base,
                                          const NamePrefix& prefix, const std::set<std::string>& missing) {
-  std::vector<std::string> names(missing.begin(), missing.end());
-  names.resize(std::min(names.size(), kMaxListed));
-  for (auto& name : names) {
-    name = printable(name);
-  }
+  std::vector<std::string> names;
+  std::transform(missing.begin(), missing.end(), std::back_inserter(names),
+                 [](const std::string& name) { return printable(name); });
   const bool head = std::any_of(missing.begin(), missing.end(), is_tied_head);
   const std::string renamed =
       prefix.text.empty()
@@ -53,8 +45,7 @@ const TensorInfo* find(const std::vector<TensorInfo>& tensors, const std::string
                 " have the prefix " + printable(prefix.text) + " more was taken into account.";
   throw ConfigError("an adapter must have been trained on its base, but '" + adapter + "' changes " +
                     number_text(static_cast<int64_t>(missing.size())) + " tensor(s) that '" + base +
-                    "' does not have: " + join(names, ", ") + (missing.size() > kMaxListed ? ", ..." : "") +
-                    "." + renamed +
+                    "' does not have: " + some_names(names, kMaxListed) + "." + renamed +
                     (head ? " A base that has its embedding as head (tied weights) says so in config.json: "
                             "tie_word_embeddings."
                           : "") +
@@ -124,8 +115,7 @@ LoraExpert::LoraExpert(const std::filesystem::path& path, const ModelSource& bas
     tensors.emplace(tensor.name, tensor);
   }
   for (auto& [name, change] : changes_) {
-    TensorInfo tensor =
-        change.origin.empty() ? file_.info(change.copy) : *find(base_.tensors(), change.origin);
+    TensorInfo tensor = change.origin.empty() ? file_.info(change.copy) : *find_tensor(base_, change.origin);
     tensor.name = name;
     dtypes_.emplace(name, tensor.dtype);
     check_change(change, tensor, config);

@@ -16,13 +16,10 @@ constexpr auto kRule =
     "a checkpoint folder must hold model.safetensors or model.safetensors.index.json with its shards";
 constexpr size_t kMostShown = 3;
 
-std::string some_of(const std::vector<std::string>& names) {
-  std::vector<std::string> shown;
-  for (size_t i = 0; i < std::min(names.size(), kMostShown); ++i) {
-    shown.push_back(printable(names[i]));
-  }
-  const size_t left = names.size() - shown.size();
-  return join(shown, ", ") + (left > 0 ? " and " + std::to_string(left) + " more" : "");
+std::string quoted(std::vector<std::string> names) {
+  std::transform(names.begin(), names.end(), names.begin(),
+                 [](const std::string& name) { return printable(name); });
+  return some_names(names, kMostShown);
 }
 
 }  // namespace
@@ -46,7 +43,7 @@ void fail_without_weights(const std::filesystem::path& folder) {
   const std::string where = "'" + folder.string() + "'";
   if (!shards.empty()) {
     throw ConfigError(
-        std::string(kRule) + ", but " + where + " holds the shards " + some_of(shards) +
+        std::string(kRule) + ", but " + where + " holds the shards " + quoted(shards) +
         " without their index; fetch model.safetensors.index.json from where they come, or save the "
         "model again with transformers' model.save_pretrained(folder)");
   }
@@ -54,7 +51,7 @@ void fail_without_weights(const std::filesystem::path& folder) {
     const bool adapter =
         std::find(safetensors.begin(), safetensors.end(), "adapter_model.safetensors") != safetensors.end();
     throw ConfigError(
-        std::string(kRule) + ", but " + where + " holds " + some_of(safetensors) +
+        std::string(kRule) + ", but " + where + " holds " + quoted(safetensors) +
         (adapter ? " without adapter_config.json; fetch that from where the adapter comes"
                  : ", which is not read under that name; rename it if its tensors have the names of "
                    "transformers, else convert it"));
@@ -67,7 +64,7 @@ void fail_without_weights(const std::filesystem::path& folder) {
   }
   throw ConfigError(
       std::string(kRule) + ", but " + where + " holds " +
-      (others.empty() ? "neither" : some_of(others) + ", which is not read; convert it to safetensors"));
+      (others.empty() ? "neither" : quoted(others) + ", which is not read; convert it to safetensors"));
 }
 
 }  // namespace fusegrid

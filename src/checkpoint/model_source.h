@@ -31,4 +31,7 @@ class ModelSource {
   virtual void check_unchanged() const = 0;
 };
 
+// The tensor of this name, in model.tensors(); null where there is none.
+const TensorInfo* find_tensor(const ModelSource& model, const std::string& name);
+
 }  // namespace fusegrid

@@ -93,6 +93,14 @@ std::string trim(std::string_view text) {
   return std::string(text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1));
 }
 
+std::string some_names(const std::vector<std::string>& names, size_t most) {
+  if (names.size() <= most) {
+    return join(names, ", ");
+  }
+  const std::vector<std::string> shown(names.begin(), names.begin() + static_cast<int64_t>(most));
+  return join(shown, ", ") + " and " + std::to_string(names.size() - most) + " more";
+}
+
 std::string nearest(const std::string& name, const std::vector<std::string>& known) {
   std::string best;
   size_t best_distance = std::max<size_t>(2, name.size() / 3) + 1;

@@ -104,10 +104,8 @@ bool lies_in(const std::string& tensor, const std::set<std::string>& modules) {
 std::string difference(const std::string& tensor, const std::vector<std::unique_ptr<ModelSource>*>& models) {
   std::vector<std::pair<std::string, std::optional<Shape>>> all;
   for (const auto* model : models) {
-    const auto& tensors = (*model)->tensors();
-    const auto it = std::find_if(tensors.begin(), tensors.end(),
-                                 [&](const TensorInfo& info) { return info.name == tensor; });
-    all.emplace_back((*model)->name(), it == tensors.end() ? std::nullopt : std::optional(it->shape));
+    const TensorInfo* const info = find_tensor(**model, tensor);
+    all.emplace_back((*model)->name(), info == nullptr ? std::nullopt : std::optional(info->shape));
   }
   const auto has =
       std::find_if(all.begin(), all.end(), [](const auto& one) { return one.second.has_value(); });

@@ -22,34 +22,25 @@ namespace {
 
 constexpr size_t kNamesShown = 4;
 
-std::map<std::string, const TensorInfo*> by_name(const ModelSource& source) {
-  std::map<std::string, const TensorInfo*> infos;
-  for (const TensorInfo& info : source.tensors()) {
-    infos.emplace(info.name, &info);
+// Merged tensors of `model` that `other` lacks.
+std::vector<std::string> lacking(const ModelSource& model, const ModelSource& other) {
+  std::vector<std::string> names;
+  for (const TensorInfo& info : model.tensors()) {
+    if (is_merged(info) && find_tensor(other, info.name) == nullptr) {
+      names.push_back(info.name);
+    }
   }
-  return infos;
+  return names;
 }
 
 void check_names(const ModelSource& reference, const ModelSource& expert) {
-  const auto theirs = by_name(expert);
-  const auto ours = by_name(reference);
-  std::vector<std::string> missing;
-  std::vector<std::string> extra;
-  for (const auto& [name, info] : ours) {
-    if (!theirs.contains(name) && is_merged(*info)) {
-      missing.push_back(name);
-    }
-  }
-  for (const auto& [name, info] : theirs) {
-    if (!ours.contains(name) && is_merged(*info)) {
-      extra.push_back(name);
-    }
-  }
+  const std::vector<std::string> missing = lacking(reference, expert);
+  const std::vector<std::string> extra = lacking(expert, reference);
   if (missing.empty() && extra.empty()) {
     return;
   }
-  const auto is_head = [](const std::string& name) { return name.starts_with("lm_head."); };
-  const bool tied = missing.size() + extra.size() == 1 && is_head(missing.empty() ? extra[0] : missing[0]);
+  const bool tied =
+      missing.size() + extra.size() == 1 && is_output_head(missing.empty() ? extra[0] : missing[0]);
   throw ConfigError("all models must have the same tensors, but '" + expert.name() + "'" +
                     (missing.empty() ? "" : " lacks " + some_names(missing, kNamesShown)) +
                     (!missing.empty() && !extra.empty() ? " and" : "") +
@@ -61,14 +52,13 @@ void check_names(const ModelSource& reference, const ModelSource& expert) {
 }
 
 void check_tensors(const ModelSource& reference, const ModelSource& expert) {
-  const auto ours = by_name(reference);
   const VocabularyDifference vocabulary(reference, expert);
   for (const TensorInfo& info : expert.tensors()) {
-    const auto it = ours.find(info.name);
-    if (it == ours.end()) {
+    const TensorInfo* const found = find_tensor(reference, info.name);
+    if (found == nullptr) {
       continue;  // a buffer
     }
-    const TensorInfo& own = *it->second;
+    const TensorInfo& own = *found;
     if (is_merged(info) != is_merged(own)) {
       throw ConfigError(
           "tensor '" + info.name + "' must be of floating type in all models or in none, but it is " +

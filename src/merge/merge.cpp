@@ -116,14 +116,11 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
 std::string counts_text(const std::map<std::string, int64_t>& counts,
                         const std::map<std::string, int64_t>& sizes) {
   constexpr size_t kShown = 4;
-  std::vector<std::string> shown;
+  std::vector<std::string> all;
   for (const auto& [name, count] : counts) {
-    if (shown.size() < kShown) {
-      shown.push_back("'" + name + "' (" + number_text(count) + " of " + number_text(sizes.at(name)) + ")");
-    }
+    all.push_back("'" + name + "' (" + number_text(count) + " of " + number_text(sizes.at(name)) + ")");
   }
-  return join(shown, ", ") +
-         (counts.size() > kShown ? " and " + std::to_string(counts.size() - kShown) + " more" : "");
+  return some_names(all, kShown);
 }
 
 // What is not finite in the models, and what is in the models but not in the results.

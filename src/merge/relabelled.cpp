@@ -10,12 +10,8 @@ class Relabelled final : public ModelSource {
  public:
   Relabelled(std::unique_ptr<ModelSource> model, std::map<std::string, std::string> names)
       : model_(std::move(model)), names_(std::move(names)) {
-    std::map<std::string, const TensorInfo*> own;
-    for (const TensorInfo& info : model_->tensors()) {
-      own.emplace(info.name, &info);
-    }
     for (const auto& [name, theirs] : names_) {
-      tensors_.push_back(*own.at(theirs));
+      tensors_.push_back(*find_tensor(*model_, theirs));
       tensors_.back().name = name;
     }
   }

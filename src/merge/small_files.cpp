@@ -146,11 +146,4 @@ SmallFiles small_files_of(const fs::path& folder, HfFolderOptions options, const
   return Collector(folder, options, except).collect();
 }
 
-std::string some_names(const std::vector<std::string>& names, size_t most) {
-  const std::vector<std::string> shown(names.begin(),
-                                       names.begin() + static_cast<int64_t>(std::min(names.size(), most)));
-  const size_t left = names.size() - shown.size();
-  return join(shown, ", ") + (left > 0 ? " and " + std::to_string(left) + " more" : "");
-}
-
 }  // namespace fusegrid

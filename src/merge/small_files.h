@@ -26,7 +26,4 @@ struct SmallFiles {
 SmallFiles small_files_of(const std::filesystem::path& folder, HfFolderOptions options,
                           const std::set<std::filesystem::path>& except);
 
-// The first characters of `names`, "a, b, c and 12 more": for messages.
-std::string some_names(const std::vector<std::string>& names, size_t most);
-
 }  // namespace fusegrid

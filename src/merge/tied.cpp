@@ -17,14 +17,6 @@ namespace {
 
 constexpr int64_t kBlockElements = int64_t{1} << 20;  // that are compared at a time
 
-const TensorInfo* find(const ModelSource& model, const std::string& name) {
-  const auto& all = model.tensors();
-  const auto it =
-      std::lower_bound(all.begin(), all.end(), name,
-                       [](const TensorInfo& info, const std::string& key) { return info.name < key; });
-  return it != all.end() && it->name == name ? &*it : nullptr;
-}
-
 // A model without some of its tensors, and with others that are copies of those it has.
 class TiedView final : public ModelSource {
  public:
@@ -37,7 +29,7 @@ class TiedView final : public ModelSource {
       }
     }
     for (const auto& [name, of] : copies_) {
-      tensors_.push_back(*find(*model_, of));
+      tensors_.push_back(*find_tensor(*model_, of));
       tensors_.back().name = name;
     }
     std::sort(tensors_.begin(), tensors_.end(),
@@ -108,17 +100,17 @@ class Tie {
   Tie(std::string copy, std::vector<const ModelSource*> models)
       : copy_(std::move(copy)), models_(std::move(models)) {
     for (const ModelSource* model : models_) {
-      if (const TensorInfo* stored = find(*model, copy_)) {
+      if (const TensorInfo* stored = find_tensor(*model, copy_)) {
         for (const std::string& name : possible_originals(*model, *stored)) {
           if (std::all_of(models_.begin(), models_.end(),
-                          [&](const ModelSource* any) { return find(*any, name) != nullptr; })) {
+                          [&](const ModelSource* any) { return find_tensor(*any, name) != nullptr; })) {
             originals_.insert(name);
           }
         }
       }
     }
     for (const ModelSource* model : models_) {
-      const TensorInfo* const stored = find(*model, copy_);
+      const TensorInfo* const stored = find_tensor(*model, copy_);
       apart_.push_back(stored != nullptr && !is_copy(*model, *stored));
     }
   }
@@ -141,7 +133,7 @@ class Tie {
   // Whether every model that lacks the tensor says that it is tied, so that it has it as a copy.
   bool all_have_it() const {
     return std::all_of(models_.begin(), models_.end(), [&](const ModelSource* model) {
-      return find(*model, copy_) != nullptr ||
+      return find_tensor(*model, copy_) != nullptr ||
              (is_tied(model->config()) || (!any_apart() && !stated_tie(model->config())));
     });
   }
@@ -151,8 +143,9 @@ class Tie {
 
  private:
   bool is_copy(const ModelSource& model, const TensorInfo& stored) const {
-    return std::any_of(originals_.begin(), originals_.end(),
-                       [&](const std::string& name) { return same_bits(model, stored, *find(model, name)); });
+    return std::any_of(originals_.begin(), originals_.end(), [&](const std::string& name) {
+      return same_bits(model, stored, *find_tensor(model, name));
+    });
   }
 
   std::string copy_;
@@ -204,7 +197,7 @@ bool make_ties_alike(const std::vector<std::unique_ptr<ModelSource>*>& owners) {
       continue;  // a difference like any other
     }
     tie.check();
-    const bool in_reference = find(reference, name) != nullptr;
+    const bool in_reference = find_tensor(reference, name) != nullptr;
     if (!tie.any_apart() && (!in_reference || reference_says == true)) {
       hidden.insert(name);
       continue;
@@ -225,12 +218,12 @@ bool make_ties_alike(const std::vector<std::unique_ptr<ModelSource>*>& owners) {
     std::set<std::string> without;
     std::map<std::string, std::string> with;
     for (const std::string& name : hidden) {
-      if (find(**owner, name) != nullptr) {
+      if (find_tensor(**owner, name) != nullptr) {
         without.insert(name);
       }
     }
     for (const auto& [name, original] : copies) {
-      if (find(**owner, name) == nullptr) {
+      if (find_tensor(**owner, name) == nullptr) {
         with.emplace(name, original);
       }
     }

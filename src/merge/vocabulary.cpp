@@ -19,32 +19,19 @@ bool only_rows_differ(const TensorInfo& a, const TensorInfo& b) {
          a.shape[0] != b.shape[0] && a.shape[1] == b.shape[1];
 }
 
-std::map<std::string, const TensorInfo*> tensors_by_name(const ModelSource& model) {
-  std::map<std::string, const TensorInfo*> infos;
-  for (const TensorInfo& info : model.tensors()) {
-    infos.emplace(info.name, &info);
-  }
-  return infos;
-}
-
 class WithVocabulary final : public ModelSource {
  public:
   WithVocabulary(const ModelSource& reference, std::unique_ptr<ModelSource> expert)
       : reference_(reference), expert_(std::move(expert)), tensors_(expert_->tensors()) {
     const VocabularyDifference difference(reference, *expert_);
-    const auto theirs = tensors_by_name(reference);
     for (TensorInfo& info : tensors_) {
-      const auto it = theirs.find(info.name);
-      if (it == theirs.end()) {
-        continue;
-      }
-      const TensorInfo& other = *it->second;
-      if (const auto dimension = difference.dimension(other, info)) {
+      const TensorInfo* const ours = find_tensor(reference, info.name);
+      if (const auto dimension = ours != nullptr ? difference.dimension(*ours, info) : std::nullopt) {
         const int64_t inner = std::accumulate(info.shape.begin() + static_cast<int64_t>(*dimension) + 1,
                                               info.shape.end(), int64_t{1}, std::multiplies<>());
-        changed_.emplace(info.name, Changed{info.shape[*dimension] * inner, other.shape[*dimension] * inner,
-                                            other.dtype, info.dtype});
-        info.shape = other.shape;
+        changed_.emplace(info.name, Changed{info.shape[*dimension] * inner, ours->shape[*dimension] * inner,
+                                            ours->dtype, info.dtype});
+        info.shape = ours->shape;
       }
     }
   }
@@ -104,11 +91,10 @@ class WithVocabulary final : public ModelSource {
 
 VocabularyDifference::VocabularyDifference(const ModelSource& reference, const ModelSource& expert)
     : reference_name_(reference.name()) {
-  const auto theirs = tensors_by_name(reference);
   for (const TensorInfo& info : expert.tensors()) {
-    const auto it = theirs.find(info.name);
-    if (it != theirs.end() && only_rows_differ(*it->second, info)) {
-      sizes_.emplace(it->second->shape[0], info.shape[0]);
+    const TensorInfo* const ours = find_tensor(reference, info.name);
+    if (ours != nullptr && only_rows_differ(*ours, info)) {
+      sizes_.emplace(ours->shape[0], info.shape[0]);
     }
   }
 }

@@ -32,5 +32,11 @@ TEST(Text, splits_joins_trims_and_finds_the_nearest) {
   EXPECT_EQ(nearest("zzzzzz", {"density", "scale"}), "");
 }
 
+TEST(Text, shows_some_of_many_names) {
+  EXPECT_EQ(some_names({}, 2), "");
+  EXPECT_EQ(some_names({"a", "b"}, 2), "a, b");
+  EXPECT_EQ(some_names({"a", "b", "c", "d"}, 2), "a, b and 2 more");
+}
+
 }  // namespace
 }  // namespace fusegrid
