@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/posix_file.h"
+#include "core/posix_file.h"
 
 namespace fusegrid {
 

@@ -9,7 +9,6 @@
 #include "checkpoint/json_scanner.h"
 #include "checkpoint/lossless_json.h"
 #include "checkpoint/missing_weights.h"
-#include "checkpoint/posix_file.h"
 #include "checkpoint/quantised.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
@@ -103,12 +102,6 @@ std::vector<SafetensorsFile> open_files(const ContainedFolder& folder) {
   std::vector<SafetensorsFile> files;
   files.emplace_back(folder.open(kSingle));
   return files;
-}
-
-void write_file(const std::filesystem::path& path, const std::string& content) {
-  PosixFile file = PosixFile::create(path);
-  file.write_at(0, content.data(), content.size());
-  file.sync();
 }
 
 void check_target(const std::filesystem::path& path, const std::map<std::string, std::string>& extra_files) {
@@ -218,9 +211,9 @@ void save_hf_folder(const std::filesystem::path& path, const Weights& weights, c
   if (!std::filesystem::create_directories(temporary.path(), error)) {
     throw IoError("cannot create '" + temporary.path().string() + "': " + error.message());
   }
-  write_file(temporary.path() / kConfig, dump_lossless(config, 2) + "\n");
+  write_synced(temporary.path() / kConfig, dump_lossless(config, 2) + "\n");
   for (const auto& [name, content] : extra_files) {
-    write_file(temporary.path() / name, content);
+    write_synced(temporary.path() / name, content);
   }
   // transformers refuses files that do not name the framework
   write_safetensors(temporary.path() / kSingle, weights, {{"format", "pt"}});

@@ -8,8 +8,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "checkpoint/posix_file.h"
 #include "checkpoint/safetensors_header.h"
+#include "core/posix_file.h"
 #include "core/weights.h"
 
 namespace fusegrid {

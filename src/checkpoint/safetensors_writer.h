@@ -8,8 +8,9 @@
 #include <string>
 #include <vector>
 
-#include "checkpoint/posix_file.h"
 #include "checkpoint/safetensors_header.h"
+#include "core/files.h"
+#include "core/posix_file.h"
 #include "core/weights.h"
 
 namespace fusegrid {

@@ -15,7 +15,6 @@
 #include <c10/util/Half.h>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/posix_file.h"
 #include "checkpoint/safetensors_writer.h"
 #include "checkpoint/synthetic_noise.h"
 #include "core/errors.h"

@@ -1,7 +1,6 @@
 #include "merge/outputs.h"
 
 #include <algorithm>
-#include <cctype>
 #include <fstream>
 #include <iterator>
 
@@ -36,13 +35,6 @@ void together(Collectives& group, bool here, const Work& work) {
 
 }  // namespace
 
-void write_synced(const fs::path& path, const std::string& content) {
-  fs::remove(path);  // it could be a link to another file
-  PosixFile file = PosixFile::create(path);
-  file.write_at(0, content.data(), content.size());
-  file.sync();
-}
-
 std::string read_whole(const fs::path& path) {
   std::ifstream in(path, std::ios::binary);
   std::string content{std::istreambuf_iterator<char>(in), {}};
@@ -76,7 +68,7 @@ std::optional<size_t> check_unfinished(const fs::path& out, const std::string& i
   size_t finished = 0;
   for (const auto& entry : fs::directory_iterator(records)) {
     const std::string name = entry.path().filename().string();
-    finished += std::isdigit(static_cast<unsigned char>(name.front())) != 0 ? 1 : 0;  // "<output>-<stage>"
+    finished += name.find_first_not_of("0123456789-") == std::string::npos ? 1 : 0;  // "<output>-<stage>"
   }
   return finished;
 }
@@ -152,7 +144,7 @@ void MergeOutputs::open_partial() {
   fs::create_directories(partial_ / kRecords);
   lock_ = std::make_unique<Lock>(record("lock"));
   if (!check_unfinished(setup_.out, setup_.identity)) {
-    write_synced(record("identity"), setup_.identity);
+    write_atomically(record("identity"), setup_.identity);
   }
 }
 
@@ -250,11 +242,9 @@ void MergeOutputs::finish(size_t output, size_t stage) {
       }
     }
     const fs::path done = file(output, stage);
-    fs::rename(done.string() + ".part", done);
-    sync_folder(done.parent_path());
-    write_synced(record(record_name(output, stage)),
-                 nlohmann::json{{"digests", tensors}, {"non_finite", non_finite}}.dump());
-    sync_folder(partial_ / kRecords);
+    rename_synced(done.string() + ".part", done);
+    write_atomically(record(record_name(output, stage)),
+                     nlohmann::json{{"digests", tensors}, {"non_finite", non_finite}}.dump());
   });
   finished_.insert({output, stage});
 }
@@ -339,8 +329,7 @@ void MergeOutputs::finish_inputs(size_t stage) {
       }
       record_text.push_back({{"digests", tensors}, {"non_finite", non_finite[source]}});
     }
-    write_synced(record("inputs-" + std::to_string(stage)), record_text.dump());
-    sync_folder(partial_ / kRecords);
+    write_atomically(record("inputs-" + std::to_string(stage)), record_text.dump());
   });
   inputs_finished_.insert(stage);
 }
@@ -406,8 +395,7 @@ void MergeOutputs::publish() {
   if (fs::exists(setup_.out)) {
     fs::remove(setup_.out);  // an empty folder: the plan has checked that
   }
-  fs::rename(partial_, setup_.out);
-  sync_folder(fs::absolute(setup_.out).parent_path());
+  rename_synced(partial_, setup_.out);
 }
 
 }  // namespace fusegrid

@@ -11,9 +11,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/posix_file.h"
 #include "checkpoint/safetensors_header.h"
 #include "comm/collectives.h"
+#include "core/posix_file.h"
 #include "fusion/engines/stream_sink.h"
 #include "merge/inputs.h"
 #include "merge/layout.h"
@@ -107,8 +107,6 @@ class MergeOutputs final : public StreamSink {
 // Whether <out>.partial holds an unfinished merge, and how many of its weight files are finished. Throws ConfigError
 // where it is one of another identity, or something else. Changes nothing.
 std::optional<size_t> check_unfinished(const std::filesystem::path& out, const std::string& identity);
-// Writes and syncs a small file, in place of what has its name. Throws IoError.
-void write_synced(const std::filesystem::path& path, const std::string& content);
 // Throws IoError.
 std::string read_whole(const std::filesystem::path& path);
 

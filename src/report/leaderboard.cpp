@@ -1,14 +1,12 @@
 #include "report/leaderboard.h"
 
-#include <fstream>
 #include <ostream>
 #include <set>
 #include <utility>
 
-#include <unistd.h>
-
 #include "core/cell.h"
 #include "core/errors.h"
+#include "core/files.h"
 #include "report/board.h"
 #include "report/writers.h"
 #include "store/result_store.h"
@@ -31,25 +29,6 @@ Records read_records(const std::filesystem::path& folder) {
                       " has neither; give the results folder of `fusegrid run`");
   }
   return read_results_h5(folder / "results.h5");
-}
-
-// A reader never sees half a file.
-void write_atomically(const std::filesystem::path& path, const std::string& text) {
-  std::filesystem::path temporary = path;
-  temporary += ".tmp" + std::to_string(::getpid());
-  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  std::error_code error;
-  if (file) {
-    std::filesystem::rename(temporary, path, error);
-  }
-  if (!file || error) {
-    std::error_code ignored;  // the first failure is the one to tell
-    std::filesystem::remove(temporary, ignored);
-    throw IoError("cannot write " + path.string() + (error ? ": " + error.message() : "") +
-                  "; check its permissions and the free space");
-  }
 }
 
 // What is missing of the plans, in a sentence; "" where nothing is.

@@ -2,10 +2,9 @@
 
 #include <utility>
 
-#include <unistd.h>
-
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/files.h"
 #include "core/text.h"
 #include "store/file.h"
 #include "store/guarded_reader.h"
@@ -23,7 +22,6 @@ using nlohmann::json;
 
 constexpr auto kJournal = "journal";
 constexpr auto kResults = "results.h5";
-constexpr auto kTemporary = "results.h5.tmp.";
 
 FrameVisitor into(Ledger& ledger) {
   return [&ledger](FrameType type, uint64_t sequence, const json& payload) {
@@ -122,15 +120,9 @@ class FolderStore final : public ResultStore {
     flush();  // the view never holds what the journal could still lose
     const auto content = make_results_file(ledger_.records, ledger_.changed);
     const std::string bytes = encode_results_file(content);
-    const fs::path temporary = folder_ / (kTemporary + std::to_string(::getpid()));
-    try {
-      write_and_check(temporary, bytes, content);
-      rename_file(temporary, target);
-    } catch (...) {
-      std::error_code ignored;
-      fs::remove(temporary, ignored);
-      throw;
-    }
+    const TemporaryPath temporary(target);  // not published by itself: each step is one that tests can break
+    write_and_check(temporary.path(), bytes, content);
+    rename_file(temporary.path(), target);
     sync_names(folder_);
     append(FrameType::kPublish, publish_payload({content.sequence, sha256_hex(bytes)}));
     flush();
@@ -158,7 +150,7 @@ class FolderStore final : public ResultStore {
 
   void remove_temporaries() const {
     for (const auto& entry : fs::directory_iterator(folder_)) {
-      if (entry.path().filename().string().rfind(kTemporary, 0) == 0) {
+      if (entry.path().string().starts_with(TemporaryPath::stem(folder_ / kResults))) {
         std::error_code ignored;  // of a killed run; in nobody's way
         fs::remove(entry.path(), ignored);
       }

@@ -12,6 +12,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/files.h"
 #include "core/text.h"
 #include "store/task_pack.h"
 
@@ -248,10 +249,9 @@ std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>
     if (!fs::exists(target) && usable) {
       fs::create_directories(target.parent_path());
       fs::copy_file(ours / "heads.safetensors", heads_file(plan, seed), fs::copy_options::overwrite_existing);
-      const fs::path partial = target.string() + ".partial";
-      fs::remove_all(partial);
-      fs::copy(ours / "base", partial, fs::copy_options::recursive);
-      fs::rename(partial, target);  // the base is complete or absent
+      TemporaryPath base(target);  // complete or absent
+      fs::copy(ours / "base", base.path(), fs::copy_options::recursive);
+      base.publish();
     }
     if (!fs::exists(target)) {
       missing.push_back(seed);

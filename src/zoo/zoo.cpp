@@ -7,10 +7,10 @@
 
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/posix_file.h"
 #include "core/alternatives.h"
 #include "core/count_text.h"
 #include "core/errors.h"
+#include "core/files.h"
 #include "core/names.h"
 #include "core/text.h"
 
@@ -186,12 +186,7 @@ void Zoo::save() const {
   if (imported) {
     written["imported"] = true;
   }
-  const std::string text = written.dump(2) + "\n";
-  TemporaryPath temporary(folder / "zoo.json");
-  PosixFile file = PosixFile::create(temporary.path());
-  file.write_at(0, text.data(), text.size());
-  file.sync();
-  temporary.publish();
+  write_atomically(folder / "zoo.json", written.dump(2) + "\n");
 }
 
 const Replicate& Zoo::replicate(int64_t seed) const {

@@ -51,24 +51,6 @@ class PosixFile {
   Stamp opened_;
 };
 
-// The name <path>.tmp.<process> for an unfinished file or folder. What is left under that name when the
-// object goes is removed, so that a failure leaves nothing behind.
-class TemporaryPath {
- public:
-  explicit TemporaryPath(std::filesystem::path final_path);
-  ~TemporaryPath();
-  TemporaryPath(const TemporaryPath&) = delete;
-  TemporaryPath& operator=(const TemporaryPath&) = delete;
-
-  const std::filesystem::path& path() const { return path_; }
-  // Renames to the final path and makes that durable. Throws IoError.
-  void publish();
-
- private:
-  std::filesystem::path final_path_;
-  std::filesystem::path path_;
-};
-
 // "cannot <action> '<path>': <text of errno>"
 std::string system_message(const std::string& action, const std::filesystem::path& path);
 

@@ -1,4 +1,4 @@
-#include "checkpoint/posix_file.h"
+#include "core/posix_file.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "core/errors.h"
-#include "core/files.h"
 
 namespace fusegrid {
 namespace {
@@ -117,24 +116,6 @@ void PosixFile::sync() {
   if (::fsync(fd_) != 0) {
     throw IoError(system_message("sync", path_));
   }
-}
-
-TemporaryPath::TemporaryPath(std::filesystem::path final_path)
-    : final_path_(std::move(final_path)), path_(final_path_.string() + ".tmp." + std::to_string(::getpid())) {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);  // left by a killed process that had the same number
-}
-
-TemporaryPath::~TemporaryPath() {
-  std::error_code ignored;  // a destructor cannot report, and the error that led here is the one to report
-  std::filesystem::remove_all(path_, ignored);
-}
-
-void TemporaryPath::publish() {
-  if (::rename(path_.c_str(), final_path_.c_str()) != 0) {
-    throw IoError(system_message("move the finished file to", final_path_));
-  }
-  sync_folder(final_path_.parent_path());
 }
 
 }  // namespace fusegrid
