@@ -54,14 +54,16 @@ std::vector<Item> shared_items(const std::string& deed, int groups, int shards) 
 // Worker ranks as threads; `faults` are those of each worker's sending and of the coordinator's.
 class Cluster {
  public:
-  explicit Cluster(int workers, std::map<int, Faults> faults = {}, uint64_t seed = 1) {
+  explicit Cluster(int workers, std::map<int, Faults> faults = {}, uint64_t seed = 1,
+                   const HostDevices& host = HostDevices::here()) {
+    worker_.host = host;
     auto ends = in_process_transports(workers + 1);
     for (int rank = 0; rank <= workers; ++rank) {
       ends_.push_back(std::make_unique<FaultyTransport>(std::move(ends[rank]), faults[rank],
                                                         seed * 1000 + static_cast<uint64_t>(rank)));
     }
     for (int rank = 1; rank <= workers; ++rank) {
-      threads_.emplace_back([this, rank] { run_worker(*ends_[rank]); });
+      threads_.emplace_back([this, rank] { run_worker(*ends_[rank], worker_); });
     }
   }
   ~Cluster() {
@@ -76,6 +78,7 @@ class Cluster {
   Transport& coordinator() { return *ends_[0]; }
 
  private:
+  WorkerOptions worker_;
   std::vector<std::unique_ptr<FaultyTransport>> ends_;
   std::vector<std::thread> threads_;
 };
@@ -424,7 +427,9 @@ TEST(Campaign, EndsWhereTheDiskIsFull) {
 
 TEST(Campaign, RefusesBeforeWorkBegins) {
   FakeStore store;
-  Cluster cluster(1);
+  HostDevices without_gpus;
+  without_gpus.visible = "";
+  Cluster cluster(1, {}, 1, without_gpus);
   CampaignOptions wrong = options();
   wrong.executor_kind = "nul";
   EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), ConfigError);
@@ -433,11 +438,9 @@ TEST(Campaign, RefusesBeforeWorkBegins) {
   EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), ConfigError);
   EXPECT_THROW(run_campaign(cluster.coordinator(), store, {{"a", "", 1, 0}, {"a", "", 1, 0}}, options()),
                ConfigError);
-  setenv("CUDA_VISIBLE_DEVICES", "", 1);
   wrong = options();
   wrong.device = "cuda";
   EXPECT_THROW(run_campaign(cluster.coordinator(), store, items("ok", 1), wrong), DeviceError);
-  unsetenv("CUDA_VISIBLE_DEVICES");
   EXPECT_TRUE(store.results().empty());
 }
 

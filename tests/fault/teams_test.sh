@@ -35,13 +35,15 @@ for shards in 1 3; do
   fi
 done
 
-# An executor that is stopped as soon as it exists cannot finish the first merge, for which both are needed.
+# An executor comes into being with its first merge. One that is stopped at once cannot finish it, for which both are
+# needed.
 run_shards 2 "$WORK/killed" 3 &
 job=$!
 wait_for has_executors "$WORK/killed"
 victim=$(executors_of "$WORK/killed" | head -n 1 || true)  # it fails for ranks that have none
 kill -STOP "$victim"
-sleep 2
+both_exist() { [ "$(executors_of "$WORK/killed" | wc -l)" -eq 2 ]; }
+wait_for both_exist
 kill -KILL "$victim"
 wait $job || fail "killed member: status $? ($(tail -n 5 "$WORK/killed.log"))"
 grep -q 'will be repeated: .*signal 9 .*attempt 1 of 2, .*in the team of ranks ' "$WORK/killed.log" ||
