@@ -192,32 +192,93 @@ LayerSlice parse_slice(const std::string& text, const std::string& whole) {
   return slice;
 }
 
+const std::vector<std::string>& keys_of_counts() {
+  static const std::vector<std::string> kKeys{"num_hidden_layers", "n_layer", "num_layers"};
+  return kKeys;
+}
+
+// Which of the models in one a name speaks of: "vision_config", "model.visual.blocks.".
+enum class Tower : uint8_t { kText, kVision, kAudio };
+
+Tower tower_of(const std::string& name) {
+  const auto speaks_of = [&](const char* word) { return name.find(word) != std::string::npos; };
+  return speaks_of("vision") || speaks_of("visual") || speaks_of("image") ? Tower::kVision
+         : speaks_of("audio") || speaks_of("speech")                      ? Tower::kAudio
+                                                                          : Tower::kText;
+}
+
+// Adds the parts of a configuration below `at` ("/text_config") that say how many layers there are.
+void add_parts_with_count(const nlohmann::json& part, const nlohmann::json::json_pointer& at, int64_t layers,
+                          std::vector<nlohmann::json::json_pointer>& found) {
+  if (!part.is_object()) {
+    return;
+  }
+  if (std::any_of(keys_of_counts().begin(), keys_of_counts().end(),
+                  [&](const std::string& key) { return part.contains(key) && part[key] == layers; })) {
+    found.push_back(at);
+  }
+  for (const auto& [key, value] : part.items()) {
+    if (key.ends_with("_config")) {
+      add_parts_with_count(value, at / key, layers, found);
+    }
+  }
+}
+
+// Where the configuration of `model` speaks of its layers: in the whole, and in the part of it that is about them, if
+// there is one (text_config). Throws ConfigError where neither says how many there are.
+std::vector<nlohmann::json::json_pointer> parts_about_layers(const std::string& model,
+                                                             const nlohmann::json& config,
+                                                             const Layers& layers) {
+  std::vector<nlohmann::json::json_pointer> parts;
+  add_parts_with_count(config, nlohmann::json::json_pointer(), layers.count, parts);
+  std::erase_if(parts, [&](const auto& part) {
+    return !part.empty() && tower_of(part.to_string()) != tower_of(layers.stack);
+  });
+  std::vector<std::string> names;
+  for (const auto& part : parts) {
+    if (!part.empty()) {
+      names.push_back(part.to_string().substr(1));
+    }
+  }
+  if (parts.empty() || names.size() > 1) {
+    throw ConfigError(
+        "config.json of '" + model + "' must have its " + std::to_string(layers.count) +
+        " layers as one of " + join(keys_of_counts(), ", ") +
+        ", at its top or in one part such as text_config, so that the stack's can be written there" +
+        (names.empty() ? "" : ", but it has them in " + join(names, ", ")));
+  }
+  if (!parts.front().empty()) {
+    parts.insert(parts.begin(), nlohmann::json::json_pointer());
+  }
+  return parts;
+}
+
 nlohmann::json stack_config(const std::vector<LayerSlice>& slices, HfFolderOptions options) {
-  static const std::vector<std::string> counts{"num_hidden_layers", "n_layer", "num_layers"};
   const Checkpoints checkpoints = open_checkpoints(slices, options);
   const Checkpoint& first = checkpoints.at(slices.front().folder);
   nlohmann::json config = first.folder.config();
-  const int64_t before = first.layers.count;
+  const auto parts = parts_about_layers(slices.front().folder.string(), config, first.layers);
   const int64_t count =
       std::accumulate(slices.begin(), slices.end(), int64_t{0},
                       [](int64_t sum, const LayerSlice& slice) { return sum + slice.end - slice.begin; });
-  const auto key = std::find_if(counts.begin(), counts.end(), [&](const std::string& candidate) {
-    return config.contains(candidate) && config[candidate] == before;
-  });
-  if (key == counts.end()) {
-    throw ConfigError("config.json of '" + slices.front().folder.string() + "' must have its " +
-                      std::to_string(before) + " layers as one of " + join(counts, ", ") +
-                      ", so that the stack's can be written there");
-  }
-  std::vector<StackedLayer> stack;
-  for (const LayerSlice& slice : slices) {
-    const Checkpoint& from = checkpoints.at(slice.folder);
-    for (int64_t layer = slice.begin; layer < slice.end; ++layer) {
-      stack.push_back({slice.folder.string(), &from.folder.config(), from.layers.count, layer});
+  for (const auto& at : parts) {
+    std::vector<StackedLayer> stack;
+    for (const LayerSlice& slice : slices) {
+      const Checkpoint& from = checkpoints.at(slice.folder);
+      const nlohmann::json& whole = from.folder.config();
+      for (int64_t layer = slice.begin; layer < slice.end; ++layer) {
+        stack.push_back(
+            {slice.folder.string(), whole.contains(at) ? &whole.at(at) : &whole, from.layers.count, layer});
+      }
+    }
+    nlohmann::json& part = config.at(at);
+    restack_config(part, stack);
+    for (const std::string& key : keys_of_counts()) {
+      if (part.contains(key) && part[key] == first.layers.count) {
+        part[key] = count;
+      }
     }
   }
-  restack_config(config, stack);
-  config[*key] = count;
   return config;
 }
 

@@ -8,6 +8,7 @@
 
 #include "checkpoint/buffers.h"
 #include "checkpoint/checks.h"
+#include "core/block_name.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "merge/relabelled.h"
@@ -63,10 +64,11 @@ bool names_the_body(const std::string& part) {
 // first module.
 std::optional<std::string> head_module(const std::string& tensor,
                                        const std::set<std::string>& shared_modules) {
+  const bool output = is_output_head(tensor) || is_output_bias(tensor);
   auto parts = split(tensor, '.');
   parts.pop_back();
   parts.erase(std::find_if(parts.begin(), parts.end(), is_number), parts.end());
-  if (parts.empty() || std::any_of(parts.begin(), parts.end(), names_an_embedding)) {
+  if (parts.empty() || (!output && std::any_of(parts.begin(), parts.end(), names_an_embedding))) {
     return std::nullopt;
   }
   const auto named = std::find_if(parts.begin(), parts.end(), names_a_head);
@@ -74,6 +76,9 @@ std::optional<std::string> head_module(const std::string& tensor,
     const bool several =
         *named == "cls" && named + 1 != parts.end();  // "cls.predictions", "cls.seq_relationship"
     return join({parts.begin(), named + (several ? 2 : 1)}, ".");
+  }
+  if (output && parts.back() != "decoder" && !block_name(tensor).inside) {
+    return join(parts, ".");
   }
   const bool apart =
       !shared_modules.contains(parts.front()) && std::none_of(parts.begin(), parts.end(), names_the_body);
@@ -87,6 +92,19 @@ bool is_over_vocabulary(const std::string& tensor) {
   const auto parts = split(tensor, '.');
   return std::any_of(parts.begin(), parts.end(),
                      [](const std::string& part) { return kModules.contains(part); });
+}
+
+// Whether a model that stores no output head can have its embedding as one: it is not for another task by its classes.
+bool may_be_tied(const ModelSource& model) {
+  const auto classes = model.config().find("architectures");
+  if (classes == model.config().end() || !classes->is_array() || classes->empty()) {
+    return true;
+  }
+  return std::any_of(classes->begin(), classes->end(), [](const nlohmann::json& name) {
+    const std::string text = name.is_string() ? name.get<std::string>() : "";
+    return text.find("LM") != std::string::npos || text.ends_with("ForConditionalGeneration") ||
+           text.ends_with("ForPreTraining");
+  });
 }
 
 struct Seen {
@@ -143,12 +161,14 @@ void take_heads_apart(std::vector<std::unique_ptr<ModelSource>*> models, bool al
   std::set<std::string> heads;
   std::optional<std::string> example;
   bool others = false;
+  bool tied = false;  // perhaps: merge/tied.h could not tell
   for (const std::string& name : different) {
-    if (is_output_head(name) && seen.at(name).times < models.size()) {
-      others = true;  // tied in some models: no other task's, and merge/tied.h knows what it means
-    } else if (const auto module = head_module(name, shared_modules)) {
+    if (const auto module = head_module(name, shared_modules)) {
       heads.insert(*module);
       example = example.value_or(name);
+      tied |= is_output_head(name) && std::any_of(models.begin(), models.end(), [&](const auto* model) {
+                return find_tensor(**model, name) == nullptr && may_be_tied(**model);
+              });
     } else {
       others = true;
     }
@@ -161,6 +181,9 @@ void take_heads_apart(std::vector<std::unique_ptr<ModelSource>*> models, bool al
   if (!allowed) {
     throw ConfigError(
         "models must have the same heads, but '" + *example + "' is " + difference(*example, models) +
+        (tied ? "; where a model without it has its embedding as head (tied embeddings), add "
+                "tie_word_embeddings = true to its config.json"
+              : "") +
         "; heads of other tasks cannot be merged: --allow-head-mismatch merges all but the " + what);
   }
   notes.push_back("the " + what + " is not the same in all models ('" + *example + "' is " +

@@ -12,6 +12,7 @@ namespace fusegrid {
 // with the rest of their module ("classifier", "bert.pooler"). They cannot be merged.
 //   allowed  all models are replaced by views of themselves without these modules, and `notes` says so
 //   else     ConfigError, where nothing but heads tells the models apart
+// So is an output head that some models lack and that is no tied one (merge/tied.h, which comes first).
 // Other differences are left to the caller, and so are embeddings and heads of another vocabulary.
 void take_heads_apart(std::vector<std::unique_ptr<ModelSource>*> models, bool allowed,
                       std::vector<std::string>& notes);

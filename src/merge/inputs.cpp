@@ -39,16 +39,11 @@ void check_names(const ModelSource& reference, const ModelSource& expert) {
   if (missing.empty() && extra.empty()) {
     return;
   }
-  const bool tied =
-      missing.size() + extra.size() == 1 && is_output_head(missing.empty() ? extra[0] : missing[0]);
   throw ConfigError("all models must have the same tensors, but '" + expert.name() + "'" +
                     (missing.empty() ? "" : " lacks " + some_names(missing, kNamesShown)) +
                     (!missing.empty() && !extra.empty() ? " and" : "") +
                     (extra.empty() ? "" : " has also " + some_names(extra, kNamesShown)) +
-                    ", compared with '" + reference.name() + "'" +
-                    (tied ? ": one of the two has a head of its own, the other tied embeddings without "
-                            "tie_word_embeddings = true in its config.json; add that where it is so"
-                          : "; merge fine-tunes of one base"));
+                    ", compared with '" + reference.name() + "'; merge fine-tunes of one base");
 }
 
 void check_tensors(const ModelSource& reference, const ModelSource& expert) {

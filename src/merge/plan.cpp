@@ -5,7 +5,6 @@
 #include "checkpoint/buffers.h"
 #include "checkpoint/folder_files.h"
 #include "checkpoint/model_spec.h"
-#include "checkpoint/tied_head.h"
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/names.h"
@@ -20,6 +19,7 @@
 #include "merge/outputs.h"
 #include "merge/rehearsal.h"
 #include "merge/tokenizers.h"
+#include "merge/vocabulary.h"
 
 namespace fusegrid {
 namespace fs = std::filesystem;
@@ -223,17 +223,6 @@ std::string alternatives_of(const std::vector<TokenizerOwner>& experts) {
     names.push_back(expert.name);
   }
   return "; the experts are " + join(names, ", ");
-}
-
-// The rows of the largest table of tokens.
-std::optional<int64_t> vocabulary_rows(const ModelSource& model) {
-  std::optional<int64_t> rows;
-  for (const TensorInfo& info : model.tensors()) {
-    if (is_token_embedding(info.name) && info.shape.size() == 2) {
-      rows = std::max(rows.value_or(0), info.shape[0]);
-    }
-  }
-  return rows;
 }
 
 void plan_small_files(MergePlan& plan) {

@@ -180,6 +180,11 @@ bool is_output_head(const std::string& tensor) {
   return modules.contains(module_of(tensor));
 }
 
+bool is_output_bias(const std::string& tensor) {
+  const std::string end = ".bias";
+  return tensor.ends_with(end) && is_output_head(tensor.substr(0, tensor.size() - end.size()) + ".weight");
+}
+
 bool make_ties_alike(const std::vector<std::unique_ptr<ModelSource>*>& owners) {
   std::vector<const ModelSource*> models;
   for (const auto* owner : owners) {

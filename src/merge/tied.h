@@ -10,6 +10,8 @@ namespace fusegrid {
 
 // Whether a tensor of this name is the output head of a language model, which may be tied to its embedding.
 bool is_output_head(const std::string& tensor);
+// The same of its bias.
+bool is_output_bias(const std::string& tensor);
 
 // Makes models that tie their head to the embedding, and models that store both, have the same tensors. What a model
 // means is judged by its tensors (a stored head that is the embedding bit for bit is tied) and, where it stores no

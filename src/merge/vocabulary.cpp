@@ -9,7 +9,9 @@
 #include <ATen/ops/from_blob.h>
 
 #include "checkpoint/buffers.h"
+#include "checkpoint/tied_head.h"
 #include "core/text.h"
+#include "merge/tied.h"
 
 namespace fusegrid {
 namespace {
@@ -17,6 +19,11 @@ namespace {
 bool only_rows_differ(const TensorInfo& a, const TensorInfo& b) {
   return is_merged(a) && is_merged(b) && a.shape.size() == 2 && b.shape.size() == 2 &&
          a.shape[0] != b.shape[0] && a.shape[1] == b.shape[1];
+}
+
+bool is_head_bias(const std::string& tensor) {
+  return is_output_bias(tensor) || tensor.ends_with("final_logits_bias") ||
+         tensor.ends_with("predictions.bias");
 }
 
 class WithVocabulary final : public ModelSource {
@@ -89,8 +96,20 @@ class WithVocabulary final : public ModelSource {
 
 }  // namespace
 
+std::optional<int64_t> vocabulary_rows(const ModelSource& model) {
+  std::optional<int64_t> rows;
+  for (const TensorInfo& info : model.tensors()) {
+    if (is_token_embedding(info.name) && info.shape.size() == 2) {
+      rows = std::max(rows.value_or(0), info.shape[0]);
+    }
+  }
+  return rows;
+}
+
 VocabularyDifference::VocabularyDifference(const ModelSource& reference, const ModelSource& expert)
-    : reference_name_(reference.name()) {
+    : reference_name_(reference.name()),
+      reference_rows_(vocabulary_rows(reference).value_or(0)),
+      expert_rows_(vocabulary_rows(expert).value_or(0)) {
   for (const TensorInfo& info : expert.tensors()) {
     const TensorInfo* const ours = find_tensor(reference, info.name);
     if (ours != nullptr && only_rows_differ(*ours, info)) {
@@ -99,15 +118,23 @@ VocabularyDifference::VocabularyDifference(const ModelSource& reference, const M
   }
 }
 
+bool VocabularyDifference::is_unpadded_bias(const TensorInfo& reference, const TensorInfo& expert) const {
+  const auto is_padded_to = [](int64_t tokens, int64_t rows) { return tokens <= rows && 2 * tokens > rows; };
+  return is_head_bias(reference.name) && reference.numel() == reference.shape.back() &&
+         expert.numel() == expert.shape.back() && is_padded_to(reference.numel(), reference_rows_) &&
+         is_padded_to(expert.numel(), expert_rows_);
+}
+
 std::optional<size_t> VocabularyDifference::dimension(const TensorInfo& reference,
                                                       const TensorInfo& expert) const {
   std::optional<size_t> found;
-  if (reference.shape.size() != expert.shape.size() || !is_merged(reference) || !is_merged(expert)) {
+  if (reference.shape.size() != expert.shape.size()) {
     return found;
   }
   for (size_t i = 0; i < reference.shape.size(); ++i) {
     if (reference.shape[i] != expert.shape[i]) {
-      if (found || !sizes_.contains({reference.shape[i], expert.shape[i]})) {
+      if (found ||
+          (!sizes_.contains({reference.shape[i], expert.shape[i]}) && !is_unpadded_bias(reference, expert))) {
         return std::nullopt;
       }
       found = i;

@@ -121,5 +121,35 @@ TEST_F(LayerStacks, configuration_counts_the_layers) {
               AllOf(HasSubstr("its 2 layers"), HasSubstr("num_hidden_layers, n_layer")));
 }
 
+TEST_F(LayerStacks, configuration_counts_the_layers_in_the_part_that_is_about_them) {
+  using nlohmann::json;
+  const auto stacked = [&](const json& config) {
+    std::filesystem::remove_all(folder / "nested");
+    add_model(folder / "nested", 2, 0, config);
+    return parse_model(path("nested") + "[0:2]+" + path("nested") + "[1:2]")->config({});
+  };
+  const json text{{"num_hidden_layers", 2}, {"layer_types", {"full", "sliding"}}};
+  const json vision{{"num_hidden_layers", 2}};
+  // the model's own number, 7, is that of something else
+  const json part = stacked({{"num_hidden_layers", 7}, {"text_config", text}, {"vision_config", vision}});
+  EXPECT_EQ(part.at("num_hidden_layers"), 7);
+  EXPECT_EQ(part.at("text_config").at("num_hidden_layers"), 3);
+  EXPECT_EQ(part.at("text_config").at("layer_types"),
+            (std::vector<std::string>{"full", "sliding", "sliding"}));
+  EXPECT_EQ(part.at("vision_config"), vision);
+  const json both = stacked({{"num_hidden_layers", 2}, {"text_config", text}});
+  EXPECT_EQ(both.at("num_hidden_layers"), 3);
+  EXPECT_EQ(both.at("text_config").at("num_hidden_layers"), 3);
+  EXPECT_EQ(stacked({{"num_hidden_layers", 0}, {"thinker_config", {{"text_config", text}}}})
+                .at("thinker_config")
+                .at("text_config")
+                .at("num_hidden_layers"),
+            3);
+  const auto refusal = [&](const json& config) { return message_of<ConfigError>([&] { stacked(config); }); };
+  EXPECT_THAT(refusal({{"num_hidden_layers", 7}, {"vision_config", vision}}), HasSubstr("its 2 layers"));
+  EXPECT_THAT(refusal({{"num_hidden_layers", 7}, {"llm_config", text}, {"talker_config", text}}),
+              HasSubstr("in llm_config, talker_config"));
+}
+
 }  // namespace
 }  // namespace fusegrid

@@ -25,14 +25,15 @@ class NamesAndHeads : public testing::Test {
  protected:
   // An encoder of one layer whose names begin with `prefix`, and other tensors by their shapes.
   Weights add(const std::string& name, const std::string& prefix,
-              const std::map<std::string, std::vector<int64_t>>& others = {}) {
+              const std::map<std::string, std::vector<int64_t>>& others = {},
+              const nlohmann::json& config = {{"model_type", "bert"}}) {
     const uint64_t seed = ++models_;
     Weights weights{{prefix + "embeddings.word_embeddings.weight", numbers(seed, {6, 4})},
                     {prefix + "encoder.layer.0.output.dense.weight", numbers(seed + 100, {4, 4})}};
     for (const auto& [tensor, shape] : others) {
       weights[tensor] = numbers(seed + 200, shape);
     }
-    save_hf_folder(folder_ / name, weights, {{"model_type", "bert"}});
+    save_hf_folder(folder_ / name, weights, config);
     return weights;
   }
   MergeSpec spec(const std::string& method, const std::optional<std::string>& base,
@@ -122,6 +123,37 @@ TEST_F(NamesAndHeads, all_but_the_heads_are_merged_where_that_is_allowed) {
       EXPECT_TRUE(at::allclose(values, expert.at(tensor))) << tensor;
     }
   }
+}
+
+TEST_F(NamesAndHeads, an_output_head_that_some_models_lack_is_left_out_where_that_is_allowed) {
+  for (const std::string head : {"lm_head", "embed_out", "output"}) {
+    std::filesystem::remove_all(folder_ / "base");
+    std::filesystem::remove_all(folder_ / "expert");
+    const Weights base = add("base", "", {{head + ".weight", {6, 4}}, {head + ".bias", {6}}},
+                             {{"architectures", {"XForCausalLM"}}, {"tie_word_embeddings", false}});
+    const Weights expert =
+        add("expert", "", {{"score.weight", {1, 4}}}, {{"architectures", {"XForSequenceClassification"}}});
+    MergeSpec with = spec("task_arithmetic{scale=1}", "base", {"expert"});
+    EXPECT_THAT(refusal(with), AllOf(HasSubstr("'" + head + "', 'score'"), HasSubstr("--allow-head-mismatch"),
+                                     Not(HasSubstr("tie_word_embeddings"))));
+    with.allow_head_mismatch = true;
+    EXPECT_THAT(plan_merge(with).notes, ElementsAre(HasSubstr("'" + head + "', 'score'")));
+    const Weights result = merged(with, 2);
+    EXPECT_EQ(result.size(), base.size() - 2);
+    for (const auto& [tensor, values] : result) {
+      EXPECT_TRUE(at::allclose(values, expert.at(tensor))) << tensor;
+    }
+  }
+}
+
+TEST_F(NamesAndHeads, an_output_head_that_may_be_tied_elsewhere_is_told_with_both_remedies) {
+  add("apart", "", {{"lm_head.weight", {6, 4}}});
+  add("silent", "");
+  MergeSpec with = spec("simple_average", {}, {"apart", "silent"});
+  EXPECT_THAT(refusal(with), AllOf(HasSubstr("'lm_head.weight'"), HasSubstr("tie_word_embeddings = true"),
+                                   HasSubstr("--allow-head-mismatch")));
+  with.allow_head_mismatch = true;
+  EXPECT_EQ(merged(with, 1).size(), 2U);
 }
 
 TEST_F(NamesAndHeads, the_same_heads_are_merged) {

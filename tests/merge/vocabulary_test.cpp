@@ -112,6 +112,56 @@ TEST_F(Vocabularies, without_a_base_the_first_expert_is_the_reference) {
   EXPECT_EQ(folder_digest(alike.out), folder_digest(folder / "small"));
 }
 
+TEST_F(Vocabularies, whole_numbers_of_tokens_are_the_reference_s) {
+  Weights base = model(8, 0);
+  Weights expert = model(9, 100);
+  base["model.counts"] = at::arange(8, at::kLong);
+  expert["model.counts"] = at::arange(9, at::kLong) + 50;
+  save_hf_folder(folder / "base", base, {{"model_type", "phi"}});
+  save_hf_folder(folder / "expert", expert, {{"model_type", "phi"}});
+  MergeSpec merged = spec("base", {"expert"}, "task_arithmetic");
+  merge(merged, 2);
+  EXPECT_TRUE(HfFolder(merged.out).read("model.counts").equal(base.at("model.counts")));
+  expert["model.counts"] = at::arange(5, at::kLong);
+  std::filesystem::remove_all(folder / "expert");
+  std::filesystem::remove_all(merged.out);
+  save_hf_folder(folder / "expert", expert, {{"model_type", "phi"}});
+  EXPECT_THAT(message_of<ConfigError>([&] { plan_merge(merged); }),
+              testing::AllOf(HasSubstr("'model.counts'"), Not(HasSubstr("--allow-vocabulary-mismatch"))));
+}
+
+TEST_F(Vocabularies, a_bias_beside_padded_rows_goes_along) {
+  // tokens without padding: 6 of the base, 7 of the experts, whose rows are as many or more
+  Weights base = model(8, 0);
+  base["lm_head.bias"] = base.at("lm_head.bias").slice(0, 0, 6).contiguous();
+  base["final_logits_bias"] = base.at("final_logits_bias").slice(1, 0, 6).contiguous();
+  save("base", base);
+  for (const int64_t rows : {8, 10}) {
+    Weights expert = model(rows, 100);
+    expert["lm_head.bias"] = expert.at("lm_head.bias").slice(0, 0, 7).contiguous();
+    expert["final_logits_bias"] = expert.at("final_logits_bias").slice(1, 0, 7).contiguous();
+    const std::string name = "expert" + std::to_string(rows);
+    save(name, expert);
+    MergeSpec merged = spec("base", {name}, "task_arithmetic{scale=1}");
+    std::filesystem::remove_all(merged.out);
+    merged.allow_vocabulary_mismatch = false;
+    EXPECT_THAT(message_of<ConfigError>([&] { plan_merge(merged); }),
+                HasSubstr("--allow-vocabulary-mismatch"));
+    merged.allow_vocabulary_mismatch = true;
+    merge(merged, 2);
+    for (const auto& [tensor, values] : base) {
+      EXPECT_TRUE(HfFolder(merged.out).read(tensor).equal(fitted(expert.at(tensor), values)))
+          << tensor << rows;
+    }
+    std::filesystem::remove_all(merged.out);
+  }
+  Weights longer = model(8, 100);  // than its matrix has rows: of no tokens
+  longer["lm_head.bias"] = at::arange(9, at::kFloat);
+  save("longer", longer);
+  EXPECT_THAT(message_of<ConfigError>([&] { plan_merge(spec("base", {"longer"}, "task_arithmetic")); }),
+              HasSubstr("'lm_head.bias' must have one shape"));
+}
+
 TEST_F(Vocabularies, the_option_is_recommended_where_it_helps_and_only_there) {
   save("base", model(8, 0));
   save("more", model(9, 0));
