@@ -6,8 +6,8 @@ One file per case, with the merged tensors for each dtype of the models: <dtype>
 metadata holds the call of fusegrid, the models and how many experts it takes, the seed, and what
 is left out. The inputs, rounded to the dtype, are those of zoo.py or, for more experts and
 tensors of uneven sizes, of make_uneven(), which are written to <OUTPUT_FOLDER>_uneven.safetensors.
-Where a method needs angles, the metadata also says what the processor's functions gave: see
-functions_digest().
+It also says what the processor's sums and, where a method needs them, its functions gave: bytes
+are mergekit's only where these are the same. See digest_of().
 
 Two things that mergekit leaves open are fixed while it runs, by the rules of fusegrid:
 - which of equal magnitudes is kept (mergekit sorts unstably): positions decide, see stable();
@@ -141,18 +141,45 @@ def stable(draws):
             setattr(torch, name, original)
 
 
-# --- elementary functions --------------------------------------------------------------------
+# --- the processor --------------------------------------------------------------------
 
 
-ANGLES = {"karcher", "multislerp", "nuslerp", "slerp"}
+# Angles, and the divergence of distributions.
+OF_FUNCTIONS = {"arcee_fusion", "karcher", "multislerp", "nuslerp", "slerp"}
 
 
-def functions_digest():
-    """Of the last bits of acos, sin and cos, which differ between kinds of processors, and
-    mergekit's bytes with them."""
-    numbers = torch.arange(-1000, 1001) / 1000
-    values = b"".join(f(numbers).numpy().tobytes() for f in (torch.acos, torch.sin, torch.cos))
-    return hashlib.sha256(values).hexdigest()
+def sums(dtype):
+    """Sums, norms and products that are added at once: their order, and with it their last bits,
+    depends on the processor and on sizes."""
+    for models in (2, 4, 5, 8):
+        for size in [*range(1, 41), 45, 90, 213, 384]:
+            numbers = (torch.arange(models * size) * 7919 % 2003 - 1001) / 1000
+            values = numbers.view(models, size).to(dtype)
+            yield values.sum(0)
+            yield values.sum(1)
+            yield values.norm(dim=1)
+            total = torch.zeros(size)
+            for row in values:
+                total.addcmul_(row, row[:1].float())
+            yield total
+
+
+def functions(dtype):
+    numbers = ((torch.arange(2001) - 1000) / 1000).to(dtype)
+    yield numbers.acos()
+    yield numbers.sin()
+    yield numbers.cos()
+    yield (numbers + 2).log()
+    yield numbers.view(3, 667).softmax(1)
+
+
+def digest_of(results):
+    """Of their bits, for every dtype."""
+    digest = hashlib.sha256()
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        for values in results(dtype):
+            digest.update(values.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 # --- cases -----------------------------------------------------------------------------------
@@ -326,11 +353,13 @@ def main():
         tensors = {}
         for dtype in DTYPES:
             tensors.update(merge(what, dtype, base, experts))
-        angles = {"functions": functions_digest()} if what["registered"] in ANGLES else {}
+        processor = {"sums": digest_of(sums)}
+        if what["registered"] in OF_FUNCTIONS:
+            processor["functions"] = digest_of(functions)
         save_golden(os.path.join(OUT, what["name"] + ".safetensors"), tensors,
                     dict(call=what["call"], experts=what["experts"], models=what["models"], seed=SEED,
                          left_out=what["left_out"] or "", package="mergekit 0.1.5",
-                         original=what["registered"], **angles))
+                         original=what["registered"], **processor))
 
 
 if __name__ == "__main__":
