@@ -53,7 +53,7 @@ json read_attributes(const hdf5::Group& task) {
            std::string("must be one JSON object, but it is of the type ") + attributes.type_name());
     }
     return attributes;
-  } catch (const json::parse_error& error) {
+  } catch (const json::exception& error) {
     fail(task.where() + "/attributes",
          std::string("must be one JSON object in UTF-8, but it cannot be read: ") + error.what());
   }

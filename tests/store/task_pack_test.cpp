@@ -396,6 +396,7 @@ TEST_F(TaskPackFile, RefusesAttributesThatAreNotThoseOfTheKind) {
               HasSubstr("attributes: must be one JSON object in UTF-8, but it cannot"));
   EXPECT_THAT(attributes_error("words", "{\"classes\": [\"\xff\", \"b\"]}"),
               HasSubstr("in UTF-8, but it cannot"));
+  EXPECT_THAT(attributes_error("words", "{\"classes\": 1e999}"), HasSubstr("but it cannot be read"));
   EXPECT_THAT(attributes_error("words", "[1]"), HasSubstr("one JSON object, but it is of the type array"));
   EXPECT_THAT(attributes_error("words", "{}"), HasSubstr("kind classify has 'classes', but it is missing"));
   EXPECT_THAT(attributes_error("words", R"({"classes": 2})"),
