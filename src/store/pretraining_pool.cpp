@@ -37,7 +37,7 @@ bool has_images(const PoolSourceInfo& source) {
 
 // Checks that the source has the arrays of its kind; the kind.
 std::string check_kind(const hdf5::Group& source) {
-  const std::string kind = source.text_attribute("kind");
+  std::string kind = source.text_attribute("kind");
   const auto arrays = arrays_of_kinds().find(kind);
   if (arrays == arrays_of_kinds().end()) {
     fail(source.where(), "kind must be one of mask, pairs, rgb, text, but it is '" + kind + "'");

@@ -32,11 +32,11 @@ struct TaskInfo {
   std::string source;
   std::string group_meaning;
   std::string split_rule;
-  std::vector<std::string> class_names;  // of kind classify, in the order of the labels
-  nlohmann::json attributes;             // an object: docs/packs.md, "Kinds"
-  int64_t image_height = 0;              // 0 where the inputs are tokens
-  int64_t image_width = 0;               // the same
-  int64_t longest_row = 0;               // tokens of the longest input of all splits; 0 where they are images
+  std::vector<std::string> class_names;                  // of kind classify, in the order of the labels
+  nlohmann::json attributes = nlohmann::json::object();  // docs/packs.md, "Kinds"
+  int64_t image_height = 0;                              // 0 where the inputs are tokens
+  int64_t image_width = 0;                               // the same
+  int64_t longest_row = 0;  // tokens of the longest input of all splits; 0 where they are images
   std::map<std::string, int64_t> examples;  // by split: train, val, test
 };
 
