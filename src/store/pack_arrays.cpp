@@ -33,7 +33,7 @@ at::Tensor as_longs(const std::vector<T>& values) {
   return tensor;
 }
 
-// Checks that offsets rise from 0 to `total`, with every row between them.
+// Checks that offsets rise from 0 to `total`, so that all rows lie in the array.
 void check_offsets(const std::string& where, const std::vector<uint32_t>& offsets, int64_t total) {
   if (offsets.front() != 0) {
     fail(where, "offsets must begin with 0, but they begin with " + std::to_string(offsets.front()));
@@ -69,7 +69,7 @@ at::Tensor read_ids(const hdf5::Dataset& dataset, Range range, const TokenTable&
   return ids;
 }
 
-// The ids that are an attribute of the token table.
+// An id that is an attribute of the token table.
 int64_t read_id(const hdf5::Group& group, const std::string& name, int64_t vocabulary) {
   const int64_t id = group.int_attribute(name);
   if (id < 0 || id >= vocabulary) {

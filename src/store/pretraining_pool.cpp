@@ -1,7 +1,6 @@
 #include "store/pretraining_pool.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <optional>
 #include <set>

@@ -26,7 +26,6 @@ std::vector<T> values_in(const at::Tensor& tensor) {
   return {begin, begin + tensor.numel()};
 }
 
-// Rows as texts of the table, with the ids of special tokens by name: what is stored, whole.
 std::vector<std::vector<int32_t>> rows_in(const TokenRows& rows) {
   std::vector<std::vector<int32_t>> all;
   for (int64_t i = 0; i < rows.size(); ++i) {
