@@ -23,8 +23,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sources = []
     for source in make_sources(load_inputs(prepare_sources(MANIFEST, arguments.cache))):
-        count = len(source.labels)
-        print(f"{source.name}: {source.class_count} classes, {count} images", flush=True)
+        print(f"{source.name}: {source.classes} classes, {len(source)} images", flush=True)
         sources.append(source)
     output = arguments.output or arguments.cache / "pretraining_pool.h5"
     write_pool(output, sources)

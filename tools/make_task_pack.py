@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes embedded.h5, the eight tasks of the embedded suite, from pinned packages.
+"""Makes data/embedded.h5, the eight tasks of the embedded suite, from pinned packages.
 
 Run it from the root of the repository, on Debian 12 (apt's package lists must be fresh):
 
@@ -19,13 +19,13 @@ from embedded_data.pack import MANIFEST, write_task_pack
 from embedded_data.splits import SPLITS
 from embedded_data.task import Task, load_inputs
 from embedded_data.tasks import make_tasks
-from packs.command import command_parser, print_file, run
+from packs.command import DATA, command_parser, print_file, run
 from packs.sources import prepare_sources
 
 
 def main() -> None:
     parser = command_parser(__doc__)
-    parser.add_argument("--output", type=Path, help="default: CACHE/embedded.h5")
+    parser.add_argument("--output", type=Path, help=f"default: embedded.h5 in {DATA}")
     parser.add_argument("--list-fonts", action="store_true", help="print the font split and stop")
     arguments = parser.parse_args()
     inputs = load_inputs(prepare_sources(MANIFEST, arguments.cache))
@@ -36,7 +36,7 @@ def main() -> None:
     for task in make_tasks(inputs):
         _print_task(task)
         tasks.append(task)
-    output = arguments.output or arguments.cache / "embedded.h5"
+    output = arguments.output or DATA / "embedded.h5"
     write_task_pack(output, tasks)
     print_file(output)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from packs.command import DATA, command_parser, print_file, run
 from packs.sources import prepare_sources
 from packs.task_pack import read_task_pack
-from packs.text_pool import write_text_pool
+from packs.pretraining_pool import write_pretraining_pool
 from text_data.suite import MANIFEST, make_text_pool
 from text_data.tasks import read_inputs
 
@@ -32,7 +32,7 @@ def main() -> None:
         print(f"{source.name}: {source.kind}, share {source.share:g}, {len(source.tokens)} rows, "
               f"{len(source.tokens.values)} tokens")  # fmt: skip
     output = arguments.output or arguments.cache / "text_pool.h5"
-    write_text_pool(output, pool)
+    write_pretraining_pool(output, pool)
     print_file(output)
 
 

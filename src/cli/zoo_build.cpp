@@ -19,6 +19,7 @@
 #include "core/errors.h"
 #include "core/names.h"
 #include "core/text.h"
+#include "store/pretraining_pool.h"
 #include "store/result_store.h"
 #include "tasks/suite.h"
 #include "zoo/build.h"
@@ -230,6 +231,7 @@ void require_pool(const ZooPlan& plan) {
     throw ConfigError("training a base needs the pretraining pool, but there is no '" + plan.pool.string() +
                       "'; make it with tools/make_pretraining_pool.py and name it with --pool");
   }
+  static_cast<void>(PretrainingPool(plan.pool).read_images());  // what is wrong with it is told now
 }
 
 void check_existing(const ZooPlan& plan, const std::vector<int64_t>& seeds, bool from_scratch, bool models) {

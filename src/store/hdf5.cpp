@@ -201,7 +201,7 @@ Dataset::Dataset(Handle handle, std::string where, uint64_t file_bytes)
   std::vector<hsize_t> extents(static_cast<size_t>(rank));
   check(H5Sget_simple_extent_dims(space.get(), extents.data(), nullptr), where_, "read the shape");
   for (const hsize_t extent : extents) {
-    if (extent > static_cast<hsize_t>(std::numeric_limits<int32_t>::max())) {
+    if (extent > static_cast<hsize_t>(std::numeric_limits<uint32_t>::max())) {
       fail(where_, "a dimension of " + std::to_string(extent) + " is too large");
     }
     shape_.push_back(static_cast<int64_t>(extent));
@@ -257,34 +257,46 @@ static constexpr const char* element_name() {
 }
 
 template <typename T>
-void Dataset::read(T* out) const {
+void Dataset::read(int64_t begin, int64_t count, T* out) const {
+  FUSEGRID_ASSERT(begin >= 0 && count >= 0 && begin <= shape_[0] - count,
+                  where_ + ": rows " + std::to_string(begin) + " to " + std::to_string(begin + count));
   const Handle type(check(H5Dget_type(handle_.get()), where_, "read the type"), H5Tclose);
   if (H5Tequal(type.get(), element_type<T>()) <= 0) {
     fail(where_, "its elements must be " + std::string(element_name<T>()) + " of " +
                      std::to_string(8 * sizeof(T)) + " bits");
   }
-  if (num_elements() > 0) {
-    check(H5Dread(handle_.get(), element_type<T>(), H5S_ALL, H5S_ALL, H5P_DEFAULT, out), where_, "read");
+  if (count == 0 || num_elements() == 0) {
+    return;
   }
+  std::vector<hsize_t> first(shape_.size(), 0);
+  std::vector<hsize_t> extents(shape_.begin(), shape_.end());
+  first[0] = static_cast<hsize_t>(begin);
+  extents[0] = static_cast<hsize_t>(count);
+  const Handle in_file(check(H5Dget_space(handle_.get()), where_, "read the shape"), H5Sclose);
+  check(H5Sselect_hyperslab(in_file.get(), H5S_SELECT_SET, first.data(), nullptr, extents.data(), nullptr),
+        where_, "select rows");
+  const int rank = static_cast<int>(extents.size());
+  const Handle in_memory(check(H5Screate_simple(rank, extents.data(), nullptr), where_, "select rows"),
+                         H5Sclose);
+  check(H5Dread(handle_.get(), element_type<T>(), in_memory.get(), in_file.get(), H5P_DEFAULT, out), where_,
+        "read");
 }
 
 template <typename T>
-std::vector<T> Dataset::read() const {
-  std::vector<T> values(static_cast<size_t>(num_elements()));
-  read(values.data());
+std::vector<T> Dataset::read(int64_t begin, int64_t count) const {
+  const int64_t row = num_elements() / std::max<int64_t>(shape_[0], 1);
+  std::vector<T> values(static_cast<size_t>(row * count));
+  read(begin, count, values.data());
   return values;
 }
 
-template void Dataset::read<uint8_t>(uint8_t*) const;
-template void Dataset::read<uint16_t>(uint16_t*) const;
-template void Dataset::read<uint32_t>(uint32_t*) const;
-template void Dataset::read<int32_t>(int32_t*) const;
-template void Dataset::read<float>(float*) const;
-template std::vector<uint8_t> Dataset::read<uint8_t>() const;
-template std::vector<uint16_t> Dataset::read<uint16_t>() const;
-template std::vector<uint32_t> Dataset::read<uint32_t>() const;
-template std::vector<int32_t> Dataset::read<int32_t>() const;
-template std::vector<float> Dataset::read<float>() const;
+template void Dataset::read<uint8_t>(int64_t, int64_t, uint8_t*) const;
+template void Dataset::read<float>(int64_t, int64_t, float*) const;
+template std::vector<uint8_t> Dataset::read<uint8_t>(int64_t, int64_t) const;
+template std::vector<uint16_t> Dataset::read<uint16_t>(int64_t, int64_t) const;
+template std::vector<uint32_t> Dataset::read<uint32_t>(int64_t, int64_t) const;
+template std::vector<int32_t> Dataset::read<int32_t>(int64_t, int64_t) const;
+template std::vector<float> Dataset::read<float>(int64_t, int64_t) const;
 
 std::vector<char> Dataset::read_rows(hid_t type) const {
   if (shape_.size() != 1) {

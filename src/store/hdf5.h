@@ -68,11 +68,16 @@ class Dataset : public Object {
  public:
   const std::vector<int64_t>& shape() const { return shape_; }
   int64_t num_elements() const;
-  // All elements in C order. DataError where the element type is another one.
+  // Elements in C order, of rows [begin, begin + count) of the first dimension or of all. DataError where the element
+  // type is another one.
   template <typename T>
-  void read(T* out) const;
+  void read(int64_t begin, int64_t count, T* out) const;
   template <typename T>
-  std::vector<T> read() const;
+  std::vector<T> read(int64_t begin, int64_t count) const;
+  template <typename T>
+  std::vector<T> read() const {
+    return read<T>(0, shape_[0]);
+  }
   // Fixed-length strings, without their padding.
   std::vector<std::string> read_texts() const;
   // Rows of a compound dataset with exactly these columns.

@@ -1,154 +1,220 @@
 #include "store/task_pack.h"
 
 #include <algorithm>
+#include <limits>
 #include <mutex>
+#include <optional>
+#include <set>
 #include <utility>
-
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
 
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/names.h"
 #include "core/text.h"
-#include "store/hdf5.h"
+#include "store/pack_arrays.h"
 
 namespace fusegrid {
 namespace {
 
-constexpr int64_t kPackVersion = 1;
-constexpr int64_t kMaxImageSize = 4096;
+using nlohmann::json;
+using packs::fail;
+
+constexpr const char* kPackMaker =
+    "tools/data_python tools/make_task_pack.py (images) or tools/data_python tools/make_text_pack.py (texts)";
+
 const std::vector<std::string>& split_names() {
   static const std::vector<std::string> names = {"train", "val", "test"};
   return names;
 }
 
-[[noreturn]] void fail(const std::string& where, const std::string& what) {
-  throw DataError(where + ": " + what);
+struct Kind {
+  std::vector<std::string> inputs;   // arrays, of which a task has exactly one
+  std::vector<std::string> targets;  // arrays, all of them
+};
+
+const std::map<std::string, Kind>& kinds() {
+  static const std::map<std::string, Kind> all = {
+      {"classify", {{"images", "tokens"}, {"labels"}}},
+      {"generate", {{"tokens"}, {"answers"}}},
+      {"language_model", {{"tokens"}, {}}},
+      {"regress", {{"images", "tokens"}, {"values"}}},
+  };
+  return all;
 }
 
-void check_format(const hdf5::Group& root, const std::string& format) {
-  const std::string seen = root.has_attribute("format") ? root.text_attribute("format") : "";
-  if (seen != format) {
-    fail(root.where(), "the attribute 'format' must be '" + format + "', but it is '" + seen + "'");
-  }
-  const int64_t version = root.int_attribute("version");
-  if (version != kPackVersion) {
-    fail(root.where(), "this program reads version " + std::to_string(kPackVersion) +
-                           " of the format, but the file has version " + std::to_string(version) +
-                           "; make the file again with the tools of this program, or use the program that " +
-                           "belongs to it");
-  }
-}
+// ---- JSON attributes
 
-int64_t read_image_size(const hdf5::Group& root) {
-  const int64_t size = root.int_attribute("image_size");
-  if (size < 1 || size > kMaxImageSize) {
-    fail(root.where(), "image_size must be in [1, " + std::to_string(kMaxImageSize) + "], but it is " +
-                           std::to_string(size));
-  }
-  return size;
-}
-
-// Checks [examples, 1 or 3, size, size] with at least one example.
-void check_image_shape(const hdf5::Dataset& images, int64_t size) {
-  const auto& shape = images.shape();
-  const bool ok =
-      shape.size() == 4 && (shape[1] == 1 || shape[1] == 3) && shape[2] == size && shape[3] == size;
-  if (!ok) {
-    std::vector<std::string> extents;
-    for (const int64_t extent : shape) {
-      extents.push_back(std::to_string(extent));
+json read_attributes(const hdf5::Group& task) {
+  const std::string text = packs::read_bytes(task, "attributes");
+  try {
+    json attributes = json::parse(text);
+    if (!attributes.is_object()) {
+      fail(task.where() + "/attributes",
+           std::string("must be one JSON object, but it is of the type ") + attributes.type_name());
     }
-    const std::string edge = std::to_string(size);
-    fail(images.where(), "images must have the shape [examples, 1 or 3, " + edge + ", " + edge +
-                             "], but it is [" + join(extents, ", ") + "]");
-  }
-  if (shape[0] == 0) {
-    fail(images.where(), "there must be at least one example, but there is none");
+    return attributes;
+  } catch (const json::exception& error) {
+    fail(task.where() + "/attributes",
+         std::string("must be one JSON object in UTF-8, but it cannot be read: ") + error.what());
   }
 }
 
-void check_length(const hdf5::Dataset& dataset, int64_t examples) {
-  if (dataset.shape() != std::vector<int64_t>{examples}) {
-    fail(dataset.where(), "there must be one entry for each of the " + std::to_string(examples) + " images");
+const json& attribute(const TaskInfo& task, const std::string& name, const std::string& where) {
+  const auto found = task.attributes.find(name);
+  if (found == task.attributes.end()) {
+    fail(where, "a task of the kind " + task.kind + " has '" + name + "', but it is missing");
   }
+  return *found;
 }
 
-at::Tensor read_images(const hdf5::Dataset& images) {
-  auto tensor = at::empty(images.shape(), at::kByte);
-  images.read(tensor.mutable_data_ptr<uint8_t>());
-  return tensor;
-}
-
-template <typename T>
-at::Tensor read_integers(const hdf5::Dataset& dataset) {
-  const auto values = dataset.read<T>();
-  auto tensor = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
-  std::copy(values.begin(), values.end(), tensor.template mutable_data_ptr<int64_t>());
-  return tensor;
-}
-
-at::Tensor read_labels(const hdf5::Dataset& dataset, int64_t classes) {
-  auto labels = read_integers<uint16_t>(dataset);
-  const auto* begin = labels.const_data_ptr<int64_t>();
-  const int64_t largest = *std::max_element(begin, begin + labels.numel());
-  if (largest >= classes) {
-    fail(dataset.where(), "labels must be less than the number of classes, " + std::to_string(classes) +
-                              ", but one is " + std::to_string(largest));
+int64_t whole_attribute(const TaskInfo& task, const std::string& name, int64_t least, int64_t most,
+                        const std::string& where) {
+  const json& value = attribute(task, name, where);
+  // Compared as a real number, which any number of JSON is.
+  const bool ok = value.is_number_integer() && value.get<double>() >= static_cast<double>(least) &&
+                  value.get<double>() <= static_cast<double>(most);
+  if (!ok) {
+    fail(where, "'" + name + "' must be a whole number in [" + std::to_string(least) + ", " +
+                    std::to_string(most) + "], but it is " + value.dump());
   }
-  return labels;
+  return value.get<int64_t>();
 }
 
-std::vector<std::string> read_class_names(const hdf5::Group& task) {
-  auto names = task.dataset("class_names").read_texts();
-  if (names.size() < 2 || names.size() > 65536) {
-    fail(task.where(), "a task has 2 to 65536 classes, but it has " + std::to_string(names.size()));
+std::vector<std::string> read_class_names(const TaskInfo& task, const std::string& where) {
+  const json& classes = attribute(task, "classes", where);
+  if (!classes.is_array() || classes.size() < 2 || classes.size() > packs::kMostClasses) {
+    fail(where, "'classes' must be a list of 2 to " + std::to_string(packs::kMostClasses) +
+                    " names, but it " +
+                    (classes.is_array() ? "has " + std::to_string(classes.size())
+                                        : std::string("is of the type ") + classes.type_name()));
   }
-  auto sorted = names;
-  std::sort(sorted.begin(), sorted.end());
-  if (sorted.front().empty() || std::adjacent_find(sorted.begin(), sorted.end()) != sorted.end()) {
-    fail(task.where(), "class names must be different and not empty");
+  std::vector<std::string> names;
+  std::set<std::string> seen;
+  for (const json& value : classes) {
+    const auto* name = value.get_ptr<const std::string*>();
+    if (name == nullptr || name->empty() || !seen.insert(*name).second) {
+      fail(where, "names of classes must be different texts and not empty, but number " +
+                      std::to_string(names.size()) + " is " + value.dump());
+    }
+    names.push_back(*name);
   }
   return names;
 }
 
-// Number of examples of a split, after checking that its parts agree.
-int64_t check_split(const hdf5::Group& split, int64_t image_size) {
-  const auto images = split.dataset("images");
-  check_image_shape(images, image_size);
-  const int64_t examples = images.shape()[0];
-  check_length(split.dataset("labels"), examples);
-  check_length(split.dataset("groups"), examples);
-  if (split.int_attribute("examples") != examples) {
-    fail(split.where(), "the attribute 'examples' says " + std::to_string(split.int_attribute("examples")) +
-                            ", but there are " + std::to_string(examples) + " images");
-  }
-  return examples;
+void check_answer_attributes(const TaskInfo& task, const TokenTable& table, const std::string& where) {
+  whole_attribute(task, "answer_start", 0, table.size() - 1, where);
+  whole_attribute(task, "answer_end", 0, table.size() - 1, where);
+  whole_attribute(task, "longest_answer", 1, std::numeric_limits<int32_t>::max(), where);
 }
 
-TaskInfo read_task(const hdf5::Group& group, const std::string& name, int64_t image_size) {
+// ---- opening
+
+std::string read_kind(const hdf5::Group& task) {
+  std::string kind = task.text_attribute("kind");
+  if (!kinds().contains(kind)) {
+    std::vector<std::string> known;
+    for (const auto& [name, arrays] : kinds()) {
+      known.push_back(name);
+    }
+    fail(task.where(), "kind must be one of " + join(known, ", ") + ", but it is '" + kind +
+                           "'; this program cannot read the task: make the pack without it");
+  }
+  return kind;
+}
+
+// Checks that the split has one of the inputs, all targets, groups, and no other array.
+void check_arrays(const hdf5::Group& split, const std::string& kind) {
+  const auto& [inputs, targets] = kinds().at(kind);
+  std::set<std::string> expected{"groups"};
+  expected.insert(targets.begin(), targets.end());
+  expected.insert(inputs.size() > 1 && split.has(inputs[1]) ? inputs[1] : inputs[0]);
+  for (const std::string ragged : {"tokens", "answers"}) {
+    if (expected.contains(ragged)) {
+      expected.insert(ragged + "_offsets");
+    }
+  }
+  std::vector<std::string> words{join(inputs, " or ")};
+  words.insert(words.end(), targets.begin(), targets.end());
+  packs::check_members(split, expected,
+                       "a split of the kind " + kind + " has the arrays " + join(words, ", ") +
+                           " and groups (tokens and answers with their offsets) and no other");
+}
+
+// Takes up what a split says about the inputs of its task, which are alike in all splits.
+void add_inputs(TaskInfo& task, const packs::Rows& split, const packs::Rows& first) {
+  if (split.image() != first.image()) {
+    const auto text = [](const auto& image) { return image ? "images " + to_string(*image) : "tokens"; };
+    fail(split.where(), "inputs must be alike in all splits of a task, but they are " + text(split.image()) +
+                            " here and " + text(first.image()) + " in " + split_names().front());
+  }
+  if (split.image()) {
+    task.image_height = split.image()->height;
+    task.image_width = split.image()->width;
+  } else {
+    task.longest_row = std::max(task.longest_row, split.longest("tokens"));
+  }
+}
+
+void check_longest(const TaskInfo& task, const packs::Rows& split) {
+  const auto longest = task.attributes.at("longest_answer").get<int64_t>();
+  if (split.longest("answers") > longest) {
+    fail(split.where() + "/answers", "answers must have at most 'longest_answer' tokens, " +
+                                         std::to_string(longest) + ", but one has " +
+                                         std::to_string(split.longest("answers")));
+  }
+}
+
+// What a task says about itself, all but what is in its splits.
+TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
   check_task_name(name, group.where() + ": the name of a task");
   TaskInfo task;
   task.name = name;
+  task.kind = read_kind(group);
   task.title = group.text_attribute("title");
   task.licence = group.text_attribute("licence");
   task.source = group.text_attribute("source");
   task.group_meaning = group.text_attribute("group_meaning");
   task.split_rule = group.text_attribute("split_rule");
-  task.class_names = read_class_names(group);
-  for (const auto& split : split_names()) {
-    task.examples[split] = check_split(group.group(split), image_size);
+  packs::check_members(group, {"attributes", "train", "val", "test"},
+                       "a task has attributes and the splits train, val and test, and no more");
+  task.attributes = read_attributes(group);
+  const std::string where = group.where() + "/attributes";
+  if (task.kind == "classify") {
+    task.class_names = read_class_names(task, where);
+  }
+  if (const auto domain = task.attributes.find("domain");
+      domain != task.attributes.end() && !domain->is_string()) {
+    fail(where, "'domain' must be a text, but it is " + domain->dump());
   }
   return task;
 }
 
-std::vector<std::string> names_of(const std::vector<TaskInfo>& tasks) {
-  std::vector<std::string> names;
-  for (const auto& task : tasks) {
-    names.push_back(task.name);
+// ---- reading
+
+// Decoding stops at the end of an answer, so that it stands at the end of every stored one and nowhere else.
+void check_ends(const TokenRows& answers, int64_t end, const std::string& where) {
+  for (int64_t i = 0; i < answers.size(); ++i) {
+    const auto row = answers.row(i);
+    if (row.back() != end || std::count(row.begin(), row.end(), end) != 1) {
+      fail(where, "the last token of an answer and no other must be 'answer_end', " + std::to_string(end) +
+                      ", but in row " + std::to_string(i) + " of those read it is not so");
+    }
   }
-  return names;
+}
+
+Split read_targets(const TaskInfo& task, const packs::Rows& split, packs::Range range,
+                   const TokenTable* table) {
+  Split read;
+  read.groups = split.groups(range);
+  if (task.kind == "classify") {
+    read.labels = split.labels(range, static_cast<int64_t>(task.class_names.size()));
+  } else if (task.kind == "regress") {
+    read.values = split.values(range);
+  } else if (task.kind == "generate") {
+    read.answers = split.tokens("answers", range, *table);
+    check_ends(read.answers, task.attributes.at("answer_end").get<int64_t>(), split.where() + "/answers");
+  }
+  return read;
 }
 
 std::string unknown_text(const std::string& what, const std::string& name,
@@ -161,26 +227,59 @@ std::string unknown_text(const std::string& what, const std::string& name,
 }  // namespace
 
 struct TaskPack::State {
-  State(std::filesystem::path pack_path, hdf5::File pack_file)
-      : path(std::move(pack_path)), file(std::move(pack_file)) {}
+  explicit State(const std::filesystem::path& pack) : path(pack), file(hdf5::File::open(pack)) {}
+  void open_task(const hdf5::Group& group, const std::string& name);
+  const packs::Rows& split(const TaskInfo& task, const std::string& name) const;
+
   std::filesystem::path path;
   hdf5::File file;
   std::string suite;
-  int64_t image_size = 0;
+  std::optional<TokenTable> table;
   std::vector<TaskInfo> tasks;
+  std::map<std::string, std::map<std::string, packs::Rows>> splits;  // by task
   std::once_flag hashed;
   std::string sha256;
 };
 
-TaskPack::TaskPack(const std::filesystem::path& path)
-    : state_(std::make_unique<State>(path, hdf5::File::open(path))) {
+void TaskPack::State::open_task(const hdf5::Group& group, const std::string& name) {
+  TaskInfo task = read_info(group, name);
+  auto& of_task = splits[name];
+  for (const auto& split : split_names()) {
+    check_arrays(group.group(split), task.kind);
+    const packs::Rows& rows = of_task.emplace(split, packs::Rows(group.group(split))).first->second;
+    add_inputs(task, rows, of_task.at(split_names().front()));
+    task.examples[split] = rows.examples();
+  }
+  if (task.longest_row > 0 && !table) {
+    fail(group.where(),
+         "the task has tokens, so that the pack must have a group 'tokens', but it is missing");
+  }
+  if (task.kind == "generate") {
+    check_answer_attributes(task, *table, group.where() + "/attributes");
+    for (const auto& [split, rows] : of_task) {
+      check_longest(task, rows);
+    }
+  }
+  tasks.push_back(std::move(task));
+}
+
+const packs::Rows& TaskPack::State::split(const TaskInfo& task, const std::string& name) const {
+  const auto& of_task = splits.at(task.name);
+  const auto found = of_task.find(name);
+  if (found == of_task.end()) {
+    throw ConfigError(unknown_text("a split", name, split_names()));
+  }
+  return found->second;
+}
+
+TaskPack::TaskPack(const std::filesystem::path& path) : state_(std::make_unique<State>(path)) {
   const auto root = state_->file.root();
-  check_format(root, "fusegrid-task-pack");
+  packs::check_format(root, "fusegrid-task-pack", kPackMaker);
   state_->suite = root.text_attribute("suite");
-  state_->image_size = read_image_size(root);
+  state_->table = packs::read_token_table(root);
   const auto tasks = root.group("tasks");
   for (const auto& name : tasks.members()) {
-    state_->tasks.push_back(read_task(tasks.group(name), name, state_->image_size));
+    state_->open_task(tasks.group(name), name);
   }
   if (state_->tasks.empty()) {
     fail(tasks.where(), "a task pack has at least one task, but this one has none");
@@ -196,97 +295,50 @@ const std::filesystem::path& TaskPack::path() const {
 const std::string& TaskPack::suite() const {
   return state_->suite;
 }
-int64_t TaskPack::image_size() const {
-  return state_->image_size;
-}
 const std::vector<TaskInfo>& TaskPack::tasks() const {
   return state_->tasks;
 }
+const TokenTable* TaskPack::tokens() const {
+  return state_->table ? &*state_->table : nullptr;
+}
 
 const TaskInfo& TaskPack::task(const std::string& name) const {
+  std::vector<std::string> known;
   for (const auto& task : state_->tasks) {
     if (task.name == name) {
       return task;
     }
+    known.push_back(task.name);
   }
-  throw ConfigError(unknown_text("a task of '" + state_->path.string() + "'", name, names_of(state_->tasks)));
+  throw ConfigError(unknown_text("a task of '" + state_->path.string() + "'", name, known));
 }
 
 Split TaskPack::read(const std::string& task, const std::string& split) const {
-  Split examples = read_marks(task, split);
-  auto images = read_images(state_->file.root().group("tasks").group(task).group(split).dataset("images"));
-  if (images.size(1) == 1) {
-    images = images.expand({-1, 3, -1, -1}).contiguous();
+  return read(task, split, 0, state_->split(this->task(task), split).examples());
+}
+
+Split TaskPack::read(const std::string& task, const std::string& split, int64_t begin, int64_t count) const {
+  const TaskInfo& info = this->task(task);
+  const packs::Rows& from = state_->split(info, split);
+  const packs::Range range{begin, count};
+  Split read = read_targets(info, from, range, tokens());
+  if (from.image()) {
+    read.images = from.images(range).expand({-1, 3, -1, -1}).contiguous();
+  } else {
+    read.tokens = from.tokens("tokens", range, *tokens());
   }
-  examples.images = std::move(images);
-  return examples;
+  return read;
 }
 
 Split TaskPack::read_marks(const std::string& task, const std::string& split) const {
   const TaskInfo& info = this->task(task);
-  if (!info.examples.contains(split)) {
-    throw ConfigError(unknown_text("a split", split, split_names()));
-  }
-  const auto group = state_->file.root().group("tasks").group(task).group(split);
-  return {{},
-          read_labels(group.dataset("labels"), static_cast<int64_t>(info.class_names.size())),
-          read_integers<uint32_t>(group.dataset("groups"))};
+  const packs::Rows& from = state_->split(info, split);
+  return read_targets(info, from, {0, from.examples()}, tokens());
 }
 
 std::string TaskPack::sha256() const {
   std::call_once(state_->hashed, [this] { state_->sha256 = sha256_of_file(state_->path); });
   return state_->sha256;
-}
-
-namespace {
-
-PoolSource read_source(const hdf5::Group& group, const std::string& name, int64_t image_size) {
-  PoolSource source;
-  source.name = name;
-  source.classes = group.int_attribute("classes");
-  source.share = group.real_attribute("share");
-  const std::string kind = group.text_attribute("kind");
-  if (kind != "mask" && kind != "rgb") {
-    fail(group.where(), "kind must be mask or rgb, but it is '" + kind + "'");
-  }
-  if (source.classes < 2 || source.classes > 65536) {
-    fail(group.where(), "a source has 2 to 65536 classes, but it says " + std::to_string(source.classes));
-  }
-  if (!(source.share > 0 && source.share <= 1)) {
-    fail(group.where(), "share must be in (0, 1], but it is " + number_text(source.share));
-  }
-  source.mask = kind == "mask";
-  const auto images = group.dataset("images");
-  check_image_shape(images, image_size);
-  if (images.shape()[1] != (source.mask ? 1 : 3)) {
-    fail(images.where(), "a " + kind + " source has " + (source.mask ? "1 channel" : "3 channels") +
-                             ", but this one has " + std::to_string(images.shape()[1]));
-  }
-  check_length(group.dataset("labels"), images.shape()[0]);
-  source.images = read_images(images);
-  source.labels = read_labels(group.dataset("labels"), source.classes);
-  return source;
-}
-
-}  // namespace
-
-std::vector<PoolSource> read_pretraining_pool(const std::filesystem::path& path) {
-  const auto file = hdf5::File::open(path);
-  const auto root = file.root();
-  check_format(root, "fusegrid-pretraining-pool");
-  const int64_t image_size = read_image_size(root);
-  const auto group = root.group("sources");
-  std::vector<PoolSource> sources;
-  double total = 0;
-  for (const auto& name : group.members()) {
-    sources.push_back(read_source(group.group(name), name, image_size));
-    total += sources.back().share;
-  }
-  if (sources.empty() || total > 1 + 1e-6) {  // the trainer may fill the rest of a batch by other means
-    fail(group.where(),
-         "there must be sources whose shares add up to at most 1, but they add up to " + number_text(total));
-  }
-  return sources;
 }
 
 }  // namespace fusegrid

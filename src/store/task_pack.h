@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -7,60 +8,65 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
+
+#include "store/tokens.h"
 
 namespace fusegrid {
 
-// The examples of one split of one task.
+// Examples of one split of one task, in the order of the file. What its kind has not is undefined.
 struct Split {
   at::Tensor images;  // uint8 [examples, 3, height, width] (gray images are repeated to three channels)
-  at::Tensor labels;  // int64 [examples]
+  TokenRows tokens;   // where the inputs are no images
+  at::Tensor labels;  // int64 [examples], of kind classify: less than the number of classes
+  at::Tensor values;  // float [examples], of kind regress: finite
+  TokenRows answers;  // of kind generate
   at::Tensor groups;  // int64 [examples]: examples of one group share a source (font family, map block, ...)
 };
 
 struct TaskInfo {
   std::string name;
+  std::string kind;  // classify, regress, generate or language_model
   std::string title;
   std::string licence;
   std::string source;
   std::string group_meaning;
   std::string split_rule;
-  std::vector<std::string> class_names;
-  std::map<std::string, int64_t> examples;  // per split
+  std::vector<std::string> class_names;                  // of kind classify, in the order of the labels
+  nlohmann::json attributes = nlohmann::json::object();  // docs/packs.md, "Kinds"
+  int64_t image_height = 0;                              // 0 where the inputs are tokens
+  int64_t image_width = 0;                               // the same
+  int64_t longest_row = 0;  // tokens of the longest input of all splits; 0 where they are images
+  std::map<std::string, int64_t> examples;  // by split: train, val, test
 };
 
-// Read access to a task pack (HDF5; docs/results_format.md, "Task packs"). Images are read when asked for.
+// Read access to a task pack (HDF5; docs/packs.md).
+//
+// Opening reads what describes the tasks and checks that every array is there and has its shape; examples are read,
+// and their ids, labels and values checked, when they are asked for.
 class TaskPack {
  public:
-  // Throws IoError where the file is missing, DataError where it is not a task pack of a known version.
+  // Throws IoError where the file is missing, DataError where it is not a task pack of version 2.
   explicit TaskPack(const std::filesystem::path& path);
   ~TaskPack();
   TaskPack(TaskPack&&) noexcept;
 
   const std::filesystem::path& path() const;
   const std::string& suite() const;
-  int64_t image_size() const;
   const std::vector<TaskInfo>& tasks() const;           // sorted by name
   const TaskInfo& task(const std::string& name) const;  // ConfigError listing what is known
-  // Reads one split; throws DataError where it is empty or its parts disagree.
+  const TokenTable* tokens() const;                     // null where no task has tokens
+  // Reads one split, or its examples [begin, begin + count), which it must have. ConfigError where task or split are
+  // unknown, DataError where a value breaks a rule.
   Split read(const std::string& task, const std::string& split) const;
-  // The same without the images, which stay undefined.
+  Split read(const std::string& task, const std::string& split, int64_t begin, int64_t count) const;
+  // One split without its inputs: images and tokens stay undefined.
   Split read_marks(const std::string& task, const std::string& split) const;
-  std::string sha256() const;  // of the file
+  std::string sha256() const;  // of the file; computed once
 
  private:
   struct State;
   std::unique_ptr<State> state_;
 };
-
-// The pool that bases are pretrained on (tools/make_pretraining_pool.py).
-struct PoolSource {
-  std::string name;
-  at::Tensor images;  // uint8 [examples, channels (1: mask, 3: rgb), size, size]
-  at::Tensor labels;  // int64 [examples], 0-based inside the source
-  int64_t classes = 0;
-  double share = 0;   // of the examples of a batch
-  bool mask = false;  // glyph masks, coloured by the trainer
-};
-std::vector<PoolSource> read_pretraining_pool(const std::filesystem::path& path);
 
 }  // namespace fusegrid

@@ -96,9 +96,10 @@ PoolBatches::PoolBatches(const std::vector<PoolSource>& pool, const std::vector<
 void PoolBatches::add(const at::Tensor& images, const at::Tensor& labels, bool mask, double share,
                       int64_t size) {
   const int64_t missing = size - images.size(3);
-  if (missing < 0 || missing % 2 != 0 || size < options_.image_size) {
-    throw ConfigError("images of " + std::to_string(images.size(3)) + " pixels do not fit a pool of " +
-                      std::to_string(size) + " pixels and a model of " + std::to_string(options_.image_size) +
+  if (images.size(2) != images.size(3) || missing < 0 || missing % 2 != 0 || size < options_.image_size) {
+    throw ConfigError("images of " + std::to_string(images.size(2)) + " x " + std::to_string(images.size(3)) +
+                      " pixels do not fit a pool of " + std::to_string(size) + " pixels and a model of " +
+                      std::to_string(options_.image_size) +
                       "; make the task pack and the pool with the same tools");
   }
   begin_.push_back(static_cast<int64_t>(mask_.size()));

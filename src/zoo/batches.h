@@ -8,7 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "store/task_pack.h"
+#include "store/pretraining_pool.h"
 
 namespace fusegrid {
 

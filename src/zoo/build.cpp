@@ -32,8 +32,15 @@ fs::path heads_file(const ZooPlan& plan, int64_t seed) {
   return seed_folder(plan.folder, seed) / "heads.safetensors";
 }
 LabelledTask read_task(const TaskPack& pack, const std::string& task) {
+  const TaskInfo& info = pack.task(task);
+  if (info.kind != "classify" || info.image_height == 0) {
+    throw ConfigError("the recipe trains on classified images, but task '" + task + "' of '" +
+                      pack.path().string() + "' is of the kind " + info.kind +
+                      (info.image_height == 0 ? " with tokens" : " with images") +
+                      "; choose other tasks or another pack");
+  }
   const Split train = pack.read(task, "train");
-  return {task, static_cast<int64_t>(pack.task(task).class_names.size()), train.images, train.labels};
+  return {task, static_cast<int64_t>(info.class_names.size()), train.images, train.labels};
 }
 
 std::vector<LabelledTask> read_tasks(const TaskPack& pack, const std::vector<std::string>& names) {
@@ -121,8 +128,9 @@ Weights train_base(const ZooPlan& plan, const ZooItem& item, const Recipe& recip
                       "', which is not there; make it with tools/make_pretraining_pool.py");
   }
   origin["sources"]["pool_sha256"] = sha256_of_file(plan.pool);
-  const PretrainedBase base = pretrain(recipe, read_pretraining_pool(plan.pool), read_tasks(pack, plan.tasks),
-                                       static_cast<uint64_t>(item.seed), device, on_step);
+  const PretrainedBase base =
+      pretrain(recipe, PretrainingPool(plan.pool).read_images(), read_tasks(pack, plan.tasks),
+               static_cast<uint64_t>(item.seed), device, on_step);
   save_heads(heads_file(plan, item.seed), base);
   origin["heads_sha256"] = sha256_of_file(heads_file(plan, item.seed));
   return base.weights;

@@ -158,12 +158,18 @@ void check_pack(const Zoo& zoo, const Network& network) {
                     "' is not the one that the zoo was made with (SHA-256 " + zoo.pack_sha256 + ", now " +
                     pack.sha256() + ")");
   }
-  if (pack.image_size() != network.architecture->image_size()) {
-    throw ConfigError("the models take images of " + std::to_string(network.architecture->image_size()) +
-                      " pixels, but the task pack's have " + std::to_string(pack.image_size()));
-  }
+  const int64_t size = network.architecture->image_size();
   for (const std::string& task : zoo.tasks) {
-    const auto classes = static_cast<int64_t>(pack.task(task).class_names.size());
+    const TaskInfo& info = pack.task(task);
+    if (info.kind != "classify" || info.image_height != size || info.image_width != size) {
+      throw ConfigError("the models classify images of " + std::to_string(size) + " x " +
+                        std::to_string(size) + " pixels, but task '" + task +
+                        "' of the pack is of the kind " + info.kind + " with " +
+                        (info.image_height == 0 ? "tokens"
+                                                : "images of " + std::to_string(info.image_height) + " x " +
+                                                      std::to_string(info.image_width) + " pixels"));
+    }
+    const auto classes = static_cast<int64_t>(info.class_names.size());
     const int64_t rows = network.head(task).rows.size(0);
     if (classes != rows) {
       throw ConfigError("the head of task '" + task + "' has " + std::to_string(rows) +

@@ -9,6 +9,7 @@
 #include "core/weights.h"
 #include "models/evaluation.h"
 #include "models/network.h"
+#include "store/pretraining_pool.h"
 #include "store/task_pack.h"
 #include "zoo/batches.h"
 #include "zoo/recipe.h"

@@ -4,6 +4,8 @@
 #include <set>
 #include <string_view>
 
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/sum.h>
 #include <gtest/gtest.h>
 
 #include "core/digest.h"
@@ -59,7 +61,32 @@ TEST_F(EmbeddedPack, HasEightTasks) {
   const TaskPack pack(pack_path());
   EXPECT_EQ(pack.suite(), "embedded8");
   EXPECT_EQ(pack.tasks().size(), 8U);
-  EXPECT_EQ(pack.image_size(), 28);
+  for (const auto& task : pack.tasks()) {
+    EXPECT_EQ(task.kind, "classify");
+    EXPECT_EQ(task.image_height, 28);
+    EXPECT_EQ(task.image_width, 28);
+  }
+}
+
+// Read from Python independently: of the first example label and group, of all images the sum of their pixels.
+TEST_F(EmbeddedPack, HoldsTheseExamples) {
+  struct Known {
+    std::string task, split;
+    int64_t examples = 0, label = 0, group = 0, channels = 0, pixels = 0;
+  };
+  const TaskPack pack(pack_path());
+  for (const Known& known : {Known{"cyrillic32", "train", 4000, 20, 3938403714, 1, 137271877},
+                             Known{"mnist", "val", 800, 4, 1826670064, 1, 21259028},
+                             Known{"svdigits", "test", 800, 9, 524406456, 3, 136126417},
+                             Known{"terrain10", "test", 759, 0, 443685953, 3, 179088224}}) {
+    SCOPED_TRACE(known.task);
+    const Split split = pack.read(known.task, known.split);
+    EXPECT_EQ(split.images.size(0), known.examples);
+    EXPECT_EQ(split.labels[0].item<int64_t>(), known.label);
+    EXPECT_EQ(split.groups[0].item<int64_t>(), known.group);
+    EXPECT_EQ(split.images.sum().item<int64_t>(), known.pixels * 3 / known.channels);
+  }
+  EXPECT_EQ(pack.task("cyrillic32").class_names[1], "\u0431");
 }
 
 TEST_F(EmbeddedPack, EveryClassIsInEverySplit) {

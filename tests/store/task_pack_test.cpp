@@ -1,229 +1,453 @@
 #include "store/task_pack.h"
 
+#include <functional>
+#include <limits>
+
 #include <ATen/core/Tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "store/hdf5.h"
 #include "support.h"
+#include "support/stored_file.h"
 
 namespace fusegrid::test {
 namespace {
 
+using testing::AllOf;
+using testing::ElementsAre;
 using testing::HasSubstr;
 
-constexpr int64_t kSize = 4;
+constexpr int64_t kHeight = 4;
+constexpr int64_t kWidth = 5;
 
-// What a test may change of a small, right pack.
-struct PackPlan {
-  std::string format = "fusegrid-task-pack";
-  int64_t version = 1;
-  int64_t image_size = kSize;
-  int64_t channels = 1;
-  std::vector<int64_t> shape;  // of the train images; empty: [6, channels, 4, 4]
-  std::vector<uint16_t> labels = {0, 1, 2, 0, 1, 2};
-  std::vector<uint32_t> groups = {5, 5, 6, 6, 7, 7};
-  std::vector<std::string> class_names = {"a", "b", "c"};
-  int64_t examples = 6;
-  std::string missing;  // task attribute that is left out
-};
-
-void write_split(hdf5::Group split, const PackPlan& plan, const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t extent : shape) {
-    count *= extent;
-  }
-  std::vector<uint8_t> images(static_cast<size_t>(count));
-  for (size_t i = 0; i < images.size(); ++i) {
-    images[i] = static_cast<uint8_t>(i % 251);
-  }
-  split.create_array<uint8_t>("images", images, shape);
-  split.create_array("labels", plan.labels);
-  split.create_array("groups", plan.groups);
-  split.set_attribute("examples", plan.examples);
+template <typename T>
+std::vector<T> values_in(const at::Tensor& tensor) {
+  const auto* begin = tensor.const_data_ptr<T>();
+  return {begin, begin + tensor.numel()};
 }
 
-void write_pack(const fs::path& path, const PackPlan& plan) {
-  auto file = hdf5::File::create();
-  {
-    auto root = file.root();
-    root.set_attribute("format", plan.format);
-    root.set_attribute("version", plan.version);
-    root.set_attribute("suite", "tiny");
-    root.set_attribute("image_size", plan.image_size);
-    auto task = root.create_group("tasks").create_group("letters");
-    for (const auto* name : {"title", "licence", "source", "group_meaning", "split_rule"}) {
-      if (plan.missing != name) {
-        task.set_attribute(name, std::string("the ") + name);
-      }
-    }
-    task.create_texts("class_names", plan.class_names);
-    for (const auto* name : {"train", "val", "test"}) {
-      const bool changed = !plan.shape.empty() && std::string(name) == "train";
-      write_split(task.create_group(name), plan,
-                  changed ? plan.shape : std::vector<int64_t>{6, plan.channels, kSize, kSize});
-    }
+std::vector<std::vector<int32_t>> rows_in(const TokenRows& rows) {
+  std::vector<std::vector<int32_t>> all;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    const auto row = rows.row(i);
+    all.emplace_back(row.begin(), row.end());
   }
-  write_bytes(path, file.finish());
+  return all;
+}
+
+// A task whose three splits are alike: three examples.
+StoredGroup task_of(const std::string& kind, const std::string& attributes, const StoredGroup& split) {
+  StoredGroup task = stored_task(kind, attributes);
+  for (const auto* name : {"train", "val", "test"}) {
+    task.groups[name] = split;
+  }
+  return task;
+}
+
+StoredGroup letters(int64_t channels = 1) {
+  StoredGroup split = stored_split(3);
+  split.arrays["groups"] = stored<uint32_t>({5, 5, 4'000'000'000});
+  split.arrays["images"] = stored_images({3, channels, kHeight, kWidth});
+  split.arrays["labels"] = stored<uint16_t>({0, 1, 2});
+  return task_of("classify", R"({"classes": ["a", "\u00e9", "c"]})", split);
+}
+
+StoredGroup words() {
+  StoredGroup split = stored_split(3);
+  split.add_rows("tokens", {{2, 3, 4}, {2}, {3, 3}});
+  split.arrays["labels"] = stored<uint16_t>({1, 0, 1});
+  return task_of("classify", R"({"classes": ["no", "yes"], "domain": "toy"})", split);
+}
+
+StoredGroup translation() {
+  StoredGroup split = stored_split(3);
+  split.add_rows("tokens", {{2, 3, 4}, {2}, {3, 3}});
+  split.add_rows("answers", {{3, 1}, {4, 3, 1}, {1}});
+  return task_of("generate", R"({"answer_start": 0, "answer_end": 1, "longest_answer": 3})", split);
+}
+
+StoredGroup text() {
+  StoredGroup split = stored_split(2);
+  split.add_rows("tokens", {{2, 3, 4, 3}, {2}});
+  return task_of("language_model", "{}", split);
+}
+
+StoredGroup similarity() {
+  StoredGroup split = stored_split(2);
+  split.add_rows("tokens", {{2, 3}, {2}});
+  split.arrays["values"] = stored<float>({0.5F, -1});
+  return task_of("regress", "{}", split);
+}
+
+// One task of each kind.
+StoredGroup whole_pack() {
+  StoredGroup pack = stored_pack({{"letters", letters()},
+                                  {"similarity", similarity()},
+                                  {"text", text()},
+                                  {"translation", translation()},
+                                  {"words", words()}});
+  pack.groups["tokens"] = stored_tokens();
+  return pack;
 }
 
 class TaskPackFile : public testing::Test {
  protected:
-  // The message of the error from opening the pack and reading its train split.
-  std::string error(const PackPlan& plan) {
-    write_pack(path_, plan);
-    return error_of<DataError>([&] { TaskPack(path_).read("letters", "train"); });
+  TaskPack open(const StoredGroup& pack) {
+    pack.write(path_);
+    return TaskPack(path_);
   }
+  // The message of the error from opening the pack after `change`, or else from reading the train split of `task`.
+  std::string error(const std::string& task, const std::function<void(StoredGroup& pack)>& change) {
+    StoredGroup pack = whole_pack();
+    change(pack);
+    pack.write(path_);
+    return error_of<DataError>([&] { TaskPack(path_).read(task, "train"); });
+  }
+  // The same with a change of one task, or of its train split.
+  std::string task_error(const std::string& task, const std::function<void(StoredGroup& task)>& change) {
+    return error(task, [&](StoredGroup& pack) { change(pack.groups["tasks"].groups[task]); });
+  }
+  std::string split_error(const std::string& task, const std::function<void(StoredGroup& split)>& change) {
+    return task_error(task, [&](StoredGroup& group) { change(group.groups["train"]); });
+  }
+  std::string attributes_error(const std::string& task, const std::string& attributes) {
+    return task_error(task,
+                      [&](StoredGroup& group) { group.arrays["attributes"] = stored_bytes(attributes); });
+  }
+
   TemporaryFolder folder_;
   fs::path path_ = folder_.path() / "pack.h5";
 };
 
-TEST_F(TaskPackFile, ReadsInfoAndRepeatsGrayImages) {
-  write_pack(path_, {});
-  const TaskPack pack(path_);
+TEST_F(TaskPackFile, TellsWhatItsTasksAre) {
+  const TaskPack pack = open(whole_pack());
+  EXPECT_EQ(pack.path(), path_);
   EXPECT_EQ(pack.suite(), "tiny");
-  EXPECT_EQ(pack.image_size(), kSize);
-  ASSERT_EQ(pack.tasks().size(), 1U);
-  const TaskInfo& task = pack.task("letters");
-  EXPECT_EQ(task.title, "the title");
-  EXPECT_EQ(task.class_names, (std::vector<std::string>{"a", "b", "c"}));
-  EXPECT_EQ(task.examples.at("val"), 6);
-  const Split split = pack.read("letters", "train");
-  ASSERT_EQ(split.images.sizes(), (std::vector<int64_t>{6, 3, kSize, kSize}));
-  ASSERT_TRUE(split.images.is_contiguous());
-  const auto* pixels = split.images.const_data_ptr<uint8_t>();
-  for (int64_t channel = 0; channel < 3; ++channel) {
-    EXPECT_EQ(pixels[48 + channel * 16 + 3], 19);  // example 1, pixel 3 of its only channel
-  }
-  EXPECT_EQ(split.labels.scalar_type(), at::kLong);
-  EXPECT_EQ(split.labels.const_data_ptr<int64_t>()[2], 2);
-  EXPECT_EQ(split.groups.const_data_ptr<int64_t>()[5], 7);
-  EXPECT_EQ(pack.sha256().size(), 64U);
+  EXPECT_EQ(pack.sha256(), sha256_of_file(path_));
+  ASSERT_EQ(pack.tasks().size(), 5U);
+  EXPECT_EQ(pack.tasks()[0].name, "letters");
+  EXPECT_EQ(pack.tasks()[4].name, "words");
+
+  const TaskInfo& images = pack.task("letters");
+  EXPECT_EQ(images.kind, "classify");
+  EXPECT_EQ(images.title, "the title");
+  EXPECT_EQ(images.split_rule, "the split_rule");
+  EXPECT_THAT(images.class_names, ElementsAre("a", "\u00e9", "c"));
+  EXPECT_EQ(images.image_height, kHeight);
+  EXPECT_EQ(images.image_width, kWidth);
+  EXPECT_EQ(images.longest_row, 0);
+  EXPECT_EQ(images.examples.at("val"), 3);
+
+  const TaskInfo& tokens = pack.task("words");
+  EXPECT_EQ(tokens.attributes.at("domain"), "toy");
+  EXPECT_EQ(tokens.image_height, 0);
+  EXPECT_EQ(tokens.longest_row, 3);
+  EXPECT_EQ(pack.task("translation").attributes.at("longest_answer"), 3);
+  EXPECT_TRUE(pack.task("text").class_names.empty());
 }
 
-TEST_F(TaskPackFile, ReadsColourImagesAsTheyAre) {
-  PackPlan plan;
-  plan.channels = 3;
-  write_pack(path_, plan);
-  const auto images = TaskPack(path_).read("letters", "test").images;
-  EXPECT_EQ(images.const_data_ptr<uint8_t>()[48 + 17], 65);
+TEST_F(TaskPackFile, RepeatsGrayImagesAndReadsColourImagesAsTheyAre) {
+  const Split gray = open(stored_pack({{"letters", letters()}})).read("letters", "train");
+  ASSERT_EQ(gray.images.sizes(), (std::vector<int64_t>{3, 3, kHeight, kWidth}));
+  ASSERT_TRUE(gray.images.is_contiguous());
+  const auto* pixels = gray.images.const_data_ptr<uint8_t>();
+  for (int64_t channel = 0; channel < 3; ++channel) {
+    EXPECT_EQ(pixels[60 + channel * 20 + 3], 23);  // example 1, pixel 3 of its only channel
+  }
+  EXPECT_THAT(values_in<int64_t>(gray.labels), ElementsAre(0, 1, 2));
+  EXPECT_THAT(values_in<int64_t>(gray.groups), ElementsAre(5, 5, 4'000'000'000));
+  EXPECT_FALSE(gray.tokens.defined());
+
+  const Split colour = open(stored_pack({{"letters", letters(3)}})).read("letters", "train");
+  EXPECT_EQ(colour.images.const_data_ptr<uint8_t>()[60 + 20 + 3], 83);
+}
+
+TEST_F(TaskPackFile, ReadsInputsAndTargetsOfEveryKind) {
+  const TaskPack pack = open(whole_pack());
+  using Rows = std::vector<std::vector<int32_t>>;
+
+  const Split classify = pack.read("words", "val");
+  EXPECT_EQ(rows_in(classify.tokens), (Rows{{2, 3, 4}, {2}, {3, 3}}));
+  EXPECT_THAT(values_in<int64_t>(classify.labels), ElementsAre(1, 0, 1));
+  EXPECT_FALSE(classify.images.defined() || classify.values.defined() || classify.answers.defined());
+
+  const Split generate = pack.read("translation", "test");
+  EXPECT_EQ(rows_in(generate.answers), (Rows{{3, 1}, {4, 3, 1}, {1}}));
+  EXPECT_FALSE(generate.labels.defined());
+
+  const Split model = pack.read("text", "train");
+  EXPECT_EQ(rows_in(model.tokens), (Rows{{2, 3, 4, 3}, {2}}));
+  EXPECT_FALSE(model.labels.defined() || model.values.defined() || model.answers.defined());
+
+  const Split regress = pack.read("similarity", "train");
+  EXPECT_THAT(values_in<float>(regress.values), ElementsAre(0.5F, -1));
+}
+
+TEST_F(TaskPackFile, ReadsARangeAndMarksAlone) {
+  const TaskPack pack = open(whole_pack());
+  using Rows = std::vector<std::vector<int32_t>>;
+
+  const Split words = pack.read("words", "train", 1, 2);
+  EXPECT_EQ(rows_in(words.tokens), (Rows{{2}, {3, 3}}));
+  EXPECT_THAT(values_in<int64_t>(words.tokens.offsets), ElementsAre(0, 1, 3));
+  EXPECT_THAT(values_in<int64_t>(words.labels), ElementsAre(0, 1));
+
+  const Split image = pack.read("letters", "train", 2, 1);
+  EXPECT_EQ(image.images.sizes(), (std::vector<int64_t>{1, 3, kHeight, kWidth}));
+  EXPECT_EQ(image.images.const_data_ptr<uint8_t>()[3], 43);
+  EXPECT_THAT(values_in<int64_t>(image.groups), ElementsAre(4'000'000'000));
+
+  EXPECT_EQ(pack.read("words", "train", 3, 0).tokens.size(), 0);
+
+  const Split marks = pack.read_marks("translation", "train");
+  EXPECT_FALSE(marks.tokens.defined());
+  EXPECT_EQ(marks.answers.size(), 3);
+  EXPECT_EQ(marks.groups.size(0), 3);
+  EXPECT_FALSE(pack.read_marks("letters", "train").images.defined());
+}
+
+TEST_F(TaskPackFile, HasTheTokenTableOfItsTokens) {
+  const TaskPack pack = open(whole_pack());
+  const TokenTable* table = pack.tokens();
+  ASSERT_NE(table, nullptr);
+  EXPECT_THAT(table->entries, ElementsAre("<pad>", "</s>", " a", "b", "\u00e9"));
+  EXPECT_THAT(table->special, ElementsAre(0, 1));
+  EXPECT_EQ(table->pad, 0);
+  EXPECT_FALSE(table->mask.has_value());
+  EXPECT_EQ(table->tokenizer, "{}");
+  EXPECT_EQ(table->text(pack.read("words", "train").tokens.row(0)), "ab\u00e9");
+}
+
+TEST_F(TaskPackFile, MayHaveAMaskOrNoTokensAtAll) {
+  StoredGroup masked = whole_pack();
+  masked.groups["tokens"].attributes["mask"] = int64_t{4};
+  EXPECT_EQ(open(masked).tokens()->mask, 4);
+  EXPECT_EQ(open(stored_pack({{"letters", letters()}})).tokens(), nullptr);
+}
+
+TEST_F(TaskPackFile, IdsOfLargeVocabulariesHave32Bits) {
+  constexpr uint32_t kEntries = 65'537;
+  StoredGroup pack = stored_pack({{"words", words()}});
+  pack.groups["tokens"] = stored_tokens();
+  std::vector<uint32_t> offsets(kEntries + 1);
+  for (uint32_t i = 0; i <= kEntries; ++i) {
+    offsets[i] = i;
+  }
+  pack.groups["tokens"].arrays["bytes"] = stored_bytes(std::string(kEntries, 'x'));
+  pack.groups["tokens"].arrays["bytes_offsets"] = stored(offsets);
+  EXPECT_THAT(error_of<DataError>([&] { open(pack).read("words", "train"); }),
+              HasSubstr("train/tokens: its elements must be unsigned integers of 32 bits"));
+
+  pack.groups["tasks"].groups["words"].groups["train"].add_rows<uint32_t>("tokens", {{65'536, 2}, {3}, {4}});
+  EXPECT_THAT(rows_in(open(pack).read("words", "train").tokens)[0], ElementsAre(65'536, 2));
 }
 
 TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
-  PackPlan plan;
-  plan.format = "something";
-  EXPECT_THAT(error(plan), HasSubstr("'fusegrid-task-pack', but it is 'something'"));
-  plan = {};
-  plan.version = 2;
-  EXPECT_THAT(error(plan), HasSubstr("version 2"));
-  plan = {};
-  plan.missing = "licence";
-  EXPECT_THAT(error(plan), HasSubstr("'licence' is missing"));
+  const auto message = [&](int64_t version) {
+    return error("words", [&](StoredGroup& pack) { pack.attributes["version"] = version; });
+  };
+  EXPECT_THAT(message(1),
+              AllOf(HasSubstr("reads version 2"), HasSubstr("has version 1"),
+                    HasSubstr("make it anew with tools/data_python tools/make_task_pack.py (images) or "
+                              "tools/data_python tools/make_text_pack.py (texts)")));
+  EXPECT_THAT(message(3),
+              AllOf(HasSubstr("has version 3"), HasSubstr("use the program that it was made for")));
+  EXPECT_THAT(error("words", [](StoredGroup& pack) { pack.attributes["format"] = "something"; }),
+              HasSubstr("'fusegrid-task-pack', but it is 'something'"));
+  EXPECT_THAT(error("words", [](StoredGroup& pack) { pack.groups["tasks"].groups.clear(); }),
+              HasSubstr("at least one task"));
+  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes.erase("licence"); }),
+              HasSubstr("'licence' is missing"));
   EXPECT_THROW(TaskPack(folder_.path() / "none.h5"), IoError);
 }
 
-TEST_F(TaskPackFile, RefusesPartsThatDisagree) {
-  PackPlan plan;
-  plan.labels[3] = 3;
-  EXPECT_THAT(error(plan), HasSubstr("less than the number of classes, 3, but one is 3"));
-  plan = {};
-  plan.labels.pop_back();
-  EXPECT_THAT(error(plan), HasSubstr("labels: there must be one entry for each of the 6 images"));
-  plan = {};
-  plan.groups.push_back(1);
-  EXPECT_THAT(error(plan), HasSubstr("groups: there must be one entry"));
-  plan = {};
-  plan.examples = 7;
-  EXPECT_THAT(error(plan), HasSubstr("'examples' says 7"));
-  plan = {};
-  plan.class_names = {"a", "a", "c"};
-  EXPECT_THAT(error(plan), HasSubstr("class names must be different"));
-  plan = {};
-  plan.shape = {0, 1, kSize, kSize};
-  EXPECT_THAT(error(plan), HasSubstr("at least one example"));
+TEST_F(TaskPackFile, RefusesKindsThatItDoesNotKnow) {
+  EXPECT_THAT(
+      task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "segment"; }),
+      HasSubstr("kind must be one of classify, generate, language_model, regress, but it is 'segment'"));
+}
+
+TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {
+  const std::string rule =
+      "a split of the kind classify has the arrays images or tokens, labels and groups (tokens and answers "
+      "with their "
+      "offsets) and no other, but here are ";
+  EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays.erase("labels"); }),
+              HasSubstr("words/train: " + rule + "groups, tokens, tokens_offsets"));
+  EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays.erase("tokens_offsets"); }),
+              HasSubstr(rule + "groups, labels, tokens"));
+  EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays["values"] = stored<float>({1}); }),
+              HasSubstr(rule + "groups, labels, tokens, tokens_offsets, values"));
+  EXPECT_THAT(split_error("words",
+                          [](StoredGroup& split) {
+                            split.arrays["images"] = stored_images({3, 1, 4, 4});
+                          }),
+              HasSubstr(rule + "groups, images, labels, tokens"));
+  EXPECT_THAT(split_error("letters", [](StoredGroup& split) { split.arrays.erase("images"); }),
+              HasSubstr(rule + "groups, labels"));
+  EXPECT_THAT(
+      split_error("letters",
+                  [](StoredGroup& split) {
+                    split.arrays.erase("images");
+                    split.add_rows("tokens", {{2}, {2}, {2}});
+                  }),
+      HasSubstr(
+          "letters/val: inputs must be alike in all splits of a task, but they are images [1, 4, 5] here "
+          "and tokens in train"));
+  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.groups.erase("val"); }),
+              HasSubstr("the splits train, val and test, and no more, but here are attributes, test, train"));
+  EXPECT_THAT(error("words", [](StoredGroup& pack) { pack.groups.erase("tokens"); }),
+              HasSubstr("the pack must have a group 'tokens'"));
+}
+
+TEST_F(TaskPackFile, RefusesNumbersOfExamplesThatDisagree) {
+  for (const int64_t examples : {int64_t{0}, int64_t{-1}, std::numeric_limits<int64_t>::max()}) {
+    EXPECT_THAT(split_error("words", [&](StoredGroup& split) { split.attributes["examples"] = examples; }),
+                HasSubstr("at least one example and less than 2^32, but the attribute 'examples' says " +
+                          std::to_string(examples)));
+  }
+  EXPECT_THAT(split_error("words",
+                          [](StoredGroup& split) {
+                            split.arrays["labels"] = stored<uint16_t>({0, 1});
+                          }),
+              HasSubstr("labels: there must be one entry for each of the 3 examples, but the shape is [2]"));
+  EXPECT_THAT(split_error("words",
+                          [](StoredGroup& split) {
+                            split.arrays["groups"] = stored<uint32_t>({0, 1});
+                          }),
+              HasSubstr("groups: there must be one entry for each of the 3 examples"));
+  EXPECT_THAT(
+      split_error("similarity", [](StoredGroup& split) { split.arrays["values"] = stored<float>({0}); }),
+      HasSubstr("values: there must be one entry for each of the 2 examples"));
+  EXPECT_THAT(
+      split_error("words",
+                  [](StoredGroup& split) {
+                    split.add_rows("tokens", {{2}, {2}});
+                  }),
+      HasSubstr("tokens_offsets: there must be one offset more than the 3 examples, but the shape is [3]"));
+}
+
+TEST_F(TaskPackFile, RefusesImagesOfOtherShapes) {
   for (const std::vector<int64_t>& shape :
-       {std::vector<int64_t>{6, 2, kSize, kSize}, {6, 1, kSize, kSize + 1}, {6, 16}}) {
-    plan.shape = shape;
-    EXPECT_THAT(error(plan), HasSubstr("images must have the shape [examples, 1 or 3, 4, 4]"));
+       {std::vector<int64_t>{3, 2, 4, 5}, {2, 1, 4, 5}, {3, 1, 4097, 1}, {3, 1, 1, 4097}, {3, 20}}) {
+    EXPECT_THAT(
+        split_error("letters", [&](StoredGroup& split) { split.arrays["images"] = stored_images(shape); }),
+        HasSubstr("images must have the shape [3, 1 or 3, height, width] with 1 to 4096 pixels a side"));
+  }
+  for (const std::vector<int64_t>& shape : {std::vector<int64_t>{3, 3, 4, 5}, {3, 1, 5, 5}, {3, 1, 4, 4}}) {
+    EXPECT_THAT(
+        split_error("letters", [&](StoredGroup& split) { split.arrays["images"] = stored_images(shape); }),
+        HasSubstr("inputs must be alike in all splits"));
   }
 }
 
-TEST_F(TaskPackFile, RefusesHostileSizes) {
-  PackPlan plan;
-  for (const int64_t size : {int64_t{0}, int64_t{-1}, int64_t{1} << 40}) {
-    plan.image_size = size;
-    EXPECT_THAT(error(plan), HasSubstr("image_size must be in [1, 4096]"));
-  }
+TEST_F(TaskPackFile, RefusesRaggedRowsThatAreWrong) {
+  const auto message = [&](const std::vector<uint32_t>& offsets) {
+    return split_error("words",
+                       [&](StoredGroup& split) { split.arrays["tokens_offsets"] = stored(offsets); });
+  };
+  EXPECT_THAT(message({1, 3, 4, 6}),
+              HasSubstr("tokens_offsets: offsets must begin with 0, but they begin with 1"));
+  EXPECT_THAT(message({0, 4, 3, 6}), HasSubstr("offsets must rise, but 4 is followed by 3"));
+  EXPECT_THAT(message({0, 3, 4, 5}), HasSubstr("end with the number of values, 6, but they end with 5"));
+  EXPECT_THAT(message({0, 3, 4, 4'000'000'000}), HasSubstr("6, but they end with 4000000000"));
+  EXPECT_THAT(message({0, 3, 3, 6}), HasSubstr("row 1 has none: it is an empty text; leave the example out"));
 }
 
-// A dataset of 2^40 elements of which nothing was ever written, in a file of a few hundred bytes.
-TEST_F(TaskPackFile, RefusesDataThatTheFileCannotHold) {
-  {
-    const hdf5::Handle file(H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, H5P_DEFAULT), H5Fclose);
-    const hsize_t extents[2] = {1 << 20, 1 << 20};
-    const hdf5::Handle space(H5Screate_simple(2, extents, nullptr), H5Sclose);
-    const hdf5::Handle list(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
-    const hsize_t chunk[2] = {16, 16};
-    H5Pset_chunk(list.get(), 2, chunk);
-    const hdf5::Handle data(
-        H5Dcreate2(file.get(), "huge", H5T_STD_U8LE, space.get(), H5P_DEFAULT, list.get(), H5P_DEFAULT),
-        H5Dclose);
-    H5Lcreate_external("/etc/hostname", "/x", file.get(), "outside", H5P_DEFAULT, H5P_DEFAULT);
-  }
-  const auto file = hdf5::File::open(path_);
-  EXPECT_THAT(error_of<DataError>([&] { file.root().dataset("huge"); }), HasSubstr("claims more data"));
-  EXPECT_THAT(error_of<DataError>([&] { file.root().dataset("outside"); }), HasSubstr("hard links"));
+TEST_F(TaskPackFile, RefusesIdsThatAreNoText) {
+  const auto message = [&](const std::string& task, const std::string& array, uint16_t id) {
+    return split_error(task, [&](StoredGroup& split) { split.add_rows(array, {{2, id}, {2}, {2}}); });
+  };
+  EXPECT_THAT(message("words", "tokens", 5),
+              HasSubstr("train/tokens: ids must be less than the size of the vocabulary, 5, but one is 5"));
+  EXPECT_THAT(message("words", "tokens", 0), HasSubstr("the id of padding, 0, must not be stored"));
+  EXPECT_THAT(message("translation", "answers", 0), HasSubstr("train/answers: the id of padding, 0"));
+}
+
+TEST_F(TaskPackFile, RefusesTargetsOutOfRange) {
+  EXPECT_THAT(split_error("words",
+                          [](StoredGroup& split) {
+                            split.arrays["labels"] = stored<uint16_t>({0, 2, 1});
+                          }),
+              HasSubstr("labels must be less than the number of classes, 2, but one is 2"));
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_THAT(split_error("similarity",
+                          [&](StoredGroup& split) {
+                            split.arrays["values"] = stored<float>({0, nan});
+                          }),
+              HasSubstr("values must be finite, but that of example 1 is nan"));
+}
+
+TEST_F(TaskPackFile, RefusesAnswersThatDoNotEnd) {
+  const auto message = [&](const std::vector<uint16_t>& answer) {
+    return split_error("translation", [&](StoredGroup& split) {
+      split.add_rows("answers", {{1}, answer, {1}});
+    });
+  };
+  const std::string rule = "the last token of an answer and no other must be 'answer_end', 1, but in row 1";
+  EXPECT_THAT(message({3, 4}), HasSubstr(rule));
+  EXPECT_THAT(message({1, 3, 1}), HasSubstr(rule));
+  EXPECT_THAT(message({3, 3, 3, 1}), HasSubstr("at most 'longest_answer' tokens, 3, but one has 4"));
+}
+
+TEST_F(TaskPackFile, RefusesAttributesThatAreNotThoseOfTheKind) {
+  EXPECT_THAT(attributes_error("words", "{"),
+              HasSubstr("attributes: must be one JSON object in UTF-8, but it cannot"));
+  EXPECT_THAT(attributes_error("words", "{\"classes\": [\"\xff\", \"b\"]}"),
+              HasSubstr("in UTF-8, but it cannot"));
+  EXPECT_THAT(attributes_error("words", "{\"classes\": 1e999}"), HasSubstr("but it cannot be read"));
+  EXPECT_THAT(attributes_error("words", "[1]"), HasSubstr("one JSON object, but it is of the type array"));
+  EXPECT_THAT(attributes_error("words", "{}"), HasSubstr("kind classify has 'classes', but it is missing"));
+  EXPECT_THAT(attributes_error("words", R"({"classes": 2})"),
+              HasSubstr("2 to 65535 names, but it is of the type number"));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a"]})"),
+              HasSubstr("2 to 65535 names, but it has 1"));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a", "b", "a"]})"),
+              HasSubstr("names of classes must be different texts and not empty, but number 2 is \"a\""));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a", ""]})"), HasSubstr("number 1 is \"\""));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a", 7]})"), HasSubstr("number 1 is 7"));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a", "b"], "domain": 3})"),
+              HasSubstr("'domain' must be a text"));
+  const auto message = [&](const std::string& start, const std::string& longest) {
+    return attributes_error("translation", R"({"answer_end": 1, "answer_start": )" + start +
+                                               R"(, "longest_answer": )" + longest + "}");
+  };
+  EXPECT_THAT(message("5", "3"), HasSubstr("'answer_start' must be a whole number in [0, 4], but it is 5"));
+  EXPECT_THAT(message("18446744073709551615", "3"), HasSubstr("[0, 4], but it is 18446744073709551615"));
+  EXPECT_THAT(message("1.5", "3"), HasSubstr("[0, 4], but it is 1.5"));
+  EXPECT_THAT(message("0", "0"),
+              HasSubstr("'longest_answer' must be a whole number in [1, 2147483647], but it is 0"));
+  EXPECT_THAT(attributes_error("translation", R"({"answer_start": 0, "longest_answer": 3})"),
+              HasSubstr("kind generate has 'answer_end', but it is missing"));
+}
+
+TEST_F(TaskPackFile, RefusesTokenTablesThatAreWrong) {
+  const auto message = [&](const std::function<void(StoredGroup & tokens)>& change) {
+    return error("words", [&](StoredGroup& pack) { change(pack.groups["tokens"]); });
+  };
+  EXPECT_THAT(message([](StoredGroup& tokens) { tokens.attributes["pad"] = int64_t{5}; }),
+              HasSubstr("'pad' must be the id of one of the 5 entries of the vocabulary, but it is 5"));
+  EXPECT_THAT(message([](StoredGroup& tokens) { tokens.attributes["mask"] = int64_t{-1}; }),
+              HasSubstr("'mask' must be the id of one of the 5 entries"));
+  EXPECT_THAT(message([](StoredGroup& tokens) {
+                tokens.arrays["special"] = stored<uint32_t>({0, 9});
+              }),
+              HasSubstr("special: ids must be less than the size of the vocabulary, 5, but one is 9"));
+  EXPECT_THAT(message([](StoredGroup& tokens) { tokens.arrays["tokenizer"] = stored_bytes("{ }"); }),
+              HasSubstr("tokenizer_sha256 must be the digest of the tokenizer"));
+  EXPECT_THAT(
+      message([](StoredGroup& tokens) { tokens.arrays["bytes"] = stored_bytes("<pad>"); }),
+      HasSubstr("bytes_offsets: offsets must end with the number of values, 5, but they end with 14"));
+  EXPECT_THAT(message([](StoredGroup& tokens) { tokens.arrays["bytes_offsets"] = stored<uint32_t>({0}); }),
+              HasSubstr("must have the shape [vocabulary + 1], but it is [1]"));
 }
 
 TEST_F(TaskPackFile, UnknownNamesListTheKnownOnes) {
-  write_pack(path_, {});
-  const TaskPack pack(path_);
+  const TaskPack pack = open(whole_pack());
   EXPECT_THAT(error_of<ConfigError>([&] { pack.task("leters"); }), HasSubstr("did you mean 'letters'?"));
+  EXPECT_THAT(error_of<ConfigError>([&] { pack.read("leters", "test"); }),
+              HasSubstr("did you mean 'letters'?"));
   EXPECT_THAT(error_of<ConfigError>([&] { pack.read("letters", "tests"); }), HasSubstr("train, val, test"));
-}
-
-void write_pool(const fs::path& path, const std::string& kind, double share, int64_t classes) {
-  auto file = hdf5::File::create();
-  {
-    auto root = file.root();
-    root.set_attribute("format", "fusegrid-pretraining-pool");
-    root.set_attribute("version", int64_t{1});
-    root.set_attribute("image_size", int64_t{2});
-    auto source = root.create_group("sources").create_group("lower");
-    source.set_attribute("kind", kind);
-    source.set_attribute("share", share);
-    source.set_attribute("classes", classes);
-    source.create_array<uint8_t>("images", std::vector<uint8_t>{1, 2, 3, 4, 5, 6, 7, 8}, {2, 1, 2, 2});
-    source.create_array("labels", std::vector<uint16_t>{0, 1});
-  }
-  write_bytes(path, file.finish());
-}
-
-TEST(PretrainingPool, ReadsItsSources) {
-  const TemporaryFolder folder;
-  const fs::path path = folder.path() / "pool.h5";
-  write_pool(path, "mask", 0.75, 2);
-  const auto sources = read_pretraining_pool(path);
-  ASSERT_EQ(sources.size(), 1U);
-  EXPECT_EQ(sources[0].name, "lower");
-  EXPECT_TRUE(sources[0].mask);
-  EXPECT_EQ(sources[0].share, 0.75);
-  EXPECT_EQ(sources[0].images.sizes(), (std::vector<int64_t>{2, 1, 2, 2}));
-  EXPECT_EQ(sources[0].images.const_data_ptr<uint8_t>()[7], 8);
-  EXPECT_EQ(sources[0].labels.const_data_ptr<int64_t>()[1], 1);
-}
-
-TEST(PretrainingPool, RefusesWhatDisagrees) {
-  const TemporaryFolder folder;
-  const fs::path path = folder.path() / "pool.h5";
-  const auto message = [&](const std::string& kind, double share, int64_t classes) {
-    write_pool(path, kind, share, classes);
-    return error_of<DataError>([&] { read_pretraining_pool(path); });
-  };
-  EXPECT_THAT(message("rgb", 0.5, 2), HasSubstr("3 channels"));
-  EXPECT_THAT(message("audio", 0.5, 2), HasSubstr("mask or rgb"));
-  EXPECT_THAT(message("mask", 1.5, 2), HasSubstr("share must be in (0, 1]"));
-  EXPECT_THAT(message("mask", 0.5, 1), HasSubstr("2 to 65536 classes"));
 }
 
 }  // namespace

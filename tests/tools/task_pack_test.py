@@ -1,3 +1,4 @@
+import hashlib
 import json
 import unittest
 from dataclasses import replace
@@ -10,7 +11,7 @@ from packs.task_pack import KINDS, SPLITS, Split, Task, TaskPack, read_task_pack
 from packs.tokens import Ragged, TokenTable
 
 TOKENS = TokenTable(
-    b"{}", "0" * 64, (b"<pad>", b"</s>", b" a", b"b", "\u00e9".encode()), frozenset((0, 1)), pad=0, mask=None
+    b"{}", hashlib.sha256(b"{}").hexdigest(), (b"<pad>", b"</s>", b" a", b"b", "\u00e9".encode()), frozenset((0, 1)), pad=0, mask=None
 )
 ARRAYS = {
     "images": np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5),
@@ -114,6 +115,7 @@ class TaskPackTest(FolderTest):
 
         text, answers = make_task("classify", "tokens"), make_task("generate", "tokens")
         image, depth = make_task("classify", "images"), make_task("depth", "images")
+        value = make_task("regress", "tokens")
         rows = lambda *lists: Ragged.from_rows(lists, len(TOKENS))
         cases = {
             "kind must be one of": changed(text, kind="guess"),
@@ -129,6 +131,7 @@ class TaskPackTest(FolderTest):
             "2 to 65535 different names": changed(text, attributes={"classes": ["a", "a"]}),
             "of which the last": changed(answers, answers=rows([3], [1])),
             "at most 3 tokens": changed(answers, answers=rows([3, 3, 3, 1], [1])),
+            "must be finite, but one is inf": changed(value, values=np.array([0, np.inf], np.float32)),
             "1 or 3 channels": changed(image, images=np.zeros((2, 2, 4, 5), np.uint8)),
             "with h = 4": changed(image, "val", images=np.zeros((2, 3, 6, 5), np.uint8)),
             "with w = 5": changed(depth, map_depth=np.zeros((2, 4, 6), np.float32)),
@@ -145,6 +148,19 @@ class TaskPackTest(FolderTest):
             self.assertIn(message, str(raised.exception))
             self.assertIn(task.name, str(raised.exception))
         self.assertEqual(list(self.folder.iterdir()), [])
+
+    def test_token_tables_name_their_tokenizer_and_ids_they_have(self):
+        cases = {
+            "must be the digest": replace(TOKENS, tokenizer_sha256="0" * 64),
+            "pad: ids must be less than the vocabulary, 5, but one is 5": replace(TOKENS, pad=5),
+            "mask: ids must": replace(TOKENS, mask=-1),
+            "special: ids must": replace(TOKENS, special=frozenset((0, 7))),
+        }
+        for message, tokens in cases.items():
+            with self.subTest(message), self.assertRaisesRegex(ValueError, message):
+                write_task_pack(
+                    self.folder / "refused.h5", TaskPack("s", "-", (make_task("classify", "tokens"),), tokens)
+                )
 
     def test_ignored_classes_of_maps_are_told_by_the_task(self):
         task = make_task("segment", "images")

@@ -94,9 +94,9 @@ class TextPackTest(FolderTest):
     def test_a_second_run_gives_the_same_bytes(self):
         script = (
             "import sys; from pathlib import Path; import support; from packs.task_pack import write_task_pack;"
-            "from packs.text_pool import write_text_pool; from text_data.suite import make_text_pool;"
+            "from packs.pretraining_pool import write_pretraining_pool; from text_data.suite import make_text_pool;"
             "pack = support.made_up_pack('small'); write_task_pack(Path(sys.argv[1]), pack);"
-            "write_text_pool(Path(sys.argv[2]), make_text_pool(support.made_up_inputs(), pack.tokens))"
+            "write_pretraining_pool(Path(sys.argv[2]), make_text_pool(support.made_up_inputs(), pack.tokens))"
         )
         digests = []
         for seed in ("1", "2"):

@@ -3,7 +3,7 @@ import unittest
 import numpy as np
 
 from support import FolderTest, made_up_inputs, made_up_pack
-from packs.text_pool import TextPool, TextSource, read_text_pool, write_text_pool
+from packs.pretraining_pool import PretrainingPool, TextSource, read_pretraining_pool, write_pretraining_pool
 from packs.tokens import Ragged
 from text_data.candidates import folded
 from text_data.suite import POOL_LENGTH, make_text_pool
@@ -46,8 +46,8 @@ class TextPoolTest(FolderTest):
         self.assertLess(np.ptp(quarters), 0.1 * lengths.mean())
 
     def test_comes_back_as_it_was_written(self):
-        write_text_pool(self.folder / "pool.h5", self.pool)
-        seen = read_text_pool(self.folder / "pool.h5")
+        write_pretraining_pool(self.folder / "pool.h5", self.pool)
+        seen = read_pretraining_pool(self.folder / "pool.h5")
         self.assertEqual((seen.tokens, seen.sources_sha256), (self.pool.tokens, self.pool.sources_sha256))
         for source, written in zip(seen.sources, self.pool.sources, strict=True):
             self.assertEqual(
@@ -68,7 +68,7 @@ class TextPoolTest(FolderTest):
         }
         for message, sources in cases.items():
             with self.subTest(message), self.assertRaisesRegex(ValueError, message):
-                write_text_pool(self.folder / "pool.h5", TextPool("-", tokens, sources))
+                write_pretraining_pool(self.folder / "pool.h5", PretrainingPool("-", sources, tokens))
         self.assertEqual(list(self.folder.iterdir()), [])
 
 

@@ -93,6 +93,17 @@ TEST_F(Build, WhatIsMissingIsNamed) {
   EXPECT_THAT(message(item(ZooItem::Kind::kBase)), HasSubstr("make_pretraining_pool.py"));
 }
 
+TEST_F(Build, ARecipeForImagesRefusesTasksOfTexts) {
+  write_text_pack(plan_.pack);
+  try {
+    make_item(plan_, item(ZooItem::Kind::kBase), at::kCPU);
+    ADD_FAILURE() << "no error";
+  } catch (const ConfigError& error) {
+    EXPECT_THAT(error.what(), HasSubstr("task 'bars' of '" + plan_.pack.string() +
+                                        "' is of the kind classify with tokens"));
+  }
+}
+
 TEST_F(Build, AnIncompleteZooIsNotDescribed) {
   const Result base = make_item(plan_, item(ZooItem::Kind::kBase), at::kCPU);
   EXPECT_THROW(finish(plan_, {0}, {base}), ConfigError);

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "core/philox.h"
-#include "store/hdf5.h"
+#include "support/stored_file.h"
 #include "support/temporary_folder.h"
 #include "zoo/build.h"
 
@@ -65,58 +65,50 @@ std::vector<T> elements(const at::Tensor& tensor) {
   return values;
 }
 
-inline void write_labelled(hdf5::Group& group, const at::Tensor& stored, const at::Tensor& classes) {
-  group.create_array<uint8_t>("images", elements<uint8_t>(stored), stored.sizes().vec());
-  group.create_array("labels", elements<uint16_t>(classes));
+inline void add_labelled(StoredGroup& group, const at::Tensor& pixels, const at::Tensor& classes) {
+  group.arrays["images"] = {elements<uint8_t>(pixels), pixels.sizes().vec()};
+  group.arrays["labels"] = stored(elements<uint16_t>(classes));
 }
 
 // Tasks "bars" and "rows" of 3 classes with 30 / 9 / `test_examples` examples.
 inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20, int64_t test_examples = 9) {
-  auto file = hdf5::File::create();
-  {
-    auto root = file.root();
-    root.set_attribute("format", std::string("fusegrid-task-pack"));
-    root.set_attribute("version", int64_t{1});
-    root.set_attribute("suite", std::string("tiny"));
-    root.set_attribute("image_size", int64_t{8});
-    auto tasks = root.create_group("tasks");
-    for (const std::string name : {"bars", "rows"}) {
-      auto task = tasks.create_group(name);
-      for (const auto* text : {"title", "licence", "source", "group_meaning", "split_rule"}) {
-        task.set_attribute(text, std::string(text));
-      }
-      task.create_texts("class_names", {"a", "b", "c"});
-      const uint64_t seed = name == "bars" ? 1 : 10;
-      for (const std::string split : {"train", "val", "test"}) {
-        const int64_t count = split == "train" ? 30 : split == "val" ? 9 : test_examples;
-        auto group = task.create_group(split);
-        write_labelled(group, images(count, 3, 1, 8, split == "train" ? seed : seed + evaluation_seed),
-                       labels(count, 3));
-        group.create_array("groups", std::vector<uint32_t>(static_cast<size_t>(count), 1));
-        group.set_attribute("examples", count);
-      }
+  std::map<std::string, StoredGroup> tasks;
+  for (const std::string name : {"bars", "rows"}) {
+    StoredGroup& task = tasks[name] = stored_task("classify", R"({"classes": ["a", "b", "c"]})");
+    const uint64_t seed = name == "bars" ? 1 : 10;
+    for (const std::string split : {"train", "val", "test"}) {
+      const int64_t count = split == "train" ? 30 : split == "val" ? 9 : test_examples;
+      StoredGroup& group = task.groups[split] = stored_split(count);
+      add_labelled(group, images(count, 3, 1, 8, split == "train" ? seed : seed + evaluation_seed),
+                   labels(count, 3));
     }
   }
-  write_text(path, file.finish());
+  stored_pack(tasks).write(path);
+}
+
+// The same tasks, with texts of two examples a split.
+inline void write_text_pack(const fs::path& path) {
+  StoredGroup split = stored_split(2);
+  split.add_rows("tokens", {{2, 3}, {4}});
+  split.arrays["labels"] = stored<uint16_t>({0, 1});
+  StoredGroup task = stored_task("classify", R"({"classes": ["a", "b", "c"]})");
+  task.groups = {{"train", split}, {"val", split}, {"test", split}};
+  StoredGroup pack = stored_pack({{"bars", task}, {"rows", task}});
+  pack.groups["tokens"] = stored_tokens();
+  pack.write(path);
 }
 
 inline void write_tiny_pool(const fs::path& path) {
-  auto file = hdf5::File::create();
-  {
-    auto root = file.root();
-    root.set_attribute("format", std::string("fusegrid-pretraining-pool"));
-    root.set_attribute("version", int64_t{1});
-    root.set_attribute("image_size", int64_t{10});
-    auto sources = root.create_group("sources");
-    for (const PoolSource& source : tiny_pool()) {
-      auto group = sources.create_group(source.name);
-      group.set_attribute("kind", std::string(source.mask ? "mask" : "rgb"));
-      group.set_attribute("classes", source.classes);
-      group.set_attribute("share", source.share);
-      write_labelled(group, source.images, source.labels);
-    }
+  std::map<std::string, StoredGroup> sources;
+  for (const PoolSource& source : tiny_pool()) {
+    StoredGroup& group = sources[source.name];
+    group.attributes = {{"kind", source.mask ? "mask" : "rgb"},
+                        {"examples", source.images.size(0)},
+                        {"classes", source.classes},
+                        {"share", source.share}};
+    add_labelled(group, source.images, source.labels);
   }
-  write_text(path, file.finish());
+  stored_pool(sources).write(path);
 }
 
 // A plan whose pack and pool lie in `folder`.

@@ -76,7 +76,9 @@ TEST_F(Training, MultitaskTwiceGivesTheSameBitsAndChangesTheMatricesOnly) {
 TEST_F(Training, LearnsWhatItIsShown) {
   recipe_.expert_steps = 300;
   recipe_.multitask_steps = 150;
-  const Split seen{tasks_[0].images, tasks_[0].labels, {}};
+  Split seen;
+  seen.images = tasks_[0].images;
+  seen.labels = tasks_[0].labels;
   const double before = evaluate(network_, base_.weights, "bars", seen).loss;
 
   const Answers expert =

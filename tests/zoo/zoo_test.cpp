@@ -140,6 +140,20 @@ TEST_F(ZooFolder, AnExpertOfAnotherConfigurationIsNamed) {
   EXPECT_EQ(architecture_settings(changed)["layer_norm_eps"], 1e-5);
 }
 
+TEST_F(ZooFolder, APackOfOtherInputsIsNamed) {
+  json written = description();
+  written["pack"] = "pack.h5";
+  written["pack_sha256"] = "";
+  describe(written);
+  write_tiny_pack(folder_ / "pack.h5");
+  EXPECT_THAT(verify(Zoo::load(folder_)), IsEmpty());
+  write_text_pack(folder_ / "pack.h5");
+  EXPECT_THAT(verify(Zoo::load(folder_)),
+              Contains(HasSubstr(
+                  "the models classify images of 8 x 8 pixels, but task 'bars' of the pack is of the kind "
+                  "classify with tokens")));
+}
+
 TEST_F(ZooFolder, BindingsNameEveryInputAndFollowIt) {
   const Zoo zoo = Zoo::load(folder_);
   const auto before = replicate_bindings(zoo, zoo.replicate(0));

@@ -1,7 +1,5 @@
 """Makes the embedded task pack and the pretraining pool from pinned, freely licensed packages.
 
-sources   downloads, checks and unpacks the packages
-stable    hashes and random streams that never depend on the machine
 fonts     finds font faces and decides which families belong to train, val, test
 glyphs    renders one character as a small mask
 maps      world maps, split into blocks, and their terrain classes
@@ -11,5 +9,5 @@ image_tasks, glyph_tasks
           the tasks of real images and of rendered characters
 tasks     the eight tasks of the embedded suite
 pool      the images on which the base model is pretrained
-pack      writes both HDF5 files byte for byte reproducibly
+pack      what both files say about themselves
 """

@@ -7,7 +7,6 @@ is what the shares below leave over.
 import json
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +15,12 @@ from PIL import Image, ImageDraw, ImageFont
 from .fonts import PINNED_TRAIN, FaceInfo, by_family, is_unicase, open_face
 from .glyphs import Jitter, draw_placement, render_glyph
 from .maps import load_pool_maps
-from .pack import POOL_IMAGE_SIZE
 from .splits import channels_first
+from packs.pretraining_pool import ImageSource
 from packs.stable import random_stream, stable_hash
 from .task import Inputs
 
+_IMAGE_SIZE = 32
 _JITTER = Jitter(degrees=12, shear=0.15, log_aspect=0.15, fit=(19, 26), shift_x=0, shift_y=0)
 
 _LOWER_IMAGES = 160
@@ -90,26 +90,14 @@ _TASK_LIKE_EMOJI = (
 )
 
 
-@dataclass(frozen=True)
-class Source:
-    """One kind of pretraining images; labels count from 0 inside the source."""
-
-    name: str
-    kind: str  # "mask": the trainer colours it; "rgb": as it is
-    share: float  # of every batch
-    class_count: int
-    images: np.ndarray  # uint8 [N, C, 32, 32]
-    labels: np.ndarray  # uint16 [N]
-
-
-def make_sources(inputs: Inputs) -> Iterator[Source]:
+def make_sources(inputs: Inputs) -> Iterator[ImageSource]:
     yield _source("lower", "mask", 0.30, _lower_classes(inputs))
     yield _source("symbols", "mask", 0.30, _symbol_classes(inputs))
     yield _source("emoji", "rgb", 0.08, _emoji_classes(inputs.packages))
     yield _source("maps", "rgb", 0.08, _map_classes(inputs.packages))
 
 
-def _source(name: str, kind: str, share: float, classes: Iterator[list[np.ndarray]]) -> Source:
+def _source(name: str, kind: str, share: float, classes: Iterator[list[np.ndarray]]) -> ImageSource:
     images: list[np.ndarray] = []
     labels: list[int] = []
     count = 0
@@ -117,7 +105,7 @@ def _source(name: str, kind: str, share: float, classes: Iterator[list[np.ndarra
         images += map(channels_first, members)
         labels += [count] * len(members)
         count += 1
-    return Source(name, kind, share, count, np.stack(images), np.array(labels, np.uint16))
+    return ImageSource(name, kind, share, count, np.stack(images), np.array(labels, np.uint16))
 
 
 def _lower_classes(inputs: Inputs) -> Iterator[list[np.ndarray]]:
@@ -180,7 +168,7 @@ def _is_within(code_point: int, ranges: tuple[tuple[int, int], ...]) -> bool:
 
 
 def _draw_mask(rng: np.random.Generator, face: FaceInfo, code_point: int) -> np.ndarray | None:
-    placement = draw_placement(rng, _JITTER, POOL_IMAGE_SIZE)
+    placement = draw_placement(rng, _JITTER, _IMAGE_SIZE)
     return render_glyph(open_face(face.path), code_point, placement)
 
 
@@ -232,12 +220,12 @@ def _map_classes(packages: dict[str, Path]) -> Iterator[list[np.ndarray]]:
 
 
 def _draw_crop(rng: np.random.Generator, cell: np.ndarray) -> np.ndarray:
-    size = int(rng.integers(POOL_IMAGE_SIZE, 2 * POOL_IMAGE_SIZE + 1))
+    size = int(rng.integers(_IMAGE_SIZE, 2 * _IMAGE_SIZE + 1))
     top, left = rng.integers(_CELL - size + 1, size=2)
     return _resized(Image.fromarray(cell[top : top + size, left : left + size]))
 
 
 def _resized(image: Image.Image) -> np.ndarray:
-    shrinks = min(image.size) >= 2 * POOL_IMAGE_SIZE
+    shrinks = min(image.size) >= 2 * _IMAGE_SIZE
     method = Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR
-    return np.asarray(image.resize((POOL_IMAGE_SIZE, POOL_IMAGE_SIZE), method))
+    return np.asarray(image.resize((_IMAGE_SIZE, _IMAGE_SIZE), method))

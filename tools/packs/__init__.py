@@ -5,6 +5,7 @@ sources    downloads, checks and unpacks the pinned packages that data are made 
 hdf5       HDF5 files that are equal byte for byte when their content is
 tokens     rows of token ids, and the table from ids to bytes
 task_pack  task packs: what one is, writing, reading and checking
-text_pool  pretraining pools of text
+pretraining_pool
+           pretraining pools, of images and of text
 command    what the commands that make files have in common
 """

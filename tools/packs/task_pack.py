@@ -21,6 +21,7 @@ from .tokens import (
     Ragged,
     TokenTable,
     check_rows,
+    check_token_table,
     read_ragged,
     read_token_table,
     write_ragged,
@@ -166,6 +167,8 @@ def check_task_pack(pack: TaskPack) -> None:
     """Raises ValueError naming the task where the pack is not what docs/packs.md says."""
     if not pack.tasks:
         raise ValueError(f"{pack.suite}: a pack has at least one task")
+    if pack.tokens is not None:
+        check_token_table(pack.tokens)
     for task in pack.tasks:
         _check_task(task, pack.tokens)
 
@@ -230,6 +233,8 @@ def _check_array(
             )
         if letter not in "n" and not letter.isdigit():
             sizes[letter] = extent
+    if where.endswith("/values") and not np.isfinite(array).all():
+        raise ValueError(f"{where}: values must be finite, but one is {array[~np.isfinite(array)][0]}")
     if "c" in shape and array.shape[shape.index("c")] not in (1, 3):
         raise ValueError(f"{where}: images have 1 or 3 channels, but these have {array.shape[1]}")
 

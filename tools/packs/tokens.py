@@ -1,5 +1,6 @@
 """Rows of token ids, and the table that turns ids into bytes."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -94,6 +95,19 @@ def write_ragged(group: h5py.Group, name: str, ragged: Ragged) -> None:
 
 def read_ragged(group: h5py.Group, name: str) -> Ragged:
     return Ragged(group[name][()], group[f"{name}_offsets"][()])
+
+
+def check_token_table(tokens: TokenTable) -> None:
+    """Raises ValueError where the table is not what docs/packs.md says."""
+    digest = hashlib.sha256(tokens.tokenizer).hexdigest()
+    if tokens.tokenizer_sha256 != digest:
+        raise ValueError(
+            f"tokenizer_sha256 must be the digest of the tokenizer, {digest}, but it is {tokens.tokenizer_sha256}"
+        )
+    named = {"pad": {tokens.pad}, "mask": {tokens.mask} - {None}, "special": tokens.special}
+    for name, ids in named.items():
+        if wrong := [i for i in ids if not 0 <= i < len(tokens)]:
+            raise ValueError(f"{name}: ids must be less than the vocabulary, {len(tokens)}, but one is {wrong[0]}")
 
 
 def check_rows(where: str, rows: Ragged, tokens: TokenTable) -> None:

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from packs.pretraining_pool import PretrainingPool, TextSource
 from packs.sources import manifest_sha256
 from packs.stable import random_stream
 from packs.task_pack import SPLITS, Split, Task, TaskPack
-from packs.text_pool import TextPool, TextSource
 from packs.tokens import Ragged, TokenTable
 
 from .candidates import Pool, held_out_texts, split_of
@@ -81,12 +81,13 @@ def _make_split(examples: Sequence[Example], numbers: dict[str, int], vocabulary
     return Split(arrays, np.array([numbers[example.group] for example in examples], np.uint32))
 
 
-def make_text_pool(inputs: Inputs, tokens: TokenTable) -> TextPool:
+def make_text_pool(inputs: Inputs, tokens: TokenTable) -> PretrainingPool:
     """With the tokenizer of a pack, so that the ids of both mean the same."""
     tokenizer = Tokenizer.from_str(tokens.tokenizer.decode())
     maker = RowMaker(tokenizer, tokens, START, SEPARATOR)
     corpus = make_corpus(inputs, held_out_texts(make_pools(inputs).values()))
-    return TextPool(manifest_sha256(MANIFEST), tokens, _make_sources(corpus, maker, len(tokens)))
+    sources = _make_sources(corpus, maker, len(tokens))
+    return PretrainingPool(manifest_sha256(MANIFEST), sources, tokens)
 
 
 def _make_sources(corpus: Corpus, maker: RowMaker, vocabulary: int) -> tuple[TextSource, ...]:

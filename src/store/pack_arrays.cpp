@@ -1,0 +1,291 @@
+#include "store/pack_arrays.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include <ATen/ops/empty.h>
+
+#include "core/digest.h"
+#include "core/errors.h"
+#include "core/text.h"
+
+namespace fusegrid::packs {
+namespace {
+
+constexpr int64_t kVersion = 2;
+constexpr int64_t kMostPixels = 4096;            // of a side of an image
+constexpr int64_t kMostEntriesOf16Bits = 65536;  // of a vocabulary
+
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> extents;
+  for (const int64_t extent : shape) {
+    extents.push_back(std::to_string(extent));
+  }
+  return "[" + join(extents, ", ") + "]";
+}
+
+template <typename T>
+at::Tensor as_longs(const std::vector<T>& values) {
+  at::Tensor tensor = at::empty({static_cast<int64_t>(values.size())}, at::kLong);
+  std::copy(values.begin(), values.end(), tensor.mutable_data_ptr<int64_t>());
+  return tensor;
+}
+
+// Checks that offsets rise from 0 to `total`, so that all rows lie in the array.
+void check_offsets(const std::string& where, const std::vector<uint32_t>& offsets, int64_t total) {
+  if (offsets.front() != 0) {
+    fail(where, "offsets must begin with 0, but they begin with " + std::to_string(offsets.front()));
+  }
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+    if (offsets[i + 1] < offsets[i]) {
+      fail(where, "offsets must rise, but " + std::to_string(offsets[i]) + " is followed by " +
+                      std::to_string(offsets[i + 1]));
+    }
+  }
+  if (offsets.back() != total) {
+    fail(where, "offsets must end with the number of values, " + std::to_string(total) +
+                    ", but they end with " + std::to_string(offsets.back()));
+  }
+}
+
+template <typename T>
+at::Tensor read_ids(const hdf5::Dataset& dataset, Range range, const TokenTable& table) {
+  const auto stored = dataset.read<T>(range.begin, range.count);
+  at::Tensor ids = at::empty({range.count}, at::kInt);
+  auto* out = ids.mutable_data_ptr<int32_t>();
+  for (const T id : stored) {
+    if (id >= table.size()) {
+      fail(dataset.where(), "ids must be less than the size of the vocabulary, " +
+                                std::to_string(table.size()) + ", but one is " + std::to_string(id));
+    }
+    if (id == table.pad) {
+      fail(dataset.where(), "the id of padding, " + std::to_string(id) +
+                                ", must not be stored, but it is; rows are filled up where they are used");
+    }
+    *out++ = static_cast<int32_t>(id);
+  }
+  return ids;
+}
+
+// An id that is an attribute of the token table.
+int64_t read_id(const hdf5::Group& group, const std::string& name, int64_t vocabulary) {
+  const int64_t id = group.int_attribute(name);
+  if (id < 0 || id >= vocabulary) {
+    fail(group.where(), "the attribute '" + name + "' must be the id of one of the " +
+                            std::to_string(vocabulary) + " entries of the vocabulary, but it is " +
+                            std::to_string(id));
+  }
+  return id;
+}
+
+std::vector<std::string> read_entries(const hdf5::Group& group) {
+  const auto dataset = group.dataset("bytes_offsets");
+  if (dataset.shape().size() != 1 || dataset.shape()[0] < 2 ||
+      dataset.shape()[0] > std::numeric_limits<int32_t>::max()) {
+    fail(dataset.where(), "must have the shape [vocabulary + 1], but it is " + shape_text(dataset.shape()));
+  }
+  const std::string bytes = read_bytes(group, "bytes");
+  const auto offsets = dataset.read<uint32_t>();
+  check_offsets(dataset.where(), offsets, static_cast<int64_t>(bytes.size()));
+  std::vector<std::string> entries;
+  for (size_t i = 0; i + 1 < offsets.size(); ++i) {
+    entries.push_back(bytes.substr(offsets[i], offsets[i + 1] - offsets[i]));
+  }
+  return entries;
+}
+
+// Of a split or source.
+int64_t read_examples(const hdf5::Group& group) {
+  const int64_t examples = group.int_attribute("examples");
+  if (examples < 1 || examples >= std::numeric_limits<uint32_t>::max()) {
+    fail(group.where(),
+         "there must be at least one example and less than 2^32, but the attribute 'examples' says " +
+             std::to_string(examples));
+  }
+  return examples;
+}
+
+}  // namespace
+
+void fail(const std::string& where, const std::string& what) {
+  throw DataError(where + ": " + what);
+}
+
+void check_format(const hdf5::Group& root, const std::string& format, const std::string& maker) {
+  const std::string seen = root.has_attribute("format") ? root.text_attribute("format") : "";
+  if (seen != format) {
+    fail(root.where(), "the attribute 'format' must be '" + format + "', but it is '" + seen + "'");
+  }
+  const int64_t version = root.int_attribute("version");
+  if (version != kVersion) {
+    fail(root.where(),
+         "this program reads version " + std::to_string(kVersion) +
+             " of the format, but the file has version " + std::to_string(version) + "; " +
+             (version < kVersion ? "make it anew with " + maker : "use the program that it was made for"));
+  }
+}
+
+void check_members(const hdf5::Group& group, const std::set<std::string>& expected, const std::string& rule) {
+  const auto members = group.members();
+  if (std::set<std::string>(members.begin(), members.end()) != expected) {
+    fail(group.where(), rule + ", but here are " + (members.empty() ? "none" : join(members, ", ")));
+  }
+}
+
+std::string read_bytes(const hdf5::Group& group, const std::string& name) {
+  const auto dataset = group.dataset(name);
+  if (dataset.shape().size() != 1 || dataset.shape()[0] == 0) {
+    fail(dataset.where(),
+         "must have the shape [bytes] and not be empty, but it is " + shape_text(dataset.shape()));
+  }
+  const auto bytes = dataset.read<uint8_t>();
+  return {bytes.begin(), bytes.end()};
+}
+
+std::optional<TokenTable> read_token_table(const hdf5::Group& root) {
+  if (!root.has("tokens")) {
+    return std::nullopt;
+  }
+  const auto group = root.group("tokens");
+  TokenTable table;
+  table.entries = read_entries(group);
+  table.pad = read_id(group, "pad", table.size());
+  if (group.has_attribute("mask")) {
+    table.mask = read_id(group, "mask", table.size());
+  }
+  const auto special = group.dataset("special");
+  const auto ids = special.read<uint32_t>();
+  table.special = {ids.begin(), ids.end()};
+  if (!table.special.empty() && *table.special.rbegin() >= table.size()) {
+    fail(special.where(), "ids must be less than the size of the vocabulary, " +
+                              std::to_string(table.size()) + ", but one is " +
+                              std::to_string(*table.special.rbegin()));
+  }
+  table.tokenizer = read_bytes(group, "tokenizer");
+  table.tokenizer_sha256 = group.text_attribute("tokenizer_sha256");
+  if (const std::string seen = sha256_hex(table.tokenizer); seen != table.tokenizer_sha256) {
+    fail(group.where(), "tokenizer_sha256 must be the digest of the tokenizer, " + seen + ", but it is '" +
+                            table.tokenizer_sha256 + "'");
+  }
+  return table;
+}
+
+std::string to_string(const ImageShape& shape) {
+  return shape_text({shape.channels, shape.height, shape.width});
+}
+
+Rows::Rows(hdf5::Group group) : group_(std::move(group)), examples_(read_examples(group_)) {
+  for (const std::string array : {"labels", "values", "groups"}) {
+    if (group_.has(array)) {
+      check_length(array);
+    }
+  }
+  if (group_.has("images")) {
+    image_ = read_image_shape();
+  }
+  for (const std::string array : {"tokens", "answers", "partners"}) {
+    if (group_.has(array)) {
+      ragged_.emplace(array, read_offsets(array));
+    }
+  }
+}
+
+void Rows::check_length(const std::string& array) const {
+  const auto dataset = group_.dataset(array);
+  if (dataset.shape() != std::vector<int64_t>{examples_}) {
+    fail(dataset.where(), "there must be one entry for each of the " + std::to_string(examples_) +
+                              " examples, but the shape is " + shape_text(dataset.shape()));
+  }
+}
+
+ImageShape Rows::read_image_shape() const {
+  const auto images = group_.dataset("images");
+  const auto& shape = images.shape();
+  const auto is_side = [](int64_t pixels) { return pixels >= 1 && pixels <= kMostPixels; };
+  if (shape.size() != 4 || shape[0] != examples_ || (shape[1] != 1 && shape[1] != 3) || !is_side(shape[2]) ||
+      !is_side(shape[3])) {
+    fail(images.where(), "images must have the shape [" + std::to_string(examples_) +
+                             ", 1 or 3, height, width] with 1 to " + std::to_string(kMostPixels) +
+                             " pixels a side, but it is " + shape_text(shape));
+  }
+  return {shape[1], shape[2], shape[3]};
+}
+
+Rows::Ragged Rows::read_offsets(const std::string& ragged) const {
+  const auto ids = group_.dataset(ragged);
+  const auto dataset = group_.dataset(ragged + "_offsets");
+  if (ids.shape().size() != 1) {
+    fail(ids.where(), "must have the shape [tokens], but it is " + shape_text(ids.shape()));
+  }
+  if (dataset.shape() != std::vector<int64_t>{examples_ + 1}) {
+    fail(dataset.where(), "there must be one offset more than the " + std::to_string(examples_) +
+                              " examples, but the shape is " + shape_text(dataset.shape()));
+  }
+  Ragged rows{dataset.read<uint32_t>(), 0};
+  check_offsets(dataset.where(), rows.offsets, ids.shape()[0]);
+  for (size_t i = 0; i + 1 < rows.offsets.size(); ++i) {
+    const int64_t length = int64_t{rows.offsets[i + 1]} - rows.offsets[i];
+    if (length == 0) {
+      fail(dataset.where(), "every row must have a token, but row " + std::to_string(i) +
+                                " has none: it is an empty text; leave the example out");
+    }
+    rows.longest = std::max(rows.longest, length);
+  }
+  return rows;
+}
+
+at::Tensor Rows::images(Range range) const {
+  at::Tensor images = at::empty({range.count, image_->channels, image_->height, image_->width}, at::kByte);
+  group_.dataset("images").read(range.begin, range.count, images.mutable_data_ptr<uint8_t>());
+  return images;
+}
+
+at::Tensor Rows::labels(Range range, int64_t classes) const {
+  const auto dataset = group_.dataset("labels");
+  const auto labels = dataset.read<uint16_t>(range.begin, range.count);
+  const auto largest = std::max_element(labels.begin(), labels.end());
+  if (largest != labels.end() && *largest >= classes) {
+    fail(dataset.where(), "labels must be less than the number of classes, " + std::to_string(classes) +
+                              ", but one is " + std::to_string(*largest));
+  }
+  return as_longs(labels);
+}
+
+at::Tensor Rows::values(Range range) const {
+  const auto dataset = group_.dataset("values");
+  at::Tensor values = at::empty({range.count}, at::kFloat);
+  auto* begin = values.mutable_data_ptr<float>();
+  dataset.read(range.begin, range.count, begin);
+  for (int64_t i = 0; i < range.count; ++i) {
+    if (!std::isfinite(begin[i])) {
+      fail(dataset.where(), "values must be finite, but that of example " + std::to_string(range.begin + i) +
+                                " is " + number_text(static_cast<double>(begin[i])));
+    }
+  }
+  return values;
+}
+
+at::Tensor Rows::groups(Range range) const {
+  return as_longs(group_.dataset("groups").read<uint32_t>(range.begin, range.count));
+}
+
+TokenRows Rows::tokens(const std::string& ragged, Range range, const TokenTable& table) const {
+  FUSEGRID_ASSERT(
+      range.begin >= 0 && range.count >= 0 && range.begin <= examples_ - range.count,
+      where() + ": rows " + std::to_string(range.begin) + " to " + std::to_string(range.begin + range.count));
+  const auto first = ragged_.at(ragged).offsets.begin() + range.begin;
+  const int64_t begin = *first;
+  const Range ids{begin, first[range.count] - begin};
+  const auto dataset = group_.dataset(ragged);
+  TokenRows rows;
+  rows.ids = table.size() <= kMostEntriesOf16Bits ? read_ids<uint16_t>(dataset, ids, table)
+                                                  : read_ids<uint32_t>(dataset, ids, table);
+  rows.offsets = at::empty({range.count + 1}, at::kLong);
+  std::transform(first, first + range.count + 1, rows.offsets.mutable_data_ptr<int64_t>(),
+                 [begin](uint32_t offset) { return offset - begin; });
+  return rows;
+}
+
+}  // namespace fusegrid::packs

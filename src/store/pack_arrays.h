@@ -1,0 +1,80 @@
+// What task packs and pretraining pools have in common (docs/packs.md): arrays with a row for each example, read by
+// ranges of rows, and the token table. What breaks a rule of the format is a DataError that names the file and the
+// object in it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "store/hdf5.h"
+#include "store/tokens.h"
+
+namespace fusegrid::packs {
+
+constexpr int64_t kMostClasses = 65535;
+
+struct Range {
+  int64_t begin = 0;
+  int64_t count = 0;
+};
+
+[[noreturn]] void fail(const std::string& where, const std::string& what);
+
+// Checks the attributes "format" and "version".
+//   maker   the command that makes such a file, for the message where it is of an earlier version
+void check_format(const hdf5::Group& root, const std::string& format, const std::string& maker);
+// Checks that the group has these members and no other.
+//   rule   what the group has, for the message
+void check_members(const hdf5::Group& group, const std::set<std::string>& expected, const std::string& rule);
+// Of the dataset "name", which must not be empty.
+std::string read_bytes(const hdf5::Group& group, const std::string& name);
+// The group "tokens"; absent where there is none.
+std::optional<TokenTable> read_token_table(const hdf5::Group& root);
+
+struct ImageShape {
+  int64_t channels = 0;  // 1 or 3
+  int64_t height = 0;
+  int64_t width = 0;
+  bool operator==(const ImageShape&) const = default;
+};
+std::string to_string(const ImageShape& shape);
+
+// The examples of a split or source. Opening checks that each array that is there has a row for every example, and
+// reads the offsets of ragged ones; reading checks the values.
+class Rows {
+ public:
+  explicit Rows(hdf5::Group group);
+  const std::string& where() const { return group_.where(); }
+  int64_t examples() const { return examples_; }
+  const std::optional<ImageShape>& image() const { return image_; }  // absent where there are none
+  int64_t longest(const std::string& ragged) const { return ragged_.at(ragged).longest; }  // row, in tokens
+
+  at::Tensor images(Range range) const;                   // uint8 [count, C, H, W]
+  at::Tensor labels(Range range, int64_t classes) const;  // int64 [count], less than `classes`
+  at::Tensor values(Range range) const;                   // float [count], finite
+  at::Tensor groups(Range range) const;                   // int64 [count]
+  // Of a ragged array: ids of the table, none of them padding.
+  TokenRows tokens(const std::string& ragged, Range range, const TokenTable& table) const;
+
+ private:
+  struct Ragged {
+    std::vector<uint32_t> offsets;
+    int64_t longest = 0;
+  };
+  void check_length(const std::string& array) const;
+  ImageShape read_image_shape() const;
+  Ragged read_offsets(const std::string& ragged) const;
+
+  hdf5::Group group_;
+  int64_t examples_ = 0;
+  std::optional<ImageShape> image_;
+  std::map<std::string, Ragged> ragged_;
+};
+
+}  // namespace fusegrid::packs

@@ -1,0 +1,97 @@
+// What the committed packs of texts hold, read from Python independently.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "store/task_pack.h"
+#include "support.h"
+#include "support/source_folder.h"
+
+namespace fusegrid::test {
+namespace {
+
+using testing::ElementsAre;
+
+// The first example of a split.
+struct First {
+  std::string task, split, text;
+  int64_t examples = 0, label = 0, group = 0;
+};
+
+void expect_first(const TaskPack& pack, const First& expected) {
+  SCOPED_TRACE(expected.task + "/" + expected.split);
+  EXPECT_EQ(pack.task(expected.task).examples.at(expected.split), expected.examples);
+  const Split first = pack.read(expected.task, expected.split, 0, 1);
+  EXPECT_EQ(pack.tokens()->text(first.tokens.row(0)), expected.text);
+  EXPECT_EQ(first.labels.item<int64_t>(), expected.label);
+  EXPECT_EQ(first.groups.item<int64_t>(), expected.group);
+}
+
+std::vector<std::string> names_in(const TaskPack& pack) {
+  std::vector<std::string> names;
+  for (const TaskInfo& task : pack.tasks()) {
+    EXPECT_EQ(task.kind, "classify");
+    names.push_back(task.name);
+  }
+  return names;
+}
+
+// All splits are read whole, and so checked.
+int64_t num_tokens(const TaskPack& pack) {
+  int64_t count = 0;
+  for (const TaskInfo& task : pack.tasks()) {
+    for (const auto& [split, examples] : task.examples) {
+      const Split read = pack.read(task.name, split);
+      EXPECT_EQ(read.tokens.size(), examples);
+      EXPECT_EQ(read.labels.size(0), examples);
+      count += read.tokens.ids.size(0);
+    }
+  }
+  return count;
+}
+
+TEST(TextPacks, SmallHasEightTasks) {
+  const TaskPack pack(source_folder() / "data/text.h5");
+  EXPECT_EQ(pack.suite(), "text8");
+  EXPECT_THAT(names_in(pack), ElementsAre("artifact13", "country20", "emoji9", "lang16", "noun24", "pos4",
+                                          "stress3", "vowel15"));
+  EXPECT_EQ(pack.task("noun24").longest_row, 40);
+  EXPECT_EQ(pack.task("noun24").image_height, 0);
+  EXPECT_EQ(pack.task("noun24").class_names.size(), 24U);
+  EXPECT_EQ(pack.task("noun24").class_names[2], "artifact");
+  expect_first(pack, {"noun24", "train", "United States historian (1885-1981)", 4000, 13, 2040});
+  expect_first(pack, {"noun24", "test", "a mixture of cellulose fibers", 1000, 22, 3050});
+  expect_first(pack, {"lang16", "train", "\u010deroke\u0161\u010dina", 4000, 15, 1977});
+  expect_first(pack, {"country20", "val", "Catalonia", 224, 18, 258});
+  expect_first(pack, {"vowel15", "val", "s n o o p y", 500, 14, 3864});
+  EXPECT_EQ(num_tokens(pack), 457960);
+}
+
+TEST(TextPacks, MediumHasTwoMoreInTheSameTokens) {
+  const TaskPack pack(source_folder() / "data/text_medium.h5");
+  EXPECT_EQ(pack.suite(), "text10");
+  EXPECT_EQ(pack.tasks().size(), 10U);
+  expect_first(pack, {"verb14", "val", "bear fruit", 993, 0, 73});
+  expect_first(pack,
+               {"rel3", "val",
+                "galvanometer: meter for detecting or comparing or measuring radiometer: meter to detect and "
+                "measure radiant energy",
+                1000, 1, 2101});
+  EXPECT_EQ(num_tokens(pack), 2104993);
+  EXPECT_EQ(pack.tokens()->tokenizer_sha256,
+            TaskPack(source_folder() / "data/text.h5").tokens()->tokenizer_sha256);
+}
+
+TEST(TextPacks, HaveTheTableOfTheirTokenizer) {
+  const TaskPack pack(source_folder() / "data/text.h5");
+  const TokenTable& table = *pack.tokens();
+  EXPECT_EQ(table.tokenizer_sha256, "b33c26229ec06798010797f98f66a4805430bd6399cbff59216ddef5ec4312a8");
+  EXPECT_EQ(table.size(), 4096);
+  EXPECT_EQ(table.pad, 0);
+  EXPECT_EQ(table.mask, 3);
+  EXPECT_EQ(table.special.size(), 21U);
+  EXPECT_EQ(table.entries[1], "<cls>");
+  EXPECT_EQ(table.entries[5], "<extra_id_0>");
+}
+
+}  // namespace
+}  // namespace fusegrid::test
