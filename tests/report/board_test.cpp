@@ -44,8 +44,8 @@ TEST(Board, has_the_averages_of_its_cells) {
   EXPECT_THAT(board.tasks, ElementsAre("ant", "bee_fly"));
   EXPECT_THAT(board.examples, ElementsAre(4, 5));
   const Row& average = row_of(board, "average");
-  EXPECT_DOUBLE_EQ(average.accuracy[0].value(), 0.5);
-  EXPECT_DOUBLE_EQ(average.accuracy[1].value(), 0.4);
+  EXPECT_DOUBLE_EQ(average.by_task[0].value(), 0.5);
+  EXPECT_DOUBLE_EQ(average.by_task[1].value(), 0.4);
   EXPECT_DOUBLE_EQ(average.average().value(), 0.45);
   EXPECT_DOUBLE_EQ(average.normalised.value(), (0.5 / 1 + 0.4 / 0.8) / 2);
   EXPECT_DOUBLE_EQ(row_of(board, "individual").normalised.value(), 1);
@@ -141,8 +141,8 @@ TEST(Choice, without_validation_accuracy_is_not_made) {
 TEST(Incomplete, rows_have_no_average_and_tell_why) {
   const Board board = only_board(toy_results());
   const Row& adapt = row_of(board, "adapt");
-  EXPECT_DOUBLE_EQ(adapt.accuracy[0].value(), 0.5);
-  EXPECT_FALSE(adapt.accuracy[1]);
+  EXPECT_DOUBLE_EQ(adapt.by_task[0].value(), 0.5);
+  EXPECT_FALSE(adapt.by_task[1]);
   EXPECT_FALSE(adapt.average());
   EXPECT_FALSE(adapt.interval);
   EXPECT_FALSE(adapt.normalised);
