@@ -43,7 +43,7 @@ struct MetricRule {
   // Value of the examples with these sums; nullopt where the metric is undefined. Finite sums give no NaN. Of
   // kClassCounts: classes without a count change nothing, nor does the order of the classes.
   std::optional<double> (*finish)(std::span<const double> sums, double examples) = nullptr;
-  // How far, in its unit, an expert may be from its recorded score; of a score nearer to 0 nothing is measured in units.
+  // How far, in its unit, an expert may be from its recorded score. A score nearer to 0 is no unit to measure others in.
   double tolerance = 0.01;
 
   // Whether it is the mean of a number: then the mean over replicates is that of their examples together.
@@ -66,13 +66,13 @@ struct MetricRows {
   size_t width = 0;
   std::vector<Entry> entries;  // by example
 };
-// numbers: [examples, width], without NaN.
+// numbers: [examples, width].
 MetricRows number_rows(int64_t width, std::span<const float> numbers);
 // answers, labels: the class of each example; any numbers, of which those that occur become classes 0, 1, ... in their
 // order.
 MetricRows class_rows(std::span<const int32_t> answers, std::span<const int32_t> labels);
 
-// Value of a split; nullopt where the metric is undefined, as it is for no example. Sums in float64, in the order of the
+// Value of a split; nullopt where the metric is undefined, as it is of no example. Sums in float64, in the order of the
 // examples.
 std::optional<double> value_of(const MetricRule& rule, const MetricRows& rows);
 

@@ -21,8 +21,8 @@ struct Gap {
   std::string reason;  // "failed: ...", "invalid: ...", "not recorded"
 };
 
-// One parameter setting of a method on a board. Scores (report/score.h) and losses are means over tasks and seeds, absent
-// where a cell of theirs is: a task is never skipped.
+// One parameter setting of a method on a board. Scores (report/score.h) and losses are means over tasks and seeds,
+// absent where a cell of theirs is: a task is never skipped.
 struct Setting {
   std::string method;
   std::string parameters;  // all of them, as canonical text

@@ -116,7 +116,7 @@ std::string score_note(const Board& board) {
   std::vector<std::string> parts;
   for (size_t task = 0; task < board.tasks.size(); ++task) {
     const TaskMetric& metric = board.metrics[task];
-    parts.push_back(board.tasks[task] + " " + metric_text(metric.title, metric.unit, metric.better));
+    parts.push_back(board.tasks[task] + ": " + metric_text(metric.title, metric.unit, metric.better));
   }
   return "Metrics of the tasks: " + join(parts, "; ") + ".";
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -13,7 +14,9 @@ namespace {
 std::optional<MetricRows> recorded_rows(const Result& cell, const MetricRule& rule,
                                         const std::string& split) {
   for (const Outcomes& outcomes : cell.outcomes) {
-    if (outcomes.split == split && outcomes.metric == rule.name && outcomes.width == rule.width) {
+    const bool whole =
+        outcomes.width == rule.width && outcomes.examples() * rule.width == std::ssize(outcomes.rows);
+    if (outcomes.split == split && outcomes.metric == rule.name && whole) {
       return number_rows(outcomes.width, outcomes.rows);
     }
   }

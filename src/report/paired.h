@@ -29,8 +29,8 @@ struct Paired {
   std::vector<size_t> settings;   // which of those given
   std::vector<PairedSums> tasks;  // [tasks], each with these models
 };
-// settings: complete ones. Those are left out of which a cell's rows are missing, do not give its recorded value, or are
-// not those of the examples.
+// settings: those with a score. They are left out where the rows of a cell are missing, do not give its recorded value,
+// or are not those of the examples.
 Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<Grouping>& groupings,
                      const std::vector<const SettingCells*>& settings);
 

@@ -29,7 +29,7 @@ std::optional<double> finish(std::span<const double> sums, double examples) {
   if (labels == 0) {
     return std::nullopt;
   }
-  return answers == 0 ? 0 : (right * examples - by_chance) / (std::sqrt(labels) * std::sqrt(answers));
+  return answers == 0 ? 0 : (right * examples - by_chance) / std::sqrt(labels * answers);
 }
 
 const bool registered = [] {

@@ -1,7 +1,7 @@
 // Pearson's correlation coefficient of answers x and labels y.
 //
-// An example has five numbers: x, y, x x, y y, x y. They are float32, so of numbers that spread by less than a thousandth
-// of their size nothing is left in the sums: these count as all alike. So record numbers of the size of their spread.
+// An example has five numbers: x, y, x x, y y, x y. They are float32, so where numbers spread by less than a thousandth
+// of their size nothing of it is left in the sums: they count as all alike. Record numbers of the size of their spread.
 //
 // Source:  Pearson, "Notes on regression and inheritance in the case of two parents", Proceedings of the Royal Society
 //          of London 58, 1895.
@@ -23,7 +23,7 @@ std::optional<double> finish(std::span<const double> sums, double examples) {
   if (of_answers <= kLeastSpread * sums[2] || of_labels <= kLeastSpread * sums[3]) {
     return std::nullopt;
   }
-  return std::clamp(of_both / (std::sqrt(of_answers) * std::sqrt(of_labels)), -1.0, 1.0);
+  return std::clamp(of_both / std::sqrt(of_answers * of_labels), -1.0, 1.0);
 }
 
 const bool registered = [] {
