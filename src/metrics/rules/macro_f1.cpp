@@ -4,8 +4,8 @@
 //
 // A class that neither a label nor an answer has is left out; one that answers alone have counts 0.
 //
-// Source:  Opitz & Burst, "Macro F1 and Macro F1", 2019, arXiv:1911.03347: the mean of the classes' F1, not the F1 of mean
-//          precision and mean recall.
+// Source:  Opitz & Burst, "Macro F1 and Macro F1", 2019, arXiv:1911.03347: the mean of the classes' F1, not the F1 of
+//          mean precision and mean recall.
 
 #include "metrics/metric.h"
 
