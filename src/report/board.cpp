@@ -4,13 +4,13 @@
 #include <charconv>
 #include <cmath>
 #include <map>
-#include <numeric>
 #include <set>
 #include <utility>
 
 #include "core/errors.h"
 #include "core/params.h"
 #include "core/text.h"
+#include "report/paired.h"
 #include "report/settings.h"
 
 namespace fusegrid {
@@ -88,21 +88,15 @@ std::vector<std::string> at_edge(const std::vector<Setting>& settings, const Set
   return found;
 }
 
-// Accuracy of a cell that is known to be there.
-double accuracy_at(const BoardCells& cells, const Entry& entry, size_t seed, size_t task) {
-  return find_metric((*entry.cells)[seed * cells.tasks.size() + task], "accuracy", "test")->value;
-}
-
-void fill_task_accuracies(const BoardCells& cells, Entry& entry) {
+void fill_tasks(const BoardCells& cells, Entry& entry) {
   for (size_t task = 0; task < cells.tasks.size(); ++task) {
     std::optional<double> sum = 0;
     for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
-      const Metric* metric =
-          find_metric((*entry.cells)[seed * cells.tasks.size() + task], "accuracy", "test");
-      sum = sum && metric != nullptr ? std::optional(*sum + metric->value) : std::nullopt;
+      const auto value = metric_of(cells, *entry.cells, seed * cells.tasks.size() + task, "test");
+      sum = sum && value ? std::optional(*sum + *value) : std::nullopt;
     }
-    entry.row.accuracy.push_back(sum ? std::optional(*sum / static_cast<double>(cells.seeds.size()))
-                                     : std::nullopt);
+    entry.row.by_task.push_back(sum ? std::optional(*sum / static_cast<double>(cells.seeds.size()))
+                                    : std::nullopt);
   }
 }
 
@@ -114,7 +108,7 @@ void fill_deviation(const BoardCells& cells, Entry& entry) {
   for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
     double average = 0;
     for (size_t task = 0; task < cells.tasks.size(); ++task) {
-      average += accuracy_at(cells, entry, seed, task);
+      average += score_of(cells, *entry.cells, seed * cells.tasks.size() + task, "test").value();
     }
     const double difference = average / static_cast<double>(cells.tasks.size()) - *entry.row.average();
     squares += difference * difference;
@@ -122,15 +116,16 @@ void fill_deviation(const BoardCells& cells, Entry& entry) {
   entry.row.average_deviation = std::sqrt(squares / static_cast<double>(cells.seeds.size() - 1));
 }
 
-Entry make_entry(const BoardCells& cells, const std::string& name, const MethodRecord& method, Board& board) {
+Entry make_entry(const BoardCells& cells, const Records& records, const std::string& name, Board& board) {
+  const MethodRecord& method = described(records, name);
   const auto& texts = cells.methods.at(name);
   std::vector<Setting> settings;
   std::vector<const SettingCells*> evidence;
   for (const auto& [parameters, setting_cells] : texts) {
-    settings.push_back(summarise(cells, name, parameters, setting_cells));
+    settings.push_back(summarise(cells, records, name, parameters, setting_cells));
     evidence.push_back(&setting_cells);
   }
-  const size_t chosen = choose(settings);
+  const size_t chosen = choose(cells.score, settings);
   Entry entry;
   entry.cells = evidence[chosen];
   entry.row.method = method;
@@ -139,9 +134,12 @@ Entry make_entry(const BoardCells& cells, const std::string& name, const MethodR
   entry.row.tried = static_cast<int64_t>(settings.size());
   entry.row.tuned = tuned_parameters(settings);
   entry.row.at_edge = at_edge(settings, settings[chosen], entry.row.tuned);
-  fill_task_accuracies(cells, entry);
+  fill_tasks(cells, entry);
+  if (entry.row.average()) {
+    entry.row.normalised = mean_relative(cells, *entry.cells);
+  }
   const auto unusable = std::count_if(settings.begin(), settings.end(), [](const Setting& s) {
-    return !s.chosen && (!s.gaps.empty() || !s.validation_accuracy);
+    return !s.chosen && (!s.gaps.empty() || !s.validation_score);
   });
   if (unusable > 0) {
     board.notes.push_back(method.title + ": " + std::to_string(unusable) + " of " +
@@ -152,181 +150,137 @@ Entry make_entry(const BoardCells& cells, const std::string& name, const MethodR
   return entry;
 }
 
-void normalise(const BoardCells& cells, std::vector<Entry>& entries) {
-  const auto individual = std::find_if(entries.begin(), entries.end(), [](const Entry& entry) {
-    return entry.row.setting.method == "individual" && entry.row.average();
-  });
-  if (individual == entries.end()) {
-    return;
+// Why no score can be relative to the tasks' own experts, where one of them cannot.
+void note_own_scores(const BoardCells& cells, Board& board) {
+  std::vector<std::string> missing;
+  std::vector<std::string> small;
+  for (size_t cell = 0; cell < cells.seeds.size() * cells.tasks.size(); ++cell) {
+    const std::optional<double>& own = cells.own.at("test")[cell];
+    if (!own) {
+      missing.push_back(cells.place(cell));
+    } else if (std::abs(*own) < cells.metric(cell).tolerance) {
+      small.push_back(cells.place(cell) + " " + cells.metric(cell).name + " " + number_text(*own));
+    }
   }
-  for (Entry& entry : entries) {
-    double sum = 0;
-    bool defined = entry.row.average().has_value();
-    for (size_t seed = 0; defined && seed < cells.seeds.size(); ++seed) {
-      for (size_t task = 0; task < cells.tasks.size(); ++task) {
-        const double reference = accuracy_at(cells, *individual, seed, task);
-        defined = defined && reference > 0;
-        sum += defined ? accuracy_at(cells, entry, seed, task) / reference : 0;
-      }
-    }
-    if (defined) {
-      entry.row.normalised = sum / static_cast<double>(cells.seeds.size() * cells.tasks.size());
-    }
+  const std::string lost =
+      cells.score.relative ? "no relative scores, hence no ranks" : "no normalised averages";
+  if (!missing.empty() && cells.score.relative) {
+    board.notes.push_back(
+        "The tasks have different metrics, which the scores of their own experts (individual) make "
+        "comparable, but these are not recorded for " +
+        join(missing, ", ") + ": " + lost + ".");
+  }
+  if (!small.empty()) {
+    board.notes.push_back("Own experts with a score too near 0 to measure others by: " + join(small, ", ") +
+                          ": " + lost + ".");
   }
 }
 
-// The test outcomes of a cell; nullptr where they are absent or do not explain its accuracy.
-const Outcomes* find_outcomes(const Result* cell) {
-  const Metric* accuracy = find_metric(cell, "accuracy", "test");
-  if (accuracy == nullptr) {
-    return nullptr;
-  }
-  for (const Outcomes& outcomes : cell->outcomes) {
-    if (outcomes.split == "test" && outcomes.metric == "accuracy" && outcomes.are_marks() &&
-        !outcomes.rows.empty()) {
-      const auto right = std::count(outcomes.rows.begin(), outcomes.rows.end(), 1.0F);
-      const double share = static_cast<double>(right) / static_cast<double>(outcomes.rows.size());
-      return std::abs(share - accuracy->value) < 1e-6 ? &outcomes : nullptr;
-    }
-  }
-  return nullptr;
-}
-
-// The groups of a task's test examples: for each example the position of its group, and the groups' sizes.
-struct Grouping {
-  std::vector<uint32_t> group_of;
-  std::vector<uint32_t> sizes;
-};
-
-Grouping grouping_of(const std::vector<uint32_t>& groups) {
-  Grouping grouping;
-  std::map<uint32_t, uint32_t> positions;
-  for (const uint32_t group : groups) {
-    const auto [at, fresh] = positions.emplace(group, static_cast<uint32_t>(positions.size()));
-    if (fresh) {
-      grouping.sizes.push_back(0);
-    }
-    grouping.group_of.push_back(at->second);
-    ++grouping.sizes[at->second];
-  }
-  return grouping;
-}
-
-// As recorded; where nothing is, each example is a group of its own.
-Grouping grouping_of(const Records& records, const BoardCells& cells, const std::string& task,
-                     int64_t examples) {
-  const auto recorded = records.examples.find({cells.zoo, task, "test"});
-  if (recorded != records.examples.end()) {
-    return grouping_of(recorded->second.groups);
-  }
-  std::vector<uint32_t> alone(static_cast<size_t>(examples));
-  std::iota(alone.begin(), alone.end(), 0U);
-  return grouping_of(alone);
-}
-
-// How often the row was right in each group of a task, over examples and seeds; empty where that cannot be said.
-std::vector<uint32_t> hits_of(const BoardCells& cells, const Entry& entry, size_t task,
-                              const Grouping& grouping) {
-  std::vector<uint32_t> hits(grouping.sizes.size(), 0);
-  for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
-    const Outcomes* outcomes = find_outcomes((*entry.cells)[seed * cells.tasks.size() + task]);
-    if (outcomes == nullptr || outcomes->rows.size() != grouping.group_of.size()) {
-      return {};
-    }
-    for (size_t e = 0; e < outcomes->rows.size(); ++e) {
-      hits[grouping.group_of[e]] += outcomes->rows[e] != 0 ? 1 : 0;
-    }
-  }
-  return hits;
-}
-
-// Collects the outcomes of the rows that can be compared example by example; returns those rows.
-std::vector<Entry*> pair_outcomes(const BoardCells& cells, const std::vector<Grouping>& groupings,
-                                  std::vector<Entry>& entries, std::vector<PairedOutcomes>& paired) {
-  for (size_t task = 0; task < cells.tasks.size(); ++task) {
-    paired.push_back({cells.tasks[task], groupings[task].sizes, {}});
-  }
-  std::vector<Entry*> rows;
-  for (Entry& entry : entries) {
-    std::vector<std::vector<uint32_t>> hits;
-    bool usable = entry.row.average().has_value();
-    for (size_t task = 0; usable && task < cells.tasks.size(); ++task) {
-      hits.push_back(hits_of(cells, entry, task, groupings[task]));
-      usable = !hits.back().empty();
-    }
-    if (!usable) {
-      continue;
-    }
-    for (size_t task = 0; task < cells.tasks.size(); ++task) {
-      paired[task].hits.push_back(std::move(hits[task]));
-    }
-    rows.push_back(&entry);
-  }
-  return rows;
-}
-
-// The row of a group with the highest average, the first of equals; nullptr in an empty group.
-Entry* best_of(std::vector<Entry>& entries, RowGroup group) {
+// The row of a group with the best average, the first of equals; nullptr in an empty group.
+Entry* best_of(Better better, std::vector<Entry>& entries, RowGroup group) {
   Entry* best = nullptr;
   for (Entry& entry : entries) {
     if (entry.row.group == group && entry.row.average() &&
-        (best == nullptr || *entry.row.average() > *best->row.average())) {
+        (best == nullptr || is_better(better, *entry.row.average(), *best->row.average()))) {
       best = &entry;
     }
   }
   return best;
 }
 
-void mark_ties(const std::vector<Entry*>& rows, const std::vector<std::vector<double>>& averages,
-               const Entry& best) {
+void mark_ties(const std::vector<Entry*>& rows, const std::vector<Resampled>& averages, const Entry& best) {
   const auto at = std::find(rows.begin(), rows.end(), &best);
   if (at == rows.end()) {
     return;
   }
-  const std::vector<double>& top = averages[static_cast<size_t>(at - rows.begin())];
+  const Resampled& top = averages[static_cast<size_t>(at - rows.begin())];
   for (size_t i = 0; i < rows.size(); ++i) {
     Row& row = rows[i]->row;
     if (rows[i] == &best || row.group != best.row.group) {
       continue;
     }
-    std::vector<double> differences(top.size());
+    Resampled differences(top.size());
     for (size_t b = 0; b < top.size(); ++b) {
-      differences[b] = averages[i][b] - top[b];
+      if (averages[i][b] && top[b]) {
+        differences[b] = *averages[i][b] - *top[b];
+      }
     }
-    const Interval interval = percentile_interval(std::move(differences));
-    row.tied = interval.low <= 0 && interval.high >= 0;
+    const auto interval = percentile_interval(differences);
+    row.tied = interval && interval->low <= 0 && interval->high >= 0;
   }
 }
 
-void compare(const BoardCells& cells, const std::vector<Grouping>& groupings, std::vector<Entry>& entries,
-             Board& board) {
-  std::vector<PairedOutcomes> paired;
-  const std::vector<Entry*> rows = pair_outcomes(cells, groupings, entries, paired);
-  const auto averages = bootstrap_averages(paired, static_cast<int64_t>(cells.seeds.size()));
+// The rows with an average that can be compared example by example, and their averages in each resample.
+std::pair<std::vector<Entry*>, std::vector<Resampled>> resample(const Records& records,
+                                                                const BoardCells& cells,
+                                                                const std::vector<Grouping>& groupings,
+                                                                std::vector<Entry>& entries) {
+  std::vector<Entry*> complete;
+  std::vector<const SettingCells*> settings;
+  for (Entry& entry : entries) {
+    if (entry.row.average()) {
+      complete.push_back(&entry);
+      settings.push_back(entry.cells);
+    }
+  }
+  const Paired paired = pair_settings(records, cells, groupings, settings);
+  std::vector<Entry*> rows;
+  for (const size_t setting : paired.settings) {
+    rows.push_back(complete[setting]);
+  }
+  return {rows, bootstrap_scores(paired.tasks)};
+}
+
+// Why rows with an average have no interval; `rows`: those that were resampled.
+void note_missing_intervals(const BoardCells& cells, const std::vector<Entry>& entries,
+                            const std::vector<Entry*>& rows, Board& board) {
+  std::set<std::string> unknown;
+  for (const TaskMetric& metric : cells.metrics) {
+    if (metric.rule == nullptr) {
+      unknown.insert(metric.name);
+    }
+  }
+  if (!unknown.empty()) {
+    board.notes.push_back("No intervals, because this program does not know the metric " +
+                          join({unknown.begin(), unknown.end()}, ", ") + ".");
+    return;
+  }
+  for (const Entry& entry : entries) {
+    if (!entry.row.average() || entry.row.interval) {
+      continue;
+    }
+    const bool resampled = std::find(rows.begin(), rows.end(), &entry) != rows.end();
+    const std::string scores = cells.score.relative ? "scores" : cells.score.name;
+    board.notes.push_back(
+        entry.row.method.title +
+        (resampled
+             ? ": no interval, because most resamples of the examples leave its " + scores + " undefined."
+             : ": no interval, because its recorded outcomes are missing, do not give its " + scores +
+                   ", or are not those of the other rows' examples."));
+  }
+}
+
+void compare(const Records& records, const BoardCells& cells, const std::vector<Grouping>& groupings,
+             std::vector<Entry>& entries, Board& board) {
+  const auto [rows, averages] = resample(records, cells, groupings, entries);
   for (size_t i = 0; i < rows.size(); ++i) {
     rows[i]->row.interval = percentile_interval(averages[i]);
   }
   for (const RowGroup group : {RowGroup::kTaskUnknown, RowGroup::kTaskKnown}) {
-    if (Entry* best = best_of(entries, group); best != nullptr) {
+    if (Entry* best = best_of(cells.score.better, entries, group); best != nullptr) {
       best->row.best = true;
       mark_ties(rows, averages, *best);
     }
   }
-  for (const Entry& entry : entries) {
-    if (entry.row.average() && !entry.row.interval) {
-      board.notes.push_back(entry.row.method.title +
-                            ": no interval, because its recorded outcomes are missing, do not give its "
-                            "accuracy, or are not those of the other rows' examples.");
-    }
-  }
+  note_missing_intervals(cells, entries, rows, board);
 }
 
-void rank(std::vector<Entry>& entries) {
+void rank(Better better, std::vector<Entry>& entries) {
   for (Entry& entry : entries) {
     if (entry.row.average() && entry.row.group != RowGroup::kReference) {
       entry.row.rank = 1 + std::count_if(entries.begin(), entries.end(), [&](const Entry& other) {
                          return other.row.group == entry.row.group && other.row.average() &&
-                                *other.row.average() > *entry.row.average();
+                                is_better(better, *other.row.average(), *entry.row.average());
                        });
     }
   }
@@ -337,7 +291,7 @@ std::vector<int64_t> count_examples(const BoardCells& cells, const std::vector<E
   std::vector<int64_t> counts(cells.tasks.size(), 0);
   for (const Entry& entry : entries) {
     for (size_t i = 0; i < entry.cells->size(); ++i) {
-      const Metric* metric = find_metric((*entry.cells)[i], "accuracy", "test");
+      const Metric* metric = find_metric((*entry.cells)[i], cells.metric(i).name, "test");
       int64_t& count = counts[i % cells.tasks.size()];
       count = count == 0 && metric != nullptr ? metric->count : count;
     }
@@ -345,12 +299,13 @@ std::vector<int64_t> count_examples(const BoardCells& cells, const std::vector<E
   return counts;
 }
 
-bool comes_before(const Row& a, const Row& b) {
+// By group, then by average; rows without one last.
+bool comes_before(Better better, const Row& a, const Row& b) {
   if (a.group != b.group) {
     return a.group < b.group;
   }
-  if (a.average().value_or(-1) != b.average().value_or(-1)) {
-    return a.average().value_or(-1) > b.average().value_or(-1);
+  if (a.average() != b.average()) {
+    return a.average() && (!b.average() || is_better(better, *a.average(), *b.average()));
   }
   return a.setting.method < b.setting.method;
 }
@@ -393,14 +348,16 @@ Board make_board(const BoardCells& cells, const Records& records) {
   board.experts = cells.experts;
   board.shift = cells.shift;
   board.tasks = cells.tasks;
+  board.metrics = cells.metrics;
+  board.score = cells.score;
   board.seeds = cells.seeds;
   std::vector<Entry> entries;
   for (const auto& [name, settings] : cells.methods) {
-    entries.push_back(make_entry(cells, name, described(records, name), board));
+    entries.push_back(make_entry(cells, records, name, board));
   }
   board.examples = count_examples(cells, entries);
   board.devices = devices_of(cells);
-  normalise(cells, entries);
+  note_own_scores(cells, board);
   board.same_models = have_same_models(records, cells);
   for (Entry& entry : entries) {
     if (!board.same_models) {
@@ -409,20 +366,21 @@ Board make_board(const BoardCells& cells, const Records& records) {
   }
   std::vector<Grouping> groupings;
   for (size_t task = 0; task < cells.tasks.size(); ++task) {
-    groupings.push_back(grouping_of(records, cells, cells.tasks[task], board.examples[task]));
+    groupings.push_back(grouping_of(records, cells, task, board.examples[task]));
     if (records.examples.contains({cells.zoo, cells.tasks[task], "test"})) {
-      board.groups.push_back(static_cast<int64_t>(groupings.back().sizes.size()));
+      board.groups.push_back(static_cast<int64_t>(groupings.back().groups.size()));
     }
   }
   if (board.groups.size() != cells.tasks.size()) {
     board.groups.clear();
   }
-  compare(cells, groupings, entries, board);
-  rank(entries);
+  compare(records, cells, groupings, entries, board);
+  rank(board.score.better, entries);
   for (Entry& entry : entries) {
     board.rows.push_back(std::move(entry.row));
   }
-  std::sort(board.rows.begin(), board.rows.end(), comes_before);
+  std::sort(board.rows.begin(), board.rows.end(),
+            [&](const Row& a, const Row& b) { return comes_before(board.score.better, a, b); });
   return board;
 }
 
@@ -450,7 +408,7 @@ void fill_stored_models(std::vector<Board>& boards) {
 
 std::vector<Board> make_boards(const Records& records) {
   std::vector<Board> boards;
-  for (const BoardCells& cells : group_cells(records.results)) {
+  for (const BoardCells& cells : group_cells(records)) {
     boards.push_back(make_board(cells, records));
   }
   fill_stored_models(boards);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "report/bootstrap.h"
+#include "report/score.h"
 #include "store/records.h"
 
 namespace fusegrid {
@@ -20,15 +21,15 @@ struct Gap {
   std::string reason;  // "failed: ...", "invalid: ...", "not recorded"
 };
 
-// One parameter setting of a method on a board. Averages are over tasks and seeds, absent where a cell of
-// theirs is: a task is never skipped.
+// One parameter setting of a method on a board. Scores (report/score.h) and losses are means over tasks and seeds,
+// absent where a cell of theirs is: a task is never skipped.
 struct Setting {
   std::string method;
   std::string parameters;  // all of them, as canonical text
   std::string named;       // those that differ from their defaults, as they stand in the cells' names
   bool chosen = false;
-  std::optional<double> validation_accuracy;
-  std::optional<double> test_accuracy;
+  std::optional<double> validation_score;
+  std::optional<double> test_score;
   std::optional<double> validation_loss;
   std::optional<double> test_loss;
   std::optional<double> stored_parameters;
@@ -40,23 +41,23 @@ struct Setting {
 // Rows are compared (best, tied, rank) within their group only.
 enum class RowGroup { kTaskUnknown, kTaskKnown, kReference };
 
-// One method at its chosen setting. Accuracies are fractions.
+// One method at its chosen setting.
 struct Row {
   MethodRecord method;
   RowGroup group = RowGroup::kTaskUnknown;
   Setting setting;
-  int64_t tried = 0;                            // settings of the method on this board
-  std::vector<std::string> tuned;               // names of the parameters that differ among them
-  std::vector<std::string> at_edge;             // "scale=0.6": the largest or smallest of the values tried
-  std::vector<std::optional<double>> accuracy;  // [tasks], mean over seeds
-  std::optional<double> average_deviation;      // of the average, over seeds (n - 1)
-  std::optional<double> normalised;             // mean of accuracy / individual's accuracy
-  std::optional<Interval> interval;             // 95 %, of the average
-  std::optional<int64_t> rank;                  // within the group, by average; equal averages share the best
+  int64_t tried = 0;                           // settings of the method on this board
+  std::vector<std::string> tuned;              // names of the parameters that differ among them
+  std::vector<std::string> at_edge;            // "scale=0.6": the largest or smallest of the values tried
+  std::vector<std::optional<double>> by_task;  // [tasks]: the task's metric, mean over seeds
+  std::optional<double> average_deviation;     // of the average, over seeds (n - 1)
+  std::optional<double> normalised;            // mean over tasks and seeds of relative_score()
+  std::optional<Interval> interval;            // 95 %, of the average
+  std::optional<int64_t> rank;                 // within the group, by average; equal averages share the best
   bool best = false;
   bool tied = false;                    // not the best, but its difference to the best may be 0
   std::optional<double> stored_models;  // stored parameters in units of one model of the zoo
-  const std::optional<double>& average() const { return setting.test_accuracy; }
+  const std::optional<double>& average() const { return setting.test_score; }
 };
 
 // One table: all methods on the same experts under the same evaluation condition.
@@ -64,7 +65,9 @@ struct Board {
   std::string zoo;
   std::string experts;
   std::string shift;
-  std::vector<std::string> tasks;  // sorted
+  std::vector<std::string> tasks;   // sorted
+  std::vector<TaskMetric> metrics;  // [tasks]
+  Score score;                      // of the averages
   std::vector<int64_t> seeds;
   std::vector<int64_t> examples;  // [tasks], of the test split
   std::vector<int64_t> groups;    // [tasks], of these examples; empty where they are not recorded
@@ -76,13 +79,14 @@ struct Board {
 };
 
 // Boards by zoo, number of experts and shift ("clean" first). Throws ConfigError where a name is not a cell's,
-// DataError where a method is not described.
+// DataError where a method or a task is not described.
 std::vector<Board> make_boards(const Records& records);
 
 // Average against the number of experts, of one zoo under one shift.
 struct Scaling {
   std::string zoo;
   std::string shift;
+  Score score;
   std::vector<int64_t> experts;
   struct Line {
     std::string title;
@@ -90,7 +94,7 @@ struct Scaling {
   };
   std::vector<Line> lines;  // in the order of the board with the most experts
 };
-// Only zoos with two or more numbers of experts; subsets chosen by name do not take part.
+// Only where a zoo has two or more numbers of experts with the same score; subsets chosen by name do not take part.
 std::vector<Scaling> make_scalings(const std::vector<Board>& boards);
 
 }  // namespace fusegrid

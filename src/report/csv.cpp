@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "core/errors.h"
 #include "core/text.h"
@@ -84,7 +85,7 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           number(row.normalised),
           flag(row.best),
           flag(row.tied),
-          number(row.setting.validation_accuracy),
+          number(row.setting.validation_score),
           number(row.setting.test_loss),
           data_used(method),
           flag(method.told_task),
@@ -97,9 +98,11 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
 }  // namespace
 
 std::string csv_report(const std::vector<Board>& boards) {
-  std::set<std::string> tasks;
+  std::set<std::pair<std::string, std::string>> columns;  // task and its metric
   for (const Board& board : boards) {
-    tasks.insert(board.tasks.begin(), board.tasks.end());
+    for (size_t task = 0; task < board.tasks.size(); ++task) {
+      columns.emplace(board.tasks[task], board.metrics[task].name);
+    }
   }
   std::vector<std::string> header{"zoo",
                                   "experts",
@@ -126,18 +129,18 @@ std::string csv_report(const std::vector<Board>& boards) {
                                   "stored_parameters",
                                   "stored_models",
                                   "missing"};
-  for (const std::string& task : tasks) {
-    header.push_back("accuracy_" + task);
+  for (const auto& [task, metric] : columns) {
+    header.push_back(metric + "_" + task);
   }
   std::string text = record(header);
   for (const Board& board : boards) {
     for (const Row& row : board.rows) {
       std::vector<std::string> fields = row_fields(board, row);
-      for (const std::string& task : tasks) {
+      for (const auto& [task, metric] : columns) {
         const auto at = std::find(board.tasks.begin(), board.tasks.end(), task);
-        fields.push_back(at == board.tasks.end()
-                             ? ""
-                             : number(row.accuracy[static_cast<size_t>(at - board.tasks.begin())]));
+        const auto place = static_cast<size_t>(at - board.tasks.begin());
+        const bool has = at != board.tasks.end() && board.metrics[place].name == metric;
+        fields.push_back(has ? number(row.by_task[place]) : "");
       }
       text += record(fields);
     }
@@ -151,9 +154,9 @@ std::string csv_settings(const std::vector<Board>& boards) {
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
       text += record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
-                      flag(setting.chosen), number(setting.validation_accuracy),
-                      number(setting.test_accuracy), number(setting.validation_loss),
-                      number(setting.test_loss), number(setting.stored_parameters), gap_text(setting.gaps)});
+                      flag(setting.chosen), number(setting.validation_score), number(setting.test_score),
+                      number(setting.validation_loss), number(setting.test_loss),
+                      number(setting.stored_parameters), gap_text(setting.gaps)});
     }
   }
   return text;

@@ -52,19 +52,15 @@ std::string table_line(const std::vector<std::string>& cells) {
   return text + " \\\\\n";
 }
 
-std::string average_cell(const Row& row) {
-  std::string text = percent(row.average(), 2);
+std::string average_cell(const Row& row, const std::string& unit) {
+  std::string text = value_text(row.average(), unit, 2);
   if (row.best) {
     text = "\\textbf{" + text + "}";
   }
   if (row.average_deviation) {
-    text += " $\\pm$ " + percent(row.average_deviation, 2);
+    text += " $\\pm$ " + value_text(row.average_deviation, unit, 2);
   }
   return row.tied ? text + "$^{\\dagger}$" : text;
-}
-
-std::string interval(const Row& row) {
-  return row.interval ? percent(row.interval->low) + "--" + percent(row.interval->high) : "-";
 }
 
 template <typename MakeCells>
@@ -83,20 +79,25 @@ std::string tabular(const Board& board, const std::string& columns, const std::v
 
 std::string score_tabular(const Board& board) {
   std::vector<std::string> header{"Method"};
-  for (const std::string& task : board.tasks) {
-    header.push_back(escape_latex(task));
+  for (const std::string& column : task_columns(board)) {
+    header.push_back(escape_latex(column));
   }
-  for (const char* column : {"Average", "95\\,\\%", "Norm.", "Rank"}) {
-    header.emplace_back(column);
+  header.insert(header.end(), {average_column(board), "95\\,\\%"});
+  if (!board.score.relative) {
+    header.emplace_back("Norm.");
   }
-  return tabular(board, "l" + std::string(header.size() - 1, 'r'), header, [](const Row& row) {
+  header.emplace_back("Rank");
+  return tabular(board, "l" + std::string(header.size() - 1, 'r'), header, [&](const Row& row) {
+    const std::string& unit = board.score.unit;
     std::vector<std::string> cells{escape_latex(row.method.title)};
-    for (const auto& accuracy : row.accuracy) {
-      cells.push_back(percent(accuracy));
+    for (size_t task = 0; task < board.tasks.size(); ++task) {
+      cells.push_back(value_text(row.by_task[task], board.metrics[task].unit));
     }
-    cells.push_back(average_cell(row));
-    cells.push_back(interval(row));
-    cells.push_back(percent(row.normalised));
+    cells.push_back(average_cell(row, unit));
+    cells.push_back(interval_text(row, unit, "--"));
+    if (!board.score.relative) {
+      cells.push_back(percent(row.normalised));
+    }
     cells.push_back(row.rank ? std::to_string(*row.rank) : "-");
     return cells;
   });
@@ -132,7 +133,7 @@ std::string latex_report(const std::vector<Board>& boards, const ReportFacts& fa
   text += facts.metrics_sha256.empty() ? "" : "% sha256 of /metrics: " + facts.metrics_sha256 + "\n";
   text += facts.unfinished.empty() ? "" : "% Unfinished: " + facts.unfinished + "\n";
   text += "% Needs \\usepackage{booktabs,graphicx} and, for \\textquotedbl, \\usepackage[T1]{fontenc}.\n";
-  for (const std::string& note : reading_notes("bold", "dagger")) {
+  for (const std::string& note : reading_notes(boards, "bold", "dagger")) {
     text += "% " + note + "\n";
   }
   text += kFit;

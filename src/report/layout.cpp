@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cstdlib>
 
 #include "core/count_text.h"
 #include "core/errors.h"
@@ -89,6 +90,37 @@ std::optional<std::string> edge_note(const Board& board) {
          ".";
 }
 
+// "%", "nats"; "" for numbers without a unit
+std::string unit_text(const std::string& unit) {
+  if (unit == to_string(Unit::kFraction)) {
+    return "%";
+  }
+  return unit == to_string(Unit::kNone) ? "" : unit;
+}
+
+bool is_of_accuracy(const Score& score) {
+  return score.name == "accuracy";
+}
+
+// "MCC, higher is better", "Cross-entropy in nats, lower is better"
+std::string metric_text(const std::string& title, const std::string& unit, Better better) {
+  const std::string text = unit_text(unit);
+  return title + (text.empty() ? "" : " in " + text) + ", " + to_string(better) + " is better";
+}
+
+// What the numbers of a board are, where they are no accuracies.
+std::string score_note(const Board& board) {
+  if (!board.score.relative) {
+    return "Scores: " + metric_text(board.score.title, board.score.unit, board.score.better) + ".";
+  }
+  std::vector<std::string> parts;
+  for (size_t task = 0; task < board.tasks.size(); ++task) {
+    const TaskMetric& metric = board.metrics[task];
+    parts.push_back(board.tasks[task] + ": " + metric_text(metric.title, metric.unit, metric.better));
+  }
+  return "Metrics of the tasks: " + join(parts, "; ") + ".";
+}
+
 std::string device_note(const Board& board) {
   const std::string all = join({board.devices.begin(), board.devices.end()}, "; ");
   return board.devices.size() == 1
@@ -108,6 +140,55 @@ std::string fixed(double value, int digits) {
 
 std::string percent(const std::optional<double>& fraction, int digits) {
   return fraction ? fixed(100 * *fraction, digits) : "-";
+}
+
+std::string significant(double value) {
+  constexpr int kDigits = 4;
+  std::array<char, 40> buffer{};
+  const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
+                                 std::chars_format::scientific, kDigits - 1);
+  FUSEGRID_ASSERT(end.ec == std::errc(), "a number does not fit");
+  std::string text(buffer.data(), end.ptr);
+  const auto exponent = std::strtol(text.c_str() + text.find('e') + 1, nullptr, 10);  // of the rounded number
+  constexpr int kWidest = 7;
+  if (exponent < -kWidest || exponent > kWidest) {
+    return text;
+  }
+  return fixed(value, std::max(0, kDigits - 1 - static_cast<int>(exponent)));
+}
+
+std::string value_text(const std::optional<double>& value, const std::string& unit, int digits) {
+  if (unit == to_string(Unit::kFraction)) {
+    return percent(value, digits);
+  }
+  return value ? significant(*value) : "-";
+}
+
+std::vector<std::string> task_columns(const Board& board) {
+  std::vector<std::string> columns;
+  for (size_t task = 0; task < board.tasks.size(); ++task) {
+    const TaskMetric& metric = board.metrics[task];
+    const std::string unit = unit_text(metric.unit);
+    columns.push_back(board.tasks[task] + (board.score.relative
+                                               ? " (" + metric.title + (unit.empty() ? "" : ", " + unit) + ")"
+                                               : ""));
+  }
+  return columns;
+}
+
+std::string average_column(const Board& board) {
+  return board.score.relative ? "Relative" : "Average";
+}
+
+std::string scaling_title(const Scaling& scaling) {
+  const std::string end = " against the number of experts";
+  if (scaling.score.relative) {
+    return "relative score in %" + end;
+  }
+  return is_of_accuracy(scaling.score)
+             ? "average" + end
+             : "average" + end + " (" +
+                   metric_text(scaling.score.title, scaling.score.unit, scaling.score.better) + ")";
 }
 
 std::string board_title(const Board& board) {
@@ -156,12 +237,17 @@ std::string stored_text(const Row& row) {
   return row.setting.stored_parameters ? fixed(*row.setting.stored_parameters, 0) : "-";
 }
 
-std::string interval_text(const Row& row) {
-  return row.interval ? percent(row.interval->low) + " - " + percent(row.interval->high) : "-";
+std::string interval_text(const Row& row, const std::string& unit, const std::string& dash) {
+  return row.interval ? value_text(row.interval->low, unit) + dash + value_text(row.interval->high, unit)
+                      : "-";
 }
 
 std::vector<std::string> board_notes(const Board& board) {
-  std::vector<std::string> notes{example_note(board) + " " + seed_note(board)};
+  std::vector<std::string> notes;
+  if (!is_of_accuracy(board.score)) {
+    notes.push_back(score_note(board));
+  }
+  notes.push_back(example_note(board) + " " + seed_note(board));
   notes.push_back(group_note(board));
   if (!board.devices.empty()) {
     notes.push_back(device_note(board));
@@ -187,11 +273,24 @@ std::vector<std::string> board_notes(const Board& board) {
   return notes;
 }
 
-std::vector<std::string> reading_notes(const std::string& best, const std::string& tied) {
+std::vector<std::string> reading_notes(const std::vector<Board>& boards, const std::string& best,
+                                       const std::string& tied) {
+  const bool accuracies = std::all_of(boards.begin(), boards.end(),
+                                      [](const Board& board) { return is_of_accuracy(board.score); });
+  const std::string numbers =
+      accuracies
+          ? "Accuracies in % on the test split. A method's parameters are those with the highest validation "
+            "accuracy "
+          : "Scores on the test split: fractions in %, other numbers with four significant digits. A "
+            "method's "
+            "parameters are those with the best validation score ";
+  const std::string normalised =
+      accuracies
+          ? "Norm.: mean over tasks of accuracy / accuracy of the task's own expert, in %. "
+          : "Norm. and Relative: mean over tasks of 1 + s (score - own) / |own|, in %, with own the score of "
+            "the task's own expert and s = 1 where higher is better, else -1. ";
   return {
-      "Accuracies in % on the test split. A method's parameters are those with the highest validation "
-      "accuracy "
-      "(mean over tasks and seeds) among the settings tried; test data took no part in the choice.",
+      numbers + "(mean over tasks and seeds) among the settings tried; test data took no part in the choice.",
       "95 %: percentile interval of the average from a paired bootstrap over groups of test examples that "
       "share "
       "a source, stratified by task, " +
@@ -201,10 +300,10 @@ std::vector<std::string> reading_notes(const std::string& best, const std::strin
           ": tied with it (the 95 % interval of the difference contains 0). Methods that are told the task "
           "of "
           "each input are a group of their own; references take no part, nor have they a rank.",
-      "Norm.: mean over tasks of accuracy / accuracy of the task's own expert, in %. Data: what the fusion "
-      "saw "
-      "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. "
-      "Seconds are in timings.md.",
+      normalised +
+          "Data: what the fusion saw "
+          "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. "
+          "Seconds are in timings.md.",
   };
 }
 

@@ -13,6 +13,18 @@ namespace fusegrid {
 std::string fixed(double value, int digits);
 // 0.7125 -> "71.2"; absent -> "-"
 std::string percent(const std::optional<double>& fraction, int digits = 1);
+// With four significant digits: 2.5 -> "2.500"
+std::string significant(double value);
+// A number in a unit (TaskMetric): fractions in percent with `digits` decimals, others with four significant digits;
+// absent -> "-"
+std::string value_text(const std::optional<double>& value, const std::string& unit, int digits = 1);
+
+// Headings of the columns of tasks, which name the metric where tasks have different ones: "ant (MCC)".
+std::vector<std::string> task_columns(const Board& board);
+// "Average", or "Relative" where that is what is averaged
+std::string average_column(const Board& board);
+// "average against the number of experts", with the score where that is not the accuracy
+std::string scaling_title(const Scaling& scaling);
 
 // "vision8-small, 8 experts" or "vision8-small, experts a+b, gaussian_noise-3"
 std::string board_title(const Board& board);
@@ -23,12 +35,13 @@ std::string data_used(const MethodRecord& method);
 // without.
 std::string shown_parameters(const Row& row);
 std::string stored_text(const Row& row);  // "2.3x"; absolute where the size of a model is unknown
-// 70.4 - 73.9 (percent); "-" where there is none
-std::string interval_text(const Row& row);
+// "70.4 - 73.9", by value_text(); "-" where there is none
+std::string interval_text(const Row& row, const std::string& unit, const std::string& dash = " - ");
 
 // Lines below a board: examples, seeds, what is incomplete and why, what was left out.
 std::vector<std::string> board_notes(const Board& board);
 // How to read the tables, once for the report. `best` and `tied`: how the writer shows these marks.
-std::vector<std::string> reading_notes(const std::string& best, const std::string& tied);
+std::vector<std::string> reading_notes(const std::vector<Board>& boards, const std::string& best,
+                                       const std::string& tied);
 
 }  // namespace fusegrid

@@ -79,10 +79,10 @@ std::string seconds(const std::optional<double>& value) {
   return value ? fixed(*value, 2) : "-";
 }
 
-std::string average_text(const Row& row) {
-  std::string text = percent(row.average(), 2);
+std::string average_text(const Row& row, const std::string& unit) {
+  std::string text = value_text(row.average(), unit, 2);
   if (row.average_deviation) {
-    text += " ± " + percent(row.average_deviation, 2);
+    text += " ± " + value_text(row.average_deviation, unit, 2);
   }
   if (row.best) {
     return "**" + text + "**";
@@ -93,22 +93,27 @@ std::string average_text(const Row& row) {
 Table score_table(const Board& board) {
   Table table;
   table.header = {"Method"};
-  for (const std::string& task : board.tasks) {
-    table.header.push_back(escape(task));
+  for (const std::string& column : task_columns(board)) {
+    table.header.push_back(escape(column));
   }
-  for (const char* column : {"Average", "95 %", "Norm.", "Rank"}) {
-    table.header.emplace_back(column);
+  table.header.insert(table.header.end(), {average_column(board), "95 %"});
+  if (!board.score.relative) {
+    table.header.emplace_back("Norm.");
   }
+  table.header.emplace_back("Rank");
   table.right.assign(table.header.size(), true);
   table.right[0] = false;
-  add_rows(table, board, [](const Row& row) {
+  add_rows(table, board, [&](const Row& row) {
+    const std::string& unit = board.score.unit;
     std::vector<std::string> cells{escape(row.method.title)};
-    for (const auto& accuracy : row.accuracy) {
-      cells.push_back(percent(accuracy));
+    for (size_t task = 0; task < board.tasks.size(); ++task) {
+      cells.push_back(value_text(row.by_task[task], board.metrics[task].unit));
     }
-    cells.push_back(average_text(row));
-    cells.push_back(interval_text(row));
-    cells.push_back(percent(row.normalised));
+    cells.push_back(average_text(row, unit));
+    cells.push_back(interval_text(row, unit));
+    if (!board.score.relative) {
+      cells.push_back(percent(row.normalised));
+    }
     cells.push_back(row.rank ? std::to_string(*row.rank) : "-");
     return cells;
   });
@@ -161,7 +166,7 @@ Table scaling_table(const Scaling& scaling) {
   for (const Scaling::Line& entry : scaling.lines) {
     std::vector<std::string> cells{escape(entry.title)};
     for (const auto& average : entry.average) {
-      cells.push_back(percent(average, 2));
+      cells.push_back(value_text(average, scaling.score.unit, 2));
     }
     table.rows.push_back(std::move(cells));
   }
@@ -187,12 +192,12 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
     text += list(board_notes(board), false);
   }
   for (const Scaling& scaling : make_scalings(boards)) {
-    text += "\n## " + escape(scaling.zoo) + ": average against the number of experts" +
+    text += "\n## " + escape(scaling.zoo) + ": " + escape(scaling_title(scaling)) +
             (scaling.shift == "clean" ? "" : ", " + escape(scaling.shift)) + "\n\n";
     text += render(scaling_table(scaling));
     text += "\nThe tasks change with the experts: compare within a column.\n";
   }
-  text += "\n## How to read this\n\n" + list(reading_notes("**bold**", "†"), true);
+  text += "\n## How to read this\n\n" + list(reading_notes(boards, "**bold**", "†"), true);
   text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";
   text += facts.metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + facts.metrics_sha256 + ".\n";
   return text;

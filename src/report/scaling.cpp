@@ -1,6 +1,6 @@
 #include <algorithm>
 #include <map>
-#include <utility>
+#include <tuple>
 
 #include "core/count_text.h"
 #include "core/text.h"
@@ -10,9 +10,9 @@
 namespace fusegrid {
 namespace {
 
-// `boards`: those of one zoo and shift, by growing number of experts.
+// `boards`: those of one zoo, shift and score, by growing number of experts.
 Scaling make_scaling(const std::vector<const Board*>& boards) {
-  Scaling scaling{boards[0]->zoo, boards[0]->shift, {}, {}};
+  Scaling scaling{boards[0]->zoo, boards[0]->shift, boards[0]->score, {}, {}};
   std::vector<std::string> order;  // methods: as on the last board, then those that it lacks
   for (auto board = boards.rbegin(); board != boards.rend(); ++board) {
     for (const Row& row : (*board)->rows) {
@@ -36,10 +36,10 @@ Scaling make_scaling(const std::vector<const Board*>& boards) {
 }  // namespace
 
 std::vector<Scaling> make_scalings(const std::vector<Board>& boards) {
-  std::map<std::pair<std::string, std::string>, std::vector<const Board*>> series;
+  std::map<std::tuple<std::string, std::string, std::string>, std::vector<const Board*>> series;
   for (const Board& board : boards) {
     if (is_count(board.experts)) {
-      series[{board.zoo, board.shift}].push_back(&board);
+      series[{board.zoo, board.shift, board.score.name}].push_back(&board);
     }
   }
   std::vector<Scaling> scalings;

@@ -10,6 +10,7 @@
 #include "core/count_text.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "report/paired.h"
 
 namespace fusegrid {
 namespace {
@@ -51,8 +52,12 @@ BoardCells arrange(const BoardKey& key, const CellList& cells) {
     tasks.insert(cell.task);
     seeds.insert(cell.seed);
   }
-  BoardCells board{
-      key.zoo, key.experts, key.shift, {tasks.begin(), tasks.end()}, {seeds.begin(), seeds.end()}, {}};
+  BoardCells board;
+  board.zoo = key.zoo;
+  board.experts = key.experts;
+  board.shift = key.shift;
+  board.tasks = {tasks.begin(), tasks.end()};
+  board.seeds = {seeds.begin(), seeds.end()};
   for (const auto& [cell, result] : cells) {
     SettingCells& setting = board.methods[cell.method][parameters_of(*result)];
     setting.resize(tasks.size() * seeds.size(), nullptr);
@@ -61,18 +66,72 @@ BoardCells arrange(const BoardKey& key, const CellList& cells) {
   return board;
 }
 
-// Mean over tasks and seeds; absent where a cell lacks the metric.
-std::optional<double> mean_metric(const SettingCells& cells, const std::string& name,
-                                  const std::string& split) {
+size_t number_of_experts(const std::string& experts) {
+  return is_count(experts) ? static_cast<size_t>(parse_int(experts, "experts")) : split(experts, '+').size();
+}
+
+// What each task's own expert has: a cell of the method "individual" on whichever board of the zoo and shift tells it,
+// those with more experts first. So boards of several numbers of experts measure in the same units.
+void find_own(std::vector<BoardCells>& boards) {
+  std::vector<const BoardCells*> by_experts;
+  for (const BoardCells& board : boards) {
+    by_experts.push_back(&board);
+  }
+  std::stable_sort(by_experts.begin(), by_experts.end(), [](const auto* a, const auto* b) {
+    return number_of_experts(a->experts) > number_of_experts(b->experts);
+  });
+  using Place = std::tuple<std::string, std::string, int64_t, std::string, std::string>;
+  std::map<Place, double> own;  // by zoo, shift, seed, task and split
+  const auto place = [](const BoardCells& board, size_t cell, const std::string& split) {
+    return Place(board.zoo, board.shift, board.seeds[cell / board.tasks.size()],
+                 board.tasks[cell % board.tasks.size()], split);
+  };
+  for (const BoardCells* board : by_experts) {
+    const auto individual = board->methods.find("individual");
+    if (individual == board->methods.end()) {
+      continue;
+    }
+    for (const auto& [parameters, cells] : individual->second) {
+      for (size_t cell = 0; cell < cells.size(); ++cell) {
+        for (const std::string split : {"val", "test"}) {
+          if (const auto value = metric_of(*board, cells, cell, split)) {
+            own.emplace(place(*board, cell, split), *value);
+          }
+        }
+      }
+    }
+  }
+  for (BoardCells& board : boards) {
+    for (const std::string split : {"val", "test"}) {
+      for (size_t cell = 0; cell < board.seeds.size() * board.tasks.size(); ++cell) {
+        const auto found = own.find(place(board, cell, split));
+        board.own[split].push_back(found == own.end() ? std::nullopt : std::optional(found->second));
+      }
+    }
+  }
+}
+
+std::optional<double> recorded_value(const Metric* metric) {
+  return metric == nullptr ? std::nullopt : std::optional(metric->value);
+}
+
+// Mean over tasks and seeds of what `of_cell` says of each; absent where it says nothing of one.
+template <typename OfCell>
+std::optional<double> mean_over(const SettingCells& cells, const OfCell& of_cell) {
   double sum = 0;
-  for (const Result* cell : cells) {
-    const Metric* metric = find_metric(cell, name, split);
-    if (metric == nullptr) {
+  for (size_t cell = 0; cell < cells.size(); ++cell) {
+    const std::optional<double> value = of_cell(cell);
+    if (!value) {
       return std::nullopt;
     }
-    sum += metric->value;
+    sum += *value;
   }
   return sum / static_cast<double>(cells.size());
+}
+
+std::optional<double> mean_loss(const SettingCells& cells, const std::string& split) {
+  return mean_over(cells,
+                   [&](size_t cell) { return recorded_value(find_metric(cells[cell], "loss", split)); });
 }
 
 // Mean over seeds of a merge's fusion time. The cell that caused the merge measured it, the others may hold
@@ -120,28 +179,45 @@ std::optional<double> find_stored_parameters(const SettingCells& cells) {
   return most;
 }
 
-std::string gap_reason(const Result* cell) {
-  if (cell == nullptr) {
+// Why a cell has no test metric.
+std::string gap_reason(const Records& records, const BoardCells& board, const SettingCells& cells,
+                       size_t cell) {
+  const Result* result = cells[cell];
+  if (result == nullptr) {
     return "not recorded";
   }
-  if (cell->status != Status::kValid) {
-    return to_string(cell->status) + (cell->reason.empty() ? "" : ": " + cell->reason);
+  if (result->status != Status::kValid) {
+    return to_string(result->status) + (result->reason.empty() ? "" : ": " + result->reason);
   }
-  return "its result has no test accuracy";
+  const TaskMetric& metric = board.metric(cell);
+  const std::optional<MetricRows> rows = rows_of(records, board, cells, cell, "test");
+  if (rows && rows->examples > 0 && !value_of(*metric.rule, *rows)) {
+    return "its test " + metric.name + " is undefined: " + metric.rule->undefined;
+  }
+  return "its result has no test " + metric.name;
 }
 
 }  // namespace
 
-std::vector<BoardCells> group_cells(const std::map<std::string, Result>& results) {
+std::string BoardCells::place(size_t cell) const {
+  return tasks[cell % tasks.size()] + " (seed " + std::to_string(seeds[cell / tasks.size()]) + ")";
+}
+
+std::vector<BoardCells> group_cells(const Records& records) {
   std::map<BoardKey, CellList> groups;
-  for (const auto& [name, result] : results) {
+  for (const auto& [name, result] : records.results) {
     const Cell cell = Cell::parse(name);
     groups[{cell.zoo, cell.experts, cell.shift}].emplace_back(cell, &result);
   }
   std::vector<BoardCells> boards;
   for (const auto& [key, cells] : groups) {
-    boards.push_back(arrange(key, cells));
+    BoardCells& board = boards.emplace_back(arrange(key, cells));
+    for (const std::string& task : board.tasks) {
+      board.metrics.push_back(primary_metric(records, board.zoo, task));
+    }
+    board.score = score_of(board.metrics);
   }
+  find_own(boards);
   return boards;
 }
 
@@ -157,15 +233,43 @@ const Metric* find_metric(const Result* result, const std::string& name, const s
   return nullptr;
 }
 
-Setting summarise(const BoardCells& board, const std::string& method, const std::string& parameters,
-                  const SettingCells& cells) {
+std::optional<double> metric_of(const BoardCells& board, const SettingCells& cells, size_t cell,
+                                const std::string& split) {
+  return recorded_value(find_metric(cells[cell], board.metric(cell).name, split));
+}
+
+std::optional<double> relative_of(const BoardCells& board, const SettingCells& cells, size_t cell,
+                                  const std::string& split) {
+  const std::optional<double> value = metric_of(board, cells, cell, split);
+  const std::optional<double>& own = board.own.at(split)[cell];
+  const TaskMetric& metric = board.metric(cell);
+  if (!value || !own || std::abs(*own) < metric.tolerance) {
+    return std::nullopt;
+  }
+  return relative_score(metric.better, *value, *own);
+}
+
+std::optional<double> score_of(const BoardCells& board, const SettingCells& cells, size_t cell,
+                               const std::string& split) {
+  return board.score.relative ? relative_of(board, cells, cell, split) : metric_of(board, cells, cell, split);
+}
+
+std::optional<double> mean_relative(const BoardCells& board, const SettingCells& cells) {
+  return mean_over(cells, [&](size_t cell) { return relative_of(board, cells, cell, "test"); });
+}
+
+Setting summarise(const BoardCells& board, const Records& records, const std::string& method,
+                  const std::string& parameters, const SettingCells& cells) {
   Setting setting;
   setting.method = method;
   setting.parameters = parameters;
-  setting.validation_accuracy = mean_metric(cells, "accuracy", "val");
-  setting.test_accuracy = mean_metric(cells, "accuracy", "test");
-  setting.validation_loss = mean_metric(cells, "loss", "val");
-  setting.test_loss = mean_metric(cells, "loss", "test");
+  const auto mean_score = [&](const std::string& split) {
+    return mean_over(cells, [&](size_t cell) { return score_of(board, cells, cell, split); });
+  };
+  setting.validation_score = mean_score("val");
+  setting.test_score = mean_score("test");
+  setting.validation_loss = mean_loss(cells, "val");
+  setting.test_loss = mean_loss(cells, "test");
   setting.stored_parameters = find_stored_parameters(cells);
   setting.merge_seconds = mean_merge_seconds(board, cells);
   setting.evaluate_seconds = mean_evaluate_seconds(cells);
@@ -173,25 +277,26 @@ Setting summarise(const BoardCells& board, const std::string& method, const std:
       std::find_if(cells.begin(), cells.end(), [](const Result* cell) { return cell != nullptr; });
   setting.named = Cell::parse((*known)->name).parameters;
   for (size_t i = 0; i < cells.size(); ++i) {
-    if (find_metric(cells[i], "accuracy", "test") == nullptr) {
+    if (!metric_of(board, cells, i, "test")) {
       Cell cell = Cell::parse((*known)->name);
       cell.seed = board.seeds[i / board.tasks.size()];
       cell.task = board.tasks[i % board.tasks.size()];
-      setting.gaps.push_back({cell.name(), gap_reason(cells[i])});
+      setting.gaps.push_back({cell.name(), gap_reason(records, board, cells, i)});
     }
   }
   return setting;
 }
 
-size_t choose(std::vector<Setting>& settings) {
+size_t choose(const Score& score, std::vector<Setting>& settings) {
   size_t chosen = settings.size();
   for (size_t i = 0; i < settings.size(); ++i) {
     const Setting& setting = settings[i];
-    // A lone setting needs no choice, hence no validation accuracy.
-    if (!setting.gaps.empty() || (!setting.validation_accuracy && settings.size() > 1)) {
+    // A lone setting needs no choice, hence no validation score.
+    if (!setting.gaps.empty() || (!setting.validation_score && settings.size() > 1)) {
       continue;
     }
-    if (chosen == settings.size() || *setting.validation_accuracy > *settings[chosen].validation_accuracy) {
+    if (chosen == settings.size() ||
+        is_better(score.better, *setting.validation_score, *settings[chosen].validation_score)) {
       chosen = i;
     }
   }
@@ -201,9 +306,9 @@ size_t choose(std::vector<Setting>& settings) {
     });
     chosen = static_cast<size_t>(fewest - settings.begin());
     if (fewest->gaps.empty()) {
-      fewest->gaps.push_back({fewest->method, "has no validation accuracy to choose among its " +
+      fewest->gaps.push_back({fewest->method, "has no validation " + score.name + " to choose among its " +
                                                   std::to_string(settings.size()) + " settings"});
-      fewest->test_accuracy = std::nullopt;
+      fewest->test_score = std::nullopt;
     }
   }
   settings[chosen].chosen = true;

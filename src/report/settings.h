@@ -1,8 +1,9 @@
-// From cells to parameter settings: grouping, averages, and the choice on validation data.
+// From cells to parameter settings: grouping, scores, and the choice on validation data.
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace fusegrid {
 // Results of one parameter setting: [seeds * tasks], task fastest; nullptr where nothing is recorded.
 using SettingCells = std::vector<const Result*>;
 
-// The cells of one board. Points into the map of results.
+// The cells of one board. Points into the records.
 struct BoardCells {
   std::string zoo;
   std::string experts;
@@ -21,21 +22,40 @@ struct BoardCells {
   std::vector<std::string> tasks;  // sorted
   std::vector<int64_t> seeds;
   std::map<std::string, std::map<std::string, SettingCells>> methods;  // method -> all parameters -> cells
+  std::vector<TaskMetric> metrics;                                     // [tasks]
+  Score score;
+  // By split, [seeds * tasks]: what the task's own expert has, on the board of this zoo and shift with the most experts
+  // that tells it.
+  std::map<std::string, std::vector<std::optional<double>>> own;
+
+  const TaskMetric& metric(size_t cell) const { return metrics[cell % tasks.size()]; }
+  // "ant (seed 0)"
+  std::string place(size_t cell) const;
 };
 
 // In the order of make_boards().
-std::vector<BoardCells> group_cells(const std::map<std::string, Result>& results);
+std::vector<BoardCells> group_cells(const Records& records);
 
-// The metric of a cell on a split; nullptr where the cell is missing or not valid, or has no such finite
-// metric.
+// A metric of a result on a split; nullptr where the result is missing or not valid, or has no such finite metric.
 const Metric* find_metric(const Result* result, const std::string& name, const std::string& split);
+// The primary metric at place `cell` of a setting.
+std::optional<double> metric_of(const BoardCells& board, const SettingCells& cells, size_t cell,
+                                const std::string& split);
+// The same relative to the task's own expert; absent where that has no score, or one too near 0.
+std::optional<double> relative_of(const BoardCells& board, const SettingCells& cells, size_t cell,
+                                  const std::string& split);
+// Whichever of the two the board compares.
+std::optional<double> score_of(const BoardCells& board, const SettingCells& cells, size_t cell,
+                               const std::string& split);
+// Mean over tasks and seeds of relative_of() on test; absent where one is.
+std::optional<double> mean_relative(const BoardCells& board, const SettingCells& cells);
 
-Setting summarise(const BoardCells& board, const std::string& method, const std::string& parameters,
-                  const SettingCells& cells);
+Setting summarise(const BoardCells& board, const Records& records, const std::string& method,
+                  const std::string& parameters, const SettingCells& cells);
 
-// Index of the setting to report: the highest validation accuracy (mean over tasks and seeds) among the
-// complete ones, the first of equals. Test numbers play no part. Where no setting can be chosen, the one with
-// the fewest gaps is returned, with a gap that says so.
-size_t choose(std::vector<Setting>& settings);
+// Index of the setting to report: the best validation score (mean over tasks and seeds) among the complete ones, the
+// first of equals. Test numbers play no part. Where no setting can be chosen, the one with the fewest gaps is returned,
+// with a gap that says so.
+size_t choose(const Score& score, std::vector<Setting>& settings);
 
 }  // namespace fusegrid

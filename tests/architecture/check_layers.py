@@ -2,8 +2,8 @@
 """usage: check_layers.py [REPOSITORY]
 
 Checks what the compiler does not: which folder of src/ may include which, that raw MPI, NCCL and HDF5 calls stay in
-their rooms, that no process is forked without exec, that no file pays for torch/torch.h, and that methods and their tests come in pairs. Prints one line per
-violation with its remedy; exit status 1 if there is any.
+their rooms, that no process is forked without exec, that no file pays for torch/torch.h, and that methods, metrics and
+their tests come in pairs. Prints one line per violation with its remedy; exit status 1 if there is any.
 """
 
 import pathlib
@@ -16,6 +16,7 @@ ALLOWED = {
     "checkpoint": {"core"},
     "comm": {"core"},
     "store": {"core"},
+    "metrics": {"core"},
     "models": {"core", "checkpoint", "store"},
     "tasks": {"core"},
     "fusion": {"core", "checkpoint", "comm", "store", "models"},
@@ -24,7 +25,7 @@ ALLOWED = {
     "zoo": {"core", "checkpoint", "store", "models", "tasks"},
     "worker": {"core", "checkpoint", "comm", "store", "models", "tasks", "fusion", "zoo"},
     "coordinator": {"core", "comm", "store", "models", "tasks", "fusion", "zoo", "worker"},
-    "report": {"core", "store"},
+    "report": {"core", "store", "metrics"},
 }
 ALLOWED["cli"] = set(ALLOWED)
 ALLOWED["main.cpp"] = set(ALLOWED)
@@ -93,13 +94,14 @@ def check_file(root, path):
         yield f"src/{relative}:{line_of(code, torch.start())}: torch/torch.h costs 20 s per file; include single ATen headers"
 
 
-def check_methods(root):
+def check_entries(root):
     for header in sorted((root / "src/methods").glob("*.h")):
         yield f"src/methods/{header.name}: a method is one .cpp that registers itself; shared mathematics goes to src/fusion"
-    methods = {path.stem for path in (root / "src/methods").glob("*.cpp")}
-    tests = {path.stem.removesuffix("_test") for path in (root / "tests/methods").glob("*_test.cpp")}
-    for stem in sorted(methods - tests):
-        yield f"src/methods/{stem}.cpp has no test: write tests/methods/{stem}_test.cpp"
+    for folder in ("methods", "metrics/rules"):
+        entries = {path.stem for path in (root / "src" / folder).glob("*.cpp")}
+        tests = {path.stem.removesuffix("_test") for path in (root / "tests" / folder).glob("*_test.cpp")}
+        for stem in sorted(entries - tests):
+            yield f"src/{folder}/{stem}.cpp has no test: write tests/{folder}/{stem}_test.cpp"
 
 
 def violations(root):
@@ -108,7 +110,7 @@ def violations(root):
         yield f"{root}/src holds no sources; the argument must be the top of the repository"
     for path in sources:
         yield from check_file(root, path)
-    yield from check_methods(root)
+    yield from check_entries(root)
 
 
 def main():

@@ -58,6 +58,7 @@ class CheckLayers(unittest.TestCase):
 
     def test_method_without_test_and_with_header(self):
         self.assert_one("write tests/methods/ties_test.cpp", src__methods__ties_cpp="")
+        self.assert_one("write tests/metrics/rules/mcc_test.cpp", src__metrics__rules__mcc_cpp="")
         self.assert_one("one .cpp that registers itself", src__methods__ties_h="")
         self.assertEqual(self.found(src__methods__ties_cpp="", tests__methods__ties_test_cpp=""), [])
 

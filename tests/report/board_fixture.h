@@ -67,10 +67,19 @@ inline std::map<std::string, MethodRecord> toy_methods() {
   return methods;
 }
 
+// A task whose primary metric is `metric`, one of those that are registered.
+inline TaskRecord toy_task(const std::string& task, const std::string& metric = "accuracy") {
+  const MetricRule& rule = metric_registry().at(metric);
+  return {"toy", task, "classify", metric, to_string(rule.better), to_string(rule.unit), task};
+}
+
 inline Records toy_records(const Results& results) {
   Records records;
   records.results = results;
   records.methods = toy_methods();
+  for (const std::string task : {"ant", "bee", "bee_fly"}) {
+    records.tasks[{"toy", task}] = toy_task(task);
+  }
   return records;
 }
 

@@ -1,5 +1,6 @@
 #include "report/board.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include <gmock/gmock.h>
@@ -7,7 +8,7 @@
 
 #include "core/errors.h"
 #include "core/philox.h"
-#include "report/board_fixture.h"
+#include "report/metric_fixture.h"
 
 namespace fusegrid {
 namespace {
@@ -44,8 +45,8 @@ TEST(Board, has_the_averages_of_its_cells) {
   EXPECT_THAT(board.tasks, ElementsAre("ant", "bee_fly"));
   EXPECT_THAT(board.examples, ElementsAre(4, 5));
   const Row& average = row_of(board, "average");
-  EXPECT_DOUBLE_EQ(average.accuracy[0].value(), 0.5);
-  EXPECT_DOUBLE_EQ(average.accuracy[1].value(), 0.4);
+  EXPECT_DOUBLE_EQ(average.by_task[0].value(), 0.5);
+  EXPECT_DOUBLE_EQ(average.by_task[1].value(), 0.4);
   EXPECT_DOUBLE_EQ(average.average().value(), 0.45);
   EXPECT_DOUBLE_EQ(average.normalised.value(), (0.5 / 1 + 0.4 / 0.8) / 2);
   EXPECT_DOUBLE_EQ(row_of(board, "individual").normalised.value(), 1);
@@ -141,8 +142,8 @@ TEST(Choice, without_validation_accuracy_is_not_made) {
 TEST(Incomplete, rows_have_no_average_and_tell_why) {
   const Board board = only_board(toy_results());
   const Row& adapt = row_of(board, "adapt");
-  EXPECT_DOUBLE_EQ(adapt.accuracy[0].value(), 0.5);
-  EXPECT_FALSE(adapt.accuracy[1]);
+  EXPECT_DOUBLE_EQ(adapt.by_task[0].value(), 0.5);
+  EXPECT_FALSE(adapt.by_task[1]);
   EXPECT_FALSE(adapt.average());
   EXPECT_FALSE(adapt.interval);
   EXPECT_FALSE(adapt.normalised);
@@ -335,6 +336,82 @@ TEST(Scalings, put_averages_against_the_number_of_experts) {
   EXPECT_EQ(scalings[0].lines[0].title, "Fisher");
   EXPECT_THAT(scalings[0].lines[0].average, ElementsAre(std::nullopt, std::optional(0.5)));
   EXPECT_THAT(scalings[0].lines[1].average, ElementsAre(std::optional(0.75), std::optional(0.25)));
+}
+
+TEST(Boards, of_a_metric_whose_lower_side_is_better_are_the_other_way_round) {
+  Records records = records_of({{"cow", "loss"}});
+  put_numbers(records, make_cell("average", "", "cow"), 0.5, {2, 2, 2.5});
+  put_numbers(records, make_cell("fisher", "", "cow"), 0.5, {1, 1, 1});
+  put_numbers(records, make_cell("adapt", "", "cow"), 0.5, {1.5, 0.5, 1.25});
+  put_value(records, make_cell("masks", "", "cow"), 0.5, std::nan(""));
+  put_numbers(records, make_cell("individual", "", "cow"), 0.5, {0.5, 0.5, 0.5});
+  const Board board = make_boards(records).at(0);
+  EXPECT_EQ(board.score.name, "loss");
+  EXPECT_THAT(methods_of(board), ElementsAre("fisher", "adapt", "average", "masks", "individual"));
+  EXPECT_EQ(row_of(board, "fisher").rank, 1);
+  EXPECT_EQ(row_of(board, "adapt").rank, 2);
+  EXPECT_EQ(row_of(board, "average").rank, 3);
+  EXPECT_FALSE(row_of(board, "masks").rank);
+  EXPECT_TRUE(row_of(board, "fisher").best);
+  EXPECT_TRUE(row_of(board, "adapt").tied) << "better on one of three examples";
+  EXPECT_FALSE(row_of(board, "average").tied) << "worse by 1 or more on each";
+  EXPECT_DOUBLE_EQ(row_of(board, "fisher").average().value(), 1);
+  EXPECT_DOUBLE_EQ(row_of(board, "fisher").normalised.value(), 0);  // 1 - (1 - 0.5) / 0.5
+}
+
+TEST(Boards, of_tasks_with_different_metrics_have_the_mean_of_relative_scores) {
+  const Board board = make_boards(mixed_records()).at(0);
+  EXPECT_TRUE(board.score.relative);
+  const Row& average = row_of(board, "average");
+  EXPECT_DOUBLE_EQ(average.by_task[0].value(), 0.5);
+  EXPECT_DOUBLE_EQ(average.by_task[1].value(), 1.0 / 3);  // of each class two of three right
+  EXPECT_DOUBLE_EQ(average.by_task[2].value(), 2);
+  // the own experts have 1, 1 and 1
+  EXPECT_DOUBLE_EQ(average.average().value(), (0.5 + 1.0 / 3 + (1 - (2 - 1.0) / 1)) / 3);
+  EXPECT_EQ(average.normalised, average.average());
+  EXPECT_DOUBLE_EQ(row_of(board, "individual").average().value(), 1);
+  EXPECT_EQ(row_of(board, "scaled").setting.parameters, "scale=0.5,mode=sum");
+  EXPECT_EQ(row_of(board, "scaled").rank, 1);
+  EXPECT_EQ(average.rank, 2);
+}
+
+TEST(Seeds, of_relative_scores_have_the_deviation_of_these) {
+  Records records = records_of({{"ant", "accuracy"}, {"cow", "loss"}});
+  for (const int64_t seed : {0, 1}) {
+    const double own = seed == 0 ? 0.5 : 0.8;
+    for (const std::string task : {"ant", "cow"}) {
+      put_value(records, make_cell("individual", "", task, seed), 0.5, own);
+      put_value(records, make_cell("average", "", task, seed), 0.5, 0.4);
+    }
+  }
+  const Row row = row_of(make_boards(records).at(0), "average");
+  const double first = (0.4 / 0.5 + (1 + 0.1 / 0.5)) / 2;
+  const double second = (0.4 / 0.8 + (1 + 0.4 / 0.8)) / 2;
+  EXPECT_NEAR(row.average().value(), (first + second) / 2, 1e-15);
+  EXPECT_NEAR(row.average_deviation.value(), std::abs(first - second) / std::sqrt(2), 1e-15);
+}
+
+TEST(Boards, refuse_tasks_that_are_not_described) {
+  Records records = toy_records({});
+  put_value(records, make_cell("average", "", "ant"), 0.5, 0.5);
+  records.tasks.clear();
+  EXPECT_THROW(make_boards(records), DataError);
+}
+
+TEST(Scalings, are_of_one_score_each) {
+  Records records = mixed_records();
+  put_value(records, make_cell("average", "", "ant", 0, "1"), 0.5, 0.75);
+  for (const std::string task : {"ant", "bee_fly", "cow"}) {
+    put_value(records, make_cell("average", "", task, 0, "3"), 0.5, 0.5);
+  }
+  const auto scalings = make_scalings(make_boards(records));
+  ASSERT_THAT(scalings, SizeIs(1)) << "an accuracy and two relative scores";
+  EXPECT_TRUE(scalings[0].score.relative);
+  EXPECT_THAT(scalings[0].experts, ElementsAre(2, 3));
+  const auto average = std::find_if(scalings[0].lines.begin(), scalings[0].lines.end(),
+                                    [](const Scaling::Line& line) { return line.title == "Average"; });
+  ASSERT_NE(average, scalings[0].lines.end());
+  EXPECT_DOUBLE_EQ(average->average[1].value(), (0.5 + 0.5 + 1.5) / 3);
 }
 
 TEST(Scalings, need_two_numbers_of_experts) {

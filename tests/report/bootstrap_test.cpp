@@ -1,6 +1,7 @@
 #include "report/bootstrap.h"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -11,9 +12,11 @@
 namespace fusegrid {
 namespace {
 
+using Hits = std::vector<uint32_t>;  // [groups]: how often a model was right
+
 // Outcomes of independent coin tosses.
-std::vector<uint32_t> tosses(uint64_t stream, size_t count, double probability) {
-  std::vector<uint32_t> hits;
+Hits tosses(uint64_t stream, size_t count, double probability) {
+  Hits hits;
   for (size_t e = 0; e < count; ++e) {
     hits.push_back(philox(99, stream, e)[0] * 0x1p-32 < probability ? 1 : 0);
   }
@@ -25,19 +28,47 @@ std::vector<uint32_t> alone(size_t examples) {
   return std::vector<uint32_t>(examples, 1);
 }
 
+GroupSums sums_of_hits(const Hits& hits) {
+  GroupSums sums;
+  for (size_t g = 0; g < hits.size(); ++g) {
+    if (hits[g] != 0) {
+      sums.entries.push_back({static_cast<uint32_t>(g), 0, static_cast<double>(hits[g])});
+    }
+  }
+  return sums;
+}
+
+// Accuracies of models whose hits are those of `replicates` replicates together.
+PairedSums accuracies(const std::string& task, const std::vector<uint32_t>& sizes,
+                      const std::vector<Hits>& models, int64_t replicates = 1) {
+  PairedSums paired{task, sizes, mean_of_rows, replicates, {}, {{}}};
+  for (const Hits& hits : models) {
+    paired.sums.push_back({sums_of_hits(hits)});
+  }
+  return paired;
+}
+
+std::vector<double> all_of(const Resampled& values) {
+  std::vector<double> defined;
+  for (const auto& value : values) {
+    defined.push_back(value.value());
+  }
+  return defined;
+}
+
 TEST(PercentileInterval, interpolates_between_order_statistics) {
-  std::vector<double> values;
+  Resampled values;
   for (int i = 40; i >= 0; --i) {
     values.push_back(i);  // 0 .. 40: the quantile q is 40 q
   }
-  const Interval interval = percentile_interval(values);
+  const Interval interval = percentile_interval(values).value();
   EXPECT_DOUBLE_EQ(interval.low, 1);
   EXPECT_DOUBLE_EQ(interval.high, 39);
-  EXPECT_DOUBLE_EQ(percentile_interval({0, 1}).low, 0.025);
+  EXPECT_DOUBLE_EQ(percentile_interval({0, 1})->low, 0.025);
 }
 
 TEST(Bootstrap, of_a_model_that_is_always_right_is_constant) {
-  const auto averages = bootstrap_averages({{"a", alone(5), {{1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}}}}, 1, 50);
+  const auto averages = bootstrap_scores({accuracies("a", alone(5), {{1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}})}, 50);
   EXPECT_THAT(averages[0], testing::Each(1.0));
   EXPECT_THAT(averages[1], testing::Each(0.0));
 }
@@ -45,23 +76,23 @@ TEST(Bootstrap, of_a_model_that_is_always_right_is_constant) {
 TEST(Bootstrap, draws_the_same_examples_for_all_models) {
   // the second model is right exactly where the first is wrong
   const auto hits = tosses(1, 101, 0.3);
-  std::vector<uint32_t> complement;
+  Hits complement;
   for (const uint32_t hit : hits) {
     complement.push_back(static_cast<uint32_t>(1 - hit));
   }
-  const auto averages = bootstrap_averages({{"a", alone(101), {hits, complement}}}, 1, 200);
+  const auto averages = bootstrap_scores({accuracies("a", alone(101), {hits, complement})}, 200);
   for (size_t b = 0; b < 200; ++b) {
-    ASSERT_NEAR(averages[0][b] + averages[1][b], 1, 1e-12);
+    ASSERT_NEAR(averages[0][b].value() + averages[1][b].value(), 1, 1e-12);
   }
-  EXPECT_LT(percentile_interval(averages[0]).low, percentile_interval(averages[0]).high);
+  EXPECT_LT(percentile_interval(averages[0])->low, percentile_interval(averages[0])->high);
 }
 
 TEST(Bootstrap, gives_the_same_bits_whatever_the_other_models_are) {
   const auto one = tosses(1, 50, 0.5);
   const auto two = tosses(2, 50, 0.7);
-  const auto both = bootstrap_averages({{"a", alone(50), {one, two}}}, 1, 100);
-  const auto swapped = bootstrap_averages({{"a", alone(50), {two, one}}}, 1, 100);
-  const auto single = bootstrap_averages({{"a", alone(50), {one}}}, 1, 100);
+  const auto both = bootstrap_scores({accuracies("a", alone(50), {one, two})}, 100);
+  const auto swapped = bootstrap_scores({accuracies("a", alone(50), {two, one})}, 100);
+  const auto single = bootstrap_scores({accuracies("a", alone(50), {one})}, 100);
   EXPECT_EQ(both[0], swapped[1]);
   EXPECT_EQ(both[1], swapped[0]);
   EXPECT_EQ(both[0], single[0]);
@@ -69,23 +100,23 @@ TEST(Bootstrap, gives_the_same_bits_whatever_the_other_models_are) {
 
 TEST(Bootstrap, draws_each_task_by_its_own_numbers) {
   const auto hits = tosses(1, 50, 0.5);
-  EXPECT_NE(bootstrap_averages({{"a", alone(50), {hits}}}, 1, 100),
-            bootstrap_averages({{"b", alone(50), {hits}}}, 1, 100));
+  EXPECT_NE(bootstrap_scores({accuracies("a", alone(50), {hits})}, 100),
+            bootstrap_scores({accuracies("b", alone(50), {hits})}, 100));
 }
 
 TEST(Bootstrap, weighs_tasks_alike_and_divides_by_the_replicates) {
   // 2 of 2 replicates right everywhere on the large task, 1 of 2 on the small one
-  const auto averages = bootstrap_averages({{"large", alone(9), {std::vector<uint32_t>(9, 2)}},
-                                            {"small", alone(3), {std::vector<uint32_t>(3, 1)}}},
-                                           2, 10);
-  EXPECT_THAT(averages[0], testing::Each(testing::DoubleEq(0.75)));
+  const auto averages = bootstrap_scores(
+      {accuracies("large", alone(9), {Hits(9, 2)}, 2), accuracies("small", alone(3), {Hits(3, 1)}, 2)}, 10);
+  EXPECT_THAT(averages[0], testing::Each(testing::Optional(testing::DoubleEq(0.75))));
 }
 
 TEST(Bootstrap, spreads_as_the_binomial_distribution) {
   // n tosses with p = 1/2: standard error sqrt(0.25 / 400) = 0.025, interval +-1.96 of it
-  std::vector<uint32_t> hits(400, 0);
+  Hits hits(400, 0);
   std::fill(hits.begin(), hits.begin() + 200, uint32_t{1});
-  const Interval interval = percentile_interval(bootstrap_averages({{"a", alone(400), {hits}}}, 1)[0]);
+  const Interval interval =
+      percentile_interval(bootstrap_scores({accuracies("a", alone(400), {hits})})[0]).value();
   EXPECT_NEAR(interval.low, 0.451, 0.006);
   EXPECT_NEAR(interval.high, 0.549, 0.006);
 }
@@ -93,8 +124,9 @@ TEST(Bootstrap, spreads_as_the_binomial_distribution) {
 TEST(Bootstrap, covers_the_truth_in_nineteen_of_twenty_experiments) {
   int covered = 0;
   for (uint64_t experiment = 0; experiment < 300; ++experiment) {
-    const auto averages = bootstrap_averages({{"a", alone(150), {tosses(experiment, 150, 0.7)}}}, 1, 400);
-    const Interval interval = percentile_interval(averages[0]);
+    const auto averages =
+        bootstrap_scores({accuracies("a", alone(150), {tosses(experiment, 150, 0.7)})}, 400);
+    const Interval interval = percentile_interval(averages[0]).value();
     covered += interval.low <= 0.7 && 0.7 <= interval.high ? 1 : 0;
   }
   // 285 expected; the standard deviation is 3.8, and percentile intervals are a little short
@@ -104,11 +136,11 @@ TEST(Bootstrap, covers_the_truth_in_nineteen_of_twenty_experiments) {
 
 TEST(Bootstrap, weighs_a_group_by_its_examples) {
   // 8 of 8 right in one group, 0 of 2 in the other: 1, 0.8 or 0
-  const auto averages = bootstrap_averages({{"a", {8, 2}, {{8, 0}}}}, 1, 200);
-  for (const double average : averages[0]) {
+  const auto averages = bootstrap_scores({accuracies("a", {8, 2}, {{8, 0}})}, 200);
+  for (const double average : all_of(averages[0])) {
     EXPECT_TRUE(average == 1 || average == 0.8 || average == 0) << average;
   }
-  EXPECT_THAT(averages[0],
+  EXPECT_THAT(all_of(averages[0]),
               testing::AllOf(testing::Contains(1.0), testing::Contains(0.8), testing::Contains(0.0)));
 }
 
@@ -117,25 +149,119 @@ TEST(Bootstrap, over_groups_covers_the_truth_where_examples_of_a_group_are_alike
   int by_examples = 0;
   for (uint64_t experiment = 0; experiment < 200; ++experiment) {
     const auto of_group = tosses(experiment, 40, 0.7);  // all 10 examples of a group are right or wrong
-    std::vector<uint32_t> tens;
-    std::vector<uint32_t> single;
+    Hits tens;
+    Hits single;
     for (const uint32_t hit : of_group) {
       tens.push_back(10 * hit);
       single.insert(single.end(), 10, hit);
     }
-    const auto covers = [](const std::vector<std::vector<double>>& averages) {
-      const Interval interval = percentile_interval(averages[0]);
+    const auto covers = [](const std::vector<Resampled>& averages) {
+      const Interval interval = percentile_interval(averages[0]).value();
       return interval.low <= 0.7 && 0.7 <= interval.high ? 1 : 0;
     };
-    by_groups += covers(bootstrap_averages({{"a", std::vector<uint32_t>(40, 10), {tens}}}, 1, 400));
-    by_examples += covers(bootstrap_averages({{"a", alone(400), {single}}}, 1, 400));
+    by_groups += covers(bootstrap_scores({accuracies("a", std::vector<uint32_t>(40, 10), {tens})}, 400));
+    by_examples += covers(bootstrap_scores({accuracies("a", alone(400), {single})}, 400));
   }
   EXPECT_GE(by_groups, 180);  // 190 expected
   EXPECT_LE(by_examples, 120) << "the test would not notice examples drawn one by one";
 }
 
+// Whole numbers from beginning to end, of which there is one order of sums alone.
+std::vector<double> integer_averages(const std::vector<PairedSums>& tasks, size_t model, int64_t resamples) {
+  std::vector<double> averages;
+  for (int64_t b = 0; b < resamples; ++b) {
+    double average = 0;
+    for (const PairedSums& task : tasks) {
+      const uint64_t key = derive_key(0, "report/bootstrap/" + task.task);
+      const uint64_t groups = task.sizes.size();
+      Hits hits(groups, 0);
+      for (const auto& entry : task.sums[model][0].entries) {
+        hits[entry.group] = static_cast<uint32_t>(entry.value);
+      }
+      uint64_t right = 0;
+      uint64_t examples = 0;
+      for (uint64_t i = 0; i < groups; ++i) {
+        const uint64_t word = philox(key, static_cast<uint64_t>(b), i / 4)[i % 4];
+        right += hits[(word * groups) >> 32];
+        examples += task.sizes[(word * groups) >> 32];
+      }
+      average +=
+          static_cast<double>(right) / (static_cast<double>(examples) * static_cast<double>(task.pooled));
+    }
+    averages.push_back(average / static_cast<double>(tasks.size()));
+  }
+  return averages;
+}
+
+TEST(Bootstrap, of_accuracies_gives_the_bits_of_whole_numbers) {
+  std::vector<PairedSums> tasks;
+  for (const uint64_t groups : {1, 7, 61}) {
+    std::vector<uint32_t> sizes;
+    std::vector<Hits> models(4);
+    for (uint64_t g = 0; g < groups; ++g) {
+      sizes.push_back(1 + philox(5, groups, g)[0] % 9);
+      for (size_t m = 0; m < models.size(); ++m) {
+        models[m].push_back(philox(6 + m, groups, g)[0] % (3 * sizes.back() + 1));
+      }
+    }
+    tasks.push_back(accuracies("task" + std::to_string(groups), sizes, models, 3));
+  }
+  const auto scores = bootstrap_scores(tasks, 300);
+  for (size_t m = 0; m < scores.size(); ++m) {
+    const std::vector<double> expected = integer_averages(tasks, m, 300);
+    for (size_t b = 0; b < expected.size(); ++b) {
+      ASSERT_EQ(std::bit_cast<uint64_t>(scores[m][b].value()), std::bit_cast<uint64_t>(expected[b]))
+          << m << " " << b;
+    }
+  }
+}
+
+// The ratio of two columns: no mean of a number.
+std::optional<double> ratio(std::span<const double> sums, double /*examples*/) {
+  return sums[1] == 0 ? std::nullopt : std::optional(sums[0] / sums[1]);
+}
+
+GroupSums two_columns(const std::vector<std::pair<double, double>>& rows) {
+  GroupSums sums{2, {}};
+  for (uint32_t g = 0; g < rows.size(); ++g) {
+    sums.entries.push_back({g, 0, rows[g].first});
+    sums.entries.push_back({g, 1, rows[g].second});
+  }
+  return sums;
+}
+
+TEST(Bootstrap, finishes_each_replicate_and_then_averages) {
+  // one group, so that every resample is the whole: 1/2 and 3/1, not (1 + 3) / (2 + 1)
+  const PairedSums task{"a", {4}, ratio, 1, {{two_columns({{1, 2}}), two_columns({{3, 1}})}}, {{}, {}}};
+  EXPECT_THAT(bootstrap_scores({task}, 5)[0], testing::Each(testing::Optional(1.75)));
+}
+
+TEST(Bootstrap, counts_values_by_the_line_of_their_replicate) {
+  const PairedSums task{
+      "a", {4}, ratio, 1, {{two_columns({{1, 2}}), two_columns({{3, 1}})}}, {{2, -1}, {0, 0.5}}};
+  EXPECT_THAT(bootstrap_scores({task}, 5)[0], testing::Each(testing::Optional(1.5)));  // 2 - 1/2 and 3/2
+}
+
+TEST(Bootstrap, has_no_value_where_the_metric_of_one_task_has_none) {
+  // undefined where neither of the two drawn groups is the second
+  const PairedSums half{"a", {1, 1}, ratio, 1, {{two_columns({{1, 0}, {1, 2}})}}, {{}}};
+  const PairedSums whole = accuracies("b", alone(2), {{1, 1}});
+  const Resampled values = bootstrap_scores({half, whole}, 400)[0];
+  const auto undefined = std::count(values.begin(), values.end(), std::nullopt);
+  EXPECT_NEAR(static_cast<double>(undefined), 100, 30);
+  for (const auto& value : values) {
+    EXPECT_TRUE(!value || *value == (0.5 + 1) / 2 || *value == (1.0 + 1) / 2) << *value;
+  }
+}
+
+TEST(PercentileInterval, is_that_of_the_defined_resamples_where_these_are_half_of_them) {
+  EXPECT_DOUBLE_EQ(percentile_interval({std::nullopt, 0, 1, std::nullopt})->high, 0.975);
+  EXPECT_FALSE(percentile_interval({std::nullopt, 0, std::nullopt}));
+  EXPECT_FALSE(percentile_interval({}));
+}
+
 TEST(Bootstrap, of_no_model_is_empty) {
-  EXPECT_TRUE(bootstrap_averages({{"a", {}, {}}}, 1).empty());
+  EXPECT_TRUE(bootstrap_scores({accuracies("a", {}, {})}).empty());
 }
 
 }  // namespace

@@ -21,14 +21,16 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-const MethodRecord kReported{"reported", "Reported", "-", "averaging", "", "one model", false};
+RunInfo launch_of(const std::string& kind) {
+  const MethodRecord reported{"reported", "Reported", "-", "averaging", "", "one model", false};
+  return {kind, "plan", nlohmann::json::object(), {}, {reported}, {toy_task("ant"), toy_task("bee")}};
+}
 
 class WriteReport : public testing::Test {
  protected:
   void record(const std::string& kind, const Results& results) const { record(folder_, kind, results); }
   static void record(const fs::path& folder, const std::string& kind, const Results& results) {
-    const auto store =
-        ResultStore::open(folder, {kind, "plan", nlohmann::json::object(), {}, {kReported}, {}});
+    const auto store = ResultStore::open(folder, launch_of(kind));
     for (const auto& [name, result] : results) {
       store->record(result);
     }
@@ -117,8 +119,7 @@ TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
 
 TEST_F(WriteReport, says_what_is_missing_of_a_plan) {
   record("grid", one_result());
-  const auto store =
-      ResultStore::open(folder_, {"grid", "plan", nlohmann::json::object(), {}, {kReported}, {}});
+  const auto store = ResultStore::open(folder_, launch_of("grid"));
   store->record_plan("my.cfg",
                      {make_cell("reported", "", "ant").name(), make_cell("reported", "", "bee").name(),
                       make_cell("reported", "", "ant", 0, "3").name()});

@@ -9,8 +9,8 @@
 #include <gtest/gtest.h>
 
 #include "core/text.h"
-#include "report/board_fixture.h"
 #include "report/layout.h"
+#include "report/metric_fixture.h"
 #include "support/source_folder.h"
 
 namespace fusegrid {
@@ -28,6 +28,19 @@ std::vector<Board> toy_boards() {
     put(results, make_cell("average", "", "ant", seed, "1"), 0.5, seed == 0 ? "1110" : "1111");
   }
   return make_boards(toy_records(results));
+}
+
+// Boards of an accuracy, of a loss and of different metrics.
+std::vector<Board> metric_boards() {
+  Records records = mixed_records();
+  put_value(records, make_cell("average", "", "ant", 0, "1"), 0.5, 0.75);
+  Records losses = records_of({{"cow", "loss"}});
+  for (const std::string experts : {"ant+cow", "bee+cow"}) {
+    put_numbers(losses, make_cell("average", "", "cow", 0, experts), 0.5, {1, 2, 3});
+    put_numbers(losses, make_cell("fisher", "", "cow", 0, experts), 0.5, {10, 2, 3.25});
+  }
+  records.results.merge(losses.results);
+  return make_boards(records);
 }
 
 // Compares with the committed text; FUSEGRID_REGENERATE=1 writes it anew.
@@ -82,6 +95,18 @@ TEST(Timings, are_as_reviewed) {
 
 TEST(Latex, is_as_reviewed) {
   expect_golden("leaderboard.tex", latex_report(toy_boards(), {.metrics_sha256 = kDigest}));
+}
+
+TEST(Markdown, of_other_metrics_is_as_reviewed) {
+  expect_golden("metrics.md", markdown_report(metric_boards(), {}));
+}
+
+TEST(Csv, of_other_metrics_is_as_reviewed) {
+  expect_golden("metrics.csv", csv_report(metric_boards()));
+}
+
+TEST(Latex, of_other_metrics_is_as_reviewed) {
+  expect_golden("metrics.tex", latex_report(metric_boards(), {}));
 }
 
 TEST(Markdown, escapes_what_would_act_and_keeps_tables_aligned) {
@@ -160,6 +185,40 @@ TEST(Layout, rounds_without_a_locale) {
   EXPECT_EQ(fixed(-0.5, 0), "-0");
   EXPECT_EQ(percent(0.71267, 2), "71.27");
   EXPECT_EQ(percent(std::nullopt), "-");
+}
+
+TEST(Layout, shows_fractions_in_percent_and_others_with_four_significant_digits) {
+  EXPECT_EQ(value_text(0.71267, "fraction", 2), "71.27");
+  EXPECT_EQ(value_text(0.71267, "nats", 2), "0.7127");
+  EXPECT_EQ(value_text(std::nullopt, "nats"), "-");
+  EXPECT_EQ(significant(2.5), "2.500");
+  EXPECT_EQ(significant(-0.012341), "-0.01234");
+  EXPECT_EQ(significant(0), "0.000");
+  EXPECT_EQ(significant(9.99961), "10.00");
+  EXPECT_EQ(significant(123.45), "123.5");
+  EXPECT_EQ(significant(1234567), "1234567");
+  EXPECT_EQ(significant(1.25e12), "1.250e+12");
+  EXPECT_EQ(significant(1.25e-12), "1.250e-12");
+}
+
+TEST(Layout, heads_tasks_with_their_metrics_where_these_differ) {
+  const std::vector<Board> boards = metric_boards();
+  EXPECT_THAT(task_columns(boards.at(0)), testing::ElementsAre("ant"));
+  EXPECT_THAT(task_columns(boards.at(1)),
+              testing::ElementsAre("ant (Accuracy, %)", "bee_fly (MCC)", "cow (Cross-entropy, nats)"));
+  EXPECT_EQ(average_column(boards.at(0)), "Average");
+  EXPECT_EQ(average_column(boards.at(1)), "Relative");
+}
+
+TEST(Layout, tells_the_score_of_a_scaling_that_is_no_accuracy) {
+  Scaling scaling;
+  scaling.score = {"accuracy", "Accuracy", Better::kHigher, "fraction", false};
+  EXPECT_EQ(scaling_title(scaling), "average against the number of experts");
+  scaling.score = {"loss", "Cross-entropy", Better::kLower, "nats", false};
+  EXPECT_EQ(scaling_title(scaling),
+            "average against the number of experts (Cross-entropy in nats, lower is better)");
+  scaling.score.relative = true;
+  EXPECT_EQ(scaling_title(scaling), "relative score in % against the number of experts");
 }
 
 TEST(Layout, names_the_data_that_a_card_needs) {

@@ -1,0 +1,37 @@
+// What the rows of a board answered, example by example: the evidence behind scores, and what can be resampled.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "report/bootstrap.h"
+#include "report/settings.h"
+
+namespace fusegrid {
+
+// The rows of the task's metric on a split, of the cell at `cell` of a setting. Absent where the records do not hold
+// what they are made of, or this program does not know the metric.
+std::optional<MetricRows> rows_of(const Records& records, const BoardCells& board, const SettingCells& cells,
+                                  size_t cell, const std::string& split);
+
+// How the test examples of a task are grouped.
+struct Grouping {
+  std::vector<std::vector<uint32_t>> groups;  // the examples of each
+  size_t examples = 0;
+};
+// As recorded; where nothing is, each of the `examples` examples is a group of its own.
+Grouping grouping_of(const Records& records, const BoardCells& board, size_t task, int64_t examples);
+
+// The settings that can be compared example by example, and their sums.
+struct Paired {
+  std::vector<size_t> settings;   // which of those given
+  std::vector<PairedSums> tasks;  // [tasks], each with these models
+};
+// settings: those with a score. They are left out where the rows of a cell are missing, do not give its recorded value,
+// or are not those of the examples.
+Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<Grouping>& groupings,
+                     const std::vector<const SettingCells*>& settings);
+
+}  // namespace fusegrid

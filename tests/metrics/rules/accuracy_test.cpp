@@ -1,0 +1,18 @@
+#include <gtest/gtest.h>
+
+#include "metrics/metric.h"
+
+namespace fusegrid {
+namespace {
+
+TEST(Accuracy, is_the_share_of_right_answers) {
+  const MetricRule& rule = metric_registry().at("accuracy");
+  EXPECT_EQ(value_of(rule, number_rows(1, std::vector<float>{1, 0, 1})).value(), 2.0 / 3);
+  EXPECT_EQ(value_of(rule, number_rows(1, std::vector<float>{0, 0})).value(), 0);
+  EXPECT_TRUE(rule.is_mean());
+  EXPECT_EQ(rule.better, Better::kHigher);
+  EXPECT_EQ(rule.unit, Unit::kFraction);
+}
+
+}  // namespace
+}  // namespace fusegrid
