@@ -109,25 +109,39 @@ function(fusegrid_batches variable target base)
   set(${variable} ${batches} PARENT_SCOPE)
 endfunction()
 
-# fusegrid_add_library(<folder> [OBJECT] [LOOPS] DEPENDS <targets...>): the library of one folder of src/, from all .cpp
-# files below it. LOOPS: it goes over numbers itself.
+# fusegrid_add_library(<folder> [OBJECT] [LOOPS] [REGISTERED <subfolders...>] DEPENDS <targets...>): the library of one folder
+# of src/, from all .cpp files below it. OBJECT: its files register themselves. REGISTERED: those of these subfolders do,
+# and whoever links the library links all of them. LOOPS: it goes over numbers itself.
 function(fusegrid_add_library folder)
-  cmake_parse_arguments(ARG "OBJECT;LOOPS" "" "DEPENDS" ${ARGN})
+  cmake_parse_arguments(ARG "OBJECT;LOOPS" "" "REGISTERED;DEPENDS" ${ARGN})
+  set(library fusegrid_${folder})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${folder}/*.cpp)
-  if(NOT sources)
-    add_library(fusegrid_${folder} INTERFACE)
-    target_link_libraries(fusegrid_${folder} INTERFACE fusegrid_options ${ARG_DEPENDS})
-    return()
+  if(ARG_REGISTERED)
+    list(JOIN ARG_REGISTERED "|" subfolders)
+    set(registered ${sources})
+    list(FILTER registered INCLUDE REGEX "/src/${folder}/(${subfolders})/")
+    list(FILTER sources EXCLUDE REGEX "/src/${folder}/(${subfolders})/")
+    fusegrid_add_batches(${library}_registered OBJECT ${registered})
+    target_link_libraries(${library}_registered PUBLIC fusegrid_options ${ARG_DEPENDS})
+    target_compile_options(${library}_registered PRIVATE ${FUSEGRID_CALLER_OPTIMISATION})
   endif()
-  fusegrid_batches(batches fusegrid_${folder} ${PROJECT_SOURCE_DIR}/src ${sources})
   if(ARG_OBJECT)
-    add_library(fusegrid_${folder} OBJECT ${batches})  # self-registering files: a STATIC library would drop them
+    fusegrid_add_batches(${library} OBJECT ${sources})  # a STATIC library would drop what nothing refers to
   else()
-    add_library(fusegrid_${folder} STATIC ${batches})
+    fusegrid_add_batches(${library} STATIC ${sources})
   endif()
-  target_link_libraries(fusegrid_${folder} PUBLIC fusegrid_options ${ARG_DEPENDS})
+  target_link_libraries(${library} PUBLIC fusegrid_options ${ARG_DEPENDS})
+  if(ARG_REGISTERED)
+    target_link_libraries(${library} INTERFACE $<TARGET_OBJECTS:${library}_registered>)
+  endif()
   if(NOT ARG_LOOPS)
-    target_compile_options(fusegrid_${folder} PRIVATE ${FUSEGRID_CALLER_OPTIMISATION})
+    target_compile_options(${library} PRIVATE ${FUSEGRID_CALLER_OPTIMISATION})
   endif()
-  fusegrid_precompile(fusegrid_${folder})
+endfunction()
+
+# fusegrid_add_batches(<target> <type> <files...>): a library of files of src/.
+function(fusegrid_add_batches target type)
+  fusegrid_batches(batches ${target} ${PROJECT_SOURCE_DIR}/src ${ARGN})
+  add_library(${target} ${type} ${batches})
+  fusegrid_precompile(${target})
 endfunction()

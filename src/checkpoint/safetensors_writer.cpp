@@ -46,6 +46,10 @@ std::pair<std::string, uint64_t> layout_of(std::vector<TensorInfo> tensors,
   return {json, end};
 }
 
+at::Tensor on_cpu(const at::Tensor& tensor) {
+  return tensor.detach().cpu().contiguous().resolve_conj().resolve_neg();
+}
+
 std::string length_bytes(uint64_t length) {
   std::string bytes;
   for (uint64_t i = 0; i < kLengthBytes; ++i) {
@@ -98,11 +102,20 @@ std::string safetensors_head(const std::vector<TensorInfo>& tensors,
   return length_bytes(json.size()) + json;
 }
 
+std::string safetensors_bytes(const Weights& weights, const std::map<std::string, std::string>& metadata) {
+  std::string bytes = safetensors_head(tensor_infos(weights), metadata);
+  for (const auto& [name, tensor] : weights) {  // in the order of the layout
+    const at::Tensor values = on_cpu(tensor);
+    bytes.append(static_cast<const char*>(values.const_data_ptr()), values.nbytes());
+  }
+  return bytes;
+}
+
 void write_safetensors(const std::filesystem::path& path, const Weights& weights,
                        const std::map<std::string, std::string>& metadata) {
   SafetensorsWriter writer(path, tensor_infos(weights), metadata);
   for (const auto& [name, tensor] : weights) {
-    const at::Tensor values = tensor.detach().cpu().contiguous().resolve_conj().resolve_neg();
+    const at::Tensor values = on_cpu(tensor);
     writer.write_range(name, 0, values.numel(), values.const_data_ptr());
   }
   writer.finish();

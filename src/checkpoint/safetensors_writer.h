@@ -45,6 +45,10 @@ class SafetensorsWriter {
 std::string safetensors_head(const std::vector<TensorInfo>& tensors,
                              const std::map<std::string, std::string>& metadata = {});
 
+// The bytes of a whole such file, for small ones.
+std::string safetensors_bytes(const Weights& weights,
+                              const std::map<std::string, std::string>& metadata = {});
+
 // Writes all of `weights` (any device, any strides) to `path`: the same weights and metadata, the same bytes.
 // Throws as the writer; a file that was at `path` stays as it was where writing fails.
 void write_safetensors(const std::filesystem::path& path, const Weights& weights,

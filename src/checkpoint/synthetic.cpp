@@ -2,13 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <cstddef>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <system_error>
-#include <thread>
 #include <utility>
 
 #include <c10/util/BFloat16.h>
@@ -19,6 +15,7 @@
 #include "checkpoint/synthetic_noise.h"
 #include "core/errors.h"
 #include "core/files.h"
+#include "core/parallel.h"
 #include "core/philox.h"
 #include "core/text.h"
 
@@ -119,34 +116,6 @@ std::string index_text(const Family& family) {
     }
   }
   return nlohmann::json{{"metadata", {{"total_size", bytes}}}, {"weight_map", places}}.dump(2) + "\n";
-}
-
-// Calls work(0), ..., work(count - 1) from `threads` threads. The first exception ends it and is thrown here.
-template <typename Work>
-void in_parallel(int threads, size_t count, const Work& work) {
-  std::atomic<size_t> next = 0;
-  std::mutex mutex;
-  std::exception_ptr failure;
-  const auto run = [&] {
-    try {
-      for (size_t i = next++; i < count; i = next++) {
-        work(i);
-      }
-    } catch (...) {
-      const std::scoped_lock lock(mutex);
-      failure = failure ? failure : std::current_exception();
-      next = count;
-    }
-  };
-  std::vector<std::jthread> others;
-  for (int i = 1; i < threads; ++i) {
-    others.emplace_back(run);
-  }
-  run();
-  others.clear();  // joins
-  if (failure) {
-    std::rethrow_exception(failure);
-  }
 }
 
 // A block of elements of one tensor.

@@ -1,4 +1,4 @@
-// fusegrid describe: all that the registries know of one method, task, shift or zoo.
+// fusegrid describe: all that the registries know of one method, task, shift, recipe or zoo.
 
 #include <algorithm>
 #include <vector>
@@ -13,10 +13,13 @@
 namespace fusegrid {
 
 ExitCode print_description(Invocation& in) {
-  Options options("describe",
-                  "Describes a method (card, parameters with defaults and ranges), a task, a shift or a zoo.",
-                  {"fusegrid describe ties", "fusegrid describe mnist", "fusegrid describe embedded-small"});
-  options.argument("NAME", "a method, task, shift or zoo");
+  Options options(
+      "describe",
+      "Describes a method (card, parameters with defaults and ranges), a task, a shift, a zoo or a recipe "
+      "of zoos (scales and options).",
+      {"fusegrid describe ties", "fusegrid describe mnist", "fusegrid describe text",
+       "fusegrid describe embedded-small"});
+  options.argument("NAME", "a method, task, shift, recipe or zoo");
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
@@ -25,16 +28,26 @@ ExitCode print_description(Invocation& in) {
     in.out << method_text(method_registry().at(name));
     return ExitCode::kOk;
   }
+  if (recipe_registry().contains(name)) {
+    in.out << recipe_text(recipe_registry().at(name));
+    return ExitCode::kOk;
+  }
   std::vector<std::string> known = method_registry().names();
+  const auto recipes = recipe_registry().names();
+  known.insert(known.end(), recipes.begin(), recipes.end());
+  bool is_task = false;  // of several suites, it may be
   for (const auto& suite_name : suite_registry().names()) {
     const Suite& suite = suite_registry().at(suite_name);
     for (const auto& task : suite.tasks) {
       if (task.name == name) {
-        in.out << task_text(suite, task);
-        return ExitCode::kOk;
+        in.out << (is_task ? "\n" : "") << task_text(suite, task);
+        is_task = true;
       }
       known.push_back(task.name);
     }
+  }
+  if (is_task) {
+    return ExitCode::kOk;
   }
   if (shift_registry().contains(name)) {
     const Shift& shift = shift_registry().at(name);
@@ -52,11 +65,11 @@ ExitCode print_description(Invocation& in) {
   known.insert(known.end(), zoos.begin(), zoos.end());
   const std::string near = nearest(name, known);
   const std::string elsewhere = advice_on_method(name);
-  throw ConfigError("there is no method, task, shift or zoo '" + name + "'" +
+  throw ConfigError("there is no method, task, shift, recipe or zoo '" + name + "'" +
                     (!elsewhere.empty() ? elsewhere + "."
                      : near.empty()     ? "."
                                         : "; did you mean '" + near + "'?") +
-                    " 'fusegrid list methods|tasks|shifts|zoos' shows what there is");
+                    " 'fusegrid list methods|tasks|shifts|recipes|zoos' shows what there is");
 }
 
 }  // namespace fusegrid

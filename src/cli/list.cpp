@@ -13,6 +13,7 @@
 #include "fusion/method.h"
 #include "tasks/shift.h"
 #include "tasks/suite.h"
+#include "zoo/recipe.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
@@ -69,6 +70,16 @@ TextTable shifts() {
   return table;
 }
 
+TextTable recipes() {
+  TextTable table({"recipe", "scale", "suite", "models"});
+  for (const auto& name : recipe_registry().names()) {
+    for (const auto& scale : recipe_registry().at(name).card.scales) {
+      table.add({name, scale.name, scale.suite, scale.doc});
+    }
+  }
+  return table;
+}
+
 // The question that a job answers: its first comment.
 std::string question(const std::filesystem::path& file) {
   std::ifstream stream(file);
@@ -116,20 +127,21 @@ std::string where_looked(const std::string& what) {
 }  // namespace
 
 ExitCode print_list(Invocation& in) {
-  Options options("list", "Lists what there is to name in a job file.",
+  Options options("list", "Lists what there is to name in a job file or to build a zoo by.",
                   {"fusegrid list methods", "fusegrid list zoos"});
-  options.argument("WHAT", "methods, tasks, zoos, shifts or jobs",
-                   {"methods", "tasks", "zoos", "shifts", "jobs"});
+  options.argument("WHAT", "methods, tasks, zoos, shifts, recipes or jobs",
+                   {"methods", "tasks", "zoos", "shifts", "recipes", "jobs"});
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
   const auto what = options.argument("WHAT");
   ExitCode code = ExitCode::kOk;
-  const TextTable table = what == "methods"  ? methods()
-                          : what == "tasks"  ? tasks()
-                          : what == "zoos"   ? zoos(in.err, code)
-                          : what == "shifts" ? shifts()
-                                             : jobs();
+  const TextTable table = what == "methods"   ? methods()
+                          : what == "tasks"   ? tasks()
+                          : what == "zoos"    ? zoos(in.err, code)
+                          : what == "shifts"  ? shifts()
+                          : what == "recipes" ? recipes()
+                                              : jobs();
   in.out << table.text();
   if (table.empty() && code == ExitCode::kOk) {
     in.err << as_called("fusegrid: " + where_looked(what)) << "\n";

@@ -139,11 +139,11 @@ bool parse_where(const std::string& text) {
   return text == "local";
 }
 
-Precision parse_precision(const std::string& text) {
+MergePrecision parse_merge_precision(const std::string& text) {
   if (text != "fp32" && text != "compat") {
     throw ConfigError("--precision must be fp32 or compat, but it is '" + text + "'");
   }
-  return text == "compat" ? Precision::kCompat : Precision::kFloat32;
+  return text == "compat" ? MergePrecision::kCompat : MergePrecision::kFloat32;
 }
 
 MergeExpert parse_expert(const std::string& text) {
@@ -285,7 +285,7 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   spec.digests = parsed(given, "digests", "all", parse_digests);
   spec.reduction = parsed(given, "reduction", "ordered", parse_reduction);
   spec.inputs_are_local = parsed(given, "inputs-are", "shared", parse_where);
-  spec.precision = parsed(given, "precision", "fp32", parse_precision);
+  spec.precision = parsed(given, "precision", "fp32", parse_merge_precision);
   spec.seed = parsed(given, "seed", "0", [](const std::string& text) {
     return static_cast<uint64_t>(parse_int(text, "--seed"));
   });

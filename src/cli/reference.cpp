@@ -104,33 +104,79 @@ std::string task_text(const Suite& suite, const TaskCard& task) {
   return task.name + ": " + task.title + "\n\n" + table.text(false);
 }
 
+namespace {
+
+// What zoo.json says of an expert: task and metric -> split -> score.
+std::map<std::pair<std::string, std::string>, std::map<std::string, std::string>> scores_of(
+    const Replicate& replicate, const std::string& expert) {
+  std::map<std::pair<std::string, std::string>, std::map<std::string, std::string>> scores;
+  for (const auto& [name, score] : replicate.scores) {
+    const auto parts = split(name, '/');  // expert, task, split, metric
+    if (parts.size() == 4 && parts[0] == expert) {
+      scores[{parts[1], parts[3]}][parts[2]] = number_text(score);
+    }
+  }
+  return scores;
+}
+
+std::string replicate_text(const Zoo& zoo, const Replicate& replicate) {
+  const auto found = [](const auto& values, const std::string& key) {
+    const auto entry = values.find(key);
+    return entry == values.end() ? std::string("-") : entry->second;
+  };
+  const auto digest = [&](const std::string& model) { return found(replicate.digests, model).substr(0, 16); };
+  TextTable table({"model", "task", "metric", "val", "test", "weights SHA-256"});
+  table.add({"base", "-", "-", "-", "-", digest("base")});
+  for (const ZooExpert& expert : zoo.experts) {
+    const std::string of_expert = digest("expert/" + expert.name);
+    const auto scores = scores_of(replicate, expert.name);
+    if (scores.empty()) {
+      const std::string tasks = expert.tasks.empty() ? "-" : join(expert.tasks, ", ");
+      table.add({expert.name, tasks, "-", "-", "-", of_expert});
+    }
+    for (const auto& [measured, by_split] : scores) {
+      table.add({expert.name, measured.first, measured.second, found(by_split, "val"),
+                 found(by_split, "test"), of_expert});
+    }
+  }
+  if (replicate.multitask) {
+    table.add({"multitask", "-", "-", "-", "-", digest("multitask")});
+  }
+  return (zoo.imported ? "imported, for any seed" : "seed " + number_text(replicate.seed)) +
+         " (scores of each expert when it was made)\n" + table.text();
+}
+
+}  // namespace
+
 std::string zoo_text(const Zoo& zoo) {
   TextTable table({"", ""});
   table.add({"  folder", zoo.folder.string()});
   table.add({"  scale", zoo.scale});
   table.add({"  suite", zoo.suite});
   table.add({"  task pack", zoo.pack.string()});
-  table.add({"  experts", join(zoo.tasks, ", ")});
+  table.add({"  tasks", join(zoo.tasks, ", ")});
+  table.add({"  experts", join(zoo.expert_names(), ", ")});
   std::string text = "zoo " + zoo.name + "\n\n" + table.text(false);
   for (const auto& replicate : zoo.replicates) {
-    TextTable scores({"model", "val", "test", "weights SHA-256"});
-    const auto score = [&](const std::string& task, const std::string& split) {
-      const auto found = replicate.scores.find(task + "/" + split);
-      return found == replicate.scores.end() ? "-" : number_text(found->second);
-    };
-    const auto digest = [&](const std::string& model) {
-      const auto found = replicate.digests.find(model);
-      return found == replicate.digests.end() ? "-" : found->second.substr(0, 16);
-    };
-    scores.add({"base", "-", "-", digest("base")});
-    for (const auto& task : zoo.tasks) {
-      scores.add({task, score(task, "val"), score(task, "test"), digest("expert/" + task)});
+    text += "\n" + replicate_text(zoo, replicate);
+  }
+  return text;
+}
+
+std::string recipe_text(const Recipe& recipe) {
+  const RecipeCard& card = recipe.card;
+  TextTable scales({"scale", "suite", "models"});
+  for (const auto& scale : card.scales) {
+    scales.add({scale.name, scale.suite, scale.doc});
+  }
+  std::string text = "recipe " + card.name + ": " + card.doc + "\n\nBases are pretrained on " + card.pool +
+                     " (" + card.pool_maker + ").\n\n" + scales.text();
+  for (const auto& scale : card.scales) {
+    TextTable options({"option", "value", "accepts", "meaning"});
+    for (const auto& [param, of_base] : recipe.options(scale, nlohmann::json::object())) {
+      options.add({param.name, param.value, param.accepts, param.doc + (of_base ? " (of bases)" : "")});
     }
-    if (replicate.multitask) {
-      scores.add({"multitask", "-", "-", digest("multitask")});
-    }
-    text += (zoo.imported ? "\nimported, for any seed" : "\nseed " + number_text(replicate.seed)) +
-            " (accuracy of each expert on its task)\n" + scores.text();
+    text += "\nOptions at scale " + scale.name + ":\n" + options.text();
   }
   return text;
 }

@@ -6,6 +6,7 @@
 
 #include "fusion/method.h"
 #include "tasks/suite.h"
+#include "zoo/recipe.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
@@ -14,6 +15,7 @@ namespace fusegrid {
 std::string method_text(const Method& method);
 std::string task_text(const Suite& suite, const TaskCard& task);
 std::string zoo_text(const Zoo& zoo);
+std::string recipe_text(const Recipe& recipe);
 
 // For docs/: Markdown.
 std::string methods_page();

@@ -1,5 +1,6 @@
 // fusegrid run: runs the cells of a job that have no results yet.
 
+#include <algorithm>
 #include <set>
 
 #include <boost/program_options/value_semantic.hpp>
@@ -16,6 +17,7 @@
 #include "coordinator/launch.h"
 #include "core/text.h"
 #include "fusion/sharding.h"
+#include "report/choice.h"
 #include "report/leaderboard.h"
 #include "store/result_store.h"
 
@@ -150,15 +152,21 @@ bool is_open(const Cell& cell, const Result& result) {
   return result.status == Status::kFailed && (result.transient || result.bindings != cell_bindings(cell));
 }
 
-// The cells without a result, those that failed through no fault of theirs, and with `retry_failed` all whose result is
-// worth nothing.
+bool is_tested(const Result& result) {
+  return result.status != Status::kValid ||
+         std::any_of(result.metrics.begin(), result.metrics.end(),
+                     [](const Metric& metric) { return metric.split == "test"; });
+}
+
+// The cells without a result, those that failed through no fault of theirs, with `retry_failed` all whose result is
+// worth nothing, and with `test_all` those that were only validated.
 std::vector<Cell> cells_to_run(const std::vector<Cell>& cells, const std::map<std::string, Result>& recorded,
-                               bool retry_failed) {
+                               bool retry_failed, bool test_all) {
   std::vector<Cell> left;
   for (const auto& cell : cells) {
     const auto found = recorded.find(cell.name());
     if (found == recorded.end() || is_open(cell, found->second) ||
-        (retry_failed && failed_or_invalid(found->second))) {
+        (retry_failed && failed_or_invalid(found->second)) || (test_all && !is_tested(found->second))) {
       left.push_back(cell);
     }
   }
@@ -207,14 +215,14 @@ ExitCode dry_run(Invocation& in, const Options& options, const Plan& plan, const
                  const std::filesystem::path& results) {
   Records records = recorded_in(results);
   auto& recorded = records.results;
-  const auto bindings = launch_bindings(plan.cells, plan.zoos);
+  const auto bindings = launch_bindings(plan.job, plan.cells, plan.zoos);
   check_bindings(records, run_info(in, plan, campaign_options(options, plan, results, bindings), bindings));
   take_forgotten(options, plan, recorded);
   check_fresh(plan.cells, recorded);
   CostModel model;
   learn(model, recorded);
   const Estimator estimator(plan.sizes, model, plan.job.shards);
-  const auto left = cells_to_run(cells, recorded, options.has("retry-failed"));
+  const auto left = cells_to_run(cells, recorded, options.has("retry-failed"), !plan.job.tests_chosen_only);
   for (const auto& cell : left) {
     recorded.erase(cell.name());
   }
@@ -246,10 +254,46 @@ int64_t print_failures(std::ostream& err, const std::vector<Cell>& cells,
   return failures;
 }
 
+// Both return whether the run was stopped.
+bool run_all(Invocation& in, ResultStore& store, const CampaignOptions& campaign, const Estimator& estimator,
+             const std::vector<Cell>& cells) {
+  std::vector<Item> items;
+  for (const auto& cell : cells) {
+    items.push_back(estimator.item(cell));
+  }
+  return run_campaign(*in.transport, store, items, campaign).stopped;
+}
+
+// `test = chosen`: what there is to choose among is validated first, and then what was chosen is tested, together with
+// what needs no choice. cells: all that were asked for; left: those to run.
+bool run_choosing(Invocation& in, ResultStore& store, CampaignOptions campaign, const Estimator& estimator,
+                  const std::vector<Cell>& cells, const std::vector<Cell>& left) {
+  const auto swept = swept_cells(cells);
+  std::vector<Cell> compared;
+  std::vector<Cell> tested;
+  for (const auto& cell : left) {
+    (swept.contains(cell.name()) ? compared : tested).push_back(cell);
+  }
+  const auto both_splits = campaign.executor_settings.at("splits");
+  campaign.executor_settings["splits"] = {"val"};
+  if (!compared.empty() && run_all(in, store, campaign, estimator, compared)) {
+    return true;
+  }
+  const auto chosen = chosen_untested_cells(store.records());
+  std::copy_if(cells.begin(), cells.end(), std::back_inserter(tested),
+               [&](const Cell& cell) { return chosen.contains(cell.name()); });
+  campaign.executor_settings["splits"] = both_splits;
+  if (!campaign.quiet && !chosen.empty()) {
+    in.err << "fusegrid: validation has chosen; " << count_text(static_cast<int64_t>(tested.size()), "cell")
+           << " to test\n";
+  }
+  return run_all(in, store, campaign, estimator, tested);
+}
+
 ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
                    const std::filesystem::path& results) {
   check_workers(plan.job, workers(in));
-  const auto bindings = launch_bindings(plan.cells, plan.zoos);
+  const auto bindings = launch_bindings(plan.job, plan.cells, plan.zoos);
   const CampaignOptions campaign = campaign_options(options, plan, results, bindings);
   const RunInfo launch = run_info(in, plan, campaign, bindings);
   Records records = recorded_in(results);
@@ -271,22 +315,21 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   CostModel model;
   learn(model, store->results());
   const Estimator estimator(plan.sizes, model, plan.job.shards);
-  std::vector<Item> items;
-  for (const auto& cell : cells_to_run(cells, store->results(), options.has("retry-failed"))) {
-    items.push_back(estimator.item(cell));
-  }
+  const auto left =
+      cells_to_run(cells, store->results(), options.has("retry-failed"), !plan.job.tests_chosen_only);
   if (!campaign.quiet) {
     if (!forgotten.empty()) {
       in.err << "fusegrid: forgot " << count_text(static_cast<int64_t>(forgotten.size()), "recorded result")
              << "\n";
     }
-    in.err << "fusegrid: " << count_text(static_cast<int64_t>(items.size()), "cell") << " to run, "
-           << cells.size() - items.size() << " recorded in " << results.string() << "\n";
+    in.err << "fusegrid: " << count_text(static_cast<int64_t>(left.size()), "cell") << " to run, "
+           << cells.size() - left.size() << " recorded in " << results.string() << "\n";
   }
-  const CampaignReport report = run_campaign(*in.transport, *store, items, campaign);
+  const bool stopped = plan.job.tests_chosen_only ? run_choosing(in, *store, campaign, estimator, cells, left)
+                                                  : run_all(in, *store, campaign, estimator, left);
   const int64_t failures = print_failures(in.err, cells, store->results(), plan.job, results);
   store.reset();  // the lock
-  if (report.stopped) {
+  if (stopped) {
     in.err << "fusegrid: stopped early; what is recorded is safe, the same command continues\n";
     return ExitCode::kStopped;
   }

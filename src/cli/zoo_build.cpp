@@ -19,35 +19,36 @@
 #include "core/errors.h"
 #include "core/names.h"
 #include "core/text.h"
-#include "store/pretraining_pool.h"
 #include "store/result_store.h"
 #include "tasks/suite.h"
 #include "zoo/build.h"
+#include "zoo/recipe.h"
 
 namespace fusegrid {
 namespace {
 
 namespace po = boost::program_options;
 
-constexpr const char* kKnownZoo = "embedded";
-constexpr const char* kSuite = "embedded8";
-constexpr const char* kPool = "pretraining_pool.h5";
 constexpr int64_t kMostSeeds = 100;
 
+// Of what both commands have.
 Options build_options(const std::string& name, const std::string& doc,
                       const std::vector<std::string>& examples) {
   Options options(name, doc, examples);
   const auto text = [](const char* value) { return po::value<std::string>()->value_name(value); };
-  options.argument("NAME", "which zoo", {kKnownZoo});
-  options.add()("scale", text("SCALE")->required(), "small, medium or large")(
+  options.argument("RECIPE", "which models; 'fusegrid list recipes' tells about them",
+                   recipe_registry().names());
+  options.add()("scale", text("SCALE")->required(), "one of the recipe's, for example small")(
       "seeds", text("SEEDS")->default_value("0"), "one seed or FIRST..LAST")(
-      "out", text("DIR"), "folder of the zoo (default: NAME-SCALE in $FUSEGRID_ZOOS or ./zoos)")(
-      "pool", text("FILE"), "pretraining pool (tools/make_pretraining_pool.py); only for training bases")(
-      "from-scratch", "train the bases too, instead of taking those that come with the program")(
-      "set", po::value<std::vector<std::string>>()->value_name("KEY=NUMBER"),
-      "replace a number of the recipe, for example expert_steps=20; may be repeated")(
-      "retry-failed", "train models again that failed")("device", text("KIND")->default_value("auto"),
-                                                        "auto, cpu or cuda")(
+      "out", text("DIR"), "folder of the zoo (default: RECIPE-SCALE in $FUSEGRID_ZOOS or ./zoos)")(
+      "pack", text("FILE"), "task pack (default: the one of the scale's suite that comes with the program)")(
+      "pool", text("FILE"),
+      "pretraining pool, only for training bases (default: the recipe's in $FUSEGRID_CACHE)")(
+      "set", po::value<std::vector<std::string>>()->value_name("OPTION=VALUE"),
+      "replace an option of the recipe, for example expert_steps=20; may be repeated; 'fusegrid describe "
+      "RECIPE' lists "
+      "them")("retry-failed", "train models again that failed")("device", text("KIND")->default_value("auto"),
+                                                                "auto, cpu or cuda")(
       "threads", po::value<int>()->value_name("N")->default_value(1), "CPU threads of a worker")(
       "max-attempts", po::value<int>()->value_name("N")->default_value(2), "attempts of a model")(
       "inline", "train in the ranks' own processes")("quiet,q", "no progress");
@@ -87,37 +88,46 @@ nlohmann::json overrides_of(const Options& options) {
   for (const auto& entry : options.get_or<std::vector<std::string>>("set", {})) {
     const auto equals = entry.find('=');
     if (equals == std::string::npos) {
-      throw UsageError("--set takes KEY=NUMBER, but it is '" + entry + "'");
+      throw UsageError("--set takes OPTION=VALUE, but it is '" + entry + "'");
     }
-    const std::string value = entry.substr(equals + 1);
-    auto& number = overrides[entry.substr(0, equals)];
-    if (value.find_first_not_of("-0123456789") == std::string::npos) {
-      number = of_command_line([&] { return parse_int(value, "--set " + entry); });
-    } else {
-      number = of_command_line([&] { return parse_double(value, "--set " + entry); });
-    }
+    overrides[entry.substr(0, equals)] = entry.substr(equals + 1);
+  }
+  if (options.has("head")) {
+    overrides["head"] = options.get<std::string>("head");
   }
   return overrides;
 }
 
+bool makes_multitask(const Options& options) {
+  const auto skipped = options.get_or<std::string>("skip", "");
+  if (!skipped.empty() && skipped != "multitask") {
+    throw UsageError("--skip must be multitask, but it is '" + skipped + "'");
+  }
+  return skipped.empty();
+}
+
 ZooPlan plan_of(const Options& options) {
+  namespace fs = std::filesystem;
   ZooPlan plan;
+  plan.recipe = options.argument("RECIPE");
   plan.scale = options.get<std::string>("scale");
-  plan.suite = kSuite;
+  plan.overrides = overrides_of(options);
+  options_of(plan);  // ConfigError before anything is written
+  const Recipe& recipe = recipe_of(plan);
+  plan.suite = recipe.scale(plan.scale).suite;
   const Suite& suite = suite_registry().at(plan.suite);
   for (const auto& task : suite.tasks) {
     plan.tasks.push_back(task.name);
   }
-  const auto folder = zoos_folder() / (options.argument("NAME") + "-" + plan.scale);
-  const std::filesystem::path out = options.get_or<std::string>("out", folder.string());
-  plan.folder =
-      (std::filesystem::absolute(out).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"
+  const fs::path out = options.get_or("out", (zoos_folder() / (plan.recipe + "-" + plan.scale)).string());
+  plan.folder = (fs::absolute(out).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"
   check_name(plan.name(), "the name of a zoo, which is its folder's,");
-  plan.pack = std::filesystem::absolute(data_folder() / suite.pack);
-  plan.pool =
-      std::filesystem::absolute(options.get_or<std::string>("pool", (data_folder() / kPool).string()));
-  plan.overrides = overrides_of(options);
-  make_recipe(plan.scale, plan.overrides);  // ConfigError before anything is written
+  plan.pack = fs::absolute(options.get_or("pack", (data_folder() / suite.pack).string()));
+  plan.pool = fs::absolute(options.get_or("pool", (cache_folder() / recipe.card.pool).string()));
+  if (options.has("base")) {
+    plan.published_base = fs::absolute(options.get<std::string>("base"));
+  }
+  plan.multitask = makes_multitask(options);
   return plan;
 }
 
@@ -226,14 +236,6 @@ std::vector<int64_t> with_existing(const ZooPlan& plan, std::vector<int64_t> see
   return seeds;
 }
 
-void require_pool(const ZooPlan& plan) {
-  if (!std::filesystem::exists(plan.pool)) {
-    throw ConfigError("training a base needs the pretraining pool, but there is no '" + plan.pool.string() +
-                      "'; make it with tools/make_pretraining_pool.py and name it with --pool");
-  }
-  static_cast<void>(PretrainingPool(plan.pool).read_images());  // what is wrong with it is told now
-}
-
 void check_existing(const ZooPlan& plan, const std::vector<int64_t>& seeds, bool from_scratch, bool models) {
   std::set<std::string> recorded;
   const Records records = recorded_in(plan.folder / "build");
@@ -253,19 +255,40 @@ void check_existing(const ZooPlan& plan, const std::vector<int64_t>& seeds, bool
   check_existing_models(plan, seeds, to_train, recorded);
 }
 
+// What the bases of `seeds` are, before anything is trained; those that are to be trained.
+std::vector<int64_t> prepare_bases(const ZooPlan& plan, const std::vector<int64_t>& seeds,
+                                   bool from_scratch) {
+  check_tasks(plan);
+  const auto to_pretrain = from_scratch ? seeds : place_bases(plan, seeds);
+  if (!to_pretrain.empty()) {
+    check_pool(plan);
+  }
+  for (const int64_t seed : seeds) {
+    if (std::find(to_pretrain.begin(), to_pretrain.end(), seed) == to_pretrain.end()) {
+      check_base(plan, seed);
+    }
+  }
+  return to_pretrain;
+}
+
+// Everything that the zoo may have, whatever this command leaves out.
+std::vector<ZooItem> all_items(ZooPlan plan, const std::vector<int64_t>& seeds) {
+  plan.multitask = true;
+  std::vector<ZooItem> items = base_items(plan, seeds);
+  const auto models = model_items(plan, seeds);
+  items.insert(items.end(), models.begin(), models.end());
+  return items;
+}
+
 // `models`: experts and multi-task models too, not only bases.
 ExitCode build(Invocation& in, const Options& options, bool from_scratch, bool models) {
   const ZooPlan plan = plan_of(options);
   const CampaignOptions campaign = campaign_options(options, plan);  // UsageError before anything is written
   const auto seeds = with_existing(plan, seeds_of(options.get<std::string>("seeds")));
   check_existing(plan, seeds, from_scratch, models);
-  const auto to_pretrain = from_scratch ? seeds : place_bases(plan, seeds);
-  if (!to_pretrain.empty()) {
-    require_pool(plan);
-  }
+  const auto to_pretrain = prepare_bases(plan, seeds, from_scratch);
   ZooBuild campaigns(in, campaign, options.has("retry-failed"), plan, seeds);
-  std::vector<ZooItem> items = base_items(plan, to_pretrain);
-  if (!campaigns.train(items)) {
+  if (!campaigns.train(base_items(plan, to_pretrain))) {
     return campaigns.code();
   }
   if (!models) {
@@ -273,32 +296,39 @@ ExitCode build(Invocation& in, const Options& options, bool from_scratch, bool m
            << "\n";
     return ExitCode::kOk;
   }
-  const auto trained = model_items(plan, seeds);
-  if (!campaigns.train(trained)) {
+  if (!campaigns.train(model_items(plan, seeds))) {
     return campaigns.code();
   }
-  items.insert(items.end(), trained.begin(), trained.end());
-  in.out << zoo_text(finish(plan, seeds, campaigns.results(items)));
+  in.out << zoo_text(finish(plan, seeds, campaigns.results(all_items(plan, seeds))));
   return ExitCode::kOk;
 }
 
 }  // namespace
 
 ExitCode build_zoo(Invocation& in) {
-  Options options = build_options(
-      "zoo build",
-      "Fine-tunes the experts and the multi-task model of a zoo on any number of ranks. The bases come with "
-      "the "
-      "program, or are trained with --from-scratch. The same command continues what was stopped.",
-      {"fusegrid zoo build embedded --scale small",
-       "mpirun -n 5 fusegrid zoo build embedded --scale medium --seeds 0..2"});
+  Options options = build_options("zoo build",
+                                  "Fine-tunes the experts and the multi-task model of a zoo on any number of "
+                                  "ranks. The bases come with the "
+                                  "program, or are trained with --from-scratch, or, for scales that start "
+                                  "from a published model, lie in --base. The "
+                                  "same command continues what was stopped.",
+                                  {"fusegrid zoo build embedded --scale small",
+                                   "mpirun -n 3 fusegrid zoo build text --scale small --skip multitask",
+                                   "mpirun -n 5 fusegrid zoo build embedded --scale medium --seeds 0..2"});
+  options.add()("from-scratch", "train the bases too, instead of taking those that come with the program")(
+      "base", po::value<std::string>()->value_name("DIR"),
+      "published base, for scales whose bases are not trained here")(
+      "skip", po::value<std::string>()->value_name("multitask"),
+      "leave out the multi-task model, which only the row of that name needs")(
+      "head", po::value<std::string>()->value_name("KIND"),
+      "the same as --set head=KIND, for recipes of text");
   return options.parse(in) ? build(in, options, options.has("from-scratch"), true) : ExitCode::kOk;
 }
 
 ExitCode pretrain_zoo(Invocation& in) {
   Options options =
       build_options("zoo pretrain", "Trains the bases of a zoo from the pretraining pool, and nothing else.",
-                    {"fusegrid zoo pretrain embedded --scale small --seeds 0..2 --pool pool.h5"});
+                    {"fusegrid zoo pretrain text --scale small --seeds 0..2 --pool pool.h5"});
   return options.parse(in) ? build(in, options, true, false) : ExitCode::kOk;
 }
 

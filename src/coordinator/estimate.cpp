@@ -10,10 +10,10 @@
 namespace fusegrid {
 namespace {
 
-int64_t num_images(const ZooSize& size, const std::string& task, const std::string& split) {
-  const auto& splits = size.contents.at(task);
-  const auto found = splits.find(split);
-  return found == splits.end() ? 0 : found->second;
+int64_t num_inputs(const ZooSize& size, const std::string& task, const std::string& split) {
+  const auto& examples = size.contents.at(task).examples;
+  const auto found = examples.find(split);
+  return found == examples.end() ? 0 : found->second;
 }
 
 std::set<std::string> splits_read(const Cell& cell) {
@@ -39,7 +39,7 @@ class WorkerMemory {
     const Zoo& zoo = *zoos_.at(cell.zoo);
     const ZooSize& size = estimator_.size(cell.zoo);
     const MethodCard& card = method_registry().at(cell.method).card;
-    const auto experts = zoo.experts(cell.experts);
+    const auto experts = zoo.experts_called(cell.experts);
     packs_[cell.zoo] = size.pack_bytes;
     int64_t models = 0;
     for (const std::string& model : models_read(card, experts)) {
@@ -57,19 +57,20 @@ class WorkerMemory {
       statistics_ += statistics_bytes(cell, size);
     }
     for (const std::string& split : splits_read(cell)) {
-      for (const std::string& task : split == "train" ? experts : std::vector<std::string>{cell.task}) {
-        images_[cell.zoo + "/" + task + "/" + split] = num_images(size, task, split) * size.image_bytes;
+      for (const std::string& task :
+           split == "train" ? zoo.tasks_of(experts) : std::vector<std::string>{cell.task}) {
+        inputs_[cell.zoo + "/" + task + "/" + split] = num_inputs(size, task, split) * size.input_bytes;
       }
     }
     if (cell.shift != "clean") {
       shifted_[cell.zoo + "/" + cell.task + "@" + cell.shift] =
-          num_images(size, cell.task, "test") * size.image_bytes;
+          num_inputs(size, cell.task, "test") * size.input_bytes;
     }
   }
 
   int64_t bytes() const {
     return kProgramBytes + std::max(most_models_, std::min(shares_.models, sum(kept_models_))) + most_work_ +
-           std::min(shares_.statistics, statistics_) + sum(images_) +
+           std::min(shares_.statistics, statistics_) + sum(inputs_) +
            std::min(shares_.shifted, sum(shifted_));
   }
   int64_t read_bytes() const { return sum(checkpoints_) + sum(packs_); }
@@ -88,7 +89,7 @@ class WorkerMemory {
   int64_t batch_;
   MemoryShares shares_;
   std::map<std::string, const Zoo*> zoos_;
-  Sizes checkpoints_, packs_, kept_models_, images_, shifted_;
+  Sizes checkpoints_, packs_, kept_models_, inputs_, shifted_;
   std::set<std::string> merges_;
   int64_t most_models_ = 0, most_work_ = 0, statistics_ = 0;
 };
@@ -129,11 +130,13 @@ double Estimator::fuse_s(const Cell& cell) const {
   return model_.estimate("fuse/" + cell.zoo + "/" + cell.method, prior_fuse_s(cell, size(cell.zoo)));
 }
 
-double Estimator::evaluate_s(const Cell& cell, bool with_val) const {
+double Estimator::evaluate_s(const Cell& cell, bool on_val, bool on_test) const {
   const ZooSize& of_zoo = size(cell.zoo);
-  const int64_t test = num_images(of_zoo, cell.task, "test");
-  const int64_t both = test + num_images(of_zoo, cell.task, "val");
-  const double part = with_val || both == 0 ? 1 : static_cast<double>(test) / static_cast<double>(both);
+  const int64_t test = num_inputs(of_zoo, cell.task, "test");
+  const int64_t val = num_inputs(of_zoo, cell.task, "val");
+  const int64_t both = test + val;
+  const int64_t asked = (on_test ? test : 0) + (on_val ? val : 0);
+  const double part = both == 0 ? 1 : static_cast<double>(asked) / static_cast<double>(both);
   return part * models_asked(cell) *
          model_.estimate("evaluate/" + cell.zoo + "/" + cell.task, prior_evaluate_s(of_zoo, both));
 }
@@ -154,6 +157,8 @@ JobTotals totals(const JobSpec& job, const std::vector<Cell>& cells,
   std::set<std::string> merges;
   std::set<std::string> merges_left;
   std::set<std::string> validated;
+  const std::set<std::string> swept = job.tests_chosen_only ? swept_cells(cells) : std::set<std::string>();
+  std::set<std::string> tested;  // one setting of each sweep
   WorkerMemory worker(zoos, estimator, job);
   for (const auto& cell : cells) {
     MethodTotals one{.cells = 1};
@@ -162,7 +167,9 @@ JobTotals totals(const JobSpec& job, const std::vector<Cell>& cells,
     if (recorded.contains(cell.name())) {
       one.recorded = 1;
     } else {
-      one.cost_s = estimator.evaluate_s(cell, validated.insert(merge + "/" + cell.task).second);
+      const bool is_tested =
+          !swept.contains(cell.name()) || tested.insert(sweep_name(cell) + "/" + cell.task).second;
+      one.cost_s = estimator.evaluate_s(cell, validated.insert(merge + "/" + cell.task).second, is_tested);
       if (merges_left.insert(merge).second) {
         one.cost_s += estimator.fuse_s(cell);
       }

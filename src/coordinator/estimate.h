@@ -33,8 +33,8 @@ class Estimator {
   int64_t shards(const Cell& cell) const;
 
   double fuse_s(const Cell& cell) const;
-  // On "val" and "test"; `with_val` false: another cell of its merge has measured "val" of the task.
-  double evaluate_s(const Cell& cell, bool with_val = true) const;
+  // On these splits. Another cell of its merge may have measured "val" of the task already.
+  double evaluate_s(const Cell& cell, bool on_val = true, bool on_test = true) const;
   // One unit of work for run_campaign: the cell, grouped with those of its merge.
   Item item(const Cell& cell) const;
 

@@ -9,7 +9,9 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/cell_merge.h"
+#include "fusion/demands.h"
 #include "store/task_pack.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid {
 namespace {
@@ -24,16 +26,16 @@ auto at_line(const JobSpec& job, int line, const Step& step) {
   }
 }
 
-// "3" where the tasks are the first three of the zoo, else their names: one text for one set of experts.
-std::string canonical_experts(const Zoo& zoo, const std::vector<std::string>& tasks) {
-  const bool prefix =
-      tasks.size() <= zoo.tasks.size() && std::equal(tasks.begin(), tasks.end(), zoo.tasks.begin());
-  return prefix ? number_text(static_cast<int64_t>(tasks.size())) : join(tasks, "+");
+// "3" where they are the first three of the zoo, else their names: one text for one set of experts.
+std::string canonical_experts(const Zoo& zoo, const std::vector<std::string>& experts) {
+  const auto all = zoo.expert_names();
+  const bool prefix = experts.size() <= all.size() && std::equal(experts.begin(), experts.end(), all.begin());
+  return prefix ? number_text(static_cast<int64_t>(experts.size())) : join(experts, "+");
 }
 
 std::vector<std::string> experts_texts(const Zoo& zoo, const JobValue& value) {
   if (value.text == "all") {
-    return {number_text(static_cast<int64_t>(zoo.tasks.size()))};
+    return {number_text(static_cast<int64_t>(zoo.experts.size()))};
   }
   const auto dots = value.text.find("..");
   if (dots == std::string::npos) {
@@ -41,9 +43,10 @@ std::vector<std::string> experts_texts(const Zoo& zoo, const JobValue& value) {
   }
   const int64_t first = parse_int(value.text.substr(0, dots), "the first number of 'experts'");
   const int64_t last = parse_int(value.text.substr(dots + 2), "the last number of 'experts'");
-  if (first < 1 || last < first || last > static_cast<int64_t>(zoo.tasks.size())) {
+  if (first < 1 || last < first || last > static_cast<int64_t>(zoo.experts.size())) {
     throw ConfigError("'experts = " + value.text + "' must be a range within 1.." +
-                      std::to_string(zoo.tasks.size()) + ", the number of experts of zoo '" + zoo.name + "'");
+                      std::to_string(zoo.experts.size()) + ", the number of experts of zoo '" + zoo.name +
+                      "'");
   }
   std::vector<std::string> texts;
   for (int64_t n = first; n <= last; ++n) {
@@ -56,7 +59,7 @@ std::vector<std::string> experts_texts(const Zoo& zoo, const JobValue& value) {
 std::vector<std::string> evaluated_tasks(const JobSpec& job, const Zoo& zoo,
                                          const std::vector<std::string>& experts) {
   if (job.tasks.empty()) {
-    return experts;
+    return zoo.tasks_of(experts);
   }
   if (job.tasks.front().text == "all") {
     return zoo.tasks;
@@ -89,23 +92,41 @@ void check_experts(const Zoo& zoo, const Replicate& replicate, const Method& met
                       "' has none for seed " + number_text(replicate.seed) +
                       "; remove the method or build the zoo with its multi-task model");
   }
-  for (const auto& task : experts) {
-    if (!replicate.experts.contains(task)) {
-      throw ConfigError("zoo '" + zoo.name + "' has no expert for '" + task + "' with seed " +
-                        number_text(replicate.seed) + "; finish building the zoo, or leave the task out");
+  for (const auto& expert : experts) {
+    if (!replicate.experts.contains(expert)) {
+      throw ConfigError("zoo '" + zoo.name + "' has no expert '" + expert + "' with seed " +
+                        number_text(replicate.seed) + "; finish building the zoo, or leave the expert out");
     }
   }
 }
 
-void check_tasks(const MethodCard& card, const std::vector<std::string>& experts,
+// Data belong to tasks: a method sees the training examples of each expert's, and the others of all experts'.
+void check_owned(const Zoo& zoo, const MethodCard& card, const std::vector<std::string>& experts) {
+  const bool trains = card.needs.contains(Need::kTrainInputs) || card.needs.contains(Need::kTrainLabels);
+  for (const auto& expert : experts) {
+    if (trains && zoo.tasks_of({expert}).empty()) {
+      throw ConfigError("method '" + card.name + "' needs training examples of each expert, but expert '" +
+                        expert + "' of zoo '" + zoo.name +
+                        "' owns no task; leave the expert out, or the method");
+    }
+  }
+  const bool reads = card.needs.contains(Need::kTestInputs) || card.needs.contains(Need::kValidationExamples);
+  if (reads && zoo.tasks_of(experts).empty()) {
+    throw ConfigError("method '" + card.name + "' needs examples of the experts' tasks, but the experts " +
+                      join(experts, ", ") + " of zoo '" + zoo.name + "' own no task; leave the method out");
+  }
+}
+
+// owned: the tasks of the merged experts.
+void check_tasks(const MethodCard& card, const std::vector<std::string>& owned,
                  const std::vector<std::string>& tasks) {
   if (!card.needs_task_identity) {
     return;
   }
   for (const auto& task : tasks) {
-    if (std::find(experts.begin(), experts.end(), task) == experts.end()) {
+    if (std::find(owned.begin(), owned.end(), task) == owned.end()) {
       throw ConfigError("method '" + card.name + "' must be told the task of an input and only answers for " +
-                        join(experts, ", ") + ", but 'task' asks for '" + task +
+                        join(owned, ", ") + ", but 'task' asks for '" + task +
                         "'; leave 'task' out, or move the method to a job of its own");
     }
   }
@@ -141,7 +162,7 @@ void check_size(const JobSpec& job, const JobZoos& zoos) {
     const Zoo& zoo = zoos.at(value.text);
     for (const auto& experts : job.experts) {
       for (const auto& text : at_line(job, experts.line, [&] { return experts_texts(zoo, experts); })) {
-        const auto merged = at_line(job, experts.line, [&] { return zoo.experts(text); });
+        const auto merged = at_line(job, experts.line, [&] { return zoo.experts_called(text); });
         cells += static_cast<double>(evaluated_tasks(job, zoo, merged).size());
       }
     }
@@ -163,7 +184,7 @@ class Expander {
   void add_zoo(const Zoo& zoo, int zoo_line) {
     for (const auto& value : job_.experts) {
       for (const auto& text : at_line(job_, value.line, [&] { return experts_texts(zoo, value); })) {
-        const auto experts = at_line(job_, value.line, [&] { return zoo.experts(text); });
+        const auto experts = at_line(job_, value.line, [&] { return zoo.experts_called(text); });
         for (const int64_t seed : job_.seeds) {
           const Replicate* replicate = at_line(job_, zoo_line, [&] { return &zoo.replicate(seed); });
           add_methods(zoo, *replicate, experts, seed);
@@ -180,7 +201,8 @@ class Expander {
       const Method& method = method_registry().at(grid.method);
       at_line(job_, grid.line, [&] {
         check_experts(zoo, replicate, method, experts);
-        check_tasks(method.card, experts, tasks);
+        check_owned(zoo, method.card, experts);
+        check_tasks(method.card, zoo.tasks_of(experts), tasks);
         for (const auto& parameters : grid.combinations()) {
           method.check(parameters, method.card, static_cast<int64_t>(experts.size()));
           add_cells({.zoo = zoo.name,
@@ -212,7 +234,8 @@ class Expander {
 void require_split(const Cell& cell, const PackContents& contents, const std::string& task,
                    const std::string& split) {
   const auto found = contents.find(task);
-  if (found == contents.end() || !found->second.contains(split) || found->second.at(split) == 0) {
+  if (found == contents.end() || !found->second.examples.contains(split) ||
+      found->second.examples.at(split) == 0) {
     throw ConfigError("cell '" + cell.name() + "' needs examples of split '" + split + "' of task '" + task +
                       "', but the task pack has none; use another pack, or leave the cell out");
   }
@@ -238,14 +261,14 @@ JobZoos load_zoos(const JobSpec& job) {
 
 PackContents pack_contents(const Zoo& zoo) {
   const TaskPack pack(zoo.pack);
-  if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
+  if (const std::string seen = pack_digest(zoo); !zoo.pack_sha256.empty() && seen != zoo.pack_sha256) {
     throw ConfigError("zoo '" + zoo.name + "' was made with another task pack than " + zoo.pack.string() +
-                      " (SHA-256 " + zoo.pack_sha256 + " is recorded, the file has " + pack.sha256() +
+                      " (SHA-256 " + zoo.pack_sha256 + " is recorded, the file has " + seen +
                       "); bring that pack back or build the zoo again");
   }
   PackContents contents;
   for (const auto& task : pack.tasks()) {
-    contents[task.name] = task.examples;
+    contents[task.name] = task;
   }
   return contents;
 }
@@ -264,7 +287,33 @@ std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos) {
   return sorted;
 }
 
+namespace {
+
+// A method's demands, of the models and of the tasks that it merges and answers.
+void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& architecture,
+                        const PackContents& contents) {
+  std::map<std::string, const TaskKind*> kinds{{cell.task, &task_kind(contents.at(cell.task).kind)}};
+  for (const auto& task : zoo.tasks_of(zoo.experts_called(cell.experts))) {
+    if (const auto found = contents.find(task); found != contents.end()) {
+      kinds.emplace(task, &task_kind(found->second.kind));
+    }
+  }
+  check_demands(method_registry().at(cell.method), parse_call(cell.method_text()).second, architecture,
+                kinds);
+}
+
+void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
+  if (cell.shift != "clean" && task.image_height == 0) {
+    throw ConfigError("cell '" + cell.name() + "': shift '" + cell.shift +
+                      "' changes images, but the inputs of task '" + cell.task +
+                      "' are tokens; take the shift or the task out of the job");
+  }
+}
+
+}  // namespace
+
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents) {
+  const auto architecture = load_network_without_readouts(zoo.replicates.front().base, at::kCPU).architecture;
   std::set<std::string> merges;
   for (const auto& cell : cells) {
     if (cell.zoo != zoo.name) {
@@ -272,11 +321,14 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
     }
     require_split(cell, contents, cell.task, "val");
     require_split(cell, contents, cell.task, "test");
+    check_readable(contents.at(cell.task), architecture->input());
+    check_shifted_inputs(cell, contents.at(cell.task));
+    check_cell_demands(cell, zoo, *architecture, contents);
     if (!merges.insert(merge_name(cell)).second) {
       continue;
     }
     const auto& needs = method_registry().at(cell.method).card.needs;
-    for (const auto& task : zoo.experts(cell.experts)) {
+    for (const auto& task : zoo.tasks_of(zoo.experts_called(cell.experts))) {
       if (needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels)) {
         require_split(cell, contents, task, "train");
       }
@@ -288,6 +340,26 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
       }
     }
   }
+}
+
+std::string sweep_name(const Cell& cell) {
+  Cell sweep = cell;
+  sweep.parameters.clear();
+  return sweep.without_task() + "@" + cell.shift;
+}
+
+std::set<std::string> swept_cells(const std::vector<Cell>& cells) {
+  std::map<std::string, std::set<std::string>> settings;
+  for (const auto& cell : cells) {
+    settings[sweep_name(cell)].insert(cell.parameters);
+  }
+  std::set<std::string> swept;
+  for (const auto& cell : cells) {
+    if (settings.at(sweep_name(cell)).size() > 1) {
+      swept.insert(cell.name());
+    }
+  }
+  return swept;
 }
 
 std::map<std::string, std::string> cell_bindings(const Cell& cell) {
@@ -322,11 +394,19 @@ void check_workers(const JobSpec& job, int workers) {
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
                              int64_t memory_limit_bytes, const std::map<std::string, std::string>& bindings) {
   auto folders = nlohmann::json::object();
+  auto packs = nlohmann::json::object();
   for (const auto& [text, zoo] : zoos) {
     folders[zoo.name] = std::filesystem::absolute(zoo.folder).string();
+    if (const auto seen = seen_pack(zoo)) {
+      packs[zoo.name] = *seen;
+    }
   }
   return {{"zoos", folders},
+          {"packs", packs},
           {"batch", job.batch},
+          {"splits", {"val", "test"}},
+          {"validation", job.validation.value_or(-1)},
+          {"precision", job.precision},
           {"statistics", std::filesystem::absolute(statistics).string()},
           {"memory_limit_bytes", memory_limit_bytes},
           {"shards", job.shards},

@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,7 @@
 
 #include "coordinator/job_file.h"
 #include "core/cell.h"
+#include "store/task_pack.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
@@ -17,15 +19,15 @@ namespace fusegrid {
 // The zoos of a job, by their text in the job file (a name or a folder).
 using JobZoos = std::map<std::string, Zoo>;
 
-// What a zoo's task pack holds: task -> split -> examples.
-using PackContents = std::map<std::string, std::map<std::string, int64_t>>;
+// What a zoo's task pack holds, by task.
+using PackContents = std::map<std::string, TaskInfo>;
 
 // Finds the zoos of a job. ConfigError (with file and line) where one is missing, or where two have one name,
 // since the name is part of a cell's identity.
 JobZoos load_zoos(const JobSpec& job);
 
-// What the zoo's pack holds. IoError or DataError as TaskPack; ConfigError where the pack is another one than
-// the zoo was made with.
+// What the zoo's pack holds. IoError or DataError as TaskPack and pack_digest(); ConfigError where the pack is another
+// one than the zoo was made with.
 PackContents pack_contents(const Zoo& zoo);
 
 // The cells of a job, at most a million, sorted by name, each once; their parameters are those that differ from the
@@ -35,8 +37,14 @@ PackContents pack_contents(const Zoo& zoo);
 std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
 
 // Checks that the pack holds what the cells read: "val" and "test" of every evaluated task, and "train" of
-// the experts' tasks where the method needs it. ConfigError naming cell, task and split.
+// the experts' tasks where the method needs it; that the zoo's models can read the tasks; that the methods' demands are
+// met; and that a shift changes what the task's inputs are. ConfigError naming cell, task and split.
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
+
+// What the settings of a method share that validation chooses among: the cell without its parameters and task.
+std::string sweep_name(const Cell& cell);
+// Names of the cells whose method has several settings in the job, so that there is something to choose.
+std::set<std::string> swept_cells(const std::vector<Cell>& cells);
 
 // What the result of a cell rests on besides its name: "parameters", all of its method's, defaults included, as
 // canonical text.
@@ -50,8 +58,11 @@ std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::strin
 void check_workers(const JobSpec& job, int workers);
 
 // Settings of the executor kind "grid":
-//   {"zoos": {"<zoo name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n,
-//    "shards": n, "bindings": {"<input>": "<digest>"}}
+//   {"zoos": {"<zoo name>": "<folder>"}, "packs": {"<zoo name>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
+//    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
+//    "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
+// packs: as pack_digest() saw them here, so that executors need not read them again; splits: what is evaluated;
+// validation: examples at most, -1: all.
 // Executors compare what they load with the bindings of the launch.
 nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
                              int64_t memory_limit_bytes, const std::map<std::string, std::string>& bindings);

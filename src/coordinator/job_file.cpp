@@ -16,6 +16,7 @@
 #include "core/text_file.h"
 #include "fusion/called_elsewhere.h"
 #include "fusion/method.h"
+#include "models/precision.h"
 #include "tasks/shift.h"
 
 namespace fusegrid {
@@ -222,6 +223,19 @@ void JobParser::add_seed(int64_t seed) {
 void JobParser::read_setting(const std::string& key, const std::string& value) {
   if (key == "batch") {
     job_.batch = whole(key, value, 1, 65536);
+  } else if (key == "test") {
+    if (value != "all" && value != "chosen") {
+      fail(line_, "'test' must be one of all, chosen, but it is '" + value + "'");
+    }
+    job_.tests_chosen_only = value == "chosen";
+  } else if (key == "precision") {
+    const auto& known = precision_names();
+    if (std::find(known.begin(), known.end(), value) == known.end()) {
+      fail(line_, "'precision' must be one of " + join(known, ", ") + ", but it is '" + value + "'");
+    }
+    job_.precision = value;
+  } else if (key == "validation") {
+    job_.validation = whole(key, value, 1, INT64_MAX);
   } else if (key == "max_attempts") {
     job_.max_attempts = whole(key, value, 1, kHighestAttempts);
   } else if (key == "stall_timeout_s") {
@@ -352,7 +366,15 @@ const std::vector<JobKey>& job_keys() {
        "several make an axis"},
       {"task", "all, or names", "the tasks of the merged experts", "what the merged model is tested on"},
       {"shift", "clean, or NAME-SEVERITY", "clean", "what is done to the test images; several make an axis"},
-      {"batch", "[1, 65536]", "256", "images per forward pass of an evaluation"},
+      {"test", "all, chosen", "all",
+       "which settings of a method are tested: all, or the one that validation chose, so that a sweep is "
+       "tested once"},
+      {"validation", "at least 1", "all examples",
+       "validation examples of a task at most: the first of its split"},
+      {"batch", "[1, 65536]", "256", "examples per forward pass of an evaluation"},
+      {"precision", join(precision_names(), ", "), "fp32",
+       "of evaluation, statistics and adaptation; merging is always float32. A results folder has one "
+       "precision"},
       {"max_attempts", "[1, " + number_text(kHighestAttempts) + "]", "2",
        "attempts of a cell whose attempt crashed, hung or threw"},
       {"stall_timeout_s", "[1, 86400]", "120", "seconds without progress until an executor is killed"},

@@ -57,7 +57,10 @@ struct JobSpec {
       tasks;  // empty: the tasks of the merged experts; a single "all": every task of the zoo
   std::vector<JobValue> shifts;
   std::vector<MethodGrid> methods;
-  int64_t batch = 256;  // examples per forward pass of an evaluation
+  int64_t batch = 256;                // examples per forward pass of an evaluation
+  bool tests_chosen_only = false;     // only the settings that validation chose are tested
+  std::optional<int64_t> validation;  // validation examples of a task at most: the first of the split
+  std::string precision = "fp32";     // of forward and backward passes
   std::optional<int64_t> max_attempts;
   std::optional<int64_t> stall_timeout_s;
   std::optional<double> memory_limit_gb;  // of an executor's address space, 2^30 bytes

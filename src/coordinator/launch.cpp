@@ -4,12 +4,13 @@
 #include <set>
 #include <utility>
 
-#include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/method.h"
 #include "store/task_pack.h"
+#include "tasks/kind.h"
 #include "zoo/bindings.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid {
 namespace {
@@ -47,13 +48,30 @@ ExamplesRecord examples_record(const std::string& zoo, const std::string& task, 
                                const TaskPack& pack) {
   const Split marks = pack.read_marks(task, split);
   ExamplesRecord record{zoo, task, split, {}, {}};
-  const auto* labels = marks.labels.const_data_ptr<int64_t>();
   const auto* groups = marks.groups.const_data_ptr<int64_t>();
-  for (int64_t i = 0; i < marks.labels.numel(); ++i) {
-    record.labels.push_back(static_cast<int32_t>(labels[i]));
+  const auto* labels = marks.labels.defined() ? marks.labels.const_data_ptr<int64_t>() : nullptr;
+  for (int64_t i = 0; i < marks.groups.numel(); ++i) {
     record.groups.push_back(static_cast<uint32_t>(groups[i]));
+    record.labels.push_back(labels == nullptr ? -1 : static_cast<int32_t>(labels[i]));
   }
   return record;
+}
+
+// The kind's, unless the task's attributes name another of the kind's.
+std::string primary_metric(const TaskInfo& task) {
+  const auto known = task_kind(task.kind).metrics();
+  const std::string name = task.attributes.value("metric", known.front());
+  if (std::find(known.begin(), known.end(), name) == known.end()) {
+    throw ConfigError("the metric of task '" + task.name + "' must be one of " + join(known, ", ") +
+                      ", but it is '" + name + "'; make the task pack again with another one");
+  }
+  return name;
+}
+
+TaskRecord task_record(const std::string& zoo, const TaskInfo& task) {
+  const MetricRule& primary = metric_registry().at(primary_metric(task));
+  return {zoo,       task.name, task.kind, primary.name, to_string(primary.better), to_string(primary.unit),
+          task.title};
 }
 
 std::string binding_text(const std::map<std::string, std::string>& bindings, const std::string& key) {
@@ -85,19 +103,29 @@ std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicat
   const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
   const auto& needs = method_registry().at(cell.method).card.needs;
   std::set<std::string> inputs{place + "base", place + "config", place + "heads/" + cell.task};
-  for (const auto& task : zoo.experts(cell.experts)) {
-    inputs.insert({place + "expert/" + task, place + "heads/" + task});
+  const auto experts = zoo.experts_called(cell.experts);
+  for (const auto& expert : experts) {
+    inputs.insert(place + "expert/" + expert);
+  }
+  for (const auto& task : zoo.tasks_of(experts)) {
+    inputs.insert(place + "heads/" + task);
   }
   if (needs.contains(Need::kMultitask)) {
     inputs.insert(place + "multitask");
+    if (replicate.multitask_heads) {
+      inputs.insert(place + "multitask_heads/" + cell.task);
+    }
   }
   return inputs;
 }
 
 }  // namespace
 
-std::map<std::string, std::string> launch_bindings(const std::vector<Cell>& cells, const JobZoos& zoos) {
-  std::map<std::string, std::string> bindings{{"precision", "fp32"}};
+std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std::vector<Cell>& cells,
+                                                   const JobZoos& zoos) {
+  std::map<std::string, std::string> bindings{
+      {"precision", job.precision},
+      {"validation", job.validation ? number_text(*job.validation) : "all examples"}};
   std::map<std::string, std::map<std::string, std::string>> known;  // by zoo and seed: all of a replicate
   for (const auto& cell : cells) {
     const Zoo& zoo = zoo_named(zoos, cell.zoo);
@@ -105,7 +133,7 @@ std::map<std::string, std::string> launch_bindings(const std::vector<Cell>& cell
     auto& all = known[zoo.name + "/" + number_text(replicate.seed)];
     if (all.empty()) {
       all = replicate_bindings(zoo, replicate);
-      bindings[pack_binding(zoo)] = zoo.pack_sha256.empty() ? sha256_of_file(zoo.pack) : zoo.pack_sha256;
+      bindings[pack_binding(zoo)] = zoo.pack_sha256.empty() ? pack_digest(zoo) : zoo.pack_sha256;
     }
     for (const auto& input : inputs_of(cell, zoo, replicate)) {
       bindings[input] = all.at(input);
@@ -133,7 +161,7 @@ std::vector<TaskRecord> task_records(const std::vector<Cell>& cells, const JobZo
   for (const auto& [zoo, tasks] : evaluated(cells)) {
     const TaskPack pack(zoo_named(zoos, zoo).pack);
     for (const auto& task : tasks) {
-      records.push_back({zoo, task, "classify", "accuracy", "higher", "fraction", pack.task(task).title});
+      records.push_back(task_record(zoo, pack.task(task)));
     }
   }
   return records;

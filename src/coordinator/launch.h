@@ -13,7 +13,8 @@ namespace fusegrid {
 
 // What the numbers of the cells rest on and their names do not say: the models, heads and configurations that they use
 // (zoo/bindings.h), their zoos' task packs, "precision".
-std::map<std::string, std::string> launch_bindings(const std::vector<Cell>& cells, const JobZoos& zoos);
+std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std::vector<Cell>& cells,
+                                                   const JobZoos& zoos);
 
 // The methods of the cells, from their cards.
 std::vector<MethodRecord> method_records(const std::vector<Cell>& cells);

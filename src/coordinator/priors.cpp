@@ -38,13 +38,16 @@ double forward_s(const ZooSize& size, double images) {
 
 ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
   const Replicate& replicate = zoo.replicates.front();
-  const auto architecture = load_network(replicate.base, replicate.heads, {}, at::kCPU).architecture;
-  ZooSize size{.tokens = architecture->num_tokens(),
-               .width = architecture->feature_size(),
-               .blocks = architecture->num_blocks(),
-               .image_bytes = 3 * architecture->image_size() * architecture->image_size(),
-               .contents = contents,
-               .pack_bytes = static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
+  const auto architecture = load_network_without_readouts(replicate.base, at::kCPU).architecture;
+  const Blocks* blocks = architecture->blocks();
+  const InputFormat input = architecture->input();
+  ZooSize size{
+      .tokens = architecture->num_tokens(),
+      .width = architecture->feature_size(),
+      .blocks = blocks == nullptr ? 1 : blocks->size(),
+      .input_bytes = input.image_size > 0 ? 3 * input.image_size * input.image_size : 8 * input.positions,
+      .contents = contents,
+      .pack_bytes = static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
   for (const TensorInfo& info : architecture->parameters()) {
     size.model_bytes += info.numel() * static_cast<int64_t>(sizeof(float));
   }
@@ -116,7 +119,7 @@ int64_t work_bytes(const Cell& cell, const ZooSize& size, int64_t batch) {
   const bool is_shared = card.family == Family::kReference || card.yields == Yields::kEnsemble;
   int64_t models = is_shared ? 0 : card.yields == Yields::kOneModel ? 1 : experts;        // of the result
   const int64_t hidden = size.tokens * size.width * static_cast<int64_t>(sizeof(float));  // of an image
-  const int64_t pixels = size.image_bytes * static_cast<int64_t>(sizeof(float));
+  const int64_t pixels = size.input_bytes * static_cast<int64_t>(sizeof(float));
   int64_t activations = batch * (hidden * kForwardTensors + 2 * pixels);
   if (card.cost == Cost::kTraining) {
     models += 3;  // gradients, and task vectors of the largest tensors

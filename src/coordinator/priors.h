@@ -15,10 +15,10 @@ namespace fusegrid {
 struct ZooSize {
   int64_t model_bytes = 0;       // of one model in memory, float32
   int64_t checkpoint_bytes = 0;  // of one model's files
-  int64_t tokens = 1;            // of an image
+  int64_t tokens = 1;            // of an input
   int64_t width = 1;             // of a token
   int64_t blocks = 1;
-  int64_t image_bytes = 1;
+  int64_t input_bytes = 1;  // as it is kept
   PackContents contents = {};
   int64_t pack_bytes = 0;  // of its file
 };

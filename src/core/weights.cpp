@@ -1,11 +1,46 @@
 #include "core/weights.h"
 
+#include <algorithm>
 #include <functional>
 #include <numeric>
+#include <span>
 
 #include "core/digest.h"
 
 namespace fusegrid {
+namespace {
+
+constexpr size_t kBytesOfThread = size_t{4} << 20;  // less is hashed before another thread would be of use
+
+int threads_for(size_t bytes) {
+  return static_cast<int>(std::min(static_cast<size_t>(reading_threads()), 1 + bytes / kBytesOfThread));
+}
+
+at::Tensor flat(const at::Tensor& tensor) {
+  return tensor.detach().contiguous().view({-1});
+}
+
+Sha256Bytes sha256_of_piece(const at::Tensor& values, size_t number) {
+  const auto elements = static_cast<int64_t>(kDigestPiece / values.element_size());
+  const int64_t begin = static_cast<int64_t>(number) * elements;
+  const at::Tensor piece = values.narrow(0, begin, std::min(elements, values.numel() - begin)).cpu();
+  Sha256 hash;
+  hash.update(piece.const_data_ptr(), piece.nbytes());
+  return hash.bytes();
+}
+
+void add_tensor(Sha256& hash, const std::string& name, const at::Tensor& tensor,
+                std::span<const Sha256Bytes> pieces) {
+  hash.update(name);
+  hash.update(std::string(1, '\0') + at::toString(tensor.scalar_type()));
+  for (const int64_t size : tensor.sizes()) {
+    hash.update(&size, sizeof size);
+  }
+  const Sha256Bytes values = digest_of_pieces(pieces);
+  hash.update(values.data(), values.size());
+}
+
+}  // namespace
 
 int64_t TensorInfo::numel() const {
   return std::accumulate(shape.begin(), shape.end(), int64_t{1}, std::multiplies<>());
@@ -20,19 +55,39 @@ std::vector<TensorInfo> tensor_infos(const Weights& weights) {
 }
 
 void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor) {
-  hash.update(name);
-  hash.update(std::string(1, '\0') + at::toString(tensor.scalar_type()));
-  for (const int64_t size : tensor.sizes()) {
-    hash.update(&size, sizeof size);
+  const at::Tensor values = flat(tensor);
+  std::vector<Sha256Bytes> pieces(num_digest_pieces(values.nbytes()));
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    pieces[i] = sha256_of_piece(values, i);
   }
-  const at::Tensor bytes = tensor.detach().cpu().contiguous();
-  hash.update(bytes.const_data_ptr(), static_cast<size_t>(bytes.nbytes()));
+  add_tensor(hash, name, tensor, pieces);
 }
 
 std::string digest(const Weights& weights) {
-  Sha256 hash;
+  struct Piece {
+    const at::Tensor* values;
+    size_t number;
+  };
+  std::vector<at::Tensor> all;
+  std::vector<Piece> pieces;
+  size_t bytes = 0;
+  all.reserve(weights.size());  // pieces point into it
   for (const auto& [name, tensor] : weights) {
-    add_to_digest(hash, name, tensor);
+    all.push_back(flat(tensor));
+    bytes += all.back().nbytes();
+    for (size_t i = 0; i < num_digest_pieces(all.back().nbytes()); ++i) {
+      pieces.push_back({&all.back(), i});
+    }
+  }
+  std::vector<Sha256Bytes> hashed(pieces.size());
+  in_parallel(threads_for(bytes), pieces.size(),
+              [&](size_t i) { hashed[i] = sha256_of_piece(*pieces[i].values, pieces[i].number); });
+  Sha256 hash;
+  auto of_tensor = hashed.begin();
+  for (const auto& [name, tensor] : weights) {
+    const auto count = static_cast<std::ptrdiff_t>(num_digest_pieces(tensor.nbytes()));
+    add_tensor(hash, name, tensor, {of_tensor, of_tensor + count});
+    of_tensor += count;
   }
   return hash.hex();
 }

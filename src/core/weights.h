@@ -26,8 +26,8 @@ struct TensorInfo {
 
 std::vector<TensorInfo> tensor_infos(const Weights& weights);
 
-// Hexadecimal SHA-256 over names, dtypes, shapes and bytes of all tensors, in name order (device: any; copied
-// to host).
+// Hexadecimal digest of names, dtypes, shapes and values of all tensors, in name order, hashed in pieces by several
+// threads (docs/design/digests.md). Device: any; copied to the host.
 std::string digest(const Weights& weights);
 // One step of it, for tensors that come one at a time; in name order.
 void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor);

@@ -3,23 +3,20 @@
 #include <cstdint>
 #include <string>
 
-#include <ATen/core/Tensor.h>
+#include "models/inputs.h"
+#include "tasks/kind.h"
 
 namespace fusegrid {
-
-struct Examples {
-  at::Tensor images;  // uint8 [examples, 3, size, size], in the order of the task pack
-  at::Tensor labels;  // int64 [examples]; undefined where the caller may not see them
-};
 
 // Where a method's examples come from; FusionInput guards the access. Implemented over task packs by the
 // worker, and over synthetic tensors by tests.
 class DataSource {
  public:
   virtual ~DataSource() = default;
-  // split: "train", "val" or "test". At most `count` examples from the front of the (shuffled) split; -1:
-  // all.
+  // split: "train", "val" or "test". At most `count` examples from the front of the (shuffled) split, in the order of
+  // the task pack; -1: all.
   virtual Examples examples(const std::string& task, const std::string& split, int64_t count) const = 0;
+  virtual const TaskKind& kind(const std::string& task) const = 0;
   // Identifies the training examples, for statistics that are kept.
   virtual std::string key() const = 0;
 };

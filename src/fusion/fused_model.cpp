@@ -14,11 +14,13 @@ namespace {
 class OneModel final : public Predictor {
  public:
   explicit OneModel(Weights weights) : weights_(std::move(weights)) {}
-  at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
-                    const std::optional<std::string>&) const override {
-    return network.logits(network.architecture->features(weights_, pixels), head_task);
+  at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
+    return network.output(weights_, inputs, ask.head);
   }
   Weights weights() const override { return weights_; }
+  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
+    return std::make_shared<OneModel>(rounded(weights_, precision));
+  }
 
  private:
   Weights weights_;
@@ -34,55 +36,70 @@ Weights prefixed(const std::string& prefix, const Weights& weights) {
 
 class ModelPerTask final : public Predictor {
  public:
-  explicit ModelPerTask(std::map<std::string, Weights> models) : models_(std::move(models)) {}
-  at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
-                    const std::optional<std::string>& task) const override {
-    if (!task) {
+  ModelPerTask(std::map<std::string, Weights> by_expert, std::map<std::string, std::string> owners)
+      : models_(std::move(by_expert)), owners_(std::move(owners)) {}
+  at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
+    if (!ask.task) {
       throw AccessError(
           "a model per task needs the task's identity: set needs_task_identity in the method's card");
     }
-    const auto model = models_.find(*task);
+    const auto owner = owners_.find(*ask.task);
+    const auto model = owner == owners_.end() ? models_.end() : models_.find(owner->second);
     if (model == models_.end()) {
-      throw ConfigError("there is no model for task '" + *task + "' among the fused experts");
+      throw ConfigError("there is no model for task '" + *ask.task + "' among the fused experts");
     }
-    return network.logits(network.architecture->features(model->second, pixels), head_task);
+    return network.output(model->second, inputs, ask.head);
+  }
+  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
+    std::map<std::string, Weights> held;
+    for (const auto& [expert, model] : models_) {
+      held.emplace(expert, rounded(model, precision));
+    }
+    return std::make_shared<ModelPerTask>(std::move(held), owners_);
   }
   Weights weights() const override {
     Weights all;
-    for (const auto& [task, model] : models_) {
-      all.merge(prefixed(task, model));
+    for (const auto& [expert, model] : models_) {
+      all.merge(prefixed(expert, model));
     }
     return all;
   }
 
  private:
-  std::map<std::string, Weights> models_;
+  std::map<std::string, Weights> models_;      // by expert
+  std::map<std::string, std::string> owners_;  // task -> expert
 };
 
 class Ensemble final : public Predictor {
  public:
   Ensemble(std::vector<Weights> members, EnsembleLevel level, Combine combine)
       : members_(std::move(members)), level_(level), combine_(std::move(combine)) {}
-  at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
-                    const std::optional<std::string>&) const override {
+  at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
     std::vector<at::Tensor> answers;
     for (const Weights& member : members_) {
-      at::Tensor answer = network.architecture->features(member, pixels);
+      at::Tensor answer = network.features(member, inputs);
       if (level_ != EnsembleLevel::kFeatures) {
-        answer = network.logits(answer, head_task);
+        answer = network.read(member, answer, ask.head);
       }
       answers.push_back(level_ == EnsembleLevel::kProbabilities ? at::softmax(answer, 1) : answer);
     }
     const at::Tensor combined = combine_(answers);
     switch (level_) {
       case EnsembleLevel::kFeatures:
-        return network.logits(combined, head_task);
+        return network.read({}, combined, ask.head);
       case EnsembleLevel::kLogits:
         return combined;
       case EnsembleLevel::kProbabilities:
         return at::log(combined);
     }
     FUSEGRID_ASSERT(false, "unknown level");
+  }
+  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
+    std::vector<Weights> held;
+    for (const Weights& member : members_) {
+      held.push_back(rounded(member, precision));
+    }
+    return std::make_shared<Ensemble>(std::move(held), level_, combine_);
   }
   Weights weights() const override {
     Weights all;
@@ -113,8 +130,9 @@ FusedModel one_model(Weights weights) {
   return {std::make_shared<OneModel>(std::move(weights)), stored, {}};
 }
 
-FusedModel model_per_task(std::map<std::string, Weights> weights, double stored_parameters) {
-  return {std::make_shared<ModelPerTask>(std::move(weights)), stored_parameters, {}};
+FusedModel model_per_task(std::map<std::string, Weights> by_expert, std::map<std::string, std::string> owners,
+                          double stored_parameters) {
+  return {std::make_shared<ModelPerTask>(std::move(by_expert), std::move(owners)), stored_parameters, {}};
 }
 
 FusedModel ensemble(std::vector<Weights> members, EnsembleLevel level, Combine combine) {

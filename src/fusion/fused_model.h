@@ -12,18 +12,25 @@
 
 namespace fusegrid {
 
-// What a method returns: something that answers a batch. Predictors hold their weights on the network's
+// What a predictor is told besides the inputs.
+struct Ask {
+  std::string head;  // whose readout is to be applied
+  // The identity of the task for the body of the model: given only to methods whose card says that they need it, so
+  // that a row without that mark cannot have used it.
+  std::optional<std::string> task;
+};
+
+// What a method returns: something that answers one forward pass. Predictors hold their weights on the network's
 // device.
 class Predictor {
  public:
   virtual ~Predictor() = default;
-  // Logits [batch, classes] of `pixels` [batch, 3, size, size] under the frozen head of `head_task`.
-  // `task` is the identity of the task for the body of the model: given only to methods whose card says that
-  // they need it, so that a row without that mark cannot have used it.
-  virtual at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
-                            const std::optional<std::string>& task) const = 0;
+  // The readout's output for inputs that the network made ready: logits [n, classes].
+  virtual at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const = 0;
   // All weights it holds, under names: for digests, NaN checks and saving. One model: its own names.
   virtual Weights weights() const = 0;
+  // The same with its models held in the precision, so that a pass need not round them; null: as it is.
+  virtual std::shared_ptr<const Predictor> held_in(Precision) const { return nullptr; }
 };
 
 struct FusedModel {
@@ -33,17 +40,20 @@ struct FusedModel {
   double stored_parameters = 0;
   // What the method learnt or chose, as text for the record ("coefficients", "rescalers", ...).
   std::map<std::string, std::string> facts;
+  // Readouts that belong to it instead of the network's, by head: those of a model that was trained with its own.
+  std::map<std::string, std::shared_ptr<const Readout>> readouts = {};
 };
 
 // The kinds of result that methods share. A method with a kind of its own derives from Predictor in its own
 // file.
 FusedModel one_model(Weights weights);
-// One model per task; asking for another task throws. `stored_parameters`: see FusedModel (the sum of all
-// models' if the method has no better representation).
-FusedModel model_per_task(std::map<std::string, Weights> weights, double stored_parameters);
+// One model per task, that of the expert which owns it; asking for a task without owner throws. owners: task -> expert.
+// `stored_parameters`: see FusedModel (the sum of all models' if the method has no better representation).
+FusedModel model_per_task(std::map<std::string, Weights> by_expert, std::map<std::string, std::string> owners,
+                          double stored_parameters);
 // All members answer; `combine` makes one tensor of theirs, at one of three places.
 enum class EnsembleLevel {
-  kFeatures,       // [batch, feature_size] before normalisation and head: what FusionBench's ensembles do
+  kFeatures,       // [batch, feature_size] before the readout: what FusionBench's ensembles do
   kLogits,         // [batch, classes]
   kProbabilities,  // [batch, classes], softmax of the logits; the ensemble's logits are the logarithm
 };

@@ -20,6 +20,28 @@ FusionInput::FuseSlice where_elements(FusionInput::FuseSlice fuse) {
   };
 }
 
+// The mean over tasks of a statistic of `examples` inputs, dealt evenly over them. `of_task` sees its share.
+Weights mean_over(const std::vector<std::string>& tasks, int64_t examples,
+                  const std::function<Weights(const std::string& task, int64_t count)>& of_task) {
+  if (tasks.empty()) {
+    throw ConfigError(
+        "an expert that owns no task has no training inputs; leave it out, or use a method without data");
+  }
+  const auto share = std::max<int64_t>(1, examples / static_cast<int64_t>(tasks.size()));
+  Weights mean = of_task(tasks.front(), share);
+  for (size_t i = 1; i < tasks.size(); ++i) {
+    for (const auto& [name, value] : of_task(tasks[i], share)) {
+      mean.at(name).add_(value);
+    }
+  }
+  for (auto& [name, value] : mean) {
+    if (tasks.size() > 1) {
+      value.div_(static_cast<double>(tasks.size()));
+    }
+  }
+  return mean;
+}
+
 }  // namespace
 
 std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys) {
@@ -30,24 +52,24 @@ std::string on_data_key(const std::string& expert_key, const Network& network, c
   return expert_key + "/" + data.key() + "/" + digest(network);
 }
 
-std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_on_data) {
-  return "gram{examples=" + number_text(examples) + "}/" + task + "/" + expert_on_data;
+std::string gram_key(int64_t examples, const std::string& tasks, const std::string& expert_on_data) {
+  return "gram{examples=" + number_text(examples) + "}/" + tasks + "/" + expert_on_data;
 }
 
-std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& task,
+std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& tasks,
                        const std::string& expert_on_data) {
   return "fisher{examples=" + number_text(examples) + ",batch=" + number_text(batch) + ",variant=" + variant +
-         "}/" + task + "/" + expert_on_data;
+         "}/" + tasks + "/" + expert_on_data;
 }
 
 FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
-                               std::vector<std::string> tasks, uint64_t seed) {
+                               std::vector<std::string> expert_names, uint64_t seed) {
   FusionContext context;
   context.card = &method.card;
   context.engine = &engine;
   context.cache = &cache;
-  context.expert_keys = tasks;
-  context.tasks = std::move(tasks);
+  context.expert_keys = expert_names;
+  context.expert_names = std::move(expert_names);
   context.seed = seed;
   return context;
 }
@@ -55,6 +77,20 @@ FusionContext streamed_context(const Method& method, Engine& engine, StatisticsC
 FusionInput::FusionInput(FusionContext context) : context_(std::move(context)) {
   FUSEGRID_ASSERT(context_.card != nullptr && context_.engine != nullptr && context_.cache != nullptr,
                   "incomplete fusion context");
+  for (size_t i = 0; i < context_.expert_names.size(); ++i) {
+    const auto of_expert = tasks_of(i);
+    tasks_.insert(tasks_.end(), of_expert.begin(), of_expert.end());
+  }
+}
+
+std::vector<std::string> FusionInput::tasks_of(size_t expert) const {
+  std::vector<std::string> tasks;
+  for (const auto& [task, owner] : context_.owners) {
+    if (owner == context_.expert_names.at(expert)) {
+      tasks.push_back(task);
+    }
+  }
+  return tasks;
 }
 
 void FusionInput::require(Need need, const char* what) const {
@@ -196,9 +232,14 @@ const Weights& FusionInput::multitask() const {
   return *context_.multitask;
 }
 
-at::Tensor FusionInput::train_inputs(const std::string& task, int64_t count) const {
+const std::map<std::string, std::shared_ptr<const Readout>>& FusionInput::multitask_readouts() const {
+  require(Need::kMultitask, "the multi-task model");
+  return context_.multitask_readouts;
+}
+
+Inputs FusionInput::train_inputs(const std::string& task, int64_t count) const {
   require(Need::kTrainInputs, "training inputs");
-  return context_.data->examples(task, "train", count).images;
+  return context_.data->examples(task, "train", count).inputs;
 }
 
 Examples FusionInput::train_examples(const std::string& task, int64_t count) const {
@@ -207,9 +248,9 @@ Examples FusionInput::train_examples(const std::string& task, int64_t count) con
   return context_.data->examples(task, "train", count);
 }
 
-at::Tensor FusionInput::test_inputs(const std::string& task) const {
+Inputs FusionInput::test_inputs(const std::string& task) const {
   require(Need::kTestInputs, "test inputs");
-  return context_.data->examples(task, "test", -1).images;
+  return context_.data->examples(task, "test", -1).inputs;
 }
 
 Examples FusionInput::validation_examples(const std::string& task) const {
@@ -219,10 +260,12 @@ Examples FusionInput::validation_examples(const std::string& task) const {
 
 std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples) const {
   require(Need::kTrainInputs, "Gram matrices");
-  const std::string key = gram_key(examples, tasks().at(index), expert_on_data(index));
+  const std::vector<std::string> tasks = tasks_of(index);
+  const std::string key = gram_key(examples, join(tasks, "+"), expert_on_data(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
-    return gram_matrices(network(), *context_.experts[index], train_inputs(tasks()[index], examples),
-                         context_.tick);
+    return mean_over(tasks, examples, [&](const std::string& task, int64_t count) {
+      return gram_matrices(network(), *context_.experts[index], train_inputs(task, count), context_.tick);
+    });
   });
 }
 
@@ -231,11 +274,13 @@ std::shared_ptr<const Weights> FusionInput::fisher(size_t index, int64_t example
   require(Need::kTrainInputs,
           "Fisher information");  // here: a value from the cache is no less of their making
   require(Need::kGradients, "Fisher information");
-  const std::string& task = tasks().at(index);
-  const std::string key = fisher_key(examples, batch, variant, task, expert_on_data(index));
+  const std::vector<std::string> tasks = tasks_of(index);
+  const std::string key = fisher_key(examples, batch, variant, join(tasks, "+"), expert_on_data(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
-    return fisher_diagonal(network(), *context_.experts[index], task, train_inputs(task, examples), batch,
-                           variant, context_.tick);
+    return mean_over(tasks, examples, [&](const std::string& task, int64_t count) {
+      return fisher_diagonal(network(), *context_.experts[index], task, kind(task), train_inputs(task, count),
+                             batch, variant, context_.tick);
+    });
   });
 }
 

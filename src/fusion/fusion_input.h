@@ -1,6 +1,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,20 +23,23 @@ struct FusionContext {
   const Network* network = nullptr;
   const DataSource* data = nullptr;
   StatisticsCache* cache = nullptr;
-  std::vector<std::string> tasks;  // of the experts, in their order
+  std::vector<std::string> expert_names;           // in their order
+  std::map<std::string, std::string> owners = {};  // the tasks that the experts own, each with its expert
   uint64_t seed = 0;
   const Weights* base = nullptr;
   std::string base_key;  // identifies the base in the cache (digest of its weights)
   std::vector<const Weights*> experts;
   std::vector<std::string> expert_keys;  // identify each expert in the cache (digest of its weights)
   const Weights* multitask = nullptr;    // where the zoo has one
-  std::function<void()> tick = [] {};    // tells the supervisor that work goes on
+  // Those that the multi-task model was trained with, where it has its own.
+  std::map<std::string, std::shared_ptr<const Readout>> multitask_readouts = {};
+  std::function<void()> tick = [] {};  // tells the supervisor that work goes on
 };
 
-// Of models that the engine streams: no whole model and no data, and tasks identify experts. `cache` must be a merge's
-// own, so that ranks make the same passes.
+// Of models that the engine streams: no whole model, no data and no tasks, and names identify experts. `cache` must
+// be a merge's own, so that ranks make the same passes.
 FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
-                               std::vector<std::string> tasks, uint64_t seed);
+                               std::vector<std::string> expert_names, uint64_t seed);
 
 // All that a fusion method can see. It hands out only what the method's card declares; anything else throws
 // AccessError, so the card is the truth about the data that a method saw.
@@ -49,7 +53,11 @@ class FusionInput {
   explicit FusionInput(FusionContext context);
 
   size_t num_experts() const { return context_.engine->num_experts(); }
-  const std::vector<std::string>& tasks() const { return context_.tasks; }
+  const std::vector<std::string>& expert_names() const { return context_.expert_names; }
+  // The tasks that the experts own: all, in the order of the experts; of one of them; and the expert of each.
+  const std::vector<std::string>& tasks() const { return tasks_; }
+  std::vector<std::string> tasks_of(size_t expert) const;
+  const std::map<std::string, std::string>& owners() const { return context_.owners; }
   const std::vector<TensorInfo>& tensors() const { return context_.engine->tensors(); }
   int64_t num_elements() const { return context_.engine->num_elements(); }  // of all floating tensors
   uint64_t seed() const { return context_.seed; }
@@ -96,22 +104,24 @@ class FusionInput {
   const Weights& expert(size_t index) const;
   std::vector<Weights> experts() const;  // shares their storage
   const Weights& multitask() const;      // Need::kMultitask
+  const std::map<std::string, std::shared_ptr<const Readout>>& multitask_readouts() const;
   const Network& network() const { return *context_.network; }
 
   // -- data, as the card declares; at most `count` examples from the front of the shuffled split, -1: all of
   // it
-  at::Tensor train_inputs(const std::string& task,
-                          int64_t count) const;  // Need::kTrainInputs; uint8 [n, 3, s, s]
+  Inputs train_inputs(const std::string& task, int64_t count) const;      // Need::kTrainInputs
   Examples train_examples(const std::string& task, int64_t count) const;  // Need::kTrainLabels
-  at::Tensor test_inputs(const std::string& task) const;                  // Need::kTestInputs
+  Inputs test_inputs(const std::string& task) const;                      // Need::kTestInputs
   Examples validation_examples(const std::string& task) const;            // Need::kValidationExamples
+  // What an output for a task means; no data.
+  const TaskKind& kind(const std::string& task) const { return context_.data->kind(task); }
 
   // -- statistics, computed once per expert and recipe
-  // Gram matrices of the inputs of expert `index`'s linear layers on `examples` unlabelled training inputs of
-  // its own task: LinearLayer::input -> float64 [in, in], X^T X / rows. Need::kTrainInputs.
+  // Gram matrices of the inputs of expert `index`'s layers on `examples` unlabelled training inputs, dealt evenly over
+  // its tasks, which weigh alike: Layer::input -> float64 [in, in], X^T X / rows. Need::kTrainInputs.
   std::shared_ptr<const Weights> gram(size_t index, int64_t examples) const;
-  // Diagonal Fisher estimates, tensor name -> float32 of the tensor's shape. Need::kTrainInputs and
-  // kGradients.
+  // Diagonal Fisher estimates, likewise: tensor name -> float32 of the tensor's shape. Need::kTrainInputs and
+  // kGradients; ConfigError where a task's kind has no distribution.
   std::shared_ptr<const Weights> fisher(size_t index, int64_t examples, int64_t batch,
                                         const std::string& variant) const;
   // Anything else that depends on the base and one expert alone, whatever the other experts are.
@@ -133,15 +143,17 @@ class FusionInput {
   std::string expert_on_data(size_t index) const;
 
   FusionContext context_;
+  std::vector<std::string> tasks_;
 };
 
 // Identity of a set of models in the cache.
 std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys);
 // Identity of an expert with what it sees: the data, and the frozen parts of its network.
 std::string on_data_key(const std::string& expert_key, const Network& network, const DataSource& data);
-// Keys of FusionInput::gram() and fisher() in the cache. expert_on_data: an on_data_key().
-std::string gram_key(int64_t examples, const std::string& task, const std::string& expert_on_data);
-std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& task,
+// Keys of FusionInput::gram() and fisher() in the cache. tasks: those of the expert, joined by '+'; expert_on_data: an
+// on_data_key().
+std::string gram_key(int64_t examples, const std::string& tasks, const std::string& expert_on_data);
+std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& tasks,
                        const std::string& expert_on_data);
 
 }  // namespace fusegrid

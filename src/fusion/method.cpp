@@ -61,6 +61,20 @@ std::string to_string(Need need) {
   FUSEGRID_ASSERT(false, "unknown need");
 }
 
+std::string to_string(Demand demand) {
+  switch (demand) {
+    case Demand::kBlocks:
+      return "a stack of blocks with MLPs";
+    case Demand::kLayers:
+      return "affine layers";
+    case Demand::kDistribution:
+      return "outputs that are distributions";
+    case Demand::kClasses:
+      return "tasks of classes";
+  }
+  FUSEGRID_ASSERT(false, "unknown demand");
+}
+
 std::string to_string(Yields yields) {
   switch (yields) {
     case Yields::kOneModel:

@@ -37,6 +37,15 @@ enum class Need {
   kValidationExamples,  // the validation split with its labels, beyond choosing parameters
 };
 
+// What a method asks of the models and tasks that it serves, besides data. A grid is refused before it runs where the
+// zoo has not got it.
+enum class Demand {
+  kBlocks,        // the architecture is a stack of blocks with MLPs
+  kLayers,        // affine layers whose inputs can be looked at
+  kDistribution,  // the outputs of all tasks are distributions
+  kClasses,       // the tasks are ones of classes
+};
+
 enum class Yields { kOneModel, kModelPerTask, kEnsemble, kRoutedModel };
 
 // The largest part of the models that a method looks at once. Element and tensor grain run through any engine
@@ -56,6 +65,7 @@ struct MethodCard {
   Family family = Family::kAveraging;
   Grain grain = Grain::kElements;
   std::set<Need> needs = {};
+  std::set<Demand> demands = {};
   Yields yields = Yields::kOneModel;
   bool needs_task_identity = false;  // at inference
   bool random = false;               // the seed changes the result
@@ -71,7 +81,8 @@ struct Method {
   std::function<std::string(const ParamText&)> canonical;  // all parameters written out
   std::function<std::vector<ParamInfo>()> params;          // defaults, ranges, documents
   std::function<void(const ParamText&, const MethodCard&, int64_t experts)>
-      check;  // ConfigError before work begins
+      check;                                                  // ConfigError before work begins
+  std::function<std::set<Demand>(const ParamText&)> demands;  // the card's and those of the parameters
   // Of a method theta = theta_0 + scale * direction, its direction (a Field whose lambda refers to the input),
   // so that another method can go on from it; else empty.
   std::function<Field(const FusionInput&, const ParamText&)> direction;
@@ -82,11 +93,13 @@ Registry<Method>& method_registry();
 std::string to_string(Family family);
 std::string to_string(Grain grain);
 std::string to_string(Need need);
+std::string to_string(Demand demand);
 std::string to_string(Yields yields);
 
 // Registers a method: `const RegisterMethod<Options> registered{{.name = ...}, fuse};` in its file's unnamed
 // namespace. Options declares its parameters by `template <typename V> void describe(V& v)`; a method whose
-// parameters constrain each other also has `void check(int64_t experts) const`, which throws ConfigError.
+// parameters constrain each other also has `void check(int64_t experts) const`, which throws ConfigError; one whose
+// parameters ask for more than the card says has `std::set<Demand> demands() const`.
 // `direction`: see Method; RegisterDirection (passes/direction.h) supplies it together with `fuse`.
 template <typename Options>
 struct RegisterMethod {
@@ -118,6 +131,14 @@ struct RegisterMethod {
                if constexpr (requires { options.check(experts); }) {
                  options.check(experts);
                }
+             },
+         .demands =
+             [=](const ParamText& text) {
+               std::set<Demand> demands = card.demands;
+               if constexpr (requires(const Options& options) { options.demands(); }) {
+                 demands.merge(read(text).demands());
+               }
+               return demands;
              },
          .direction = !direction ? std::function<Field(const FusionInput&, const ParamText&)>{}
                                  : [=](const FusionInput& in,

@@ -336,7 +336,7 @@ void check_linear_reduction(const MergeSpec& spec) {
         "--reduction all_reduce adds up finite numbers alone, so --allow-non-finite needs --reduction "
         "ordered; choose that, or leave the option out");
   }
-  if (spec.precision != Precision::kFloat32) {
+  if (spec.precision != MergePrecision::kFloat32) {
     throw ConfigError("--reduction all_reduce needs --precision fp32; add it, or choose --reduction ordered");
   }
 }

@@ -67,7 +67,7 @@ std::string arithmetic_of(const MergeSpec& spec, const MergeMethod& call) {
   if (spec.reduction == Reduce::kAllReduce) {
     return "fixed point of 2^-40, rounded to float32 and to the output's dtype";
   }
-  if (spec.precision == Precision::kFloat32) {
+  if (spec.precision == MergePrecision::kFloat32) {
     return "float32, rounded once to the output's dtype";
   }
   const CompatMethod& compat = compat_registry().at(call.name);

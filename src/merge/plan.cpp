@@ -68,7 +68,7 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
   check_parameter_names(method, call.parameters);
   method.canonical(call.parameters);  // unknown parameters, values out of range
   method.check(call.parameters, card, experts);
-  if (spec.precision == Precision::kCompat) {
+  if (spec.precision == MergePrecision::kCompat) {
     check_compat(call.name, call.parameters);
   }
 }
@@ -193,7 +193,7 @@ std::string identity_of(const MergePlan& plan) {
                              {"inputs", plan.inputs.stamps},
                              {"seed", spec.seed},
                              {"reduction", static_cast<int>(spec.reduction)},
-                             {"precision", spec.precision == Precision::kCompat ? "compat" : "fp32"},
+                             {"precision", spec.precision == MergePrecision::kCompat ? "compat" : "fp32"},
                              {"device", spec.device.is_cpu() ? "cpu" : "gpu"},
                              {"digests", static_cast<int>(spec.digests)},
                              {"vocabulary", spec.allow_vocabulary_mismatch},
@@ -285,7 +285,7 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   plan.inputs = open_inputs(spec, local);
   plan.notes = plan.inputs.notes;
   plan_small_files(plan);
-  if (spec.precision == Precision::kCompat) {
+  if (spec.precision == MergePrecision::kCompat) {
     check_one_dtype(spec, plan.inputs);
   }
   plan.models = plan.inputs.models(with_base, spec.dtype);

@@ -46,7 +46,7 @@ void fuse(const MergePlan& plan, const MergeMethod& call, Engine& engine) {
     tasks.push_back(expert.name);
   }
   const FusionInput input(streamed_context(method, engine, cache, tasks, plan.spec.seed));
-  if (plan.spec.precision == Precision::kCompat) {
+  if (plan.spec.precision == MergePrecision::kCompat) {
     fuse_compat(call.name, input, call.parameters);
   } else {
     method.fuse(input, call.parameters);

@@ -28,7 +28,7 @@ struct MergeMethod {
 enum class Digests { kAll, kOutputs, kNone };
 
 // How a merge computes.
-enum class Precision {
+enum class MergePrecision {
   kFloat32,  // in float32, rounded to the output's dtype once
   kCompat,   // as mergekit 0.1.5 does: fusion/compat/compat.h
 };
@@ -51,7 +51,7 @@ struct MergeSpec {
   int threads = 1;
   at::Device device = at::kCPU;
   uint64_t seed = 0;
-  Precision precision = Precision::kFloat32;
+  MergePrecision precision = MergePrecision::kFloat32;
   Digests digests = Digests::kAll;
   bool allow_vocabulary_mismatch = false;
   bool allow_head_mismatch = false;  // heads that are not the same in all models are left out: heads.h

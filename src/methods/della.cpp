@@ -105,7 +105,7 @@ at::Tensor sampled(const FusionInput& in, const Slice& slice, size_t expert, con
   if (keeping.density >= 1) {
     return tau;
   }
-  const uint64_t key = derive_key(in.seed(), "della/" + in.tasks()[expert]);
+  const uint64_t key = derive_key(in.seed(), "della/" + in.expert_names()[expert]);
   const at::Tensor random =
       uniform_on(tau.device(), key, 0, slice.global_begin, slice.count).view(tau.sizes());
   const at::Tensor probability = keep_probability(tau, keeping);

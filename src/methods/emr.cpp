@@ -62,7 +62,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   });
   std::vector<std::string> texts;
   for (size_t i = 0; i < lambda.size(); ++i) {
-    texts.push_back(in.tasks()[i] + "=" + number_text(lambda[i]));
+    texts.push_back(in.expert_names()[i] + "=" + number_text(lambda[i]));
   }
   const auto elements = static_cast<double>(in.num_elements());
   const auto tasks = static_cast<double>(lambda.size());

@@ -4,8 +4,8 @@
 //          variant=batch_squared (default) is what FusionBench and MergeLM compute, exact is the paper's.
 // Differs: from the authors, whose coefficients of the models are searched on validation data and who have
 //          max(F, floor): here a coefficient is 1 or, with `normalize`, comes from the diagonal's norm, and the floor
-//          is added, both as in FusionBench. The images are the first of the shuffled training split.
-// Cost:    256 images forward and backward per expert (exact: times the classes), shared between cells; one
+//          is added, both as in FusionBench. The inputs are the first of the shuffled training split.
+// Cost:    256 inputs forward and backward per expert (exact: times the classes), shared between cells; one
 //          pass.
 
 #include <cmath>
@@ -27,9 +27,9 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("examples", examples, Range{1, 1e6}, "unlabelled training images per task");
+    v.param("examples", examples, Range{1, 1e6}, "unlabelled training inputs per expert");
     v.param("batch", batch, Range{1, 4096},
-            "batch_squared: images whose gradients are summed before squaring");
+            "batch_squared: inputs whose gradients are summed before squaring");
     v.param("variant", variant, Choices{"batch_squared", "exact"}, "which estimate of the diagonal");
     v.param("normalize", normalize, "weigh each expert by the inverse norm of its Fisher diagonal");
     v.param("floor", floor, Range{1e-20, 1},
@@ -82,6 +82,7 @@ const RegisterMethod<Options> registered{
 c_i proportional to 1 / |F_i| if normalize (so that no expert dominates by the size of its gradients), else 1)",
      .family = Family::kStatistics,
      .needs = {Need::kTrainInputs, Need::kGradients},
+     .demands = {Demand::kDistribution},
      .cost = Cost::kForwardPasses},
     fuse,
 };

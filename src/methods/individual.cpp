@@ -15,9 +15,9 @@ FusedModel fuse(const FusionInput& in, const NoOptions&) {
   double stored = 0;
   for (size_t i = 0; i < in.num_experts(); ++i) {
     stored += static_cast<double>(num_parameters(in.expert(i)));
-    experts.emplace(in.tasks()[i], in.expert(i));
+    experts.emplace(in.expert_names()[i], in.expert(i));
   }
-  return model_per_task(std::move(experts), stored);
+  return model_per_task(std::move(experts), in.owners(), stored);
 }
 
 const RegisterMethod<NoOptions> registered{

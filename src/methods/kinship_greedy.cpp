@@ -18,7 +18,7 @@
 #include "core/text.h"
 #include "fusion/fusion_input.h"
 #include "fusion/passes/interpolation.h"
-#include "models/evaluation.h"
+#include "models/feeder.h"
 
 namespace fusegrid::methods::kinship_greedy {
 namespace {
@@ -91,7 +91,7 @@ class Breeder {
       examples_.push_back(in.validation_examples(task));
     }
     for (size_t i = 0; i < in.num_experts(); ++i) {
-      candidates_.push_back({in.tasks()[i], {}});
+      candidates_.push_back({in.expert_names()[i], {}});
       score(candidates_.back(), in.expert(i));
       kept_.push_back(i);
     }
@@ -147,15 +147,19 @@ class Breeder {
     return merged;
   }
 
-  void score(Candidate& candidate, const Weights& weights) {
+  void score(Candidate& candidate, const Weights& made) {
+    const PrecisionScope scope(in_.network().precision);
+    const Weights weights = rounded(made, in_.network().precision);
     for (size_t task = 0; task < examples_.size(); ++task) {
-      const auto logits = [&](const at::Tensor& pixels) {
-        return in_.network().logits(in_.network().architecture->features(weights, pixels), in_.tasks()[task]);
-      };
-      const Answers answers = answer(in_.network(), examples_[task].images, examples_[task].labels, kBatch,
-                                     logits, [&] { in_.tick(); });
-      candidate.accuracy += answers.accuracy / static_cast<double>(examples_.size());
-      candidate.loss += answers.loss / static_cast<double>(examples_.size());
+      const std::string& name = in_.tasks()[task];
+      const Answers answers = in_.kind(name).answer(
+          examples_[task],
+          {.feed = feed_of(in_.network()),
+           .output = [&](const Inputs& ready) { return in_.network().output(weights, ready, name); },
+           .batch = kBatch,
+           .on_batch = [&] { in_.tick(); }});
+      candidate.accuracy += answers.metrics.at("accuracy") / static_cast<double>(examples_.size());
+      candidate.loss += answers.metrics.at("loss") / static_cast<double>(examples_.size());
     }
   }
 
@@ -261,6 +265,7 @@ chosen by scores on validation: its validation score is biased upwards)",
      .family = Family::kAveraging,
      .grain = Grain::kWholeModel,
      .needs = {Need::kPretrained, Need::kValidationExamples},
+     .demands = {Demand::kClasses},
      .cost = Cost::kForwardPasses},
     fuse,
 };

@@ -45,7 +45,7 @@ size_t drawn_expert(const FusionInput& in, const std::string& unit) {
   size_t drawn = 0;
   uint64_t smallest = ~uint64_t{0};
   for (size_t i = 0; i < in.num_experts(); ++i) {
-    const uint64_t number = derive_key(in.seed(), "model_recombination/" + unit + "/" + in.tasks()[i]);
+    const uint64_t number = derive_key(in.seed(), "model_recombination/" + unit + "/" + in.expert_names()[i]);
     if (number < smallest) {
       smallest = number;
       drawn = i;

@@ -10,7 +10,9 @@ namespace fusegrid::methods::multitask {
 namespace {
 
 FusedModel fuse(const FusionInput& in, const NoOptions&) {
-  return one_model(in.multitask());
+  FusedModel fused = one_model(in.multitask());
+  fused.readouts = in.multitask_readouts();
+  return fused;
 }
 
 const RegisterMethod<NoOptions> registered{

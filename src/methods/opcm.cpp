@@ -76,7 +76,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto order = expert_order("opcm", options.order, static_cast<int64_t>(in.num_experts()));
   std::vector<std::string> names;
   for (const size_t expert : order) {
-    names.push_back(in.tasks()[expert]);
+    names.push_back(in.expert_names()[expert]);
   }
   const Field sum =
       in.tensor_field("opcm{alpha=" + number_text(options.alpha) + ",order=" + join(names, "+") + "}",

@@ -74,7 +74,8 @@ std::vector<size_t> places_of(const FusionInput& in, const std::vector<Group>& g
   std::vector<size_t> places(in.tensors().size());
   std::iota(places.begin(), places.end(), size_t{0});
   for (const Group& group : groups) {
-    const uint64_t key = derive_key(in.seed(), "randes_shuffle/" + in.tasks()[expert] + "/" + group.stack);
+    const uint64_t key =
+        derive_key(in.seed(), "randes_shuffle/" + in.expert_names()[expert] + "/" + group.stack);
     std::vector<size_t> members;
     for (const auto& [layer, index] : group.layers) {
       members.push_back(index);

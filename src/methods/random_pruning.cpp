@@ -26,7 +26,7 @@ struct Options {
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return pruned_models(in, options.ratio, [&](const Slice& slice, size_t expert) {
     const at::Tensor& weight = slice.expert(expert);
-    const uint64_t key = derive_key(in.seed(), "random_pruning/" + in.tasks()[expert]);
+    const uint64_t key = derive_key(in.seed(), "random_pruning/" + in.expert_names()[expert]);
     const at::Tensor random = uniform_on(weight.device(), key, 0, slice.global_begin, slice.count);
     return weight * kept_per_row(random.view_as(weight), options.ratio);
   });

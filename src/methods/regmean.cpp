@@ -6,7 +6,7 @@
 // Differs: solved in float64 by Cholesky around the average, W = A + (G + ridge)^-1 (B - G A), so that directions
 //          which no input spans keep the average (the original inverts G in float32). Layers with a common input
 //          (q, k, v) share one Gram matrix.
-// Cost:    256 images forward per expert, shared between cells; one solve per linear layer.
+// Cost:    256 inputs forward per expert, shared between cells; one solve per linear layer.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cholesky_solve.h>
@@ -27,7 +27,7 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("examples", examples, Range{1, 1e6}, "unlabelled training images per task");
+    v.param("examples", examples, Range{1, 1e6}, "unlabelled training inputs per expert");
     v.param("ratio", ratio, Range{0, 1}, "factor of the off-diagonal entries of the Gram matrices");
     v.param("ridge", ridge, Range{1e-14, 1}, "added to the diagonal, in units of its mean");
   }
@@ -55,8 +55,8 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     grams.push_back(in.gram(i, options.examples));
   }
   std::map<std::string, std::string> input_of;  // weight's name -> key of its Gram matrix
-  for (const LinearLayer& layer : in.network().architecture->linear_layers()) {
-    input_of.emplace(layer.name + ".weight", layer.input);
+  for (const Layer& layer : in.network().architecture->layers()) {
+    input_of.emplace(layer.weight, layer.input);
   }
   return one_model(in.map_tensors([&](const Slice& slice) {
     const at::Tensor average = mean_of(slice.expert_views());
@@ -81,6 +81,7 @@ G_i' = ratio G_i + (1 - ratio) diag(G_i),   G_i = X_i^T X_i / rows)",
      .family = Family::kStatistics,
      .grain = Grain::kTensors,
      .needs = {Need::kTrainInputs},
+     .demands = {Demand::kLayers},
      .cost = Cost::kForwardPasses},
     fuse,
 };

@@ -19,6 +19,9 @@ struct Options {
   void describe(Visitor& v) {
     v.param("level", level, Choices{"features", "logits", "probabilities"}, "which answers are averaged");
   }
+  std::set<Demand> demands() const {
+    return level == "probabilities" ? std::set<Demand>{Demand::kDistribution} : std::set<Demand>{};
+  }
 };
 
 FusedModel fuse(const FusionInput& in, const Options& options) {

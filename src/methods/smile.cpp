@@ -60,15 +60,17 @@ class RoutedLayers final : public Predictor {
   RoutedLayers(Weights base, std::map<std::string, std::vector<LowRank>> layers, int64_t top_k)
       : base_(std::move(base)), layers_(std::move(layers)), top_k_(top_k) {}
 
-  at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
-                    const std::optional<std::string>&) const override {
-    const LinearHook hook = [this](const std::string& name, const at::Tensor& x, const at::Tensor& weight,
-                                   const at::Tensor& bias) {
-      const at::Tensor y = at::linear(x, weight, bias);
-      const auto layer = layers_.find(name);
-      return layer == layers_.end() ? y : y + routed(layer->second, x);
-    };
-    return network.logits(network.architecture->features(base_, pixels, hook), head_task);
+  at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
+    const Pass routing{
+        [this](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+          const at::Tensor y = at::linear(x, weight, bias);
+          const auto experts = layers_.find(layer.name);
+          // the low-rank parts stay float32, whatever the precision of the base is
+          return experts == layers_.end()
+                     ? y
+                     : y + routed(experts->second, x.to(experts->second.front().left.dtype())).to(y.dtype());
+        }};
+    return network.output(base_, inputs, ask.head, routing);
   }
 
   Weights weights() const override {
@@ -145,7 +147,7 @@ bool changed_by_any(const Slice& slice) {
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const Weights& origin = in.base();
   std::set<std::string> linear;
-  for (const LinearLayer& layer : in.network().architecture->linear_layers()) {
+  for (const Layer& layer : in.network().architecture->layers()) {
     linear.insert(layer.name);
   }
   Layers layers;
@@ -184,6 +186,7 @@ layers that no expert changed, and all other tensors: the base's (or the experts
      .family = Family::kRouting,
      .grain = Grain::kWholeModel,
      .needs = {Need::kPretrained},
+     .demands = {Demand::kLayers},
      .yields = Yields::kRoutedModel,
      .cost = Cost::kMatrix},
     fuse,

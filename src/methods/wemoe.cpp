@@ -3,10 +3,10 @@
 //
 // Source:  Tang et al., "Merging Multi-Task Models via Weight-Ensembling Mixture of Experts", ICML 2024,
 //          arXiv:2402.00433.
-// Differs: gates are those of each image by default; batch_reduce=true averages them over the evaluation batch as
-//          FusionBench's code does, and then a prediction depends on the other images of its batch. The products
+// Differs: gates are those of each input by default; batch_reduce=true averages them over the evaluation batch as
+//          FusionBench's code does, and then a prediction depends on the other inputs of its batch. The products
 //          x W(x)^T are summed expert by expert, without building W(x).
-// Cost:    `steps` forward and backward passes of batch images per task; inference computes every MLP N + 1 times.
+// Cost:    `steps` forward and backward passes of batch inputs per task; inference computes every MLP N + 1 times.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -38,7 +38,7 @@ struct Options {
             "layers of each router (0: gates that do not depend on the input)");
     v.param("lr", lr, Range{0, 10}, "learning rate of Adam");
     v.param("steps", steps, Range{0, 1e6}, "steps of Adam");
-    v.param("batch", batch, Range{1, 4096}, "unlabelled test images per task and step");
+    v.param("batch", batch, Range{1, 4096}, "unlabelled test inputs per task and step");
     v.param("batch_reduce", batch_reduce, "average the gates over the batch, as FusionBench's code does");
   }
 };
@@ -54,29 +54,38 @@ class RoutedModel final : public Predictor {
     const Field sum = in.task_vector_sum();
     merged_ =
         in.map_elements([&](const Slice& slice) { return at::add(slice.base(), slice[sum], options.scale); });
-    const Architecture& architecture = *in.network().architecture;
-    for (int64_t block = 0; block < architecture.num_blocks(); ++block) {
-      add_mlps(in, architecture.mlp_prefix(block));
-      add_router(in, block);
+    const Blocks& blocks = *in.network().architecture->blocks();
+    for (int64_t block = 0; block < blocks.size(); ++block) {
+      add_mlps(in, blocks.mlp_layers(block));
+      add_router(in, block, blocks.width());
     }
   }
 
-  at::Tensor features(const Network& network, const at::Tensor& pixels) const {
-    const Architecture& architecture = *network.architecture;
-    at::Tensor x = architecture.embed(merged_, pixels);
-    for (int64_t block = 0; block < architecture.num_blocks(); ++block) {
-      x = architecture.attention(merged_, block, x);
-      const at::Tensor normed = architecture.mlp_input(merged_, block, x);
-      const size_t index = static_cast<size_t>(block);
-      const at::Tensor gates = router_gates(router(block), normed, options_.batch_reduce);
-      x = x + routed_mlp(architecture, block, mlp_base_, mlp_taus_[index], gates, normed);
+  // Routers stay float32, whatever the precision of the models is.
+  at::Tensor features(const Network& network, const Inputs& inputs) const {
+    const Blocks& blocks = *network.architecture->blocks();
+    const Weights merged = rounded(merged_, network.precision);
+    const Weights mlp_base = rounded(mlp_base_, network.precision);
+    const at::Tensor mask = blocks.mask(inputs);
+    at::Tensor x = blocks.embed(merged, inputs);
+    for (int64_t block = 0; block < blocks.size(); ++block) {
+      x = blocks.attention(merged, block, x, mask, {});
+      const at::Tensor input = blocks.mlp_input(merged, block, x);
+      std::vector<Weights> taus;
+      for (const Weights& tau : mlp_taus_[static_cast<size_t>(block)]) {
+        taus.push_back(rounded(tau, network.precision));
+      }
+      const at::Tensor gates =
+          router_gates(router(block), input.to(at::kFloat), inputs.lengths, options_.batch_reduce)
+              .to(input.dtype());
+      x = blocks.add_mlp(merged, block, x, routed_mlp(blocks, block, mlp_base, taus, gates, input));
     }
-    return architecture.pool(merged_, x);
+    return blocks.finish(merged, x, inputs, network.pooling());
   }
-  at::Tensor logits(const Network& network, const at::Tensor& pixels, const std::string& head_task,
-                    const std::optional<std::string>&) const override {
-    return network.logits(features(network, pixels), head_task);
+  at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
+    return network.read(merged_, features(network, inputs), ask.head);
   }
+  const Weights& merged() const { return merged_; }
   Weights weights() const override {
     Weights all = merged_;
     all.insert(mlp_base_.begin(), mlp_base_.end());
@@ -95,23 +104,26 @@ class RoutedModel final : public Predictor {
   Weights& routers() { return routers_; }
 
  private:
-  void add_mlps(const FusionInput& in, const std::string& prefix) {
+  void add_mlps(const FusionInput& in, const std::vector<Layer>& layers) {
     std::vector<Weights>& taus = mlp_taus_.emplace_back(experts_);
-    for (const auto& [name, tensor] : in.base()) {
-      if (name.rfind(prefix, 0) == 0) {
-        mlp_base_.emplace(name, tensor);
+    for (const Layer& layer : layers) {
+      for (const std::string& name : {layer.weight, layer.bias}) {
+        const auto tensor = in.base().find(name);
+        if (tensor == in.base().end()) {
+          continue;  // a layer without bias
+        }
+        mlp_base_.emplace(*tensor);
         for (size_t i = 0; i < experts_; ++i) {
-          taus[i].emplace(name, in.expert(i).at(name) - tensor);
+          taus[i].emplace(name, in.expert(i).at(name) - tensor->second);
         }
         merged_.erase(name);  // never read: the routed MLP stands in for it
       }
     }
   }
 
-  void add_router(const FusionInput& in, int64_t block) {
+  void add_router(const FusionInput& in, int64_t block, int64_t width) {
     const auto options = at::TensorOptions(in.device()).dtype(at::kFloat);
     const auto gates = static_cast<int64_t>(experts_);
-    const int64_t width = in.network().architecture->feature_size();
     const uint64_t key = derive_key(in.seed(), "wemoe/router");
     for (int64_t layer = 0; layer < options_.layers; ++layer) {
       const bool last = layer + 1 == options_.layers;
@@ -120,7 +132,7 @@ class RoutedModel final : public Predictor {
       std::vector<at::Tensor>
           rows;  // a gate's row belongs to its task, so the order of the experts is no matter
       for (size_t i = 0; last && i < experts_; ++i) {
-        rows.push_back(normal(derive_key(in.seed(), "wemoe/gate/" + in.tasks()[i]), stream, 0, width));
+        rows.push_back(normal(derive_key(in.seed(), "wemoe/gate/" + in.expert_names()[i]), stream, 0, width));
       }
       const at::Tensor random =
           last ? at::stack(rows) : normal(key, stream, 0, width * width).view({width, width});
@@ -161,7 +173,8 @@ void train_routers(const FusionInput& in, const Options& options, RoutedModel& m
   }
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);
-    entropy_loss(in, model.features(in.network(), stream.next()), options.batch).backward();
+    const PrecisionScope scope(in.network().precision);
+    entropy_loss(in, model.merged(), model.features(in.network(), stream.next()), options.batch).backward();
     for (auto& [tensor, adam] : optimizers) {
       adam.step(tensor.grad());
       tensor.mutable_grad().reset();
@@ -191,6 +204,7 @@ router: 0, 1 or 2 layers; its last bias starts at scale, so that training starts
      .family = Family::kRouting,
      .grain = Grain::kWholeModel,
      .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
+     .demands = {Demand::kBlocks, Demand::kDistribution},
      .yields = Yields::kRoutedModel,
      .random = true,
      .cost = Cost::kTraining},

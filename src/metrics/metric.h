@@ -43,7 +43,8 @@ struct MetricRule {
   // Value of the examples with these sums; nullopt where the metric is undefined. Finite sums give no NaN. Of
   // kClassCounts: classes without a count change nothing, nor does the order of the classes.
   std::optional<double> (*finish)(std::span<const double> sums, double examples) = nullptr;
-  // How far, in its unit, an expert may be from its recorded score; a score nearer to 0 is no unit to measure others in
+  // How far, in its unit, an expert may be from its recorded score. A score nearer to 0 is no unit to measure others
+  // in.
   double tolerance = 0.01;
 
   // Whether it is the mean of a number: then the mean over replicates is that of their examples together.

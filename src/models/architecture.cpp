@@ -1,51 +1,72 @@
 #include "models/architecture.h"
 
-#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <nlohmann/json.hpp>
 
 #include "core/errors.h"
-#include "models/clip_vision.h"
-#include "models/settings.h"
+#include "core/text.h"
 
 namespace fusegrid {
-
-at::Tensor Architecture::block(const Weights& weights, int64_t index, const at::Tensor& x,
-                               const LinearHook& hook) const {
-  const at::Tensor attended = attention(weights, index, x, hook);
-  return attended + mlp(weights, index, mlp_input(weights, index, attended), hook);
-}
-
-at::Tensor Architecture::features(const Weights& weights, const at::Tensor& pixels,
-                                  const LinearHook& hook) const {
-  at::Tensor x = embed(weights, pixels);
-  for (int64_t i = 0; i < num_blocks(); ++i) {
-    x = block(weights, i, x, hook);
-  }
-  return pool(weights, x);
-}
-
 namespace {
 
-void check_model_type(const nlohmann::json& config) {
+const ArchitectureFamily& family_of(const nlohmann::json& config) {
   const std::string type =
       config.is_object() && config.contains("model_type") && config["model_type"].is_string()
           ? config["model_type"].get<std::string>()
           : "";
-  if (type != "clip" && type != "clip_vision_model") {
-    throw ConfigError("config.json: model_type must be one of clip, clip_vision_model, but it is '" + type +
+  if (!architecture_registry().contains(type)) {
+    throw ConfigError("config.json: model_type must be one of " +
+                      join(architecture_registry().names(), ", ") + ", but it is '" + type +
                       "'; models of other architectures can be merged (fusegrid merge) but not evaluated");
   }
+  return architecture_registry().at(type);
 }
 
 }  // namespace
 
+at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass) {
+  const at::Tensor& weight = weights.at(layer.weight);
+  const auto bias = weights.find(layer.bias);
+  const at::Tensor added = bias == weights.end() ? at::Tensor() : bias->second;
+  return pass.layer ? pass.layer(layer, x, weight, added) : at::linear(x, weight, added);
+}
+
+std::string to_string(Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kNone:
+      return "none";
+    case Pooling::kFirst:
+      return "first";
+    case Pooling::kLast:
+      return "last";
+    case Pooling::kMean:
+      return "mean";
+  }
+  FUSEGRID_ASSERT(false, "unknown pooling");
+}
+
+at::Tensor BlockArchitecture::features(const Weights& weights, const Inputs& inputs, Pooling pooling,
+                                       const Pass& pass) const {
+  const at::Tensor seen = mask(inputs);
+  at::Tensor x = embed(weights, inputs);
+  for (int64_t block = 0; block < size(); ++block) {
+    x = attention(weights, block, x, seen, pass);
+    x = add_mlp(weights, block, x, mlp(weights, block, mlp_input(weights, block, x), pass));
+  }
+  return finish(weights, x, inputs, pooling);
+}
+
+Registry<ArchitectureFamily>& architecture_registry() {
+  static Registry<ArchitectureFamily> registry("architecture");
+  return registry;
+}
+
 std::unique_ptr<Architecture> make_architecture(const nlohmann::json& config) {
-  check_model_type(config);
-  return make_clip_vision(config);
+  return family_of(config).make(config);
 }
 
 nlohmann::json architecture_settings(const nlohmann::json& config) {
-  check_model_type(config);
-  return clip_vision_settings(config);
+  return family_of(config).settings(config);
 }
 
 }  // namespace fusegrid

@@ -10,72 +10,150 @@
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json_fwd.hpp>
 
+#include "core/registry.h"
 #include "core/weights.h"
+#include "models/inputs.h"
 
 namespace fusegrid {
 
-// A linear layer inside the blocks: y = x W^T + b with W = weights[name + ".weight"] of shape [out, in].
-struct LinearLayer {
-  std::string name;  // "vision_model.encoder.layers.0.self_attn.q_proj"
-  std::string
-      input;  // layers that read the same activations (q, k, v) share this key: one Gram serves them all
+// An affine layer, y = x W^T + b with W = weights[weight] of shape [out, in].
+struct Layer {
+  Layer(std::string layer, std::string reads) : name(std::move(layer)), input(std::move(reads)) {}
+  explicit Layer(const std::string& layer) : Layer(layer, layer) {}
+
+  std::string name;   // "vision_model.encoder.layers.0.self_attn.q_proj"
+  std::string input;  // layers that read the same activations (q, k, v) share this key: one Gram
+  std::string weight = name + ".weight";
+  std::string bias = name + ".bias";  // a model may have none of that name
 };
 
-// Stands in for the linear layers during a forward pass: y = hook(name, x, weight, bias), x [..., in], y
-// [..., out]. Methods observe inputs with it (Gram matrices) or change what a layer computes (routed low-rank
-// experts).
-using LinearHook = std::function<at::Tensor(const std::string& name, const at::Tensor& x,
-                                            const at::Tensor& weight, const at::Tensor& bias)>;
+// Stands in for the affine layers during a forward pass: x [..., in] -> [..., out]; bias is undefined where the layer
+// has none. Methods observe inputs with it (Gram matrices) or change what a layer computes (routed low-rank experts).
+using LayerHook = std::function<at::Tensor(const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
+                                           const at::Tensor& bias)>;
 
-// A frozen linear map without bias from features to the space of the heads (CLIP's visual projection). It is
-// no parameter: it is never merged, trained or counted; a Network holds it.
+// How one forward pass is to be made.
+struct Pass {
+  LayerHook layer = {};
+};
+
+// y of one layer: the hook's, where there is one.
+at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass);
+
+// What becomes of the hidden states [n, tokens, width] of the last block.
+enum class Pooling {
+  kNone,   // nothing: features are [n, tokens, width]
+  kFirst,  // the first token: [n, width]
+  kLast,   // the last one that counts
+  kMean,   // the mean over those that count
+};
+std::string to_string(Pooling pooling);
+
+// What an architecture reads.
+struct InputFormat {
+  int64_t image_size = 0;  // pixels of one side of an image with three channels; 0: it reads no images
+  int64_t vocabulary = 0;  // token ids are less than it; 0: it reads no tokens
+  int64_t positions = 0;   // tokens of the longest row
+};
+
+// A frozen linear map without bias from features to the space of the readouts (CLIP's visual projection). It is no
+// parameter: it is never merged, trained or counted.
 struct Projection {
   TensorInfo info;        // [embedding size, feature_size()]
   bool required = false;  // else: applied where the checkpoint holds it
 };
 
-// An architecture: pure functions of (weights, batch), so that autograd can run through merged weights and no
-// module has to be copied. Weights carry HuggingFace parameter names. Every function is const, without hidden
-// state.
-//
-// A model is `embed`, then per block `attention` and `mlp`, then `pool`; methods that work block by block
-// (RegMean++, WEMoE, Surgery) call the parts, all others call `features`.
+// Axes of tensors that are permuted alike without changing the function (Git Re-Basin's permutation specification).
+struct AxisGroup {
+  struct Axis {
+    std::string tensor;
+    int64_t axis = 0;
+    bool makes = false;  // the tensor's output lies along it; else the tensor reads it
+  };
+  std::string name;
+  int64_t size = 0;  // of each of the axes, in units
+  int64_t unit = 1;  // entries that stay together, for example those of an attention head
+  std::vector<Axis> axes;
+  bool features = false;  // the columns of features() lie along it too: readouts read it
+};
+
+class Blocks;
+
+// An architecture: a pure function of (weights, inputs), so that autograd can run through merged weights and no module
+// has to be copied; all else about it is data. Weights carry HuggingFace parameter names. Every function is const,
+// without hidden state.
 class Architecture {
  public:
   virtual ~Architecture() = default;
 
-  virtual std::string name() const = 0;    // "clip_vision_model"
-  virtual int64_t image_size() const = 0;  // pixels of one side
-  virtual int64_t num_blocks() const = 0;
-  virtual int64_t num_tokens() const = 0;                  // of an image's hidden states
+  virtual std::string name() const = 0;  // "clip_vision_model"
+  virtual InputFormat input() const = 0;
   virtual int64_t feature_size() const = 0;                // columns of features()
+  virtual int64_t num_tokens() const = 0;                  // rows of an example's hidden states, at most
   virtual std::vector<TensorInfo> parameters() const = 0;  // names and shapes of all tensors, sorted by name
-  virtual std::optional<Projection> projection() const = 0;
-  virtual std::vector<LinearLayer> linear_layers() const = 0;  // of the blocks, in forward order
-  virtual std::string block_prefix(int64_t block) const = 0;   // "vision_model.encoder.layers.3."
-  virtual std::string mlp_prefix(int64_t block) const = 0;     // "vision_model.encoder.layers.3.mlp."
+  virtual std::vector<Layer> layers() const = 0;  // whose inputs RegMean and SMILE see, in forward order
+  // Under which names checkpoints hold a parameter: the first that is there, its own at the front. Files of a model
+  // with a head on this one put a prefix before it.
+  virtual std::vector<std::string> names_in_files(const std::string& parameter) const { return {parameter}; }
+  virtual std::vector<AxisGroup> axis_groups() const { return {}; }
+  virtual const Blocks* blocks() const { return nullptr; }  // where it is a stack of them
+  virtual std::optional<Projection> projection() const { return std::nullopt; }
 
-  // pixels: float [batch, 3, size, size], normalised; cast to the dtype of the weights, in which everything
-  // else is computed. Returns hidden states [batch, tokens, width].
-  virtual at::Tensor embed(const Weights& weights, const at::Tensor& pixels) const = 0;
-  // x + attention(norm(x)) of one block.
-  virtual at::Tensor attention(const Weights& weights, int64_t block, const at::Tensor& x,
-                               const LinearHook& hook = {}) const = 0;
-  // The normalised input of the block's MLP: what a router sees. [batch, tokens, width]
-  virtual at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const = 0;
-  // MLP applied to its normalised input, without the residual. Reads only tensors below mlp_prefix(block).
-  virtual at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& normed,
-                         const LinearHook& hook = {}) const = 0;
-  // Hidden states of the last block -> features [batch, feature_size()], not normalised.
-  virtual at::Tensor pool(const Weights& weights, const at::Tensor& x) const = 0;
-
-  at::Tensor block(const Weights& weights, int64_t index, const at::Tensor& x,
-                   const LinearHook& hook = {}) const;
-  at::Tensor features(const Weights& weights, const at::Tensor& pixels, const LinearHook& hook = {}) const;
+  // inputs: as Network::ready() makes them; cast to the dtype of the weights, in which everything else is computed.
+  // Returns [n, feature_size()], or [n, tokens, feature_size()] without pooling. ConfigError where the architecture has
+  // no such pooling.
+  virtual at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
+                              const Pass& pass = {}) const = 0;
 };
 
-// From a HuggingFace config.json (model_type clip_vision_model, or clip with its vision_config).
-// Throws ConfigError naming the field where the configuration is not supported.
+// A stack of transformer blocks in parts, for methods that work block by block (WEMoE). Hidden states: [n, tokens,
+// width].
+class Blocks {
+ public:
+  virtual ~Blocks() = default;
+
+  virtual int64_t size() const = 0;
+  virtual int64_t width() const = 0;
+  virtual std::vector<Layer> mlp_layers(int64_t block) const = 0;  // whose tensors are all that mlp() reads
+
+  virtual at::Tensor embed(const Weights& weights, const Inputs& inputs) const = 0;
+  // Which positions are looked at, as attention() takes it; undefined: all.
+  virtual at::Tensor mask(const Inputs& inputs) const = 0;
+  // x with the block's attention added, and normed where the block norms sums.
+  virtual at::Tensor attention(const Weights& weights, int64_t block, const at::Tensor& x,
+                               const at::Tensor& mask, const Pass& pass) const = 0;
+  // The input of the block's MLP: what a router sees.
+  virtual at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const = 0;
+  virtual at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& input,
+                         const Pass& pass) const = 0;
+  // x with the MLP's output y added, and normed where the block norms sums.
+  virtual at::Tensor add_mlp(const Weights& weights, int64_t block, const at::Tensor& x,
+                             const at::Tensor& y) const = 0;
+  // Hidden states of the last block -> features.
+  virtual at::Tensor finish(const Weights& weights, const at::Tensor& x, const Inputs& inputs,
+                            Pooling pooling) const = 0;
+};
+
+// An architecture that is nothing but its blocks.
+class BlockArchitecture : public Architecture, public Blocks {
+ public:
+  const Blocks* blocks() const override { return this; }
+  at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
+                      const Pass& pass = {}) const override;
+};
+
+// A family of models: how a config.json becomes an architecture. One file of models/families each.
+struct ArchitectureFamily {
+  // Both throw ConfigError naming the field where the configuration is not supported.
+  std::unique_ptr<Architecture> (*make)(const nlohmann::json& config) = nullptr;
+  // Every value that the forward pass depends on, those that are left out at their defaults: two configurations with
+  // the same settings make the same function of the same weights.
+  nlohmann::json (*settings)(const nlohmann::json& config) = nullptr;
+};
+Registry<ArchitectureFamily>& architecture_registry();  // by model_type
+
+// From a HuggingFace config.json, by its model_type.
 std::unique_ptr<Architecture> make_architecture(const nlohmann::json& config);
+nlohmann::json architecture_settings(const nlohmann::json& config);
 
 }  // namespace fusegrid

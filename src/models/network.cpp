@@ -1,72 +1,103 @@
 #include "models/network.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/promote_types.h>
 #include <ATen/ops/tensor.h>
 
 #include "core/errors.h"
 #include "core/text.h"
-#include "models/unit_rows.h"
 
 namespace fusegrid {
 namespace {
 
-// Per channel, in units of stored pixel values: [1, 3, 1, 1]
+// Per channel, in units of stored pixel values: [1, channels, 1, 1]
 at::Tensor per_channel(const std::vector<double>& values, at::Device device) {
   return (at::tensor(values, at::kDouble) * 255).to(at::kFloat).view({1, -1, 1, 1}).to(device);
 }
 
-}  // namespace
-
-at::Tensor Network::pixels(const at::Tensor& images) const {
-  const int64_t size = architecture->image_size();
+void check_images(const at::Tensor& images, const InputFormat& format) {
   FUSEGRID_ASSERT(images.dim() == 4 && images.size(1) == 3 && images.scalar_type() == at::kByte,
                   "images must be uint8 [batch, 3, size, size]");
+  const int64_t size = format.image_size;
+  if (size == 0) {
+    throw ConfigError("the model reads tokens, but the task has images; make a task pack for models of text");
+  }
   if (images.size(2) != size || images.size(3) != size) {
     throw ConfigError("the model takes images of " + std::to_string(size) + " x " + std::to_string(size) +
                       " pixels, but the task's are " + std::to_string(images.size(2)) + " x " +
                       std::to_string(images.size(3)) + "; make a task pack of the model's size");
   }
-  return (images.to(device).to(at::kFloat) - per_channel(normalisation.mean, device)) /
-         per_channel(normalisation.std, device);
 }
 
-at::Tensor Network::embeddings(const at::Tensor& features) const {
-  at::Tensor x = features.to(at::promote_types(features.scalar_type(), at::kFloat));
-  if (projection.defined()) {
-    x = at::linear(x, projection.to(x.scalar_type()));
+// Without looking at the ids: whoever opens a pack compares its vocabulary with the models'.
+void check_tokens(const Inputs& inputs, const InputFormat& format) {
+  if (format.vocabulary == 0) {
+    throw ConfigError(
+        "the model reads images, but the task has tokens; make a task pack for models of images");
   }
-  return unit_rows(x);
+  const int64_t width = inputs.tokens.size(1);
+  if (width > token_width(format.positions)) {
+    throw ConfigError("the model takes rows of at most " + std::to_string(format.positions) +
+                      " tokens, but the task has rows of up to " + std::to_string(width) +
+                      "; make a task pack with shorter rows");
+  }
 }
 
-at::Tensor Network::logits(const at::Tensor& features, const std::string& task) const {
-  const Head& of_task = head(task);
-  const at::Tensor x = embeddings(features);
-  return of_task.scale * at::linear(x, of_task.rows.to(x.scalar_type()));
+}  // namespace
+
+Inputs Network::ready(const Inputs& inputs) const {
+  const InputFormat format = architecture->input();
+  if (inputs.images.defined()) {
+    check_images(inputs.images, format);
+    return {(inputs.images.to(device).to(at::kFloat) - per_channel(normalisation.mean, device)) /
+                per_channel(normalisation.std, device),
+            {},
+            {}};
+  }
+  check_tokens(inputs, format);
+  Inputs moved = inputs.to(device);
+  // a row is filled up to a multiple of some width, which may be more than there are positions
+  moved.tokens = moved.tokens.narrow(1, 0, std::min(moved.tokens.size(1), format.positions));
+  return moved;
 }
 
-const Head& Network::head(const std::string& task) const {
-  const auto it = heads.find(task);
-  if (it == heads.end()) {
+Pooling Network::pooling() const {
+  return readouts.empty() ? Pooling::kFirst : readouts.begin()->second->pooling();
+}
+
+at::Tensor Network::features(const Weights& weights, const Inputs& inputs, const Pass& pass) const {
+  return architecture->features(rounded(weights, precision), inputs, pooling(), pass);
+}
+
+const Readout& Network::readout(const std::string& head) const {
+  const auto it = readouts.find(head);
+  if (it == readouts.end()) {
     std::vector<std::string> known;
-    for (const auto& [name, unused] : heads) {
+    for (const auto& [name, unused] : readouts) {
       known.push_back(name);
     }
-    throw ConfigError("the zoo has no head for task '" + task + "'. Heads: " + join(known, ", "));
+    throw ConfigError("the zoo has no head for task '" + head + "'. Heads: " + join(known, ", "));
   }
-  return it->second;
+  return *it->second;
+}
+
+at::Tensor Network::read(const Weights& model, const at::Tensor& features, const std::string& head) const {
+  return readout(head)(model, features);
+}
+
+at::Tensor Network::output(const Weights& weights, const Inputs& inputs, const std::string& head,
+                           const Pass& pass) const {
+  return read(weights, features(weights, inputs, pass), head);
 }
 
 std::string digest(const Network& network) {
   Weights tensors{{"mean", at::tensor(network.normalisation.mean, at::kDouble)},
-                  {"std", at::tensor(network.normalisation.std, at::kDouble)}};
-  if (network.projection.defined()) {
-    tensors.emplace("projection", network.projection);
-  }
-  for (const auto& [task, head] : network.heads) {
-    tensors.emplace("head/" + task, head.rows);
-    tensors.emplace("scale/" + task, at::tensor({head.scale}, at::kDouble));
+                  {"std", at::tensor(network.normalisation.std, at::kDouble)},
+                  {"precision", at::tensor({static_cast<int64_t>(network.precision)}, at::kLong)},
+                  {"pooling", at::tensor({static_cast<int64_t>(network.pooling())}, at::kLong)}};
+  for (const auto& [head, readout] : network.readouts) {
+    for (const auto& [name, tensor] : readout->weights()) {
+      tensors.emplace("head/" + head + "/" + name, tensor);
+    }
   }
   return digest(tensors);
 }

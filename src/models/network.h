@@ -6,16 +6,13 @@
 #include <vector>
 
 #include "models/architecture.h"
+#include "models/inputs.h"
+#include "models/precision.h"
+#include "models/readout.h"
 
 namespace fusegrid {
 
-// The frozen head of a task: logits = scale * normalise(features) * rows^T.
-struct Head {
-  at::Tensor rows;   // float [classes, embedding size], unit rows ("text embeddings")
-  double scale = 1;  // exp(logit_scale)
-};
-
-// How stored images become the architecture's pixels: (image / 255 - mean) / std per channel.
+// How stored images become what an architecture reads: (image / 255 - mean) / std per channel.
 struct ImageNormalisation {
   std::vector<double> mean{0.5, 0.5, 0.5};
   std::vector<double> std{0.5, 0.5, 0.5};
@@ -24,20 +21,23 @@ struct ImageNormalisation {
 // An architecture with everything that stays frozen around the merged weights.
 struct Network {
   std::shared_ptr<const Architecture> architecture;
-  std::map<std::string, Head> heads;  // by task
-  at::Tensor projection;  // [embedding size, feature_size()] or undefined: see Architecture::projection()
+  std::map<std::string, std::shared_ptr<const Readout>> readouts;  // by head; a task's head has its name
   ImageNormalisation normalisation;
   at::Device device = at::kCPU;
+  Precision precision = Precision::kFp32;  // of passes; PrecisionScope is the caller's
 
-  // uint8 [batch, 3, size, size] (any device) -> float pixels on `device`. ConfigError where the size is not
-  // the architecture's.
-  at::Tensor pixels(const at::Tensor& images) const;
-  // [batch, feature_size] -> what heads compare with their rows: projected (where there is a projection) and
-  // of unit length. Computed in float32 at least. [batch, embedding size]
-  at::Tensor embeddings(const at::Tensor& features) const;
-  // [batch, feature_size] -> [batch, classes]
-  at::Tensor logits(const at::Tensor& features, const std::string& task) const;
-  const Head& head(const std::string& task) const;  // ConfigError where the zoo has none
+  // As the architecture reads them, on `device`. ConfigError where they are not what it reads: images of another size,
+  // ids beyond the vocabulary, longer rows than it has positions for.
+  Inputs ready(const Inputs& inputs) const;
+  // The pooling that all readouts ask for, so that the features of examples of several tasks can be made in one pass.
+  Pooling pooling() const;
+  // [n, feature_size]; inputs: ready ones; weights: rounded first, where the precision asks for it and they are not.
+  at::Tensor features(const Weights& weights, const Inputs& inputs, const Pass& pass = {}) const;
+  const Readout& readout(const std::string& head) const;  // ConfigError where the zoo has none
+  // model: the weights that made the features.
+  at::Tensor read(const Weights& model, const at::Tensor& features, const std::string& head) const;
+  at::Tensor output(const Weights& weights, const Inputs& inputs, const std::string& head,
+                    const Pass& pass = {}) const;
 };
 
 // Hexadecimal SHA-256 over all of it but the architecture and the device.

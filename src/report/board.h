@@ -28,6 +28,8 @@ struct Setting {
   std::string parameters;  // all of them, as canonical text
   std::string named;       // those that differ from their defaults, as they stand in the cells' names
   bool chosen = false;
+  bool untested =
+      false;  // validated in all cells and tested in none, as `test = chosen` leaves what it did not choose
   std::optional<double> validation_score;
   std::optional<double> test_score;
   std::optional<double> validation_loss;

@@ -148,7 +148,7 @@ std::string significant(double value) {
   const auto end = std::to_chars(buffer.data(), buffer.data() + buffer.size(), value,
                                  std::chars_format::scientific, kDigits - 1);
   FUSEGRID_ASSERT(end.ec == std::errc(), "a number does not fit");
-  std::string text(buffer.data(), end.ptr);
+  const std::string text(buffer.data(), end.ptr);
   const auto exponent = std::strtol(text.c_str() + text.find('e') + 1, nullptr, 10);  // of the rounded number
   constexpr int kWidest = 7;
   if (exponent < -kWidest || exponent > kWidest) {

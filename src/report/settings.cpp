@@ -197,6 +197,23 @@ std::string gap_reason(const Records& records, const BoardCells& board, const Se
   return "its result has no test " + metric.name;
 }
 
+// Whether the result was evaluated on the split, even if its metrics are undefined there.
+bool has_split(const Result& result, const std::string& split) {
+  const auto is_of_split = [&](const auto& part) { return part.split == split; };
+  return std::any_of(result.metrics.begin(), result.metrics.end(), is_of_split) ||
+         std::any_of(result.outcomes.begin(), result.outcomes.end(), is_of_split) ||
+         std::any_of(result.predictions.begin(), result.predictions.end(), is_of_split);
+}
+
+bool is_untested(const BoardCells& board, const SettingCells& cells) {
+  for (size_t i = 0; i < cells.size(); ++i) {
+    if (!metric_of(board, cells, i, "val") || has_split(*cells[i], "test")) {
+      return false;
+    }
+  }
+  return true;
+}
+
 }  // namespace
 
 std::string BoardCells::place(size_t cell) const {
@@ -276,7 +293,8 @@ Setting summarise(const BoardCells& board, const Records& records, const std::st
   const auto known =
       std::find_if(cells.begin(), cells.end(), [](const Result* cell) { return cell != nullptr; });
   setting.named = Cell::parse((*known)->name).parameters;
-  for (size_t i = 0; i < cells.size(); ++i) {
+  setting.untested = is_untested(board, cells);
+  for (size_t i = 0; i < cells.size() && !setting.untested; ++i) {
     if (!metric_of(board, cells, i, "test")) {
       Cell cell = Cell::parse((*known)->name);
       cell.seed = board.seeds[i / board.tasks.size()];
@@ -311,7 +329,11 @@ size_t choose(const Score& score, std::vector<Setting>& settings) {
       fewest->test_score = std::nullopt;
     }
   }
-  settings[chosen].chosen = true;
+  Setting& reported = settings[chosen];
+  reported.chosen = true;
+  if (reported.untested) {
+    reported.gaps.push_back({reported.method, "the setting that validation chose is not tested yet"});
+  }
   return chosen;
 }
 

@@ -53,9 +53,9 @@ std::optional<double> mean_relative(const BoardCells& board, const SettingCells&
 Setting summarise(const BoardCells& board, const Records& records, const std::string& method,
                   const std::string& parameters, const SettingCells& cells);
 
-// Index of the setting to report: the best validation score (mean over tasks and seeds) among the complete ones, the
-// first of equals. Test numbers play no part. Where no setting can be chosen, the one with the fewest gaps is returned,
-// with a gap that says so.
+// Index of the setting to report: the best validation score (mean over tasks and seeds) among the complete and the
+// untested ones, the first of equals. Test numbers play no part. Where no setting can be chosen, the one with the
+// fewest gaps is returned, with a gap that says so; a chosen one that is not tested yet has a gap as well.
 size_t choose(const Score& score, std::vector<Setting>& settings);
 
 }  // namespace fusegrid

@@ -219,6 +219,24 @@ int64_t Dataset::num_elements() const {
   return product;
 }
 
+std::filesystem::path Object::file() const {
+  const auto length = check(H5Fget_name(handle_.get(), nullptr, 0), where_, "name the file");
+  std::string name(static_cast<size_t>(length), '\0');
+  check(H5Fget_name(handle_.get(), name.data(), name.size() + 1), where_, "name the file");
+  return name;
+}
+
+std::optional<uint64_t> Dataset::offset_of_bytes() const {
+  const Handle list(check(H5Dget_create_plist(handle_.get()), where_, "read the layout"), H5Pclose);
+  const Handle type(check(H5Dget_type(handle_.get()), where_, "read the type"), H5Tclose);
+  const haddr_t offset = H5Dget_offset(handle_.get());
+  if (H5Pget_layout(list.get()) != H5D_CONTIGUOUS || H5Tequal(type.get(), H5T_STD_U8LE) <= 0 ||
+      offset == HADDR_UNDEF) {
+    return std::nullopt;
+  }
+  return offset;
+}
+
 // Refuses what would make the library read other files, load code, or allocate more than the file can hold.
 void Dataset::check_storage(uint64_t file_bytes) const {
   const Handle list(check(H5Dget_create_plist(handle_.get()), where_, "read the layout"), H5Pclose);

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -53,6 +54,7 @@ class Object {
   void set_attribute(const std::string& name, const char* value) { set_attribute(name, std::string(value)); }
   void set_attribute(const std::string& name, int64_t value);
   void set_attribute(const std::string& name, double value);
+  std::filesystem::path file() const;  // that holds it, as it was opened
   // "FILE:/path", for messages.
   const std::string& where() const { return where_; }
 
@@ -78,6 +80,9 @@ class Dataset : public Object {
   std::vector<T> read() const {
     return read<T>(0, shape_[0]);
   }
+  // Where in the file the elements stand one after the other, in C order, as bytes of one each: nullopt where they are
+  // chunked, filtered, or wider.
+  std::optional<uint64_t> offset_of_bytes() const;
   // Fixed-length strings, without their padding.
   std::vector<std::string> read_texts() const;
   // Rows of a compound dataset with exactly these columns.

@@ -135,6 +135,18 @@ void check_predictions(const Result& result) {
 
 }  // namespace
 
+namespace {
+
+std::set<std::string> splits_of(const Result& result) {
+  std::set<std::string> splits;
+  for (const Metric& metric : result.metrics) {
+    splits.insert(metric.split);
+  }
+  return splits;
+}
+
+}  // namespace
+
 void Ledger::apply(FrameType type, uint64_t sequence, const json& payload) {
   if (type != FrameType::kClose) {
     changed = sequence;
@@ -145,7 +157,7 @@ void Ledger::apply(FrameType type, uint64_t sequence, const json& payload) {
       break;
     case FrameType::kResult: {
       auto result = payload.get<Result>();
-      if (!is_settled(result.name)) {
+      if (!is_settled(result)) {
         const std::string name = result.name;
         records.results.insert_or_assign(name, std::move(result));
       }
@@ -172,9 +184,16 @@ void Ledger::apply(FrameType type, uint64_t sequence, const json& payload) {
   }
 }
 
-bool Ledger::is_settled(const std::string& name) const {
-  const auto known = records.results.find(name);
-  return known != records.results.end() && known->second.status == Status::kValid;
+bool Ledger::is_settled(const Result& result) const {
+  const auto known = records.results.find(result.name);
+  if (known == records.results.end() || known->second.status != Status::kValid) {
+    return false;
+  }
+  const auto before = splits_of(known->second);
+  const auto now = splits_of(result);
+  const bool covers_more = result.status == Status::kValid && now.size() > before.size() &&
+                           std::includes(now.begin(), now.end(), before.begin(), before.end());
+  return !covers_more;
 }
 
 json open_payload(const RunInfo& run) {

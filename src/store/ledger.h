@@ -26,8 +26,9 @@ struct Ledger {
   uint64_t changed = 0;  // the newest frame that a publication would hold; a close changes nothing
 
   void apply(FrameType type, uint64_t sequence, const nlohmann::json& payload);
-  // Whether a result of this item would be ignored: it has a valid one.
-  bool is_settled(const std::string& name) const;
+  // Whether this result would be ignored: its item has a valid one, and this one is none that was evaluated on more
+  // splits, as those of settings are that validation has chosen.
+  bool is_settled(const Result& result) const;
 };
 
 nlohmann::json open_payload(const RunInfo& run);

@@ -10,6 +10,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "store/mapped_file.h"
 
 namespace fusegrid::packs {
 namespace {
@@ -237,6 +238,11 @@ Rows::Ragged Rows::read_offsets(const std::string& ragged) const {
 }
 
 at::Tensor Rows::images(Range range) const {
+  const std::vector<int64_t> shape{range.count, image_->channels, image_->height, image_->width};
+  if (const auto offset = group_.dataset("images").offset_of_bytes()) {
+    const auto before = static_cast<uint64_t>(range.begin * shape[1] * shape[2] * shape[3]);
+    return mapped_bytes(group_.file(), *offset + before, shape);
+  }
   at::Tensor images = at::empty({range.count, image_->channels, image_->height, image_->width}, at::kByte);
   group_.dataset("images").read(range.begin, range.count, images.mutable_data_ptr<uint8_t>());
   return images;

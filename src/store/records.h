@@ -31,7 +31,7 @@ struct MethodRecord {
 struct TaskRecord {
   std::string zoo;
   std::string task;
-  std::string kind;    // "classify"
+  std::string kind;    // "classify", ...
   std::string metric;  // the primary one
   std::string better;  // "higher" or "lower"
   std::string unit;    // "fraction", ...
@@ -45,7 +45,7 @@ struct ExamplesRecord {
   std::string zoo;
   std::string task;
   std::string split;
-  std::vector<int32_t> labels;
+  std::vector<int32_t> labels;  // all -1 where the task has no classes
   std::vector<uint32_t> groups;
   auto key() const { return std::tuple(zoo, task, split); }
 };

@@ -86,7 +86,7 @@ class FolderStore final : public ResultStore {
 
   void record(const Result& result) override {
     check_result(result);
-    if (!ledger_.is_settled(result.name)) {
+    if (!ledger_.is_settled(result)) {
       append(FrameType::kResult, result);
     }
   }

@@ -182,9 +182,11 @@ TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
   if (task.kind == "classify") {
     task.class_names = read_class_names(task, where);
   }
-  if (const auto domain = task.attributes.find("domain");
-      domain != task.attributes.end() && !domain->is_string()) {
-    fail(where, "'domain' must be a text, but it is " + domain->dump());
+  for (const std::string attribute : {"domain", "metric"}) {
+    const auto text = task.attributes.find(attribute);
+    if (text != task.attributes.end() && !text->is_string()) {
+      fail(where, "'" + attribute + "' must be a text, but it is " + text->dump());
+    }
   }
   return task;
 }
@@ -337,7 +339,7 @@ Split TaskPack::read_marks(const std::string& task, const std::string& split) co
 }
 
 std::string TaskPack::sha256() const {
-  std::call_once(state_->hashed, [this] { state_->sha256 = sha256_of_file(state_->path); });
+  std::call_once(state_->hashed, [this] { state_->sha256 = digest_of_file(state_->path); });
   return state_->sha256;
 }
 

@@ -62,7 +62,7 @@ class TaskPack {
   Split read(const std::string& task, const std::string& split, int64_t begin, int64_t count) const;
   // One split without its inputs: images and tokens stay undefined.
   Split read_marks(const std::string& task, const std::string& split) const;
-  std::string sha256() const;  // of the file; computed once
+  std::string sha256() const;  // digest_of_file(); computed once
 
  private:
   struct State;

@@ -3,31 +3,57 @@
 #include <optional>
 
 #include "fusion/method.h"
+#include "models/feeder.h"
 
 namespace fusegrid {
+namespace {
+
+// The network as the merge answers under it.
+Network with_readouts(Network network,
+                      const std::map<std::string, std::shared_ptr<const Readout>>& readouts) {
+  for (const auto& [head, readout] : readouts) {
+    network.readouts[head] = readout;
+  }
+  return network;
+}
+
+}  // namespace
 
 std::map<std::string, Answers> CellEvaluator::answers(const Cell& cell, const Merge& merge, OpenZoo& zoo,
                                                       const std::function<void()>& tick) {
-  const Network& network = zoo.network(cell.seed);
+  const Network network = with_readouts(zoo.network(cell.seed), merge.model.readouts);
+  const PrecisionScope scope(network.precision);
+  const auto held = merge.model.predictor->held_in(network.precision);
+  const Predictor& predictor = held ? *held : *merge.model.predictor;
   const CellData data(zoo.data(), cell.shift);
   const bool gets_task = method_registry().at(cell.method).card.needs_task_identity;
   const auto task = gets_task ? std::optional(cell.task) : std::nullopt;
-  const auto answers_on = [&](const std::string& split) {
-    const Examples examples = data.examples(cell.task, split, -1);
-    const auto logits = [&](const at::Tensor& pixels) {
-      return merge.model.predictor->logits(network, pixels, cell.task, task);
-    };
-    return answer(network, examples.images, examples.labels, batch_, logits, tick);
+  const auto answers_on = [&](const std::string& split, int64_t count) {
+    return data.kind(cell.task).answer(data.examples(cell.task, split, count),
+                                       {.feed = feed_of(network),
+                                        .output =
+                                            [&](const Inputs& ready) {
+                                              return predictor.output(network, ready, {cell.task, task});
+                                            },
+                                        .batch = settings_.batch,
+                                        .on_batch = tick});
   };
   if (merge_name_ != merge.name) {
     on_val_.clear();
     merge_name_ = merge.name;
   }
-  auto on_val = on_val_.find(cell.task);
-  if (on_val == on_val_.end()) {
-    on_val = on_val_.emplace(cell.task, answers_on("val")).first;
+  std::map<std::string, Answers> answers;
+  for (const std::string& split : settings_.splits) {
+    if (split == "val") {
+      if (!on_val_.contains(cell.task)) {
+        on_val_.emplace(cell.task, answers_on(split, settings_.validation));
+      }
+      answers.emplace(split, on_val_.at(cell.task));
+    } else {
+      answers.emplace(split, answers_on(split, -1));
+    }
   }
-  return {{"val", on_val->second}, {"test", answers_on("test")}};
+  return answers;
 }
 
 }  // namespace fusegrid

@@ -10,11 +10,10 @@
 #include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include <dlfcn.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include "core/errors.h"
 #include "core/text.h"
+#include "models/precision.h"
 
 namespace fusegrid {
 namespace {
@@ -139,15 +138,6 @@ DeviceChoice choose_device(const std::string& setting, int index, int workers, c
   return {"cuda:0", names[mine], "gpu " + names[mine] + ", " + model, model};
 }
 
-int usable_cores() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  if (sched_getaffinity(0, sizeof(cores), &cores) != 0) {  // more of them than the set can hold
-    return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN));
-  }
-  return CPU_COUNT(&cores);
-}
-
 void load_cuda() {
   const fs::path library = torch_library_folder() / "libtorch_cuda.so";
   if (dlopen(library.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) {
@@ -168,6 +158,7 @@ void load_cuda() {
     throw DeviceError("the GPU cannot be used: " + text.substr(0, text.find('\n')) +
                       ". See nvidia-smi, or use --device cpu");
   }
+  use_fp32();
 }
 
 }  // namespace fusegrid

@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include "core/parallel.h"
+
 namespace fusegrid {
 
 // What a worker's executor computes on.
@@ -31,10 +33,7 @@ struct HostDevices {
 // another setting. Does not touch the driver: a process that is going to fork must not.
 DeviceChoice choose_device(const std::string& setting, int index, int workers, const HostDevices& host);
 
-// Cores that this process may run on: all of the host's, or those that it was bound to. mpirun binds each rank of a
-// small job to one core.
-int usable_cores();
-// How a user gives a rank more of them.
+// How a user gives a rank more of the cores that usable_cores() counts.
 inline constexpr const char* kMoreCores = "give mpirun --bind-to none (or srun more --cpus-per-task)";
 
 // Loads the CUDA half of LibTorch, found beside its CPU half, into this process, and uses its first visible GPU once.

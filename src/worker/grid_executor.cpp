@@ -1,6 +1,7 @@
 // Executor of kind "grid": an item is a cell. Settings (coordinator/grid.h makes them):
-//   {"zoos": {"<name>": "<folder>"}, "batch": n, "statistics": "<folder>", "memory_limit_bytes": n, "shards": n,
-//    "bindings": {"<input>": "<digest>"}}
+//   {"zoos": {"<name>": "<folder>"}, "packs": {"<zoo>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
+//    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
+//    "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
 //
 // With shards > 1, what can be sharded is merged from files, in teams or alone, and everything else in memory.
 
@@ -9,7 +10,6 @@
 #include <utility>
 
 #include "comm/team_channel.h"
-#include "core/digest.h"
 #include "core/errors.h"
 #include "worker/cell_evaluator.h"
 #include "worker/device_clock.h"
@@ -48,7 +48,7 @@ class GridExecutor final : public Executor {
     const DeviceClock clock(device_);
     const auto answers = evaluator_.answers(cell, merge, zoo, tick);
     result.timings["evaluate"] = clock.seconds();
-    record(cell, answers, zoo.zoo().replicate(cell.seed).scores, result);
+    record(cell, answers, trusted_scores(cell, zoo), result);
     return result;
   }
 
@@ -66,9 +66,18 @@ class GridExecutor final : public Executor {
   GridExecutor(const nlohmann::json& settings, at::Device device, const MemoryShares& shares)
       : device_(device),
         bindings_(settings.value("bindings", std::map<std::string, std::string>())),
-        zoos_(settings.at("zoos").get<std::map<std::string, std::string>>(), device, shares),
+        zoos_(settings.at("zoos").get<std::map<std::string, std::string>>(), device, shares,
+              parse_precision(settings.at("precision")),
+              settings.at("packs").get<std::map<std::string, SeenPack>>()),
         merges_(merge_settings(settings, shares), device),
-        evaluator_(settings.at("batch").get<int64_t>()) {}
+        evaluator_({.batch = settings.at("batch"),
+                    .splits = settings.at("splits"),
+                    .validation = settings.at("validation")}) {}
+
+  // What zoo.json says that answers like these score: of all examples, in float32.
+  std::map<std::string, double> trusted_scores(const Cell& cell, const OpenZoo& zoo) const {
+    return evaluator_.sees_all() ? zoo.owner_scores(cell) : std::map<std::string, double>();
+  }
 
   // What the run was started with: the zoo may have been made anew since.
   OpenZoo& open(const Cell& cell) {
@@ -77,7 +86,7 @@ class GridExecutor final : public Executor {
       const Replicate& replicate = zoo.zoo().replicate(cell.seed);
       if (const std::pair key(cell.zoo, replicate.seed); !checked_.contains(key)) {
         check_same_bindings(bindings_, replicate_bindings(zoo.zoo(), replicate));
-        check_same_bindings(bindings_, {{pack_binding(zoo.zoo()), sha256_of_file(zoo.zoo().pack)}});
+        check_same_bindings(bindings_, {{pack_binding(zoo.zoo()), zoo.data().key()}});
         checked_.insert(key);
       }
       return zoo;

@@ -18,11 +18,12 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   context.network = &zoo.network(cell.seed);
   context.data = &data;
   context.cache = &statistics;
-  context.tasks = zoo.zoo().experts(cell.experts);
+  context.expert_names = zoo.zoo().experts_called(cell.experts);
+  context.owners = zoo.zoo().owners(context.expert_names);
   context.seed = static_cast<uint64_t>(cell.seed);
   context.base = &kNoBase;
   context.tick = tick;
-  const auto names = models_read(method.card, context.tasks);
+  const auto names = models_read(method.card, context.expert_names);
   FUSEGRID_ASSERT(names.size() == models.size(), cell.name());
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == kBaseModel) {
@@ -30,6 +31,7 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
       context.base_key = models[i]->digest;
     } else if (names[i] == kMultitaskModel) {
       context.multitask = &models[i]->weights;
+      context.multitask_readouts = zoo.multitask_readouts(cell.seed);
     } else {
       context.experts.push_back(&models[i]->weights);
       context.expert_keys.push_back(models[i]->digest);

@@ -33,7 +33,7 @@ Merge& MergeMaker::of(const Cell& cell, OpenZoo& zoo, const std::function<void()
 void MergeMaker::make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
   const MethodCard& card = method_registry().at(cell.method).card;
   const DeviceClock load_clock(device_);
-  const auto models = zoo.models(cell.seed, models_read(card, zoo.zoo().experts(cell.experts)));
+  const auto models = zoo.models(cell.seed, models_read(card, zoo.zoo().experts_called(cell.experts)));
   const double load_s = load_clock.seconds();
   const DeviceClock fuse_clock(device_);
   FusedModel model = merge_in_memory(cell, zoo, models, statistics_, tick);

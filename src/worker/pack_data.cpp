@@ -1,21 +1,17 @@
 #include "worker/pack_data.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <ATen/ops/empty_like.h>
 
 #include "tasks/shift.h"
+#include "zoo/examples.h"
 
 namespace fusegrid {
 namespace {
 
 constexpr int64_t kShiftBatch = 1024;  // images that are floating-point numbers at a time
-
-Examples first(const Examples& all, int64_t count) {
-  const int64_t available = all.images.size(0);
-  const int64_t used = count < 0 ? available : std::min(count, available);
-  return {all.images.narrow(0, 0, used), all.labels.narrow(0, 0, used)};
-}
 
 at::Tensor shift_all(const std::string& shift, const at::Tensor& images, const std::string& task) {
   at::Tensor shifted = at::empty_like(images);
@@ -26,6 +22,18 @@ at::Tensor shift_all(const std::string& shift, const at::Tensor& images, const s
   return shifted;
 }
 
+at::Tensor to(const at::Tensor& tensor, at::Device device) {
+  return tensor.defined() ? tensor.to(device) : tensor;
+}
+
+int64_t bytes_of(const Inputs& inputs) {
+  int64_t bytes = 0;
+  for (const at::Tensor& tensor : {inputs.images, inputs.tokens, inputs.lengths}) {
+    bytes += tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
+  }
+  return bytes;
+}
+
 }  // namespace
 
 const Examples& PackData::whole(const std::string& task, const std::string& split) const {
@@ -33,13 +41,22 @@ const Examples& PackData::whole(const std::string& task, const std::string& spli
   auto it = loaded_.find(key);
   if (it == loaded_.end()) {
     const Split read = pack_.read(task, split);
-    it = loaded_.emplace(key, Examples{read.images.to(device_), read.labels.to(device_)}).first;
+    it = loaded_.emplace(key, placed(examples_of(read, pack_.tokens(), at::kCPU))).first;
   }
   return it->second;
 }
 
+Examples PackData::placed(const Examples& examples) const {
+  const int64_t bytes = bytes_of(examples.inputs);
+  if (!device_.is_cpu() && bytes > resident_left_) {
+    return {examples.inputs, to(examples.labels, device_), to(examples.values, device_)};
+  }
+  resident_left_ -= bytes;
+  return {examples.inputs.to(device_), to(examples.labels, device_), to(examples.values, device_)};
+}
+
 Examples PackData::examples(const std::string& task, const std::string& split, int64_t count) const {
-  return first(whole(task, split), count);
+  return whole(task, split).first(count);
 }
 
 Examples PackData::shifted(const std::string& task, const std::string& split,
@@ -52,19 +69,25 @@ Examples PackData::shifted(const std::string& task, const std::string& split,
   if (const auto kept = shifted_.find(key)) {
     return *kept;
   }
-  const at::Tensor images = shift_all(shift, clean.images.cpu(), task).to(device_);
-  return *shifted_.keep(key, {images, clean.labels}, static_cast<int64_t>(images.nbytes()));
+  Examples shifted = clean;
+  shifted.inputs.images = shift_all(shift, clean.inputs.images.cpu(), task).to(clean.inputs.images.device());
+  const auto bytes = static_cast<int64_t>(shifted.inputs.images.nbytes());
+  return *shifted_.keep(key, std::move(shifted), bytes);
+}
+
+const TaskKind& PackData::kind(const std::string& task) const {
+  return task_kind(pack_.task(task).kind);
 }
 
 std::string PackData::key() const {
   if (key_.empty()) {
-    key_ = pack_.sha256();
+    key_ = seen_ && seen_->stamp == pack_stamp(pack_.path()) ? seen_->digest : pack_.sha256();
   }
   return key_;
 }
 
 Examples CellData::examples(const std::string& task, const std::string& split, int64_t count) const {
-  return split == "test" ? first(pack_.shifted(task, split, shift_), count)
+  return split == "test" ? pack_.shifted(task, split, shift_).first(count)
                          : pack_.examples(task, split, count);
 }
 

@@ -1,35 +1,50 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "core/least_recently_used.h"
 #include "fusion/data_source.h"
 #include "store/task_pack.h"
+#include "worker/memory_shares.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid {
 
-// The examples of one task pack, on the executor's device. A split is read once; a shifted one is made when it is first
-// asked for and serves all methods, as long as it is among the latest.
+// The examples of one task pack. A split is read once; a shifted one is made when it is first asked for and serves all
+// methods, as long as it is among the latest. Splits are on the executor's device as long as they fit into its share,
+// and else where they were read: in memory, or as pages of the pack's file.
 class PackData final : public DataSource {
  public:
-  // shifted_bytes: of the shifted splits that are kept beyond their use.
-  PackData(const std::filesystem::path& pack, at::Device device, int64_t shifted_bytes)
-      : pack_(pack), device_(device), shifted_(shifted_bytes) {}
+  // seen: the pack as whoever began the run hashed it.
+  PackData(const std::filesystem::path& pack, at::Device device, const MemoryShares& shares,
+           std::optional<SeenPack> seen = std::nullopt)
+      : pack_(pack),
+        device_(device),
+        resident_left_(shares.resident),
+        shifted_(shares.shifted),
+        seen_(std::move(seen)) {}
 
   // As they are in the pack.
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
+  const TaskKind& kind(const std::string& task) const override;
   // All of them, under a shift ("clean": as they are).
   Examples shifted(const std::string& task, const std::string& split, const std::string& shift) const;
-  std::string key() const override;  // the pack's SHA-256, computed once
+  // The pack's digest: the one seen, where the file still has that stamp, else computed once.
+  std::string key() const override;
 
  private:
   const Examples& whole(const std::string& task, const std::string& split) const;
+  Examples placed(const Examples& examples) const;
 
   TaskPack pack_;
   at::Device device_;
+  mutable int64_t resident_left_;
   mutable std::map<std::string, Examples> loaded_;
   mutable LeastRecentlyUsed<Examples> shifted_;
+  std::optional<SeenPack> seen_;
   mutable std::string key_;
 };
 
@@ -38,6 +53,7 @@ class CellData final : public DataSource {
  public:
   CellData(const PackData& pack, std::string shift) : pack_(pack), shift_(std::move(shift)) {}
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
+  const TaskKind& kind(const std::string& task) const override { return pack_.kind(task); }
   std::string key() const override { return pack_.key(); }
 
  private:

@@ -7,20 +7,43 @@
 namespace fusegrid {
 namespace {
 
-// An expert whose accuracy is further from what zoo.json recorded is not the model that the zoo describes.
-constexpr double kScoreTolerance = 0.01;
+// Of one split, by metric. scores: "<task>/<split>/<metric>".
+std::map<std::string, double> scores_of(const std::map<std::string, double>& scores,
+                                        const std::string& prefix) {
+  std::map<std::string, double> chosen;
+  for (const auto& [name, score] : scores) {
+    if (name.starts_with(prefix)) {
+      chosen.emplace(name.substr(prefix.size()), score);
+    }
+  }
+  return chosen;
+}
+
+void distrust_result(Result& result, const std::optional<std::string>& reason) {
+  if (reason && result.status == Status::kValid) {
+    result.status = Status::kInvalid;
+    result.reason = *reason;
+  }
+}
 
 }  // namespace
 
 std::optional<std::string> distrust(const Cell& cell, const std::string& split, const Answers& answers,
-                                    std::optional<double> recorded_score) {
+                                    const std::map<std::string, double>& recorded_scores) {
   if (!answers.finite) {
-    return "the model's logits on " + split + " are not finite";
+    return "the model's outputs on " + split + " are not finite";
   }
-  const bool is_expert = cell.method == "individual" && (cell.shift == "clean" || split == "val");
-  if (is_expert && recorded_score && std::abs(*recorded_score - answers.accuracy) > kScoreTolerance) {
-    return "the expert's accuracy on " + split + " is " + number_text(answers.accuracy) +
-           ", but zoo.json recorded " + number_text(*recorded_score);
+  if (cell.method != "individual" || (cell.shift != "clean" && split == "test")) {
+    return std::nullopt;
+  }
+  for (const auto& [metric, score] : recorded_scores) {
+    const auto seen = answers.metrics.find(metric);
+    // an expert whose score is further from what zoo.json recorded is not the model that the zoo describes
+    if (seen != answers.metrics.end() &&
+        std::abs(score - seen->second) > metric_registry().at(metric).tolerance) {
+      return "the expert's " + metric + " on " + split + " is " + number_text(seen->second) +
+             ", but zoo.json recorded " + number_text(score);
+    }
   }
   return std::nullopt;
 }
@@ -28,19 +51,22 @@ std::optional<std::string> distrust(const Cell& cell, const std::string& split, 
 void record(const Cell& cell, const std::map<std::string, Answers>& answers,
             const std::map<std::string, double>& recorded_scores, Result& result) {
   for (const std::string split : {"val", "test"}) {
-    const Answers& of_split = answers.at(split);
-    const auto count = static_cast<int64_t>(of_split.correct.size());
-    result.metrics.push_back({"accuracy", split, of_split.accuracy, count});
-    result.metrics.push_back({"loss", split, of_split.loss, count});
-    result.outcomes.push_back({split, "accuracy", 1, {of_split.correct.begin(), of_split.correct.end()}});
-    result.predictions.push_back({split, {of_split.predictions.begin(), of_split.predictions.end()}});
-    const auto recorded = recorded_scores.find(cell.task + "/" + split);
-    const auto score = recorded == recorded_scores.end() ? std::nullopt : std::optional(recorded->second);
-    if (const auto reason = distrust(cell, split, of_split, score);
-        reason && result.status == Status::kValid) {
-      result.status = Status::kInvalid;
-      result.reason = *reason;
+    if (!answers.contains(split)) {
+      continue;
     }
+    const Answers& of_split = answers.at(split);
+    for (const auto& [metric, value] : of_split.metrics) {
+      result.metrics.push_back({metric, split, value, of_split.examples});
+    }
+    for (Outcomes outcomes : of_split.outcomes) {
+      outcomes.split = split;
+      result.outcomes.push_back(std::move(outcomes));
+    }
+    if (!of_split.predictions.empty()) {
+      result.predictions.push_back({split, of_split.predictions});
+    }
+    const auto scores = scores_of(recorded_scores, cell.task + "/" + split + "/");
+    distrust_result(result, distrust(cell, split, of_split, scores));
   }
 }
 

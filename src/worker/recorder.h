@@ -6,17 +6,18 @@
 
 #include "core/cell.h"
 #include "core/result.h"
-#include "models/evaluation.h"
+#include "tasks/kind.h"
 
 namespace fusegrid {
 
-// Why a cell's answers must not be trusted, or nothing. recorded_score: what the zoo says of the task's expert on the
-// split, where it says anything.
+// Why a cell's answers must not be trusted, or nothing. recorded_scores: what the zoo says of the task's expert on the
+// split, by metric.
 std::optional<std::string> distrust(const Cell& cell, const std::string& split, const Answers& answers,
-                                    std::optional<double> recorded_score);
+                                    const std::map<std::string, double>& recorded_scores);
 
-// Writes a cell's answers, by split, into its result, and whether they can be trusted. recorded_scores: of the zoo's
-// replicate ("<task>/<split>").
+// Writes a cell's answers, by split ("val", "test", or one of them), into its result, and whether they can be
+// trusted. recorded_scores: of the task's owner, as Replicate::scores has them but without its name
+// ("<task>/<split>/<metric>").
 void record(const Cell& cell, const std::map<std::string, Answers>& answers,
             const std::map<std::string, double>& recorded_scores, Result& result);
 

@@ -19,11 +19,11 @@ namespace {
 constexpr int kDeviceThreads = 4;  // that read for a GPU; an executor's own thread reads for a CPU
 
 // A method on one rank of a stream; what it returns has weights without data.
-FusedModel fuse(const Cell& cell, const std::vector<std::string>& tasks, Engine& engine,
+FusedModel fuse(const Cell& cell, const std::vector<std::string>& experts, Engine& engine,
                 const std::function<void()>& tick) {
   const Method& method = method_registry().at(cell.method);
   StatisticsCache cache(0, "", engine.device());
-  FusionContext context = streamed_context(method, engine, cache, tasks, static_cast<uint64_t>(cell.seed));
+  FusionContext context = streamed_context(method, engine, cache, experts, static_cast<uint64_t>(cell.seed));
   context.tick = tick;
   return method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
 }
@@ -38,11 +38,11 @@ struct StreamedMerger::Source {
 
 FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
                                  const std::function<void()>& tick) {
-  const std::vector<std::string> tasks = zoo.experts(cell.experts);
+  const std::vector<std::string> experts = zoo.experts_called(cell.experts);
   const MethodCard& card = method_registry().at(cell.method).card;
   const bool per_task = card.yields == Yields::kModelPerTask;
   const std::vector<Source> sources = reading_inputs(
-      [&] { return open(zoo, zoo.replicate(cell.seed), models_read(card, tasks), network, group, tick); });
+      [&] { return open(zoo, zoo.replicate(cell.seed), models_read(card, experts), network, group, tick); });
   StreamModels models;
   models.tensors = network.architecture->parameters();
   for (const Source& source : sources) {
@@ -55,7 +55,7 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
   std::vector<size_t> all(models.tensors.size());
   std::iota(all.begin(), all.end(), size_t{0});
   const StreamLayout layout(models.tensors, {all}, group.size(), slice_elements(device_));
-  GatheringSink sink(models.tensors, per_task ? tasks.size() : 1, group, device_);
+  GatheringSink sink(models.tensors, per_task ? experts.size() : 1, group, device_);
   StreamOptions options;
   options.memory_limit_bytes =
       memory_limit_bytes_ > 0 ? memory_limit_bytes_ : std::numeric_limits<int64_t>::max();
@@ -64,15 +64,16 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
   options.tick = tick;
 
   FusedModel without_data;
-  const auto run = [&](Engine& engine) { without_data = fuse(cell, tasks, engine, tick); };
+  const auto run = [&](Engine& engine) { without_data = fuse(cell, experts, engine, tick); };
   StreamSession(models, layout, group, sink, options)
-      .run({{.with_base = models.base != nullptr, .outputs = per_task ? tasks.size() : 1, .fuse = run}});
-  std::map<std::string, Weights> by_task;
-  for (size_t i = 0; per_task && i < tasks.size(); ++i) {
-    by_task.emplace(tasks[i], sink.take(i));
+      .run({{.with_base = models.base != nullptr, .outputs = per_task ? experts.size() : 1, .fuse = run}});
+  std::map<std::string, Weights> by_expert;
+  for (size_t i = 0; per_task && i < experts.size(); ++i) {
+    by_expert.emplace(experts[i], sink.take(i));
   }
   const double stored = without_data.stored_parameters;
-  FusedModel fused = per_task ? model_per_task(std::move(by_task), stored) : one_model(sink.take(0));
+  FusedModel fused =
+      per_task ? model_per_task(std::move(by_expert), zoo.owners(experts), stored) : one_model(sink.take(0));
   fused.stored_parameters = stored;
   fused.facts = std::move(without_data.facts);
   return fused;

@@ -10,6 +10,7 @@
 
 #include "comm/collectives.h"
 #include "core/errors.h"
+#include "core/parallel.h"
 #include "core/text.h"
 #include "worker/device.h"
 #include "worker/protocol.h"

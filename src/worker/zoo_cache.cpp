@@ -16,19 +16,48 @@ int64_t float_bytes(const Architecture& architecture) {
 
 }  // namespace
 
-OpenZoo::OpenZoo(const std::filesystem::path& folder, at::Device device,
-                 LeastRecentlyUsed<LoadedModel>& models, int64_t shifted_bytes)
-    : zoo_(Zoo::load(folder)), device_(device), data_(zoo_.pack, device, shifted_bytes), models_(models) {}
+OpenZoo::OpenZoo(const std::filesystem::path& folder, const std::optional<SeenPack>& pack, at::Device device,
+                 Precision precision, LeastRecentlyUsed<LoadedModel>& models, const MemoryShares& shares)
+    : zoo_(Zoo::load(folder)),
+      device_(device),
+      precision_(precision),
+      data_(zoo_.pack, device, shares, pack),
+      models_(models) {}
 
 const Network& OpenZoo::network(int64_t seed) {
   const Replicate& replicate = zoo_.replicate(seed);
   auto it = networks_.find(replicate.seed);
   if (it == networks_.end()) {
-    Network network =
-        reading_inputs([&] { return load_network(replicate.base, replicate.heads, zoo_.tasks, device_); });
+    Network network = reading_inputs([&] { return load_network(zoo_, replicate, device_); });
+    network.precision = precision_;
     it = networks_.emplace(replicate.seed, std::move(network)).first;
   }
   return it->second;
+}
+
+std::map<std::string, double> OpenZoo::owner_scores(const Cell& cell) const {
+  const auto owners = zoo_.owners(zoo_.experts_called(cell.experts));
+  const auto owner = owners.find(cell.task);
+  std::map<std::string, double> scores;
+  if (owner != owners.end()) {
+    const std::string prefix = owner->second + "/";
+    for (const auto& [name, score] : zoo_.replicate(cell.seed).scores) {
+      if (name.starts_with(prefix)) {
+        scores.emplace(name.substr(prefix.size()), score);
+      }
+    }
+  }
+  return scores;
+}
+
+std::map<std::string, std::shared_ptr<const Readout>> OpenZoo::multitask_readouts(int64_t seed) const {
+  const Replicate& replicate = zoo_.replicate(seed);
+  if (!replicate.multitask_heads) {
+    return {};
+  }
+  return reading_inputs([&] {
+    return load_readouts(replicate.base, *replicate.multitask_heads, zoo_.tasks, zoo_.pooling, device_);
+  });
 }
 
 std::vector<std::shared_ptr<const LoadedModel>> OpenZoo::models(int64_t seed,
@@ -43,26 +72,41 @@ std::vector<std::shared_ptr<const LoadedModel>> OpenZoo::models(int64_t seed,
        names) {  // first hold what is there, so that nothing of it makes room for the rest
     loaded.push_back(models_.find(key(name)));
   }
-  const int64_t bytes = float_bytes(architecture);
+  std::vector<std::string> missing;
   for (size_t i = 0; i < names.size(); ++i) {
     if (!loaded[i]) {
-      models_.make_room(bytes);
-      loaded[i] = models_.keep(key(names[i]), reading_inputs([&] {
-                                 return load_model(architecture, zoo_, replicate, names[i], device_);
-                               }),
-                               bytes);
+      missing.push_back(names[i]);
+    }
+  }
+  const int64_t bytes = float_bytes(architecture);
+  models_.make_room(bytes * static_cast<int64_t>(missing.size()));
+  auto read = reading_inputs([&] { return load_models(architecture, zoo_, replicate, missing, device_); });
+  for (size_t i = 0, next = 0; i < names.size(); ++i) {
+    if (!loaded[i]) {
+      loaded[i] = models_.keep(key(names[i]), std::move(read[next++]), bytes);
     }
   }
   return loaded;
 }
 
-ZooCache::ZooCache(std::map<std::string, std::string> folders, at::Device device, const MemoryShares& shares)
-    : folders_(std::move(folders)), device_(device), shifted_bytes_(shares.shifted), models_(shares.models) {}
+ZooCache::ZooCache(std::map<std::string, std::string> folders, at::Device device, const MemoryShares& shares,
+                   Precision precision, std::map<std::string, SeenPack> packs)
+    : folders_(std::move(folders)),
+      packs_(std::move(packs)),
+      device_(device),
+      precision_(precision),
+      shares_(shares),
+      models_(shares.models) {}
 
 OpenZoo& ZooCache::open(const std::string& name) {
   auto it = open_.find(name);
   if (it == open_.end()) {
-    it = open_.try_emplace(name, folders_.at(name), device_, models_, shifted_bytes_).first;
+    const auto pack = packs_.find(name);
+    it = open_
+             .try_emplace(name, folders_.at(name),
+                          pack == packs_.end() ? std::nullopt : std::optional(pack->second), device_,
+                          precision_, models_, shares_)
+             .first;
   }
   return it->second;
 }

@@ -4,23 +4,14 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "models/settings.h"
+#include "models/architecture.h"
 
 namespace fusegrid {
 namespace {
 
-std::string head_digest(const Network& network, const std::string& task) {
-  const Head& head = network.head(task);
-  Weights parts{{"rows", head.rows.cpu()}};
-  if (network.projection.defined()) {
-    parts.emplace("projection", network.projection.cpu());
-  }
-  return sha256_hex(digest(parts) + "/" + number_text(head.scale));
-}
-
 std::string config_digest(const Replicate& replicate, const Network& network) {
   const HfFolder folder(replicate.base, {.allow_symlinks = true});
-  std::string text = architecture_settings(folder.config()).dump();
+  std::string text = architecture_settings(folder.config()).dump() + "/" + to_string(network.pooling());
   for (const auto& values : {network.normalisation.mean, network.normalisation.std}) {
     for (const double value : values) {
       text += "/" + number_text(value);
@@ -33,7 +24,7 @@ std::string config_digest(const Replicate& replicate, const Network& network) {
 
 std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Replicate& replicate) {
   const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
-  const Network network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU);
+  const Network network = load_network(zoo, replicate, at::kCPU);
   std::map<std::string, std::string> bindings{{place + "config", config_digest(replicate, network)}};
   const auto add_model = [&](const std::string& model, const std::filesystem::path& folder) {
     const auto recorded = replicate.digests.find(model);
@@ -42,14 +33,20 @@ std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Repl
                                   : digest(load_weights(*network.architecture, folder, at::kCPU));
   };
   add_model("base", replicate.base);
-  for (const auto& [task, folder] : replicate.experts) {
-    add_model("expert/" + task, folder);
+  for (const auto& [name, folder] : replicate.experts) {
+    add_model("expert/" + name, folder);
   }
   if (replicate.multitask) {
     add_model("multitask", *replicate.multitask);
   }
   for (const auto& task : zoo.tasks) {
-    bindings[place + "heads/" + task] = head_digest(network, task);
+    bindings[place + "heads/" + task] = digest(network.readout(task).weights());
+  }
+  if (replicate.multitask_heads) {
+    for (const auto& [task, readout] :
+         load_readouts(replicate.base, *replicate.multitask_heads, zoo.tasks, zoo.pooling, at::kCPU)) {
+      bindings[place + "multitask_heads/" + task] = digest(readout->weights());
+    }
   }
   return bindings;
 }

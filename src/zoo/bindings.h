@@ -9,9 +9,10 @@ namespace fusegrid {
 
 // What decides the numbers of a replicate's cells and is not in their names, as input -> digest:
 //
-//   <zoo>/<seed>/base, .../expert/<task>, .../multitask   parameters, as zoo.json records them
-//   <zoo>/<seed>/heads/<task>                             the head, the scale of the logits, the base's projection
-//   <zoo>/<seed>/config                                   architecture and normalisation
+//   <zoo>/<seed>/base, .../expert/<name>, .../multitask   parameters, as zoo.json records them
+//   <zoo>/<seed>/heads/<task>                             the readout, with the base's projection
+//   <zoo>/<seed>/multitask_heads/<task>                   the multi-task model's own, where it has any
+//   <zoo>/<seed>/config                                   architecture, normalisation and pooling
 //
 // A model is not read where zoo.json records its digest: whoever loads it compares (load_replicate).
 std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Replicate& replicate);

@@ -1,9 +1,10 @@
 // What a zoo's folder holds already is neither replaced nor mixed with other models without being asked.
 #include <algorithm>
-#include <fstream>
 
 #include "core/errors.h"
 #include "zoo/build.h"
+#include "zoo/folders.h"
+#include "zoo/recipe.h"
 
 namespace fusegrid {
 namespace {
@@ -13,21 +14,20 @@ using nlohmann::json;
 
 constexpr const char* kRemedy = "; give the new zoo a folder of its own with --out, or remove this one";
 
-// The recipe that a model's provenance.json names; an empty object where it cannot be read.
-json recorded_recipe(const fs::path& folder) {
-  std::ifstream stream(folder / "provenance.json");
-  const json origin = json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  return origin.is_object() ? origin.value("recipe", json::object()) : json::object();
-}
-
 // The first number in which a model that is there differs from the plan's recipe: "expert_steps is 20, not 350".
 std::string difference(const ZooPlan& plan, const ZooItem& item) {
-  const json planned = make_recipe(plan.scale, plan.overrides).to_json();
-  const json seen = recorded_recipe(item_folder(plan, item));
-  for (const auto& [number, value] : planned.items()) {
-    const bool matters = item.kind != ZooItem::Kind::kBase || !concerns_experts_only(number);
-    if (matters && seen.contains(number) && seen[number] != value) {
-      return number + " is " + seen[number].dump() + ", not " + value.dump();
+  std::set<std::string> of_models_only;
+  for (const RecipeOption& option : options_of(plan)) {
+    if (!option.of_base) {
+      of_models_only.insert(option.param.name);
+    }
+  }
+  const json seen = read_provenance(item_folder(plan, item)).value("recipe", json::object());
+  const json planned = described_recipe(plan);
+  for (const auto& [name, value] : planned.items()) {
+    const bool matters = item.kind != ZooItem::Kind::kBase || !of_models_only.contains(name);
+    if (matters && seen.contains(name) && seen[name] != value) {
+      return name + " is " + seen[name].dump() + ", not " + value.dump();
     }
   }
   return "";

@@ -3,6 +3,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/zeros.h>
 
 #include "checkpoint/checks.h"
 #include "checkpoint/hf_folder.h"
@@ -10,9 +11,11 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/names.h"
+#include "core/parallel.h"
 #include "core/text.h"
-#include "models/settings.h"
+#include "models/architecture.h"
 #include "store/task_pack.h"
+#include "tasks/kind.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
@@ -24,12 +27,21 @@ HfFolder open_folder(const fs::path& path) {
   return HfFolder(path, {.allow_symlinks = true});  // a hub cache is made of links; they may not lead outside
 }
 
-void check_tensor(const HfFolder& folder, const TensorInfo& wanted) {
-  const std::string what = "'" + folder.path().string() + "': tensor " + wanted.name;
-  if (!folder.contains(wanted.name)) {
-    throw ConfigError(what + " is missing; a checkpoint must have all parameters of the architecture");
+// What the parameter is called in the file: the first of its possible names.
+std::string name_in(const HfFolder& folder, const std::vector<std::string>& names) {
+  for (const std::string& name : names) {
+    if (folder.contains(name)) {
+      return name;
+    }
   }
-  const TensorInfo& seen = folder.info(wanted.name);
+  throw ConfigError("'" + folder.path().string() + "': tensor " + names.front() +
+                    " is missing; a checkpoint must have all parameters of the architecture");
+}
+
+// names: that the tensor may have in the file.
+void check_tensor(const HfFolder& folder, const TensorInfo& wanted, const std::vector<std::string>& names) {
+  const TensorInfo& seen = folder.info(name_in(folder, names));
+  const std::string what = "'" + folder.path().string() + "': tensor " + seen.name;
   if (seen.shape != wanted.shape || !seen.floating()) {
     throw ConfigError(what + " must be floating-point of shape " + shape_text(wanted.shape) + ", but it is " +
                       at::toString(seen.dtype) + " " + shape_text(seen.shape) +
@@ -39,6 +51,12 @@ void check_tensor(const HfFolder& folder, const TensorInfo& wanted) {
 
 // The same weights in a model of other settings (heads, activation, ...) would be another function.
 void check_settings(const HfFolder& base, const HfFolder& model) {
+  const std::string family = make_architecture(base.config())->name();
+  if (const std::string other = make_architecture(model.config())->name(); other != family) {
+    throw ConfigError("'" + (model.path() / "config.json").string() + "' describes a " + other +
+                      ", but the base '" + base.path().string() + "' is a " + family +
+                      "; models of one zoo have one architecture");
+  }
   const nlohmann::json wanted = architecture_settings(base.config());
   const nlohmann::json seen = architecture_settings(model.config());
   for (const auto& [field, value] : wanted.items()) {
@@ -50,18 +68,21 @@ void check_settings(const HfFolder& base, const HfFolder& model) {
   }
 }
 
-at::Tensor read_float(const HfFolder& folder, const TensorInfo& wanted) {
-  check_tensor(folder, wanted);
-  return folder.read(wanted.name).to(at::kFloat);
+at::Tensor read_float(const HfFolder& folder, const TensorInfo& wanted,
+                      const std::vector<std::string>& names) {
+  check_tensor(folder, wanted, names);
+  return folder.read(name_in(folder, names)).to(at::kFloat);
 }
 
-Weights read_weights(const Architecture& architecture, const HfFolder& folder) {
-  Weights weights;
+// Calls use(name, values) for each parameter, in name order: read, and checked while it is in the cache.
+template <typename Use>
+void for_parameters(const Architecture& architecture, const fs::path& path, const Use& use) {
+  const HfFolder folder = open_folder(path);
   for (const TensorInfo& info : architecture.parameters()) {
-    weights.emplace(info.name, read_float(folder, info));
+    const at::Tensor values = read_float(folder, info, architecture.names_in_files(info.name));
+    check_finite({{info.name, values}}, path.string());
+    use(info.name, values);
   }
-  check_finite(weights, folder.path().string());
-  return weights;
 }
 
 std::vector<double> three_numbers(const nlohmann::json& config, const std::string& field) {
@@ -94,23 +115,44 @@ ImageNormalisation read_normalisation(const HfFolder& folder) {
   return normalisation;
 }
 
-Head read_head(const SafetensorsFile& file, const std::string& task, double scale, int64_t columns) {
-  const std::string what = "'" + file.path().string() + "': head of task '" + task + "'";
-  const std::string name = task + ".rows";
-  if (!file.contains(name)) {
-    throw ConfigError(what + " is missing; the file needs a tensor " + name + " [classes, " +
-                      std::to_string(columns) + "]");
-  }
-  const at::Tensor rows = file.read(name).to(at::kFloat);
-  if (rows.dim() != 2 || rows.size(1) != columns) {
+std::string head_of(const SafetensorsFile& file, const std::string& task) {
+  return "'" + file.path().string() + "': head of task '" + task + "'";
+}
+
+void check_columns(const at::Tensor& matrix, int64_t columns, const std::string& what) {
+  if (matrix.dim() != 2 || matrix.size(1) != columns) {
     throw ConfigError(what + " must have the shape [classes, " + std::to_string(columns) + "], but it has " +
-                      shape_text(rows.sizes().vec()));
+                      shape_text(matrix.sizes().vec()));
   }
+}
+
+// Frozen rows of unit length. projection: of the base, undefined where it has none.
+std::shared_ptr<const Readout> read_cosine_head(const SafetensorsFile& file, const std::string& task,
+                                                double scale, const at::Tensor& projection,
+                                                int64_t features) {
+  const std::string what = head_of(file, task);
+  const at::Tensor rows = file.read(task + ".rows").to(at::kFloat);
+  check_columns(rows, projection.defined() ? projection.size(0) : features, what);
   const double off = (at::linalg_vector_norm(rows, 2, {{1}}) - 1).abs().max().item<double>();
   if (!(off < 1e-3)) {  // also where it is NaN
     throw DataError(what + " must have rows of length 1, but one is off by " + number_text(off));
   }
-  return {rows, scale};
+  return cosine_readout(rows, scale, projection);
+}
+
+std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, const std::string& task,
+                                                int64_t features, Pooling pooling) {
+  const std::string what = head_of(file, task);
+  const at::Tensor weight = file.read(task + ".weight").to(at::kFloat);
+  check_columns(weight, features, what);
+  const at::Tensor bias = file.contains(task + ".bias") ? file.read(task + ".bias").to(at::kFloat)
+                                                        : at::zeros({weight.size(0)}, at::kFloat);
+  if (bias.sizes() != at::IntArrayRef{weight.size(0)}) {
+    throw ConfigError(what + " must have a bias of shape [" + std::to_string(weight.size(0)) +
+                      "], but it has " + shape_text(bias.sizes().vec()));
+  }
+  check_finite({{task + ".weight", weight}, {task + ".bias", bias}}, file.path().string());
+  return affine_readout(weight, bias, pooling);
 }
 
 double read_logit_scale(const SafetensorsFile& file) {
@@ -134,12 +176,29 @@ void check_digest(const Replicate& replicate, const std::string& model, const st
   }
 }
 
-LoadedModel load_checked(const Architecture& architecture, const Replicate& replicate,
-                         const std::string& model, const fs::path& folder, at::Device device) {
-  const Weights weights = read_weights(architecture, open_folder(folder));
-  LoadedModel loaded{to_device(weights, device), digest(weights)};
+LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
+                       const std::string& model, at::Device device) {
+  LoadedModel loaded;
+  Sha256 hash;
+  for_parameters(architecture, model_folder(zoo, replicate, model),
+                 [&](const std::string& name, const at::Tensor& values) {
+                   add_to_digest(hash, name, values);
+                   loaded.weights.emplace(name, values.to(device));
+                 });
+  loaded.digest = hash.hex();
   check_digest(replicate, model, loaded.digest);
   return loaded;
+}
+
+std::vector<std::string> models_of(const Replicate& replicate) {
+  std::vector<std::string> models{"base"};
+  for (const auto& [name, folder] : replicate.experts) {
+    models.push_back("expert/" + name);
+  }
+  if (replicate.multitask) {
+    models.emplace_back("multitask");
+  }
+  return models;
 }
 
 template <typename Function>
@@ -151,6 +210,18 @@ void collect(std::vector<std::string>& problems, const Function& check) {
   }
 }
 
+void check_outputs(const TaskInfo& task, int64_t outputs) {
+  const auto classes = static_cast<int64_t>(task.class_names.size());
+  const int64_t wanted = task_kind(task.kind).outputs(classes);
+  if (outputs != wanted) {
+    throw ConfigError("the head of task '" + task.name +
+                      "' must have as many outputs as a task of the kind " + task.kind +
+                      (classes > 0 ? " with " + std::to_string(classes) + " classes" : "") + " asks for, " +
+                      std::to_string(wanted) + ", but it has " + std::to_string(outputs) +
+                      "; use the task pack that the head was made for");
+  }
+}
+
 void check_pack(const Zoo& zoo, const Network& network) {
   const TaskPack pack(zoo.pack);
   if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
@@ -158,69 +229,142 @@ void check_pack(const Zoo& zoo, const Network& network) {
                     "' is not the one that the zoo was made with (SHA-256 " + zoo.pack_sha256 + ", now " +
                     pack.sha256() + ")");
   }
-  const int64_t size = network.architecture->image_size();
+  check_tokens(pack, network.architecture->input(), zoo.tokenizer_sha256);
   for (const std::string& task : zoo.tasks) {
-    const TaskInfo& info = pack.task(task);
-    if (info.kind != "classify" || info.image_height != size || info.image_width != size) {
-      throw ConfigError("the models classify images of " + std::to_string(size) + " x " +
-                        std::to_string(size) + " pixels, but task '" + task +
-                        "' of the pack is of the kind " + info.kind + " with " +
-                        (info.image_height == 0 ? "tokens"
-                                                : "images of " + std::to_string(info.image_height) + " x " +
-                                                      std::to_string(info.image_width) + " pixels"));
+    check_readable(pack.task(task), network.architecture->input());
+    check_outputs(pack.task(task), network.readout(task).outputs());
+  }
+}
+
+}  // namespace
+
+void check_readable(const TaskInfo& task, const InputFormat& input) {
+  const bool has_images = task.image_height > 0;
+  const std::string what = "the inputs of task '" + task.name + "' are ";
+  if (has_images != (input.image_size > 0)) {
+    throw ConfigError("the models read " + std::string(has_images ? "tokens" : "images") + ", but " + what +
+                      (has_images ? "images" : "tokens") + "; use a task pack that the models can read");
+  }
+  if (has_images && (task.image_height != input.image_size || task.image_width != input.image_size)) {
+    throw ConfigError("the models take images of " + std::to_string(input.image_size) + " x " +
+                      std::to_string(input.image_size) + " pixels, but " + what +
+                      std::to_string(task.image_height) + " x " + std::to_string(task.image_width) +
+                      "; make a task pack of the models' size");
+  }
+  if (!has_images && task.longest_row > input.positions) {
+    throw ConfigError("the models take rows of at most " + std::to_string(input.positions) + " tokens, but " +
+                      what + "up to " + std::to_string(task.longest_row) +
+                      "; make a task pack with shorter rows");
+  }
+}
+
+void check_tokens(const TaskPack& pack, const InputFormat& input, const std::string& tokenizer_sha256) {
+  const TokenTable* tokens = pack.tokens();
+  if (tokens == nullptr || input.vocabulary == 0) {
+    return;
+  }
+  const std::string where = "task pack '" + pack.path().string() + "' ";
+  if (!tokenizer_sha256.empty() && tokens->tokenizer_sha256 != tokenizer_sha256) {
+    throw ConfigError(where + "was made with another tokenizer (SHA-256 " + tokens->tokenizer_sha256 +
+                      ") than the models (" + tokenizer_sha256 + "); use a pack in the tokens of the models");
+  }
+  if (tokens->size() > input.vocabulary) {
+    throw ConfigError(where + "has " + std::to_string(tokens->size()) + " token ids, but the models have " +
+                      std::to_string(input.vocabulary) + "; use a pack in the tokens of the models");
+  }
+}
+
+Weights load_weights(const Architecture& architecture, const fs::path& folder, at::Device device) {
+  Weights weights;
+  for_parameters(architecture, folder, [&](const std::string& name, const at::Tensor& values) {
+    weights.emplace(name, values.to(device));
+  });
+  return weights;
+}
+
+void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
+                 const fs::path& path) {
+  Sha256 hash;
+  for_parameters(architecture, path, [&](const std::string& name, const at::Tensor& values) {
+    add_to_digest(hash, name, values);
+  });
+  check_digest(replicate, model, hash.hex());
+}
+
+Network load_network_without_readouts(const fs::path& base, at::Device device) {
+  const HfFolder folder = open_folder(base);
+  Network network;
+  network.architecture = make_architecture(folder.config());
+  if (network.architecture->input().image_size > 0) {
+    network.normalisation = read_normalisation(folder);
+  }
+  network.device = device;
+  return network;
+}
+
+std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::path& base,
+                                                                    const fs::path& heads,
+                                                                    const std::vector<std::string>& tasks,
+                                                                    Pooling pooling, at::Device device) {
+  const HfFolder folder = open_folder(base);
+  const auto architecture = make_architecture(folder.config());
+  const int64_t features = architecture->feature_size();
+  const auto projection = architecture->projection();
+  at::Tensor projected;
+  if (projection && (projection->required || folder.contains(projection->info.name))) {
+    projected = read_float(folder, projection->info, {projection->info.name});
+  }
+  const SafetensorsFile file(heads);
+  std::map<std::string, std::shared_ptr<const Readout>> readouts;
+  std::optional<double> scale;
+  for (const std::string& task : tasks) {
+    if (file.contains(task + ".rows")) {
+      if (pooling != Pooling::kFirst) {
+        throw ConfigError(head_of(file, task) + " reads the first token, but the pooling of the zoo is " +
+                          to_string(pooling) + "; all heads of a zoo must read features pooled alike");
+      }
+      scale = scale ? scale : read_logit_scale(file);
+      readouts[task] = read_cosine_head(file, task, *scale, projected, features)->to(device);
+    } else if (file.contains(task + ".weight")) {
+      readouts[task] = read_affine_head(file, task, features, pooling)->to(device);
+    } else {
+      throw ConfigError(head_of(file, task) + " is missing; the file needs a tensor " + task +
+                        ".rows [classes, embedding size] of unit length, or " + task + ".weight [classes, " +
+                        std::to_string(features) + "] and " + task + ".bias [classes]");
     }
-    const auto classes = static_cast<int64_t>(info.class_names.size());
-    const int64_t rows = network.head(task).rows.size(0);
-    if (classes != rows) {
-      throw ConfigError("the head of task '" + task + "' has " + std::to_string(rows) +
-                        " classes, but the task pack has " + std::to_string(classes));
+  }
+  return readouts;
+}
+
+Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device) {
+  Network network = load_network_without_readouts(replicate.base, device);
+  network.readouts = load_readouts(replicate.base, replicate.heads, zoo.tasks, zoo.pooling, device);
+  return network;
+}
+
+namespace {
+
+// The multi-task model's own heads, where it has any, answer the same questions as the zoo's.
+void check_multitask_heads(const Zoo& zoo, const Replicate& replicate, const Network& network) {
+  if (!replicate.multitask_heads) {
+    return;
+  }
+  const fs::path& file = *replicate.multitask_heads;
+  for (const auto& [task, readout] : load_readouts(replicate.base, file, zoo.tasks, zoo.pooling, at::kCPU)) {
+    const int64_t outputs = network.readout(task).outputs();
+    if (readout->outputs() != outputs) {
+      throw ConfigError("'" + file.string() + "': head of task '" + task + "' must have " +
+                        std::to_string(outputs) + " outputs, as the zoo's has, but it has " +
+                        std::to_string(readout->outputs()));
     }
   }
 }
 
 }  // namespace
 
-Weights load_weights(const Architecture& architecture, const fs::path& folder, at::Device device) {
-  return to_device(read_weights(architecture, open_folder(folder)), device);
-}
-
-void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
-                 const fs::path& path) {
-  const HfFolder folder = open_folder(path);
-  Sha256 hash;
-  for (const TensorInfo& info : architecture.parameters()) {
-    const at::Tensor values = read_float(folder, info);
-    check_finite({{info.name, values}}, path.string());
-    add_to_digest(hash, info.name, values);
-  }
-  check_digest(replicate, model, hash.hex());
-}
-
-Network load_network(const fs::path& base, const fs::path& heads, const std::vector<std::string>& tasks,
-                     at::Device device) {
-  const HfFolder folder = open_folder(base);
-  Network network;
-  network.architecture = make_architecture(folder.config());
-  network.normalisation = read_normalisation(folder);
-  network.device = device;
-  int64_t columns = network.architecture->feature_size();
-  const auto projection = network.architecture->projection();
-  if (projection && (projection->required || folder.contains(projection->info.name))) {
-    network.projection = read_float(folder, projection->info).to(device);
-    columns = network.projection.size(0);
-  }
-  const SafetensorsFile file(heads);
-  const double scale = read_logit_scale(file);
-  for (const std::string& task : tasks) {
-    Head head = read_head(file, task, scale, columns);
-    head.rows = head.rows.to(device);
-    network.heads.emplace(task, std::move(head));
-  }
-  return network;
-}
-
 void check_layouts(const Zoo& zoo, const Replicate& replicate) {
-  const Network network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU);
+  const Network network = load_network(zoo, replicate, at::kCPU);
+  check_multitask_heads(zoo, replicate, network);
   std::vector<fs::path> folders{replicate.base};
   for (const auto& [task, folder] : replicate.experts) {
     folders.push_back(folder);
@@ -233,7 +377,7 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
     const HfFolder folder = open_folder(path);
     check_settings(base, folder);
     for (const TensorInfo& info : network.architecture->parameters()) {
-      check_tensor(folder, info);
+      check_tensor(folder, info, network.architecture->names_in_files(info.name));
     }
   }
 }
@@ -253,31 +397,40 @@ fs::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::str
   const auto slash = model.find('/');
   const auto folder = replicate.experts.find(model.substr(slash + 1));
   if (model.substr(0, slash) != "expert" || folder == replicate.experts.end()) {
-    throw ConfigError("zoo '" + zoo.name + "' has no model '" + model + of_seed +
-                      ". Its experts are those of " + join(zoo.tasks, ", "));
+    throw ConfigError("zoo '" + zoo.name + "' has no model '" + model + of_seed + ". Its experts are " +
+                      join(zoo.expert_names(), ", "));
   }
   return folder->second;
 }
 
-LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
-                       const std::string& model, at::Device device) {
-  return load_checked(architecture, replicate, model, model_folder(zoo, replicate, model), device);
+std::vector<LoadedModel> load_models(const Architecture& architecture, const Zoo& zoo,
+                                     const Replicate& replicate, const std::vector<std::string>& models,
+                                     at::Device device) {
+  std::vector<LoadedModel> loaded(models.size());
+  in_parallel(reading_threads(), models.size(),
+              [&](size_t i) { loaded[i] = load_model(architecture, zoo, replicate, models[i], device); });
+  return loaded;
 }
 
 LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
-                               const std::vector<std::string>& tasks, bool with_multitask,
+                               const std::vector<std::string>& experts, bool with_multitask,
                                at::Device device) {
   LoadedReplicate loaded;
-  loaded.network = load_network(replicate.base, replicate.heads, zoo.tasks, device);
-  const auto load = [&](const std::string& model) {
-    return load_model(*loaded.network.architecture, zoo, replicate, model, device).weights;
-  };
-  loaded.base = load("base");
-  for (const std::string& task : tasks) {
-    loaded.experts.emplace(task, load("expert/" + task));
+  loaded.network = load_network(zoo, replicate, device);
+  std::vector<std::string> models{"base"};
+  for (const std::string& name : experts) {
+    models.push_back("expert/" + name);
   }
   if (with_multitask) {
-    loaded.multitask = load("multitask");
+    models.emplace_back("multitask");
+  }
+  auto read = load_models(*loaded.network.architecture, zoo, replicate, models, device);
+  loaded.base = std::move(read.front().weights);
+  for (size_t i = 0; i < experts.size(); ++i) {
+    loaded.experts.emplace(experts[i], std::move(read[1 + i].weights));
+  }
+  if (with_multitask) {
+    loaded.multitask = std::move(read.back().weights);
   }
   return loaded;
 }
@@ -286,23 +439,21 @@ std::vector<std::string> verify(const Zoo& zoo) {
   std::vector<std::string> problems;
   for (const Replicate& replicate : zoo.replicates) {
     Network network;
-    collect(problems, [&] { network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU); });
+    collect(problems, [&] { network = load_network(zoo, replicate, at::kCPU); });
     if (!network.architecture) {
       continue;  // without its base nothing else can be judged
     }
     collect(problems, [&] { check_pack(zoo, network); });
     collect(problems, [&] { check_layouts(zoo, replicate); });
-    collect(problems,
-            [&] { load_checked(*network.architecture, replicate, "base", replicate.base, at::kCPU); });
-    for (const auto& [task, folder] : replicate.experts) {
-      collect(problems, [&, &model = task, &path = folder] {
-        load_checked(*network.architecture, replicate, "expert/" + model, path, at::kCPU);
+    const auto models = models_of(replicate);
+    std::vector<std::vector<std::string>> of_models(models.size());
+    in_parallel(reading_threads(), models.size(), [&](size_t i) {
+      collect(of_models[i], [&] {
+        check_model(*network.architecture, replicate, models[i], model_folder(zoo, replicate, models[i]));
       });
-    }
-    if (replicate.multitask) {
-      collect(problems, [&] {
-        load_checked(*network.architecture, replicate, "multitask", *replicate.multitask, at::kCPU);
-      });
+    });
+    for (const auto& of_model : of_models) {
+      problems.insert(problems.end(), of_model.begin(), of_model.end());
     }
   }
   return problems;
@@ -324,21 +475,27 @@ Zoo import_zoo(const ImportRequest& request) {
   Replicate replicate;
   replicate.base = fs::absolute(request.base);
   replicate.heads = fs::absolute(request.heads);
+  zoo.pooling = request.pooling;
   for (const auto& [task, folder] : request.experts) {
     check_task_name(task, "the name of a task");
     zoo.tasks.push_back(task);
+    zoo.experts.push_back({task, {task}});
     if (!replicate.experts.emplace(task, fs::absolute(folder)).second) {
       throw ConfigError("task '" + task + "' is given twice; a zoo has one expert for each task");
     }
   }
   check_layouts(zoo, replicate);
-  const Network network = load_network(replicate.base, replicate.heads, zoo.tasks, at::kCPU);
+  const Network network = load_network(zoo, replicate, at::kCPU);
   replicate.digests["base"] = digest(load_weights(*network.architecture, replicate.base, at::kCPU));
   for (const auto& [task, folder] : replicate.experts) {
     replicate.digests["expert/" + task] = digest(load_weights(*network.architecture, folder, at::kCPU));
   }
+  const TaskPack pack(zoo.pack);
+  if (pack.tokens() != nullptr) {
+    zoo.tokenizer_sha256 = pack.tokens()->tokenizer_sha256;
+  }
   check_pack(zoo, network);
-  zoo.pack_sha256 = TaskPack(zoo.pack).sha256();
+  zoo.pack_sha256 = pack.sha256();
   zoo.replicates.push_back(std::move(replicate));
   zoo.imported = true;
   fs::create_directories(zoo.folder);

@@ -1,25 +1,37 @@
-// The text forms of plans and items.
+#include "zoo/plan.h"
+
 #include <set>
 
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "zoo/build.h"
+#include "zoo/recipe.h"
 
 namespace fusegrid {
 namespace {
 
 const std::set<std::string>& setting_names() {
-  static const std::set<std::string> names{"scale", "suite", "tasks", "folder", "pack", "pool", "overrides"};
+  static const std::set<std::string> names{"recipe", "scale", "suite",          "tasks",     "folder",
+                                           "pack",   "pool",  "published_base", "multitask", "overrides"};
   return names;
+}
+
+std::filesystem::path seed_folder(const ZooPlan& plan, int64_t seed) {
+  return plan.folder / ("seed-" + std::to_string(seed));
 }
 
 }  // namespace
 
 nlohmann::json to_settings(const ZooPlan& plan) {
-  return {{"scale", plan.scale},        {"suite", plan.suite},
-          {"tasks", plan.tasks},        {"folder", plan.folder.string()},
-          {"pack", plan.pack.string()}, {"pool", plan.pool.string()},
+  return {{"recipe", plan.recipe},
+          {"scale", plan.scale},
+          {"suite", plan.suite},
+          {"tasks", plan.tasks},
+          {"folder", plan.folder.string()},
+          {"pack", plan.pack.string()},
+          {"pool", plan.pool.string()},
+          {"published_base", plan.published_base.string()},
+          {"multitask", plan.multitask},
           {"overrides", plan.overrides}};
 }
 
@@ -35,14 +47,17 @@ ZooPlan parse_settings(const nlohmann::json& settings) {
   }
   try {
     ZooPlan plan;
+    plan.recipe = settings.at("recipe").get<std::string>();
     plan.scale = settings.at("scale").get<std::string>();
     plan.suite = settings.at("suite").get<std::string>();
     plan.tasks = settings.at("tasks").get<std::vector<std::string>>();
     plan.folder = settings.at("folder").get<std::string>();
     plan.pack = settings.at("pack").get<std::string>();
     plan.pool = settings.at("pool").get<std::string>();
+    plan.published_base = settings.at("published_base").get<std::string>();
+    plan.multitask = settings.at("multitask").get<bool>();
     plan.overrides = settings.at("overrides");
-    make_recipe(plan.scale, plan.overrides);  // throws where it is none
+    options_of(plan);  // throws where recipe, scale or overrides are none
     return plan;
   } catch (const nlohmann::json::exception& error) {
     throw ConfigError(std::string("the settings of a zoo are not complete: ") + error.what());
@@ -83,6 +98,59 @@ ZooItem ZooItem::parse(const std::string& name) {
         name + "'");
   }
   return item;
+}
+
+std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
+  std::vector<ZooItem> items;
+  for (const int64_t seed : seeds) {
+    items.push_back({plan.name(), seed, ZooItem::Kind::kBase, ""});
+  }
+  return items;
+}
+
+std::vector<ZooItem> model_items(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
+  std::vector<ZooItem> items;
+  for (const int64_t seed : seeds) {
+    for (const std::string& task : plan.tasks) {
+      items.push_back({plan.name(), seed, ZooItem::Kind::kExpert, task});
+    }
+    if (plan.multitask) {
+      items.push_back({plan.name(), seed, ZooItem::Kind::kMultitask, ""});
+    }
+  }
+  return items;
+}
+
+std::filesystem::path base_folder(const ZooPlan& plan, int64_t seed) {
+  return seed_folder(plan, seed) / "base";
+}
+
+std::filesystem::path item_folder(const ZooPlan& plan, const ZooItem& item) {
+  switch (item.kind) {
+    case ZooItem::Kind::kBase:
+      return base_folder(plan, item.seed);
+    case ZooItem::Kind::kExpert:
+      return seed_folder(plan, item.seed) / "experts" / item.task;
+    case ZooItem::Kind::kMultitask:
+      break;
+  }
+  return seed_folder(plan, item.seed) / "multitask";
+}
+
+std::filesystem::path heads_file(const ZooPlan& plan, int64_t seed) {
+  return seed_folder(plan, seed) / "heads.safetensors";
+}
+
+std::filesystem::path own_heads_file(const ZooPlan& plan, const ZooItem& item) {
+  switch (item.kind) {
+    case ZooItem::Kind::kBase:
+      return heads_file(plan, item.seed);
+    case ZooItem::Kind::kExpert:
+      return item_folder(plan, item) / "head.safetensors";
+    case ZooItem::Kind::kMultitask:
+      break;
+  }
+  return item_folder(plan, item) / "heads.safetensors";
 }
 
 }  // namespace fusegrid

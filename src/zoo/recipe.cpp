@@ -1,103 +1,55 @@
 #include "zoo/recipe.h"
 
+#include "core/alternatives.h"
 #include "core/errors.h"
-#include "core/registry.h"
 
 namespace fusegrid {
-namespace {
 
-Recipe small() {
-  Recipe recipe;
-  recipe.scale = "small";
-  return recipe;
-}
-
-Recipe medium() {
-  Recipe recipe;
-  recipe.scale = "medium";
-  recipe.width = 128;
-  recipe.blocks = 6;
-  recipe.base_lr = 1e-3;
-  return recipe;
-}
-
-Recipe large() {
-  Recipe recipe;
-  recipe.scale = "large";
-  recipe.width = 512;
-  recipe.blocks = 8;
-  recipe.base_lr = 4e-4;
-  recipe.base_steps = 3000;
-  recipe.base_batch = 128;
-  recipe.expert_lr = 2e-4;
-  return recipe;
-}
-
-const Registry<Recipe>& recipes() {
-  static const Registry<Recipe> all = [] {
-    Registry<Recipe> registry("scale of the embedded zoo");
-    for (const Recipe& recipe : {small(), medium(), large()}) {
-      registry.add(recipe.scale, recipe);
+const RecipeScale& Recipe::scale(const std::string& name) const {
+  std::vector<std::string> known;
+  for (const RecipeScale& each : card.scales) {
+    if (each.name == name) {
+      return each;
     }
-    return registry;
-  }();
-  return all;
+    known.push_back(each.name);
+  }
+  throw ConfigError("the recipe '" + card.name + "' has no scale '" + name + "'" + alternatives(name, known));
 }
 
-}  // namespace
-
-std::vector<std::string> recipe_scales() {
-  return recipes().names();
+Registry<Recipe>& recipe_registry() {
+  static Registry<Recipe> registry("recipe of a zoo");
+  return registry;
 }
 
-Recipe make_recipe(const std::string& scale, const nlohmann::json& overrides) {
-  Recipe recipe = recipes().at(scale);
+const Recipe& recipe_of(const ZooPlan& plan) {
+  return recipe_registry().at(plan.recipe);
+}
+
+std::vector<RecipeOption> options_of(const ZooPlan& plan) {
+  const Recipe& recipe = recipe_of(plan);
+  return recipe.options(recipe.scale(plan.scale), plan.overrides);
+}
+
+nlohmann::json described_recipe(const ZooPlan& plan) {
+  nlohmann::json described{{"name", plan.recipe}, {"scale", plan.scale}};
+  for (const RecipeOption& option : options_of(plan)) {
+    const std::string& text = option.param.value;
+    const auto number = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+    described[option.param.name] = number.is_discarded() ? nlohmann::json(text) : number;
+  }
+  return described;
+}
+
+ParamText text_of_overrides(const nlohmann::json& overrides) {
   if (!overrides.is_object()) {
-    throw ConfigError("the recipe's overrides must be an object of names and numbers, but are " +
+    throw ConfigError("the options of a recipe must be an object of names and values, but are " +
                       overrides.dump());
   }
   ParamText text;
   for (const auto& [name, value] : overrides.items()) {
     text[name] = value.is_string() ? value.get<std::string>() : value.dump();
   }
-  ParamReader reader("recipe of scale " + scale, text);
-  recipe.describe(reader);
-  reader.expect_all_read();
-  if (recipe.width % recipe.head_width != 0 || recipe.image_size % recipe.patch_size != 0) {
-    throw ConfigError("recipe of scale " + scale +
-                      ": head_width must divide width and patch_size must divide image_size, but they are " +
-                      std::to_string(recipe.head_width) + ", " + std::to_string(recipe.width) + ", " +
-                      std::to_string(recipe.patch_size) + ", " + std::to_string(recipe.image_size));
-  }
-  return recipe;
-}
-
-nlohmann::json Recipe::architecture_config() const {
-  return {{"architectures", {"CLIPVisionModel"}},
-          {"model_type", "clip_vision_model"},
-          {"hidden_size", width},
-          {"intermediate_size", mlp_ratio * width},
-          {"num_hidden_layers", blocks},
-          {"num_attention_heads", width / head_width},
-          {"num_channels", 3},
-          {"image_size", image_size},
-          {"patch_size", patch_size},
-          {"hidden_act", "quick_gelu"},
-          {"layer_norm_eps", 1e-5},
-          {"attention_dropout", 0.0},
-          {"projection_dim", width},
-          {"torch_dtype", "float32"}};
-}
-
-nlohmann::json Recipe::to_json() const {
-  ParamLister lister;
-  Recipe copy = *this;
-  copy.describe(lister);
-  nlohmann::json json{{"name", "K4"}, {"scale", scale}};
-  for (const ParamInfo& param : lister.params()) {
-    json[param.name] = nlohmann::json::parse(param.value);
-  }
-  return json;
+  return text;
 }
 
 }  // namespace fusegrid

@@ -1,86 +1,179 @@
+// How the models of a zoo are made: one base for each seed, an expert of each task fine-tuned from it, and a multi-task
+// model. One file of zoo/recipes each, registering itself.
 #pragma once
 
 #include <cstdint>
-#include <memory>
+#include <filesystem>
+#include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "core/params.h"
-#include "models/architecture.h"
+#include "core/registry.h"
+#include "core/result.h"
+#include "core/weights.h"
+#include "models/network.h"
+#include "store/pretraining_pool.h"
+#include "store/task_pack.h"
+#include "zoo/plan.h"
+#include "zoo/training.h"
 
 namespace fusegrid {
 
-// How the models of an embedded zoo are made: recipe "K4", found by experiment (docs/architecture.md). One
-// base per seed is pretrained on a pool of other images plus a few labelled examples of each task ("shots":
-// the incidental exposure of CLIP); its class table gives the frozen heads; experts train the weight matrices
-// of the blocks only.
-struct Recipe {
-  std::string scale;
-
-  // architecture
-  int64_t width = 64;
-  int64_t blocks = 4;
-  int64_t head_width = 32;
-  int64_t mlp_ratio = 4;
-  int64_t patch_size = 7;
-  int64_t image_size = 28;
-
-  // pretraining
-  double base_lr = 2e-3;
-  int64_t base_steps = 4000;
-  int64_t base_batch = 64;
-  double base_weight_decay = 0.05;
-  int64_t shots = 4;
-  double shots_share = 0.24;
-  double colour_share = 0.25;
-  double initial_scale = 12;
-
-  // experts and multitask
-  double expert_lr = 1e-3;
-  int64_t expert_steps = 350;
-  int64_t expert_batch = 64;
-  int64_t max_shift = 1;
-  int64_t multitask_steps = 1400;
-  int64_t multitask_batch = 16;
-
-  template <typename Visitor>
-  void describe(Visitor& v) {
-    v.param("width", width, Range{8, 8192}, "channels of the hidden states");
-    v.param("blocks", blocks, Range{1, 64}, "transformer blocks");
-    v.param("head_width", head_width, Range{4, 256}, "channels of an attention head");
-    v.param("mlp_ratio", mlp_ratio, Range{1, 16}, "channels of the MLP in units of width");
-    v.param("patch_size", patch_size, Range{1, 64}, "pixels of a patch's side");
-    v.param("image_size", image_size, Range{4, 512}, "pixels of an image's side");
-    v.param("base_lr", base_lr, Range{0, 1}, "highest learning rate of pretraining");
-    v.param("base_steps", base_steps, Range{1, 1e7}, "steps of pretraining");
-    v.param("base_batch", base_batch, Range{1, 65536}, "images of a pretraining step");
-    v.param("base_weight_decay", base_weight_decay, Range{0, 1},
-            "AdamW's, on weight matrices and the patches");
-    v.param("shots", shots, Range{1, 1e5}, "training examples of each class of each task in pretraining");
-    v.param("shots_share", shots_share, Range{0, 1}, "their share of a batch, equal for each task");
-    v.param("colour_share", colour_share, Range{0, 1}, "share of glyph masks that get random colours");
-    v.param("initial_scale", initial_scale, Range{1, 100}, "of the logits; learned, at most 100");
-    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
-    v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
-    v.param("expert_batch", expert_batch, Range{1, 65536}, "images of a fine-tuning step");
-    v.param("max_shift", max_shift, Range{0, 16}, "pixels by which a batch is shifted at most, each way");
-    v.param("multitask_steps", multitask_steps, Range{1, 1e7}, "steps of the multitask model");
-    v.param("multitask_batch", multitask_batch, Range{1, 65536}, "images of each task in such a step");
-  }
-
-  // The config.json of its models.
-  nlohmann::json architecture_config() const;
-  // All numbers, for the provenance of what is made.
-  nlohmann::json to_json() const;
+struct RecipeScale {
+  std::string name;             // "small"
+  std::string doc;              // what its models are, and what they are trained on
+  std::string suite;            // key of suite_registry(): there is an expert of each of its tasks
+  bool published_base = false;  // its bases are not trained here: whoever builds a zoo names one
 };
 
-// The scales that fusegrid trains: "small" (64 x 4) and "medium" (128 x 6) on a CPU in minutes, "large"
-// (512 x 8) on a GPU.
-std::vector<std::string> recipe_scales();
-// The recipe of a scale with some of its numbers replaced: {"expert_steps": 20}. ConfigError where the scale
-// or a name is unknown or a value is out of range.
-Recipe make_recipe(const std::string& scale, const nlohmann::json& overrides = nlohmann::json::object());
+struct RecipeCard {
+  std::string name;                   // = file stem
+  std::string doc;                    // in a sentence
+  std::vector<RecipeScale> scales;    // smallest first
+  Pooling pooling = Pooling::kFirst;  // of the features that its heads read
+  bool base_has_heads = false;        // a base brings the heads of all tasks; else each expert has its own
+  std::string pool;                   // file name of what its bases are pretrained on
+  std::string pool_maker;             // the command that makes it
+};
+
+// What a base is made from. Nothing but the seed chooses random numbers.
+struct BaseInput {
+  const PretrainingPool& pool;
+  const TaskPack& pack;
+  const std::vector<std::string>& tasks;
+  uint64_t seed = 0;
+  at::Device device = at::kCPU;
+  const OnStep& on_step;
+};
+struct MadeBase {
+  Weights weights;
+  nlohmann::json config;                     // config.json
+  std::map<std::string, std::string> files;  // beside it, by name
+  Weights heads = {};                        // a heads file of all tasks, where the base brings them
+  std::vector<Metric> metrics = {};          // of its training
+};
+
+// What an expert or a multi-task model is made from.
+struct ModelInput {
+  ZooItem::Kind kind;
+  const TaskPack& pack;
+  const std::vector<std::string>& tasks;  // that it is trained on: one, or all
+  const Network& network;                 // the base's, with the heads that it brings
+  const Weights& base;                    // on the network's device
+  uint64_t seed = 0;
+  const OnStep& on_step;
+};
+struct MadeModel {
+  Weights weights;
+  Weights heads =
+      {};  // a heads file of its tasks, where they were made with it; else those of the base count
+};
+
+// One option with its value.
+struct RecipeOption {
+  ParamInfo param;
+  bool of_base = false;  // bases depend on it; experts and multi-task models depend on all
+};
+
+struct Recipe {
+  using Overrides = nlohmann::json;  // an object: option -> value
+
+  RecipeCard card;
+  // All options of a scale, in the order of their declaration.
+  std::function<std::vector<RecipeOption>(const RecipeScale&, const Overrides&)> options;
+  // ConfigError where tasks of a pack, or a pool beside it, are not what the recipe trains on.
+  std::function<void(const RecipeScale&, const Overrides&, const TaskPack&,
+                     const std::vector<std::string>& tasks)>
+      check_pack;
+  std::function<void(const PretrainingPool&, const TaskPack&)> check_pool;
+  std::function<MadeBase(const RecipeScale&, const Overrides&, const BaseInput&)> make_base;
+  std::function<MadeModel(const RecipeScale&, const Overrides&, const ModelInput&)> make_model;
+  // A rough estimate for one CPU core, to put long items first.
+  std::function<double(const RecipeScale&, const Overrides&, ZooItem::Kind, int64_t tasks)> seconds;
+
+  const RecipeScale& scale(const std::string& name) const;  // ConfigError listing what is known
+};
+
+Registry<Recipe>& recipe_registry();
+
+// Of a plan's recipe and scale. ConfigError where there is none of that name, or where an override names no option of
+// the scale or has a value that it does not accept.
+const Recipe& recipe_of(const ZooPlan& plan);
+std::vector<RecipeOption> options_of(const ZooPlan& plan);
+// The recipe's name, the scale and every option: what the provenance of a model says.
+nlohmann::json described_recipe(const ZooPlan& plan);
+
+// An override's value as an option reads it.
+ParamText text_of_overrides(const nlohmann::json& overrides);
+
+// What a recipe does with its options, see Recipe.
+template <typename Options>
+struct RecipeFunctions {
+  void (*check_pack)(const Options&, const TaskPack&, const std::vector<std::string>& tasks);
+  void (*check_pool)(const PretrainingPool&, const TaskPack&);
+  MadeBase (*make_base)(const Options&, const BaseInput&);
+  MadeModel (*make_model)(const Options&, const ModelInput&);
+  double (*seconds)(const Options&, ZooItem::Kind, int64_t tasks);
+};
+
+// Registers a recipe: `const RegisterRecipe<Options> registered{card, functions};` in its file's unnamed namespace.
+// Options has the defaults of a scale, `static Options of_scale(const std::string&)`; declares the options that bases
+// depend on by `template <typename V> void describe_base(V& v)` and the others by describe_models(); and where options
+// constrain each other, has `void check() const`, which throws ConfigError.
+template <typename Options>
+struct RegisterRecipe {
+  RegisterRecipe(const RecipeCard& card, const RecipeFunctions<Options>& functions) {
+    const auto read = [name = card.name](const RecipeScale& scale, const nlohmann::json& overrides) {
+      Options options = Options::of_scale(scale.name);
+      ParamReader reader("recipe " + name + " at scale " + scale.name, text_of_overrides(overrides));
+      if (!scale.published_base) {
+        options.describe_base(reader);
+      }
+      options.describe_models(reader);
+      reader.expect_all_read();
+      if constexpr (requires { options.check(); }) {
+        options.check();
+      }
+      return options;
+    };
+    Recipe recipe;
+    recipe.card = card;
+    recipe.options = [=](const RecipeScale& scale, const nlohmann::json& overrides) {
+      Options options = read(scale, overrides);
+      std::vector<RecipeOption> all;
+      const auto add = [&all](const ParamLister& lister, bool of_base) {
+        for (const ParamInfo& param : lister.params()) {
+          all.push_back({param, of_base});
+        }
+      };
+      ParamLister of_base, of_models;
+      if (!scale.published_base) {
+        options.describe_base(of_base);
+      }
+      options.describe_models(of_models);
+      add(of_base, true);
+      add(of_models, false);
+      return all;
+    };
+    recipe.check_pack = [=](const RecipeScale& scale, const nlohmann::json& overrides, const TaskPack& pack,
+                            const std::vector<std::string>& tasks) {
+      functions.check_pack(read(scale, overrides), pack, tasks);
+    };
+    recipe.check_pool = functions.check_pool;
+    recipe.make_base = [=](const RecipeScale& scale, const nlohmann::json& overrides, const BaseInput& in) {
+      return functions.make_base(read(scale, overrides), in);
+    };
+    recipe.make_model = [=](const RecipeScale& scale, const nlohmann::json& overrides, const ModelInput& in) {
+      return functions.make_model(read(scale, overrides), in);
+    };
+    recipe.seconds = [=](const RecipeScale& scale, const nlohmann::json& overrides, ZooItem::Kind kind,
+                         int64_t tasks) { return functions.seconds(read(scale, overrides), kind, tasks); };
+    recipe_registry().add(card.name, recipe);
+  }
+};
 
 }  // namespace fusegrid

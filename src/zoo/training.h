@@ -1,51 +1,66 @@
+// What recipes train with. Training is a pure function of its arguments: on one kind of device, with one thread count,
+// the same arguments give the same bits. Weights are float32.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/weights.h"
-#include "models/evaluation.h"
 #include "models/network.h"
-#include "store/pretraining_pool.h"
-#include "store/task_pack.h"
-#include "zoo/batches.h"
-#include "zoo/recipe.h"
+#include "tasks/kind.h"
 
 namespace fusegrid {
-
-// Training is a pure function of its arguments: on one kind of device, with one thread count, the same
-// arguments give the same bits. Weights are float32 and come back on the device that was asked for.
 
 // Called before each step: tells that training is alive.
 using OnStep = std::function<void(int64_t step)>;
 
-struct PretrainedBase {
-  Weights weights;
-  std::map<std::string, at::Tensor> rows;  // by task: [classes, features], unit rows of the class table
-  double logit_scale = 0;                  // the learned s of exp(s), at most ln 100
+// Tensors that are trained alike: leaves that require gradients, all of one device.
+struct TrainedGroup {
+  std::vector<at::Tensor> tensors;
+  double rate_factor = 1;  // of the schedule's learning rate
+  double weight_decay = 0;
+  bool clipped = true;  // where the schedule clips gradients
 };
 
-// Pretrains a base: loss = CE(exp(s) * features * table^T) over the classes of the pool and of the tasks'
-// shots; the table's rows of a task are its frozen head.
-PretrainedBase pretrain(const Recipe& recipe, const std::vector<PoolSource>& pool,
-                        const std::vector<LabelledTask>& tasks, uint64_t seed, at::Device device,
-                        const OnStep& on_step = {});
+// AdamW under a warm-up and a cosine that ends at zero.
+struct Schedule {
+  int64_t steps = 1;
+  double learning_rate = 0;
+  int64_t warmup = 1;  // steps
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  std::optional<double> clip = {};  // largest norm of the gradients of all clipped groups together
+};
 
-// Fine-tunes `base` to one task under its frozen head. Trains the weight matrices of the network's linear
-// layers; every other tensor stays the base's, bit for bit.
-Weights fine_tune(const Recipe& recipe, const Network& network, const Weights& base, const LabelledTask& task,
-                  uint64_t seed, const OnStep& on_step = {});
+// Changes the tensors of the groups in place so that the loss of the steps falls.
+void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::vector<TrainedGroup>& groups,
+              const Schedule& schedule, const OnStep& on_step = {});
 
-// The same tensors trained on all tasks together: every step takes a batch of each task and minimises the
-// mean of their losses. With the recipe's defaults each task contributes as many images as to its expert.
-Weights train_multitask(const Recipe& recipe, const Network& network, const Weights& base,
-                        const std::vector<LabelledTask>& tasks, uint64_t seed, const OnStep& on_step = {});
+// A model some of whose tensors are trained.
+struct Trainee {
+  Weights weights;                  // the others are the base's own
+  std::vector<at::Tensor> trained;  // leaves among them, in order of name
+};
+Trainee make_trainee(const Weights& base, const std::set<std::string>& trained);
+
+// What one task contributes to a training.
+struct TrainedTask {
+  std::string name;  // also of its head
+  const TaskKind* kind = nullptr;
+  std::function<Examples(int64_t step)> batch;  // ready examples (Network::ready()), on the network's device
+};
+
+// Trains on the mean over tasks of the mean loss of their batches; the groups are tensors of the trainee and of
+// readouts of the network. Returns the trained weights.
+Weights train(const Network& network, const Trainee& trainee, const std::vector<TrainedTask>& tasks,
+              const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step = {});
 
 // What a model answers to the examples of a split.
-Answers evaluate(const Network& network, const Weights& weights, const std::string& task, const Split& split,
-                 const OnStep& on_batch = {});
+Answers evaluate(const Network& network, const Weights& weights, const std::string& task,
+                 const TaskKind& kind, const Examples& examples, const OnStep& on_batch = {});
 
 }  // namespace fusegrid

@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kFormat = "fusegrid-zoo";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 
 // Paths below the zoo are written relative to it, so that a zoo can be moved.
 std::string written_path(const fs::path& path, const fs::path& folder) {
@@ -32,8 +32,8 @@ std::string written_path(const fs::path& path, const fs::path& folder) {
 
 json to_json(const Replicate& replicate, const fs::path& folder) {
   json experts = json::object();
-  for (const auto& [task, path] : replicate.experts) {
-    experts[task] = written_path(path, folder);
+  for (const auto& [name, path] : replicate.experts) {
+    experts[name] = written_path(path, folder);
   }
   json written{{"seed", replicate.seed},
                {"base", written_path(replicate.base, folder)},
@@ -44,6 +44,9 @@ json to_json(const Replicate& replicate, const fs::path& folder) {
   if (replicate.multitask) {
     written["multitask"] = written_path(*replicate.multitask, folder);
   }
+  if (replicate.multitask_heads) {
+    written["multitask_heads"] = written_path(*replicate.multitask_heads, folder);
+  }
   return written;
 }
 
@@ -52,15 +55,19 @@ Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string
   replicate.seed = written.at("seed").get<int64_t>();
   replicate.base = zoo.folder / written.at("base").get<std::string>();
   replicate.heads = zoo.folder / written.at("heads").get<std::string>();
-  for (const auto& [task, path] : written.at("experts").items()) {
-    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
-      throw DataError(where + ": the expert of seed " + std::to_string(replicate.seed) + " for task '" +
-                      task + "' must be for one of the zoo's tasks: " + join(zoo.tasks, ", "));
+  const auto known = zoo.expert_names();
+  for (const auto& [name, path] : written.at("experts").items()) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
+      throw DataError(where + ": the model '" + name + "' of seed " + std::to_string(replicate.seed) +
+                      " must be of one of the zoo's experts: " + join(known, ", "));
     }
-    replicate.experts[task] = zoo.folder / path.get<std::string>();
+    replicate.experts[name] = zoo.folder / path.get<std::string>();
   }
   if (written.contains("multitask")) {
     replicate.multitask = zoo.folder / written["multitask"].get<std::string>();
+  }
+  if (written.contains("multitask_heads")) {
+    replicate.multitask_heads = zoo.folder / written["multitask_heads"].get<std::string>();
   }
   replicate.digests = written.at("digests").get<std::map<std::string, std::string>>();
   replicate.scores = written.at("scores").get<std::map<std::string, double>>();
@@ -80,11 +87,14 @@ void check_files(const Zoo& zoo) {
     const std::string seed = "zoo '" + zoo.name + "', seed " + std::to_string(replicate.seed) + ": ";
     require_exists(replicate.base, seed + "the base");
     require_exists(replicate.heads, seed + "the heads");
-    for (const auto& [task, path] : replicate.experts) {
-      require_exists(path, seed + "the expert of task '" + task + "'");
+    for (const auto& [name, path] : replicate.experts) {
+      require_exists(path, seed + "the expert '" + name + "'");
     }
     if (replicate.multitask) {
       require_exists(*replicate.multitask, seed + "the multitask model");
+    }
+    if (replicate.multitask_heads) {
+      require_exists(*replicate.multitask_heads, seed + "the heads of the multitask model");
     }
   }
 }
@@ -105,25 +115,67 @@ fs::path find_pack(const fs::path& folder, const std::string& name) {
   return fs::exists(folder / name) ? folder / name : data_folder() / name;
 }
 
+Pooling parse_pooling(const std::string& text, const std::string& where) {
+  std::vector<std::string> known;
+  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+    if (text == to_string(pooling)) {
+      return pooling;
+    }
+    known.push_back(to_string(pooling));
+  }
+  throw DataError(where + ": the pooling must be one of " + join(known, ", ") + ", but it is '" + text + "'");
+}
+
+std::vector<ZooExpert> parse_experts(const json& written, const Zoo& zoo, const std::string& where) {
+  std::vector<ZooExpert> experts;
+  std::set<std::string> names;
+  std::set<std::string> owned;
+  for (const json& entry : written) {
+    ZooExpert expert{entry.at("name").get<std::string>(), entry.at("tasks").get<std::vector<std::string>>()};
+    check_task_name(expert.name, where + ": the name of an expert");
+    if (!names.insert(expert.name).second) {
+      throw DataError(where + ": expert '" + expert.name + "' is there twice");
+    }
+    for (const std::string& task : expert.tasks) {
+      if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
+        throw DataError(where + ": the tasks of expert '" + expert.name + "' must be among the zoo's, " +
+                        join(zoo.tasks, ", ") + ", but one is '" + task + "'");
+      }
+      if (!owned.insert(task).second) {
+        throw DataError(where + ": a task must have one expert that owns it, but '" + task + "' has two");
+      }
+    }
+    experts.push_back(std::move(expert));
+  }
+  return experts;
+}
+
 Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& where) {
   const json& format = written.at("format");
   const json& version = written.at("version");
   if (format != kFormat || version != kVersion) {
-    throw DataError(where + ": format and version must be " + kFormat + " and " + std::to_string(kVersion) +
-                    ", but are " + format.dump() + " and " + version.dump());
+    throw DataError(
+        where + ": format and version must be " + kFormat + " and " + std::to_string(kVersion) +
+        ", but are " + format.dump() + " and " + version.dump() +
+        "; delete the file and run the command that made it again (fusegrid zoo build, zoo import): models "
+        "that are there are not trained again");
   }
   Zoo zoo;
   zoo.folder = folder;
   zoo.name = written.at("name").get<std::string>();
   check_name(zoo.name, where + ": the name of the zoo");
+  zoo.recipe = written.value("recipe", "");
   zoo.scale = written.at("scale").get<std::string>();
   zoo.suite = written.at("suite").get<std::string>();
   zoo.pack = find_pack(folder, written.at("pack").get<std::string>());
   zoo.pack_sha256 = written.at("pack_sha256").get<std::string>();
+  zoo.tokenizer_sha256 = written.value("tokenizer_sha256", "");
   zoo.tasks = written.at("tasks").get<std::vector<std::string>>();
   for (const std::string& task : zoo.tasks) {
     check_task_name(task, where + ": the name of a task");
   }
+  zoo.experts = parse_experts(written.at("experts"), zoo, where);
+  zoo.pooling = parse_pooling(written.value("pooling", to_string(Pooling::kFirst)), where);
   zoo.imported = written.value("imported", false);
   std::set<int64_t> seeds;
   for (const json& replicate : written.at("replicates")) {
@@ -132,8 +184,8 @@ Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& wh
       throw DataError(where + ": seed " + std::to_string(zoo.replicates.back().seed) + " is there twice");
     }
   }
-  if (zoo.replicates.empty() || zoo.tasks.empty()) {
-    throw DataError(where + ": a zoo needs at least one task and one replicate");
+  if (zoo.replicates.empty() || zoo.tasks.empty() || zoo.experts.empty()) {
+    throw DataError(where + ": a zoo needs at least one task, one expert and one replicate");
   }
   std::sort(zoo.replicates.begin(), zoo.replicates.end(),
             [](const Replicate& a, const Replicate& b) { return a.seed < b.seed; });
@@ -174,6 +226,10 @@ void Zoo::save() const {
     all.push_back(to_json(replicate, folder));
   }
   const bool named = pack.parent_path() == folder || pack.parent_path() == data_folder();
+  json of_experts = json::array();
+  for (const ZooExpert& expert : experts) {
+    of_experts.push_back({{"name", expert.name}, {"tasks", expert.tasks}});
+  }
   json written{{"format", kFormat},
                {"version", kVersion},
                {"name", name},
@@ -182,9 +238,17 @@ void Zoo::save() const {
                {"pack", named ? pack.filename().string() : fs::absolute(pack).string()},
                {"pack_sha256", pack_sha256},
                {"tasks", tasks},
+               {"experts", of_experts},
+               {"pooling", to_string(pooling)},
                {"replicates", all}};
+  if (!recipe.empty()) {
+    written["recipe"] = recipe;
+  }
   if (imported) {
     written["imported"] = true;
+  }
+  if (!tokenizer_sha256.empty()) {
+    written["tokenizer_sha256"] = tokenizer_sha256;
   }
   write_atomically(folder / "zoo.json", written.dump(2) + "\n");
 }
@@ -203,28 +267,58 @@ const Replicate& Zoo::replicate(int64_t seed) const {
   const std::string missing = std::to_string(seed);
   throw ConfigError(
       "zoo '" + name + "' must have models trained with each seed of the job, but it has none of seed " +
-      missing + " (seeds: " + join(seeds, ", ") + "); train them with 'fusegrid zoo build embedded --scale " +
-      scale + " --seeds " + missing + " --out " + folder.string() +
-      "' (--seeds FIRST..LAST for several), or take the seed out of the job");
+      missing + " (seeds: " + join(seeds, ", ") + "); train them with 'fusegrid zoo build " +
+      (recipe.empty() ? "RECIPE" : recipe) + " --scale " + scale + " --seeds " + missing + " --out " +
+      folder.string() + "' (--seeds FIRST..LAST for several), or take the seed out of the job");
 }
 
-std::vector<std::string> Zoo::experts(const std::string& text) const {
+std::vector<std::string> Zoo::expert_names() const {
+  std::vector<std::string> names;
+  for (const ZooExpert& expert : experts) {
+    names.push_back(expert.name);
+  }
+  return names;
+}
+
+std::vector<std::string> Zoo::experts_called(const std::string& text) const {
+  const auto names = expert_names();
   if (is_count(text)) {
     const int64_t count = parse_int(text, "experts");
-    if (count < 1 || count > static_cast<int64_t>(tasks.size())) {
-      throw ConfigError("experts must be 1 to " + std::to_string(tasks.size()) + " in zoo '" + name +
+    if (count < 1 || count > static_cast<int64_t>(names.size())) {
+      throw ConfigError("experts must be 1 to " + std::to_string(names.size()) + " in zoo '" + name +
                         "', but it is " + text);
     }
-    return {tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(count)};
+    return {names.begin(), names.begin() + static_cast<std::ptrdiff_t>(count)};
   }
   const auto chosen = split(text, '+');
   std::set<std::string> seen;
-  for (const std::string& task : chosen) {
-    if (std::find(tasks.begin(), tasks.end(), task) == tasks.end() || !seen.insert(task).second) {
-      throw ConfigError("experts must be a number or different tasks of zoo '" + name +
-                        "' joined by '+', but '" + text + "' has '" + task + "'" + alternatives(task, tasks));
+  for (const std::string& expert : chosen) {
+    if (std::find(names.begin(), names.end(), expert) == names.end() || !seen.insert(expert).second) {
+      throw ConfigError("experts must be a number or different experts of zoo '" + name +
+                        "' joined by '+', but '" + text + "' has '" + expert + "'" +
+                        alternatives(expert, names));
     }
   }
+  return chosen;
+}
+
+std::map<std::string, std::string> Zoo::owners(const std::vector<std::string>& names) const {
+  std::map<std::string, std::string> owners;
+  for (const ZooExpert& expert : experts) {
+    if (std::find(names.begin(), names.end(), expert.name) != names.end()) {
+      for (const std::string& task : expert.tasks) {
+        owners.emplace(task, expert.name);
+      }
+    }
+  }
+  return owners;
+}
+
+std::vector<std::string> Zoo::tasks_of(const std::vector<std::string>& names) const {
+  const auto owned = owners(names);
+  std::vector<std::string> chosen;
+  std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(chosen),
+               [&](const std::string& task) { return owned.contains(task); });
   return chosen;
 }
 
@@ -241,6 +335,17 @@ fs::path data_folder() {
   const fs::path program = fs::read_symlink("/proc/self/exe", unreadable);
   const fs::path installed = program.parent_path().parent_path() / "share" / "fusegrid";
   return !unreadable && fs::exists(installed) ? installed : fs::path(FUSEGRID_SOURCE_DATA);
+}
+
+fs::path cache_folder() {
+  if (const char* folder = std::getenv("FUSEGRID_CACHE")) {
+    return folder;
+  }
+  if (const char* folder = std::getenv("XDG_CACHE_HOME")) {
+    return fs::path(folder) / "fusegrid";
+  }
+  const char* home = std::getenv("HOME");
+  return fs::path(home != nullptr ? home : ".") / ".cache" / "fusegrid";
 }
 
 Zoo find_zoo(const std::string& name_or_folder) {

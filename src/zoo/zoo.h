@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -10,30 +11,42 @@
 
 #include "core/weights.h"
 #include "models/network.h"
+#include "store/task_pack.h"
 
 namespace fusegrid {
 
 // One copy of a zoo's models, trained with its own seed. `seed` of a cell chooses it.
 struct Replicate {
   int64_t seed = 0;
-  std::filesystem::path base;   // HuggingFace folder
-  std::filesystem::path heads;  // safetensors: "<task>.rows" [classes, embedding size], "logit_scale" (a log)
-  std::map<std::string, std::filesystem::path> experts;  // by task
+  std::filesystem::path base;                            // HuggingFace folder
+  std::filesystem::path heads;                           // of all tasks: a heads file, see load_readouts()
+  std::map<std::string, std::filesystem::path> experts;  // by name
   std::optional<std::filesystem::path> multitask;
+  std::optional<std::filesystem::path> multitask_heads;  // where it was trained with heads of its own
   std::map<std::string, std::string>
-      digests;  // "base", "expert/<task>", "multitask" -> digest of its float32 parameters
-  std::map<std::string, double> scores;  // "<task>/<split>" -> accuracy of its expert when it was made
+      digests;  // "base", "expert/<name>", "multitask" -> digest of its float32 parameters
+  std::map<std::string, double> scores;  // "<expert>/<task>/<split>/<metric>" -> what it was when it was made
+};
+
+// A fine-tuned model, and the tasks that it was made for: a task has at most one such owner.
+struct ZooExpert {
+  std::string name;
+  std::vector<std::string> tasks;
 };
 
 // A base with experts at one model scale, described by ZOO/zoo.json (docs/results_format.md, "Zoos").
 struct Zoo {
-  std::string name;   // folder name: "embedded-small"
-  std::string scale;  // "small", "medium", "large", "vit-b-32", ...
-  std::string suite;  // key of the suite registry: what its tasks are
+  std::string name;         // folder name: "embedded-small"
+  std::string recipe = {};  // that it was built by: key of the recipe registry; "" of an imported one
+  std::string scale;        // "small", "medium", "large", "vit-b-32", ...
+  std::string suite;        // key of the suite registry: what its tasks are
   std::filesystem::path folder;
   std::filesystem::path pack;  // task pack, found beside the zoo or in data_folder()
   std::string pack_sha256;
-  std::vector<std::string> tasks;     // order of the experts: "experts=3" means the first three
+  std::string tokenizer_sha256;    // of the tokens that the models were trained with; "" where they read none
+  std::vector<std::string> tasks;  // what can be evaluated, in the order of tables
+  std::vector<ZooExpert> experts;  // in their order: "experts=3" means the first three
+  Pooling pooling = Pooling::kFirst;  // of the features that heads of classes read
   std::vector<Replicate> replicates;  // sorted by seed
   bool imported = false;  // by import_zoo(): nothing is known of how its one replicate was trained
 
@@ -46,9 +59,12 @@ struct Zoo {
   // same models under another seed would look like an independent repetition. That of an imported zoo serves every
   // seed, which then only keys the method's random numbers.
   const Replicate& replicate(int64_t seed) const;
-  // The tasks that the text of Cell::experts means ("3", "mnist+fashion"); ConfigError where it means
-  // nothing.
-  std::vector<std::string> experts(const std::string& text) const;
+  std::vector<std::string> expert_names() const;
+  // The experts that the text of Cell::experts means ("3", "mnist+fashion"); ConfigError where it means nothing.
+  std::vector<std::string> experts_called(const std::string& text) const;
+  // The tasks that these experts own, each with its expert; and in the zoo's order.
+  std::map<std::string, std::string> owners(const std::vector<std::string>& names) const;
+  std::vector<std::string> tasks_of(const std::vector<std::string>& names) const;
 };
 
 // Where zoos are looked for by name: $FUSEGRID_ZOOS, else ./zoos. And the program's read-only data (task
@@ -56,10 +72,12 @@ struct Zoo {
 // the source tree.
 std::filesystem::path zoos_folder();
 std::filesystem::path data_folder();
+// Where tools put what they download and make: $FUSEGRID_CACHE, else fusegrid in $XDG_CACHE_HOME or ~/.cache.
+std::filesystem::path cache_folder();
 Zoo find_zoo(const std::string& name_or_folder);
 std::vector<std::string> list_zoos();
 
-// The folder of a replicate's "base", "expert/<task>" or "multitask". ConfigError where the zoo has no such model.
+// The folder of a replicate's "base", "expert/<name>" or "multitask". ConfigError where the zoo has no such model.
 std::filesystem::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::string& model);
 
 // A model as it is used: float32, read and digested once. Loading checks layout, NaN/Inf and, where recorded, digest.
@@ -68,10 +86,13 @@ struct LoadedModel {
   Weights weights;
   std::string digest;
 };
-// model: as for model_folder(). Throws ConfigError where there is no such model or it does not fit the architecture,
-// DataError where a file is damaged, has NaN or Inf, or is not the one that zoo.json recorded.
-LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
-                       const std::string& model, at::Device device);
+// Some models of a replicate, in their order, read by several threads at once (reading_threads()), each of which holds
+// a tensor besides. models: as for model_folder(). Throws ConfigError where there is no such model or it does not fit
+// the architecture, DataError where a file is damaged, has NaN or Inf, or is not the one that zoo.json recorded: of the
+// first model of `models` with a fault.
+std::vector<LoadedModel> load_models(const Architecture& architecture, const Zoo& zoo,
+                                     const Replicate& replicate, const std::vector<std::string>& models,
+                                     at::Device device);
 
 // A whole replicate: for whoever wants all of it at once.
 struct LoadedReplicate {
@@ -80,40 +101,57 @@ struct LoadedReplicate {
   std::map<std::string, Weights> experts;
   std::optional<Weights> multitask;
 };
-// Throws as load_model().
+// Throws as load_models().
 LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
-                               const std::vector<std::string>& tasks, bool with_multitask, at::Device device);
+                               const std::vector<std::string>& experts, bool with_multitask,
+                               at::Device device);
 
 // Checks a replicate's files without reading weights: headers, names, shapes and dtypes of all its models, and the
-// heads. Throws as load_model, which also finds NaN and other bytes than the recorded ones.
+// heads. Throws as load_models(), which also finds NaN and other bytes than the recorded ones.
 void check_layouts(const Zoo& zoo, const Replicate& replicate);
 
-// Reads the parameters of one model, a tensor at a time. Throws as load_model where they have NaN or Inf,
-// do not fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<task>" or
+// Reads the parameters of one model, a tensor at a time. Throws as load_models() where they have NaN or Inf,
+// do not fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<name>" or
 // "multitask".
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
                  const std::filesystem::path& folder);
 
-// The parts: what surrounds the weights, and the parameters of one checkpoint folder.
-Network load_network(const std::filesystem::path& base, const std::filesystem::path& heads,
-                     const std::vector<std::string>& tasks, at::Device device);
+// The parts: what surrounds the weights, with the readouts of all tasks of the zoo or without any, and the parameters
+// of one checkpoint folder.
+Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device);
+Network load_network_without_readouts(const std::filesystem::path& base, at::Device device);
+// Of the heads file that a network's model was made with: by task, either <task>.rows [classes, embedding size] of unit
+// length with one logit_scale (a log) for all, or <task>.weight [outputs, features] and <task>.bias [outputs].
+std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const std::filesystem::path& base,
+                                                                    const std::filesystem::path& heads,
+                                                                    const std::vector<std::string>& tasks,
+                                                                    Pooling pooling, at::Device device);
 Weights load_weights(const Architecture& architecture, const std::filesystem::path& folder,
                      at::Device device);
+
+// ConfigError where models that read `input` cannot read the task's inputs: images of another size, tokens beyond the
+// vocabulary, rows longer than there are positions. vocabulary: of the pack's tokens, 0 without.
+void check_readable(const TaskInfo& task, const InputFormat& input);
+
+// ConfigError where ids of a pack are not those that models of this input were trained with: ids mean nothing under
+// another tokenizer. tokenizer_sha256: the models'; "" where it is not known.
+void check_tokens(const TaskPack& pack, const InputFormat& input, const std::string& tokenizer_sha256);
 
 // Reads everything again: the pack's and every model's digest, layouts, NaN, the pack's image size and
 // classes. Returns one line for each thing that is wrong; empty: the zoo is sound.
 std::vector<std::string> verify(const Zoo& zoo);
 
 // Describes existing HuggingFace folders as a zoo with one replicate and writes `folder`/zoo.json with their
-// digests. Nothing is copied; the models stay where they are. Throws as load_model, and ConfigError where names are
+// digests. Nothing is copied; the models stay where they are. Throws as load_models(), and ConfigError where names are
 // none or a zoo is there that is not to be replaced.
 struct ImportRequest {
   std::filesystem::path folder;  // of the new zoo; its name is the zoo's
   std::string scale;
   std::string suite;
   std::filesystem::path base;
-  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // task, folder; in the zoo's order
+  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // name, folder; in the zoo's order
   std::filesystem::path heads;
+  Pooling pooling = Pooling::kFirst;
   std::filesystem::path pack;
   bool replace = false;  // a zoo that is there
 };

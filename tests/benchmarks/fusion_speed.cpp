@@ -35,7 +35,7 @@
 #include "fusion/passes/agreeing_parts.h"
 #include "fusion/passes/changed_entries.h"
 #include "fusion/passes/sign_election.h"
-#include "models/evaluation.h"
+#include "models/feeder.h"
 #include "worker/device.h"
 #include "worker/pack_data.h"
 #include "zoo/zoo.h"
@@ -54,7 +54,7 @@ constexpr int64_t kBatch = 256;
 struct Models {
   Weights base;
   std::vector<Weights> experts;
-  std::vector<std::string> tasks;
+  std::vector<std::string> names;
   at::Device device = at::kCPU;
   int64_t elements = 0;
 };
@@ -76,7 +76,7 @@ Models make_models(at::Device device, int64_t elements, int64_t experts) {
       models.base = std::move(weights);
     } else {
       models.experts.push_back(std::move(weights));
-      models.tasks.push_back("task" + std::to_string(i));
+      models.names.push_back("task" + std::to_string(i));
     }
   }
   return models;
@@ -90,12 +90,12 @@ FusedModel fuse(const Models& models, const std::string& call, StatisticsCache& 
   FusionContext context;
   context.card = &method.card;
   context.cache = &cache;
-  context.tasks = models.tasks;
+  context.expert_names = models.names;
   context.base = method.card.needs.contains(Need::kPretrained) ? &models.base : &kNoBase;
   context.base_key = context.base->empty() ? "" : "base";
   for (size_t i = 0; i < models.experts.size(); ++i) {
     context.experts.push_back(&models.experts[i]);
-    context.expert_keys.push_back(models.tasks[i]);
+    context.expert_keys.push_back(models.names[i]);
   }
   MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
                       cache, [] {});
@@ -200,18 +200,18 @@ const std::vector<Merge>& merges() {
 
 Models first_of(Models models, size_t count) {
   models.experts.resize(count == 0 ? models.experts.size() : count);
-  models.tasks.resize(models.experts.size());
+  models.names.resize(models.experts.size());
   return models;
 }
 
 // A pass over the base and N experts.
-struct Pass {
+struct ModelPass {
   std::string name;
   double moved = 0;  // models read and written
   std::function<void(Engine&)> run;
 };
 
-std::vector<Pass> passes(size_t experts) {
+std::vector<ModelPass> passes(size_t experts) {
   const auto n = static_cast<double>(experts);
   const auto writes = [](size_t outputs, const Engine::Fuse& fuse) {
     return [=](Engine& engine) { engine.map_slices(outputs, fuse); };
@@ -265,7 +265,7 @@ void print_rate(const std::string& name, double time, double bytes, double roof,
 }
 
 // Each of `parts` by a process of its own, here and below.
-void measure_pass(const Pass& pass, const std::vector<Models>& parts, double roof) {
+void measure_pass(const ModelPass& pass, const std::vector<Models>& parts, double roof) {
   const at::Device device = parts[0].device;
   const double time = quickest(device, static_cast<int>(parts.size()), [&](int p) {
     const Models& models = parts[static_cast<size_t>(p)];
@@ -308,7 +308,7 @@ void measure_fusion(at::Device device, int processes, int64_t elements, int64_t 
     parts.push_back(make_models(device, elements / processes, experts));
   }
   std::printf(" passes\n");
-  for (const Pass& pass : passes(static_cast<size_t>(experts))) {
+  for (const ModelPass& pass : passes(static_cast<size_t>(experts))) {
     measure_pass(pass, parts, roof);
   }
   std::printf(" merges\n");
@@ -327,13 +327,14 @@ double evaluation_seconds(const FusedModel& fused, const LoadedReplicate& zoo, c
   return seconds(zoo.network.device, [&] {
     for (const auto& task : tasks) {
       for (const std::string split : {"val", "test"}) {
-        const Examples examples = data.examples(task, split, -1);
-        answer(
-            zoo.network, examples.images, examples.labels, kBatch,
-            [&](const at::Tensor& pixels) {
-              return fused.predictor->logits(zoo.network, pixels, task, std::nullopt);
-            },
-            [] {});
+        data.kind(task).answer(
+            data.examples(task, split, -1),
+            {.feed = feed_of(zoo.network),
+             .output =
+                 [&](const Inputs& ready) {
+                   return fused.predictor->output(zoo.network, ready, {task, std::nullopt});
+                 },
+             .batch = kBatch});
       }
     }
   });
@@ -341,11 +342,12 @@ double evaluation_seconds(const FusedModel& fused, const LoadedReplicate& zoo, c
 
 void measure_sweeps(const std::string& name, at::Device device) {
   const Zoo zoo = find_zoo(name);
-  const LoadedReplicate loaded = load_replicate(zoo, zoo.replicates.front(), zoo.tasks, false, device);
-  const PackData data(zoo.pack, device, 0);
-  Models models{loaded.base, {}, zoo.tasks, device, 0};
-  for (const auto& task : zoo.tasks) {
-    models.experts.push_back(loaded.experts.at(task));
+  const LoadedReplicate loaded =
+      load_replicate(zoo, zoo.replicates.front(), zoo.expert_names(), false, device);
+  const PackData data(zoo.pack, device, {});
+  Models models{loaded.base, {}, zoo.expert_names(), device, 0};
+  for (const auto& expert : models.names) {
+    models.experts.push_back(loaded.experts.at(expert));
   }
   std::printf("%s, sweep of %d scales\n", zoo.name.c_str(), kScales);
   for (const std::string method : {"task_arithmetic", "ties", "dare"}) {

@@ -1,21 +1,23 @@
 // Prints what evaluation and AdaMerging cost beside the passes through the model that they cannot do without,
-// measured in the same run: evaluation over the bare forward pass of the same batches, an AdaMerging step
-// over the forward and backward pass of its images.
+// measured in the same run: evaluation over the bare forward pass of one batch as often, with the inputs on the
+// device and with the inputs in the pack's file, and an AdaMerging step over the forward and backward pass of its
+// inputs.
 //
-//   model_speed ZOO [cpu | cuda:0]     (ZOO: name or folder)
+//   model_speed ZOO [cpu | cuda:0 [fp32 | tf32 | bf16]]     (ZOO: name or folder; make_clip_zoo makes a large one)
 #include <chrono>
 #include <functional>
 #include <iostream>
+#include <map>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/log_softmax.h>
 
-#include "core/concatenate.h"
 #include "fusion/engines/memory_engine.h"
 #include "fusion/whole_model/adaptation.h"
-#include "models/evaluation.h"
+#include "models/feeder.h"
 #include "worker/device.h"
 #include "worker/pack_data.h"
 #include "zoo/zoo.h"
@@ -38,46 +40,61 @@ double quickest(const std::function<void()>& work) {
   return best;
 }
 
-void measure_evaluation(const LoadedReplicate& models, const PackData& data,
+// Ready batches of the shapes that evaluation has, one of each shape with how often it occurs.
+std::vector<std::pair<Inputs, int64_t>> batches_by_shape(const Network& network, const PackData& data,
+                                                         const std::vector<std::string>& tasks) {
+  std::map<std::pair<int64_t, int64_t>, size_t> known;
+  std::vector<std::pair<Inputs, int64_t>> batches;
+  for (const auto& task : tasks) {
+    for_each_batch(data.examples(task, "test", -1).inputs, kBatch,
+                   [&](const Inputs& part, const at::Tensor&) {
+                     const std::pair shape(part.size(), part.tokens.defined() ? part.tokens.size(1) : 0);
+                     const auto [entry, fresh] = known.emplace(shape, batches.size());
+                     if (fresh) {
+                       batches.emplace_back(network.ready(part), 0);
+                     }
+                     ++batches[entry->second].second;
+                   });
+  }
+  return batches;
+}
+
+void measure_evaluation(const std::string& where, const LoadedReplicate& models, const PackData& data,
                         const std::vector<std::string>& tasks) {
   const Network& network = models.network;
-  const auto features = [&](const at::Tensor& pixels) {
-    return network.architecture->features(models.base, pixels);
-  };
-  std::vector<std::vector<at::Tensor>> ready;
-  int64_t images = 0;
-  for (const auto& task : tasks) {
-    const Examples examples = data.examples(task, "test", -1);
-    images += examples.images.size(0);
-    ready.emplace_back();
-    for (const at::Tensor& batch : examples.images.split(kBatch)) {
-      ready.back().push_back(network.pixels(batch));
-    }
+  const PrecisionScope scope(network.precision);
+  const Weights held = rounded(models.base, network.precision);
+  const auto batches = batches_by_shape(network, data, tasks);
+  int64_t inputs = 0;
+  for (const auto& [batch, count] : batches) {
+    inputs += batch.size() * count;
   }
   const double bare = quickest([&] {
     const at::NoGradGuard no_grad;
     at::Tensor last;
-    for (const auto& batches : ready) {
-      for (const at::Tensor& pixels : batches) {
-        last = features(pixels);
+    for (const auto& [batch, count] : batches) {
+      for (int64_t i = 0; i < count; ++i) {
+        last = network.features(held, batch);
       }
     }
     last.cpu();
   });
   const double whole = quickest([&] {
     for (const auto& task : tasks) {
-      const Examples examples = data.examples(task, "test", -1);
-      answer(
-          network, examples.images, examples.labels, kBatch,
-          [&](const at::Tensor& pixels) { return network.logits(features(pixels), task); }, [] {});
+      data.kind(task).answer(
+          data.examples(task, "test", -1),
+          {.feed = feed_of(network),
+           .output = [&](const Inputs& batch) { return network.output(held, batch, task); },
+           .batch = kBatch});
     }
   });
-  std::cout << "evaluation: " << images << " images, " << whole << " s; bare forward pass " << bare << " s; "
-            << 100 * bare / whole << " % of its speed\n";
+  const auto count = static_cast<double>(inputs);
+  std::cout << "evaluation, " << to_string(network.precision) << ", " << where << ": " << inputs
+            << " inputs, " << count / whole << " a second; bare forward pass " << count / bare
+            << " a second; " << 100 * bare / whole << " % of its speed" << std::endl;
 }
 
-void measure_adamerging(const LoadedReplicate& models, const PackData& data,
-                        const std::vector<std::string>& tasks) {
+void measure_adamerging(const LoadedReplicate& models, const PackData& data, const Zoo& zoo) {
   MethodCard card;
   card.name = "model_speed";
   card.grain = Grain::kWholeModel;
@@ -88,11 +105,12 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data,
   context.network = &models.network;
   context.data = &data;
   context.cache = &cache;
-  context.tasks = tasks;
+  context.expert_names = zoo.expert_names();
+  context.owners = zoo.owners(context.expert_names);
   context.base = &models.base;
-  for (const auto& task : tasks) {
-    context.experts.push_back(&models.experts.at(task));
-    context.expert_keys.push_back(task);
+  for (const auto& expert : context.expert_names) {
+    context.experts.push_back(&models.experts.at(expert));
+    context.expert_keys.push_back(expert);
   }
   MemoryEngine engine(models.base, context.experts, "models", cache, [] {});
   context.engine = &engine;
@@ -110,18 +128,19 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data,
   for (const auto& [name, tensor] : models.base) {
     leaves.emplace(name, tensor.detach().clone().requires_grad_(true));
   }
-  const at::Tensor pixels = TestStream(in, options.batch, "model_speed").next();
+  const Inputs inputs = TestStream(in, options.batch, "model_speed").next();
   const double passes =
       quickest([&] {
         const at::AutoGradMode with_gradients(true);
+        const PrecisionScope scope(models.network.precision);
         for (int64_t i = 0; i < kSteps; ++i) {
-          entropy_loss(in, models.network.architecture->features(leaves, pixels), options.batch).backward();
+          entropy_loss(in, leaves, models.network.features(leaves, inputs), options.batch).backward();
         }
         leaves.begin()->second.grad().cpu();
       }) /
       kSteps;
-  std::cout << "AdaMerging step: " << 1000 * step << " ms; forward and backward pass of its "
-            << pixels.size(0) << " images " << 1000 * passes << " ms; ratio " << step / passes << '\n';
+  std::cout << "AdaMerging step: " << 1000 * step << " ms; forward and backward pass of its " << inputs.size()
+            << " inputs " << 1000 * passes << " ms; ratio " << step / passes << '\n';
 }
 
 }  // namespace
@@ -130,7 +149,7 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data,
 int main(int argc, char** argv) {
   using namespace fusegrid;  // NOLINT(google-build-using-namespace): a main function
   if (argc < 2) {
-    std::cerr << "usage: model_speed ZOO [cpu | cuda:0]\n";
+    std::cerr << "usage: model_speed ZOO [cpu | cuda:0 [fp32 | tf32 | bf16]]\n";
     return 1;
   }
   at::set_num_threads(1);
@@ -139,9 +158,13 @@ int main(int argc, char** argv) {
     load_cuda();
   }
   const Zoo zoo = find_zoo(argv[1]);
-  const LoadedReplicate models = load_replicate(zoo, zoo.replicates.front(), zoo.tasks, false, device);
-  const PackData data(zoo.pack, device, 0);
-  measure_evaluation(models, data, zoo.tasks);
-  measure_adamerging(models, data, zoo.tasks);
+  LoadedReplicate models = load_replicate(zoo, zoo.replicates.front(), zoo.expert_names(), false, device);
+  models.network.precision = parse_precision(argc > 3 ? argv[3] : "fp32");
+  const PackData resident(zoo.pack, device, {.resident = int64_t{1} << 40});
+  if (device.is_cuda()) {
+    measure_evaluation("from the file", models, PackData(zoo.pack, device, {.resident = 0}), zoo.tasks);
+  }
+  measure_evaluation("on the device", models, resident, zoo.tasks);
+  measure_adamerging(models, resident, zoo);
   return 0;
 }

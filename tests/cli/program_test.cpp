@@ -76,16 +76,19 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
       {{"run", "a.cfg", "--quie"}, "unrecognised option '--quie'"},
       {{"run", "a.cfg", "--threads", "x"}, "('x') for option '--threads' is invalid"},
       {{"list", "method"},
-       "WHAT must be one of methods, tasks, zoos, shifts, jobs, but it is 'method' (did you mean "
+       "WHAT must be one of methods, tasks, zoos, shifts, recipes, jobs, but it is 'method' (did you mean "
        "'methods'?)"},
       {{"zoo"}, "'fusegrid zoo' needs one of the commands build, pretrain, list"},
       {{"zoo", "bild"}, "no command 'fusegrid zoo bild'; did you mean 'build'? Known: build, pretrain"},
-      {{"zoo", "build", "imagenet", "--scale", "small"}, "NAME must be one of embedded"},
+      {{"zoo", "build", "imagenet", "--scale", "small"}, "RECIPE must be one of embedded, text, but it is"},
       {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
       {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "2..0"},
        "--seeds must be a seed or FIRST..LAST"},
       {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "x"}, "--seeds must be a whole number"},
-      {{"zoo", "build", "embedded", "--scale", "small", "--set", "shots=x"}, "shots=x must be a number"},
+      {{"zoo", "build", "embedded", "--scale", "small", "--set", "shots"},
+       "--set takes OPTION=VALUE, but it is 'shots'"},
+      {{"zoo", "build", "text", "--scale", "small", "--skip", "experts"},
+       "--skip must be multitask, but it is 'experts'"},
       {{"zoo", "build", "embedded", "--scale", "small", "--threads", "0", "--out", "never"},
        "--threads must lie in [1, 1024], but it is 0"},
       {{"zoo", "build", "embedded", "--scale", "small", "--device", "tpu", "--out", "never"},
@@ -122,11 +125,25 @@ TEST(Program, mistakes_in_what_to_run_are_config_errors) {
   const Ran scale = invoke({"zoo", "build", "embedded", "--scale", "tiny"});
   EXPECT_EQ(scale.code, ExitCode::kConfig);
   EXPECT_THAT(scale.err, HasSubstr("tiny"));
-  const Ran setting = invoke({"zoo", "build", "embedded", "--scale", "small", "--set", "widht=2"});
-  EXPECT_EQ(setting.code, ExitCode::kConfig);
-  EXPECT_THAT(setting.err,
-              HasSubstr("recipe of scale small has no parameter 'widht'; did you mean 'width'?"));
   EXPECT_EQ(invoke({"zoo", "show", "no-such-zoo"}).code, ExitCode::kConfig);
+  const std::vector<std::pair<std::vector<std::string>, std::string>> builds = {
+      {{"embedded", "--scale", "small", "--set", "shots=x"}, "'shots'"},
+      {{"embedded", "--scale", "small", "--set", "widht=2"},
+       "recipe embedded at scale small has no parameter 'widht'; did you mean 'width'?"},
+      {{"embedded", "--scale", "small", "--head", "probe"}, "'head'"},
+      {{"text", "--scale", "small", "--head", "cosine"}, "joint"},
+      {{"text", "--scale", "small", "--pack", "no-such.h5"}, "no-such.h5"},
+      {{"text", "--scale", "small", "--base", "."}, "leave --base out"},
+      {{"text", "--scale", "minilm"}, "name its folder with --base"},
+  };
+  for (const auto& [words, message] : builds) {
+    std::vector<std::string> all{"zoo", "build", "--out", "never"};
+    all.insert(all.end(), words.begin(), words.end());
+    const Ran ran = invoke(all);
+    EXPECT_TRUE(ran.code == ExitCode::kConfig || ran.code == ExitCode::kIo) << message;
+    EXPECT_THAT(ran.err, HasSubstr(message));
+  }
+  EXPECT_FALSE(std::filesystem::exists("never"));
 }
 
 TEST(Program, knows_which_commands_engage_workers) {

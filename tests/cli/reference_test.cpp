@@ -1,6 +1,7 @@
 #include "cli/reference.h"
 
 #include <fstream>
+#include <regex>
 #include <sstream>
 
 #include <gmock/gmock.h>
@@ -50,14 +51,34 @@ TEST(Reference, describe_prints_card_and_parameters_of_a_method) {
 
 TEST(Reference, describe_prints_tasks_and_shifts) {
   EXPECT_THAT(invoke({"describe", "mnist"}).out, AllOf(HasSubstr("embedded8"), HasSubstr("classes")));
+  EXPECT_THAT(invoke({"describe", "noun24"}).out, AllOf(HasSubstr("text8 ("), HasSubstr("text10 (")));
   EXPECT_THAT(invoke({"describe", "pixelate"}).out, HasSubstr("pixelate-1 .. pixelate-5"));
+}
+
+TEST(Reference, a_zoo_is_described_with_the_scores_of_its_experts) {
+  Zoo zoo;
+  zoo.name = "toy";
+  zoo.tasks = {"a", "b"};
+  zoo.experts = {{"wide", {"a", "b"}}, {"none", {}}};
+  Replicate replicate;
+  replicate.seed = 3;
+  replicate.digests = {{"base", "0123456789abcdef0123"}, {"expert/wide", "ff"}};
+  replicate.scores = {
+      {"wide/a/test/accuracy", 0.5}, {"wide/b/test/accuracy", 0.25}, {"wide/b/val/accuracy", 0.75}};
+  zoo.replicates = {replicate};
+  const std::string text = zoo_text(zoo);
+  EXPECT_THAT(text, AllOf(HasSubstr("zoo toy"), HasSubstr("seed 3")));
+  for (const char* row : {R"(base +- +- +- +- +0123456789abcdef)", R"(wide +a +accuracy +- +0\.5 +ff)",
+                          R"(wide +b +accuracy +0\.75 +0\.25 +ff)", R"(none +- +- +- +- +-)"}) {
+    EXPECT_TRUE(std::regex_search(text, std::regex(row))) << row << "\n" << text;
+  }
 }
 
 TEST(Reference, describe_refuses_unknown_names_with_a_hint) {
   const Ran ran = invoke({"describe", "regmeen"});
   EXPECT_EQ(ran.code, ExitCode::kConfig);
   EXPECT_THAT(ran.err,
-              HasSubstr("there is no method, task, shift or zoo 'regmeen'; did you mean 'regmean'?"));
+              HasSubstr("there is no method, task, shift, recipe or zoo 'regmeen'; did you mean 'regmean'?"));
 }
 
 TEST(Reference, describe_answers_methods_of_other_tools_with_the_name_here) {

@@ -53,6 +53,12 @@ inline void register_fake_methods() {
     const RegisterMethod<NoOptions> train{
         {.name = "fake_train", .title = "Train", .paper = "", .formula = "", .needs = {Need::kTrainInputs}},
         no_fuse};
+    const RegisterMethod<NoOptions> adapt{
+        {.name = "fake_adapt", .title = "Adapt", .paper = "", .formula = "", .needs = {Need::kTestInputs}},
+        no_fuse};
+    const RegisterMethod<NoOptions> routed{
+        {.name = "fake_routed", .title = "Routed", .paper = "", .formula = "", .demands = {Demand::kBlocks}},
+        no_fuse};
     const RegisterMethod<NoOptions> oracle{
         {.name = "fake_oracle", .title = "Oracle", .paper = "", .formula = "", .needs_task_identity = true},
         no_fuse};

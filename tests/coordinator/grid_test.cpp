@@ -1,11 +1,14 @@
 #include "coordinator/grid.h"
 
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "checkpoint/hf_folder.h"
 #include "coordinator/estimate.h"
 #include "coordinator/fake_methods.h"
 #include "core/errors.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -15,15 +18,48 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-// A zoo that is only a description; nothing of it is on disk.
+// Of models that read images of 12 pixels ("images", and "perceptron" without blocks) or tokens ("texts"). They have no
+// more weights than a folder needs.
+std::filesystem::path base_folder(const std::string& name) {
+  static const TemporaryFolder folder;
+  static const std::map<std::string, nlohmann::json> configs{
+      {"images",
+       {{"model_type", "clip_vision_model"},
+        {"hidden_size", 8},
+        {"intermediate_size", 16},
+        {"num_hidden_layers", 1},
+        {"num_attention_heads", 2},
+        {"image_size", 12},
+        {"patch_size", 4}}},
+      {"perceptron",
+       {{"model_type", "mlp"}, {"image_size", 12}, {"hidden_sizes", nlohmann::json::array({2})}}},
+      {"texts",
+       {{"model_type", "bert"},
+        {"hidden_size", 8},
+        {"intermediate_size", 16},
+        {"num_hidden_layers", 1},
+        {"num_attention_heads", 2},
+        {"max_position_embeddings", 10},
+        {"vocab_size", 30}}}};
+  if (!std::filesystem::exists(folder / name)) {
+    save_hf_folder(folder / name, {{"w", at::zeros({1})}}, configs.at(name),
+                   {{"preprocessor_config.json", R"({"image_mean": [0, 0, 0], "image_std": [1, 1, 1]})"}});
+  }
+  return folder / name;
+}
+
+// A zoo that is only a description; nothing of it is on disk but the base, which reads images of 12 pixels.
 Zoo three_tasks() {
   Zoo zoo;
   zoo.name = "toy";
+  zoo.recipe = "embedded";
   zoo.folder = "zoos/toy";
   zoo.tasks = {"a", "b", "c"};
+  zoo.experts = {{"a", {"a"}}, {"b", {"b"}}, {"c", {"c"}}};
   for (const int64_t seed : {0, 1}) {
     Replicate replicate;
     replicate.seed = seed;
+    replicate.base = base_folder("images");
     replicate.experts = {{"a", "a"}, {"b", "b"}, {"c", "c"}};
     if (seed == 0) {
       replicate.multitask = "multitask";
@@ -31,6 +67,25 @@ Zoo three_tasks() {
     zoo.replicates.push_back(replicate);
   }
   return zoo;
+}
+
+TaskInfo task_of(const std::map<std::string, int64_t>& examples) {
+  TaskInfo task;
+  task.kind = "classify";
+  task.image_height = 12;
+  task.image_width = 12;
+  task.examples = examples;
+  return task;
+}
+
+// Tasks by name with so many training examples.
+PackContents pack_of(const std::map<std::string, int64_t>& training_examples) {
+  PackContents pack;
+  for (const auto& [name, count] : training_examples) {
+    pack[name] = task_of({{"train", count}, {"val", 1}, {"test", 1}});
+    pack[name].name = name;
+  }
+  return pack;
 }
 
 class Grid : public testing::Test {
@@ -120,6 +175,7 @@ TEST_F(Grid, the_order_of_named_experts_is_kept) {
 TEST_F(Grid, unknown_tasks_are_named_with_line_and_hint) {
   Zoo zoo = three_tasks();
   zoo.tasks = {"mnist", "fashion", "terrain"};
+  zoo.experts = {{"mnist", {"mnist"}}};
   EXPECT_THAT(error_of("task = mnits\n[fake_average]\n", zoo),
               AllOf(StartsWith("job.cfg:2: "), HasSubstr("zoo 'toy' has no task 'mnits'"),
                     HasSubstr("did you mean 'mnist'?"), HasSubstr("Known: mnist, fashion, terrain")));
@@ -132,7 +188,40 @@ TEST_F(Grid, experts_that_the_zoo_lacks_are_refused) {
   Zoo zoo = three_tasks();
   zoo.replicates[0].experts.erase("b");
   EXPECT_THAT(error_of("[fake_average]\n", zoo),
-              AllOf(StartsWith("job.cfg:2: "), HasSubstr("zoo 'toy' has no expert for 'b' with seed 0")));
+              AllOf(StartsWith("job.cfg:2: "), HasSubstr("zoo 'toy' has no expert 'b' with seed 0")));
+}
+
+// Expert "x" owns two tasks, "y" none; nobody owns "c".
+Zoo zoo_of_owners() {
+  Zoo zoo = three_tasks();
+  zoo.experts = {{"x", {"a", "b"}}, {"y", {}}};
+  for (Replicate& replicate : zoo.replicates) {
+    replicate.experts = {{"x", "x"}, {"y", "y"}};
+  }
+  return zoo;
+}
+
+TEST_F(Grid, the_tasks_of_the_merged_experts_are_evaluated) {
+  EXPECT_THAT(
+      names(cells("experts = 2\n[fake_average]\n", zoo_of_owners())),
+      ElementsAre("toy/experts=2/fake_average/seed=0/a@clean", "toy/experts=2/fake_average/seed=0/b@clean"));
+  EXPECT_THAT(
+      names(cells("experts = y\ntask = all\n[fake_average]\n", zoo_of_owners())),
+      ElementsAre("toy/experts=y/fake_average/seed=0/a@clean", "toy/experts=y/fake_average/seed=0/b@clean",
+                  "toy/experts=y/fake_average/seed=0/c@clean"));
+  EXPECT_EQ(cells("experts = all\n[fake_average]\n", zoo_of_owners()).front().experts, "2");
+  EXPECT_THAT(error_of("experts = 2\ntask = c\n[fake_oracle]\n", zoo_of_owners()),
+              HasSubstr("only answers for a, b, but 'task' asks for 'c'"));
+}
+
+TEST_F(Grid, data_are_asked_of_experts_that_own_tasks) {
+  EXPECT_THAT(error_of("experts = 2\n[fake_train]\n", zoo_of_owners()),
+              AllOf(StartsWith("job.cfg:3: "), HasSubstr("expert 'y' of zoo 'toy' owns no task"),
+                    HasSubstr("method 'fake_train'")));
+  EXPECT_EQ(cells("experts = 2\n[fake_adapt]\n", zoo_of_owners()).size(), 2U)
+      << "on the test inputs of a and b";
+  EXPECT_THAT(error_of("experts = y\ntask = a\n[fake_adapt]\n", zoo_of_owners()),
+              HasSubstr("the experts y of zoo 'toy' own no task"));
 }
 
 TEST_F(Grid, seeds_that_the_zoo_lacks_are_refused) {
@@ -181,26 +270,61 @@ TEST_F(Grid, only_keeps_what_the_expression_finds) {
 }
 
 TEST_F(Grid, empty_splits_are_refused_before_anything_runs) {
-  const PackContents whole = {{"a", {{"train", 9}, {"val", 1}, {"test", 1}}},
-                              {"b", {{"train", 9}, {"val", 1}, {"test", 1}}},
-                              {"c", {{"train", 0}, {"val", 1}, {"test", 1}}}};
+  const PackContents whole = pack_of({{"a", 9}, {"b", 9}, {"c", 0}});
   EXPECT_NO_THROW(check_data(cells("[fake_average]\n"), three_tasks(), whole));
   EXPECT_NO_THROW(check_data(cells("experts = 2\n[fake_train]\n"), three_tasks(), whole));
   EXPECT_THAT([&] { check_data(cells("[fake_train]\n"), three_tasks(), whole); },
               testing::ThrowsMessage<ConfigError>(HasSubstr("needs examples of split 'train' of task 'c'")));
   PackContents no_test = whole;
-  no_test["b"].erase("test");
+  no_test["b"].examples.erase("test");
   EXPECT_THAT([&] { check_data(cells("[fake_average]\n"), three_tasks(), no_test); },
               testing::ThrowsMessage<ConfigError>(HasSubstr("split 'test' of task 'b'")));
 }
 
+TEST_F(Grid, tasks_that_the_models_cannot_read_are_refused_before_anything_runs) {
+  const auto grid = cells("experts = 1\nshift = contrast-1\n[fake_average]\n");
+  PackContents pack = pack_of({{"a", 9}});
+  EXPECT_NO_THROW(check_data(grid, three_tasks(), pack))
+      << "whether it has the tasks of other experts or not";
+  pack["a"].image_width = 13;
+  EXPECT_THAT([&] { check_data(grid, three_tasks(), pack); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("images of 12 x 12 pixels")));
+  pack["a"].image_height = 0;
+  EXPECT_THAT([&] { check_data(grid, three_tasks(), pack); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("the models read images, but")));
+  Zoo texts = three_tasks();
+  texts.replicates[0].base = base_folder("texts");
+  pack["a"].longest_row = 9;
+  EXPECT_THAT([&] { check_data(grid, texts, pack); },
+              testing::ThrowsMessage<ConfigError>(
+                  HasSubstr("'contrast-1' changes images, but the inputs of task 'a'")));
+}
+
+TEST_F(Grid, methods_whose_demands_are_not_met_are_refused_before_anything_runs) {
+  Zoo zoo = three_tasks();
+  const auto grid = cells("experts = 1\n[fake_routed]\n");
+  EXPECT_NO_THROW(check_data(grid, zoo, pack_of({{"a", 9}})));
+  zoo.replicates[0].base = base_folder("perceptron");
+  EXPECT_THAT(
+      [&] {
+        check_data(grid, zoo, pack_of({{"a", 9}}));
+      },
+      testing::ThrowsMessage<ConfigError>(
+          HasSubstr("method 'fake_routed' needs a stack of blocks with MLPs, which mlp has not")));
+}
+
 TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
-  const JobSpec job = parse_job("zoo = toy\nbatch = 7\n[fake_average]\n", "job.cfg");
+  const JobSpec job =
+      parse_job("zoo = toy\nbatch = 7\nvalidation = 100\nprecision = bf16\n[fake_average]\n", "job.cfg");
   const auto settings =
       grid_settings(job, {{"toy", three_tasks()}}, "results/statistics", 99, {{"toy/0/base", "ab"}});
   EXPECT_EQ(settings["bindings"]["toy/0/base"], "ab");
+  EXPECT_EQ(settings["packs"], nlohmann::json::object()) << "nobody has hashed a pack here";
   EXPECT_EQ(settings["zoos"]["toy"], std::filesystem::absolute("zoos/toy").string());
   EXPECT_EQ(settings["batch"], 7);
+  EXPECT_EQ(settings["validation"], 100);
+  EXPECT_EQ(settings["precision"], "bf16");
+  EXPECT_EQ(settings["splits"], nlohmann::json({"val", "test"}));
   EXPECT_EQ(settings["statistics"], std::filesystem::absolute("results/statistics").string());
   EXPECT_EQ(settings["memory_limit_bytes"], 99);
 }
@@ -208,7 +332,9 @@ TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
 TEST_F(Grid, items_of_one_merge_share_a_group) {
   const std::map<std::string, ZooSize> sizes = {
       {"toy",
-       {.model_bytes = 1000, .contents = {{"a", {{"test", 10}}}, {"b", {{"test", 20}}}}, .pack_bytes = 1}}};
+       {.model_bytes = 1000,
+        .contents = {{"a", task_of({{"test", 10}})}, {"b", task_of({{"test", 20}})}},
+        .pack_bytes = 1}}};
   const Estimator estimator(sizes, {});
   const auto grid = cells("experts = 2\n[fake_average]\n");
   const Item a = estimator.item(grid[0]);
@@ -221,7 +347,8 @@ TEST_F(Grid, items_of_one_merge_share_a_group) {
 
 TEST_F(Grid, merges_of_weights_alone_are_shared) {
   const std::map<std::string, ZooSize> sizes = {
-      {"toy", {.model_bytes = int64_t{1} << 40, .contents = {{"a", {{"test", 10}}}}, .pack_bytes = 1}}};
+      {"toy",
+       {.model_bytes = int64_t{1} << 40, .contents = {{"a", task_of({{"test", 10}})}}, .pack_bytes = 1}}};
   const Estimator alone(sizes, {});
   const Estimator shared(sizes, {}, 3);
   const auto averages = cells("experts = 3\ntask = a\n[fake_average]\n");
@@ -240,10 +367,10 @@ class Totals : public Grid {
 
   static JobTotals totals_of(const std::string& text, int64_t shards = 1) {
     const Zoo zoo = three_tasks();
-    const std::map<std::string, int64_t> splits{{"train", 5}, {"val", 1}, {"test", 3}};
+    const TaskInfo splits = task_of({{"train", 5}, {"val", 1}, {"test", 3}});
     const ZooSize size{.model_bytes = kModel,
                        .checkpoint_bytes = 7,
-                       .image_bytes = kImage,
+                       .input_bytes = kImage,
                        .contents = {{"a", splits}, {"b", splits}, {"c", splits}},
                        .pack_bytes = 100};
     const JobSpec job = parse_job("zoo = toy\nbatch = 1\n" + text, "job.cfg");

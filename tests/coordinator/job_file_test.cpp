@@ -51,6 +51,7 @@ TEST_F(JobFile, reads_every_key) {
       "# the question\n"
       "zoo = a b   # two\n"
       "experts = all 3\nexperts = m+f\nseed = 0..2 7\ntask = m f\nshift = clean\nbatch = 64\n"
+      "test = chosen\nvalidation = 100\nprecision = tf32\n"
       "max_attempts = 3\nstall_timeout_s = 60\nmemory_limit_gb = 1.5\nthreads = 2\nshards = 3\ndevice = cpu\n"
       "[fake_trim]\nscale = 0.1 0.2\nscale = 0.3\nmerge = mean\n");
   EXPECT_THAT(texts(job.zoos), ElementsAre("a", "b"));
@@ -59,6 +60,9 @@ TEST_F(JobFile, reads_every_key) {
   EXPECT_THAT(texts(job.tasks), ElementsAre("m", "f"));
   EXPECT_THAT(texts(job.shifts), ElementsAre("clean"));
   EXPECT_EQ(job.batch, 64);
+  EXPECT_TRUE(job.tests_chosen_only);
+  EXPECT_EQ(job.validation, 100);
+  EXPECT_EQ(job.precision, "tf32");
   EXPECT_EQ(job.max_attempts, 3);
   EXPECT_EQ(job.stall_timeout_s, 60);
   EXPECT_EQ(job.memory_limit_gb, 1.5);
@@ -76,8 +80,18 @@ TEST_F(JobFile, has_defaults) {
   EXPECT_TRUE(job.tasks.empty());
   EXPECT_THAT(texts(job.shifts), ElementsAre("clean"));
   EXPECT_EQ(job.batch, 256);
+  EXPECT_FALSE(job.tests_chosen_only);
+  EXPECT_FALSE(job.validation.has_value());
+  EXPECT_EQ(job.precision, "fp32");
   EXPECT_EQ(job.shards, 1);
   EXPECT_FALSE(job.device.has_value());
+}
+
+TEST_F(JobFile, choices_are_named_where_a_key_has_few) {
+  EXPECT_THAT(
+      error_of_top("precision = fp16"),
+      AllOf(StartsWith("job.cfg:2: "), HasSubstr("must be one of fp32, tf32, bf16, but it is 'fp16'")));
+  EXPECT_THAT(error_of_top("test = some"), HasSubstr("'test' must be one of all, chosen, but it is 'some'"));
 }
 
 TEST_F(JobFile, an_empty_section_is_the_method_with_its_defaults) {
@@ -184,7 +198,8 @@ TEST_F(JobFile, broken_lines_are_refused) {
 
 TEST_F(JobFile, needs_a_zoo_and_a_method) {
   EXPECT_THAT(error_of("[fake_average]\n"), HasSubstr("job.cfg: a job needs a line 'zoo = NAME'"));
-  EXPECT_THAT(error_of("zoo = z\n"), HasSubstr("at least one [method] section; known methods: fake_average"));
+  EXPECT_THAT(error_of("zoo = z\n"),
+              HasSubstr("at least one [method] section; known methods: fake_adapt, fake_average"));
   EXPECT_THAT(error_of(""), HasSubstr("'zoo = NAME'"));
 }
 

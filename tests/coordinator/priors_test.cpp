@@ -9,7 +9,7 @@
 namespace fusegrid {
 namespace {
 
-const ZooSize kSize{.model_bytes = 4000, .tokens = 10, .width = 2, .blocks = 3, .image_bytes = 12};
+const ZooSize kSize{.model_bytes = 4000, .tokens = 10, .width = 2, .blocks = 3, .input_bytes = 12};
 
 Cell cell_of(const std::string& method) {
   return Cell::parse("z/experts=4/" + method + "/seed=0/a@clean");

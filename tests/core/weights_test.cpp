@@ -1,6 +1,8 @@
 #include "core/weights.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -41,6 +43,26 @@ TEST(Digest, is_that_of_names_dtypes_shapes_and_values) {
   Weights changed = example();
   changed["b"][1][2] = 7;
   EXPECT_NE(digest(changed), whole);
+}
+
+// Both written by Python's hashlib: names, dtypes, sizes and the SHA-256s of the values, or of their pieces.
+TEST(Digest, is_the_defined_one) {
+  EXPECT_EQ(digest(example()), "e2bfba3c467d56af06c2a6b3a7313c2de05c2851d0c5b9dc4cf3d35b26c7654d");
+  Weights pieces{{"big", at::zeros({(1 << 24) + 1})}, {"small", at::full({1}, 2.0)}};
+  pieces["big"][-1] = 1;
+  const std::string expected = "e593c5b86ee125a732d16b1f0f2514bc02a2fbdc08013f5d968dcf9b094dde97";
+  EXPECT_EQ(digest(pieces), expected);
+  Sha256 hash;
+  for (const auto& [name, tensor] : pieces) {
+    add_to_digest(hash, name, tensor);
+  }
+  EXPECT_EQ(hash.hex(), expected);
+}
+
+TEST(Digest, of_nothing_and_of_empty_tensors_differ) {
+  const Weights empty{{"a", at::zeros({3, 0})}};
+  EXPECT_NE(digest(empty), digest(Weights()));
+  EXPECT_NE(digest(empty), digest({{"a", at::zeros({0, 3})}}));
 }
 
 TEST(Digest, does_not_depend_on_strides_or_gradients) {

@@ -72,6 +72,16 @@ damaged_zoos() {
   expect 65 'nan/seed-0/experts/mnist.* must be finite, but element [0-9]+ of .* is nan' \
     "$PROGRAM" run "$WORK/nan.cfg" --results "$WORK/nan" --quiet --max-attempts 1 --only 'mnist@'
   expect 65 "zoo 'tiny' has 1 fault" "$PROGRAM" zoo verify nan
+  # bytes of the pack change, and its size and time are put back, after a run has recorded its digest
+  cp -r "$FUSEGRID_ZOOS/tiny" "$FUSEGRID_ZOOS/packed" && cp "$SOURCE/data/embedded.h5" "$FUSEGRID_ZOOS/packed/"
+  job packed 'zoo = packed' '[simple_average]'
+  sleep 2.1 # the digest of a younger file is not recorded
+  "$PROGRAM" run "$WORK/packed.cfg" --dry-run --results "$WORK/never" >"$WORK/out"
+  [ -e "$FUSEGRID_ZOOS/packed/pack_digest.json" ] || fail "the digest of a pack was not recorded"
+  cp -p "$FUSEGRID_ZOOS/packed/embedded.h5" "$WORK/embedded.h5"
+  printf 'XXXX' | dd of="$FUSEGRID_ZOOS/packed/embedded.h5" bs=1 seek=9000000 conv=notrunc status=none
+  touch -r "$WORK/embedded.h5" "$FUSEGRID_ZOOS/packed/embedded.h5"
+  refused 2 'was made with another task pack' packed
   sed -i 's/post_layernorm.bias/post_layernorm.bixs/' "$FUSEGRID_ZOOS/reshaped/$expert"
   refused 2 'post_layernorm.bias is missing' reshaped
   python3 - "$FUSEGRID_ZOOS/poor/zoo.json" <<'PYTHON'

@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "core/errors.h"
+#include "fusion/whole_model/statistics.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
@@ -166,6 +167,7 @@ TEST(FusionInput, hands_out_only_what_the_card_declares) {
   zoo.with_needs({}, [](const FusionInput& in) {
     EXPECT_THROW(in.base(), AccessError);
     EXPECT_THROW(in.multitask(), AccessError);
+    EXPECT_THROW(in.multitask_readouts(), AccessError);
     EXPECT_THROW(in.task_vector_sum(), AccessError);
     EXPECT_THROW(in.kth_magnitude(1), AccessError);
     EXPECT_THROW(in.train_inputs("task0", 1), AccessError);
@@ -196,12 +198,61 @@ TEST(FusionInput, hands_out_declared_data) {
   const TestZoo zoo = random_zoo(2);
   zoo.with_needs({Need::kTrainInputs, Need::kTrainLabels, Need::kTestInputs, Need::kValidationExamples},
                  [](const FusionInput& in) {
-                   EXPECT_EQ(in.train_inputs("task0", 5).size(0), 5);
+                   EXPECT_EQ(in.train_inputs("task0", 5).size(), 5);
                    EXPECT_EQ(in.train_examples("task1", -1).labels.size(0), 24);
-                   EXPECT_EQ(in.test_inputs("task1").size(0), 20);
-                   EXPECT_EQ(in.validation_examples("task1").images.size(0), 12);
+                   EXPECT_EQ(in.test_inputs("task1").size(), 20);
+                   EXPECT_EQ(in.validation_examples("task1").inputs.size(), 12);
                  });
   EXPECT_EQ(zoo.data.touched(), (std::set<std::string>{"train", "test", "val"}));
+}
+
+// Expert "task0" owns two tasks, "task1" one and "task2" none.
+TestZoo zoo_of_owners() {
+  TestZoo zoo = random_zoo(3);
+  zoo.owners = {{"task0", "task0"}, {"task1", "task1"}, {"task2", "task0"}};
+  return zoo;
+}
+
+TEST(FusionInput, knows_which_expert_owns_which_task) {
+  zoo_of_owners().with_needs({}, [](const FusionInput& in) {
+    EXPECT_EQ(in.expert_names(), (std::vector<std::string>{"task0", "task1", "task2"}));
+    EXPECT_EQ(in.tasks(), (std::vector<std::string>{"task0", "task2", "task1"}));
+    EXPECT_EQ(in.tasks_of(0), (std::vector<std::string>{"task0", "task2"}));
+    EXPECT_EQ(in.tasks_of(1), (std::vector<std::string>{"task1"}));
+    EXPECT_TRUE(in.tasks_of(2).empty());
+    EXPECT_EQ(&in.kind("task2"), &task_kind("classify"));
+  });
+}
+
+// Each task is dealt half of the examples and weighs one half.
+TEST(FusionInput, statistics_of_an_expert_of_two_tasks_are_the_mean_of_both) {
+  const TestZoo zoo = zoo_of_owners();
+  const auto mean_of = [](const Weights& a, const Weights& b) {
+    Weights mean;
+    for (const auto& [name, tensor] : a) {
+      mean.emplace(name, (tensor + b.at(name)) / 2);
+    }
+    return mean;
+  };
+  const auto shown = [&](const std::string& task) { return zoo.data.examples(task, "train", 4).inputs; };
+  const auto gram = [&](const std::string& task) {
+    return gram_matrices(*zoo.network, zoo.experts[0], shown(task), [] {});
+  };
+  const auto fisher = [&](const std::string& task) {
+    return fisher_diagonal(*zoo.network, zoo.experts[0], task, task_kind("classify"), shown(task), 2, "exact",
+                           [] {});
+  };
+  zoo.with_needs({Need::kTrainInputs, Need::kGradients}, [&](const FusionInput& in) {
+    expect_close(*in.gram(0, 8), mean_of(gram("task0"), gram("task2")), 1e-14);
+    expect_close(*in.fisher(0, 8, 2, "exact"), mean_of(fisher("task0"), fisher("task2")), 1e-7);
+  });
+}
+
+TEST(FusionInput, an_expert_without_tasks_has_no_statistics) {
+  zoo_of_owners().with_needs({Need::kTrainInputs, Need::kGradients}, [](const FusionInput& in) {
+    EXPECT_THROW(in.gram(2, 8), ConfigError);
+    EXPECT_THROW(in.fisher(2, 8, 2, "exact"), ConfigError);
+  });
 }
 
 TEST(FusionInput, reduces_all_tensors_to_the_same_bits_every_time) {

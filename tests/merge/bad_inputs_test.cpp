@@ -87,7 +87,7 @@ TEST(MergeInput, compat_computes_in_three_dtypes) {
   for (const at::ScalarType dtype : {at::kFloat8_e4m3fn, at::kDouble}) {
     Checkpoints models(2, dtype);
     MergeSpec spec = models.spec({"task_arithmetic"});
-    spec.precision = Precision::kCompat;
+    spec.precision = MergePrecision::kCompat;
     expect_part(refusal(spec), "--precision compat computes in bfloat16, float16 or float32");
     spec.dtype = at::kBFloat16;
     expect_part(refusal(spec), "--precision compat computes in bfloat16, float16 or float32");

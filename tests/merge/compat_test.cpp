@@ -78,7 +78,7 @@ struct GoldenCheckpoints {
     spec.methods = {{name, parameters}};
     spec.out = folder / "out";
     spec.seed = seed;
-    spec.precision = Precision::kCompat;
+    spec.precision = MergePrecision::kCompat;
     spec.threads = 0;
     return spec;
   }
@@ -235,7 +235,7 @@ TEST(CompatPlan, is_not_the_default_and_is_in_the_manifest) {
   merge(spec, 1);
   const auto manifest = nlohmann::json::parse(read_text(spec.out / kManifestFile));
   EXPECT_TRUE(manifest.at("arithmetic").get<std::string>().starts_with("mergekit 0.1.5, task_arithmetic"));
-  spec.precision = Precision::kFloat32;
+  spec.precision = MergePrecision::kFloat32;
   spec.out = models.folder / "fp32";
   merge(spec, 1);
   EXPECT_NE(folder_digest(spec.out), folder_digest(models.folder / "out"));

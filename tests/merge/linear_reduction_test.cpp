@@ -113,7 +113,7 @@ TEST(LinearReduction, is_refused_for_what_is_not_linear) {
   const std::string message = refusal(spec_of(models, "ties", "out"));
   EXPECT_NE(message.find("simple_average, task_arithmetic, weighted_average"), std::string::npos) << message;
   MergeSpec spec = spec_of(models, "simple_average", "out");
-  spec.precision = Precision::kCompat;
+  spec.precision = MergePrecision::kCompat;
   EXPECT_NE(refusal(spec).find("--precision fp32"), std::string::npos);
 }
 

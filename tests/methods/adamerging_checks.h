@@ -28,15 +28,15 @@ inline TestZoo golden_backbone(const Golden& golden) {
   }
   TestZoo zoo = table_zoo({concatenate(rows).to(at::kFloat),
                            {},
-                           [](const Weights& weights, const at::Tensor& x, const LinearHook& hook) {
-                             return lifted(two_layers(weights, x, hook));
+                           [](const Weights& weights, const at::Tensor& x, const Pass& pass) {
+                             return lifted(two_layers(weights, x, pass));
                            }});
   zoo.base = as_float(golden.under("base"));
   for (int64_t i = 0; i < 3; ++i) {
     const std::string task = "task" + std::to_string(i);
     zoo.tasks.push_back(task);
     zoo.experts.push_back(as_float(golden.under("expert" + std::to_string(i))));
-    zoo.network->heads[task] = {lifted_head(golden.tensors.at("head/" + task)), kLift};
+    zoo.network->readouts[task] = lifted_readout(golden.tensors.at("head/" + task));
     const auto order = permutation(derive_key(zoo.seed, "adamerging/" + task), 0, 20);
     std::vector<int64_t> placed(20);
     for (int64_t drawn = 0; drawn < 20; ++drawn) {

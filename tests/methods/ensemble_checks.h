@@ -21,16 +21,15 @@ namespace fusegrid {
 // the expected output is normalised too.
 inline void expect_golden(const std::string& file, const std::string& call) {
   const Golden golden = read_golden(file);
-  TestZoo zoo =
-      table_zoo({at::eye(5), {}, [](const Weights& weights, const at::Tensor& x, const LinearHook&) {
-                   return at::matmul(x, weights.at("features"));
-                 }});
+  TestZoo zoo = table_zoo({at::eye(5), {}, [](const Weights& weights, const at::Tensor& x, const Pass&) {
+                             return at::matmul(x, weights.at("features"));
+                           }});
   for (int i = 0; i < 4; ++i) {
     const std::string task = "expert" + std::to_string(i);
     zoo.tasks.push_back(task);
     zoo.experts.push_back({{"features", golden.tensors.at("features/" + task).to(at::kFloat)}});
   }
-  zoo.network->heads["expert0"] = {at::eye(6), 1.0};
+  zoo.network->readouts["expert0"] = cosine_readout(at::eye(6), 1.0);
   zoo.data.set("expert0", "test", images_of_rows({0, 1, 2, 3, 4}));
   const at::Tensor expected = golden.tensors.at("output");
   expect_close(zoo.logits(zoo.fuse(call), "expert0"), expected / expected.norm(2, {1}, true), 3e-7);

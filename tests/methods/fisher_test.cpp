@@ -53,14 +53,14 @@ TEST(Fisher, equals_fusion_bench_from_the_data_on) {
       at::stack({golden.tensors.at("batches/expert0"), golden.tensors.at("batches/expert1")});
   TestZoo zoo = table_zoo({rows.reshape({30, 6}).to(at::kFloat),
                            {},
-                           [](const Weights& weights, const at::Tensor& x, const LinearHook& hook) {
-                             return lifted(two_layers(weights, x, hook));
+                           [](const Weights& weights, const at::Tensor& x, const Pass& pass) {
+                             return lifted(two_layers(weights, x, pass));
                            }});
   for (int64_t i = 0; i < 2; ++i) {
     const std::string task = "expert" + std::to_string(i);
     zoo.tasks.push_back(task);
     zoo.experts.push_back(as_float(golden.under(task)));
-    zoo.network->heads[task] = {lifted_head(at::eye(4)), kLift};
+    zoo.network->readouts[task] = lifted_readout(at::eye(4));
     std::vector<int64_t> own(15);
     std::iota(own.begin(), own.end(), 15 * i);
     zoo.data.set(task, "train", images_of_rows(own));

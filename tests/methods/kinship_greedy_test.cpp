@@ -8,7 +8,6 @@
 #include "fusion/data_source.h"
 #include "fusion/passes/interpolation.h"
 #include "methods/planted.h"
-#include "models/evaluation.h"
 #include "support/golden.h"
 #include "support/peak_memory.h"
 #include "support/wide_zoo.h"
@@ -20,10 +19,8 @@ double validation_accuracy(const TestZoo& zoo, const Weights& weights) {
   double sum = 0;
   for (const std::string& task : zoo.tasks) {
     const Examples examples = zoo.data.examples(task, "val", -1);
-    const auto logits = [&](const at::Tensor& pixels) {
-      return zoo.network->logits(zoo.network->architecture->features(weights, pixels), task);
-    };
-    sum += answer(*zoo.network, examples.images, examples.labels, 64, logits, [] {}).accuracy;
+    const at::Tensor logits = zoo.network->output(weights, zoo.network->ready(examples.inputs), task);
+    sum += (logits.argmax(1) == examples.labels).to(at::kDouble).mean().item<double>();
   }
   return sum / static_cast<double>(zoo.tasks.size());
 }

@@ -215,9 +215,9 @@ TEST_P(EveryMethod, fails_without_any_of_its_needs) {
 TEST_P(EveryMethod, asks_for_the_task_only_if_the_card_says_so) {
   const TestZoo z = zoo();
   const Merged merged = fuse(z);
-  const at::Tensor pixels = z.network->pixels(z.data.examples(z.tasks[0], "test", 2).images);
+  const Inputs ready = z.network->ready(z.data.examples(z.tasks[0], "test", 2).inputs);
   const auto anonymous = [&] {
-    merged.model->predictor->logits(*z.network, pixels, z.tasks[0], std::nullopt);
+    merged.model->predictor->output(*z.network, ready, {z.tasks[0], std::nullopt});
   };
   if (card().needs_task_identity) {
     EXPECT_THROW(anonymous(), AccessError);

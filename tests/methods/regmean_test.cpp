@@ -25,10 +25,10 @@ void put_gram(const TestZoo& zoo, size_t index, const Weights& gram) {
 
 // y = fc(x): one linear layer, whose weights and inputs a test chooses. Gram matrices are those of the data.
 TestZoo layer_zoo(const std::vector<at::Tensor>& weights, const std::vector<at::Tensor>& inputs) {
-  TestZoo zoo = table_zoo(
-      {concatenate(inputs), {"fc"}, [](const Weights& w, const at::Tensor& x, const LinearHook& hook) {
-         return hook ? hook("fc", x, w.at("fc.weight"), {}) : at::matmul(x, w.at("fc.weight").t());
-       }});
+  TestZoo zoo =
+      table_zoo({concatenate(inputs), {"fc"}, [](const Weights& w, const at::Tensor& x, const Pass& pass) {
+                   return apply(Layer("fc"), w, x, pass);
+                 }});
   int64_t row = 0;
   for (size_t i = 0; i < weights.size(); ++i) {
     zoo.tasks.push_back("task" + std::to_string(i));

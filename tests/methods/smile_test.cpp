@@ -14,15 +14,15 @@ namespace {
 // Pooled features of the whole routed tower, up to their length: heads see unit vectors.
 TEST(Smile, equals_fusion_bench) {
   TestZoo zoo = golden_zoo();
-  zoo.network->heads["all"] = {at::eye(8), 1.0};
+  zoo.network->readouts["all"] = cosine_readout(at::eye(8), 1.0);
   for (const auto& [file, options] : {std::pair{"rank3", "rank=3,gate_rank=1,top_k=1"},
                                       {"rank8_gate4_top2", "rank=8,gate_rank=4,top_k=2"},
                                       {"dense", "rank=0,gate_rank=2,top_k=1"}}) {
     const Golden golden = read_golden(std::string("smile__") + file);
     const Merged merged = zoo.fuse(std::string("smile{") + options + "}");
     const at::Tensor pooled = golden.tensors.at("pooled");
-    const at::Tensor answers = merged.model->predictor->logits(
-        *zoo.network, golden.tensors.at("pixels").to(at::kFloat), "all", std::nullopt);
+    const at::Tensor answers = merged.model->predictor->output(
+        *zoo.network, {golden.tensors.at("pixels").to(at::kFloat), {}, {}}, {"all", std::nullopt});
     expect_close(answers, pooled / pooled.norm(2, {1}, true), 2e-7);
   }
 }

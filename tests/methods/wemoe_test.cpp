@@ -1,5 +1,6 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
 #include <gtest/gtest.h>
 
@@ -57,8 +58,8 @@ TEST_P(RoutedMlp, equals_fusion_bench) {
   const auto router = router_of(golden, layers);
 
   const at::AutoGradMode with_gradients(true);
-  const at::Tensor gates = router_gates(router, hidden, batch_reduce);
-  const at::Tensor output = routed_mlp(*zoo.network->architecture, 0, base, taus, gates, hidden);
+  const at::Tensor gates = router_gates(router, hidden, {}, batch_reduce);
+  const at::Tensor output = routed_mlp(*zoo.network->architecture->blocks(), 0, base, taus, gates, hidden);
   (output * golden.tensors.at("probe")).sum().backward();
 
   expect_close(output.detach(), golden.tensors.at("output"), 1e-13);
@@ -83,9 +84,20 @@ TEST(RouterGates, reduced_over_the_batch_are_the_mean_of_the_images_gates) {
   const Golden golden = read_golden("wemoe__router2_sample");
   const auto router = router_of(golden, 2);
   const at::Tensor hidden = golden.tensors.at("hidden_states");
-  const at::Tensor single = router_gates(router, hidden, false).detach();
+  const at::Tensor single = router_gates(router, hidden, {}, false).detach();
   expect_close(single, golden.tensors.at("coefficients"), 1e-13);
-  expect_close(router_gates(router, hidden, true).detach(), single.mean(0, true).expand_as(single), 1e-14);
+  expect_close(router_gates(router, hidden, {}, true).detach(), single.mean(0, true).expand_as(single),
+               1e-14);
+}
+
+TEST(RouterGates, do_not_see_what_fills_rows_of_tokens_up) {
+  const Golden golden = read_golden("wemoe__router2_sample");
+  const auto router = router_of(golden, 2);
+  const at::Tensor hidden = golden.tensors.at("hidden_states");  // [n, tokens, width]
+  const int64_t shorter = hidden.size(1) - 2;
+  const at::Tensor lengths = at::full({hidden.size(0)}, shorter, at::kLong);
+  const at::Tensor gates = router_gates(router, hidden, lengths, false).detach();
+  expect_close(gates, router_gates(router, hidden.narrow(1, 0, shorter), {}, false).detach(), 1e-14);
 }
 
 TEST(Wemoe, with_constant_gates_and_no_steps_is_task_arithmetic) {

@@ -408,6 +408,8 @@ TEST_F(TaskPackFile, RefusesAttributesThatAreNotThoseOfTheKind) {
   EXPECT_THAT(attributes_error("words", R"({"classes": ["a", 7]})"), HasSubstr("number 1 is 7"));
   EXPECT_THAT(attributes_error("words", R"({"classes": ["a", "b"], "domain": 3})"),
               HasSubstr("'domain' must be a text"));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a", "b"], "metric": ["mcc"]})"),
+              HasSubstr("'metric' must be a text, but it is [\"mcc\"]"));
   const auto message = [&](const std::string& start, const std::string& longest) {
     return attributes_error("translation", R"({"answer_end": 1, "answer_start": )" + start +
                                                R"(, "longest_answer": )" + longest + "}");

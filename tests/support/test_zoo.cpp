@@ -9,6 +9,7 @@
 #include "core/philox.h"
 #include "fusion/engines/memory_engine.h"
 #include "fusion/fusion_input.h"
+#include "models/network.h"
 #include "support/golden.h"
 
 namespace fusegrid {
@@ -32,12 +33,20 @@ at::Tensor random_rows(uint64_t key, int64_t rows, int64_t columns) {
 
 Examples noise(uint64_t key, int64_t count, int64_t classes) {
   const at::Tensor pixels = (uniform(key, 0, 0, count * 3 * 64) * 255).to(at::kByte);
-  return {pixels.view({count, 3, 8, 8}), at::arange(count, at::kLong).remainder(classes)};
+  return {{pixels.view({count, 3, 8, 8}), {}, {}}, at::arange(count, at::kLong).remainder(classes)};
+}
+
+std::map<std::string, std::string> owners_of_their_names(const std::vector<std::string>& names) {
+  std::map<std::string, std::string> owners;
+  for (const std::string& name : names) {
+    owners.emplace(name, name);
+  }
+  return owners;
 }
 
 void add_task(TestZoo& zoo, const std::string& task, uint64_t key, int64_t classes) {
   zoo.tasks.push_back(task);
-  zoo.network->heads[task] = {random_rows(key, classes, 8), 10.0};
+  zoo.network->readouts[task] = cosine_readout(random_rows(key, classes, 8), 10.0);
   zoo.data.set(task, "train", noise(key + 1, 24, classes));
   zoo.data.set(task, "val", noise(key + 2, 12, classes));
   zoo.data.set(task, "test", noise(key + 3, 20, classes));
@@ -51,9 +60,11 @@ void SyntheticData::set(const std::string& task, const std::string& split, Examp
 
 Examples SyntheticData::examples(const std::string& task, const std::string& split, int64_t count) const {
   touched_.insert(split);
-  const Examples& all = examples_.at(task + "/" + split);
-  const int64_t size = count < 0 ? all.images.size(0) : std::min(count, all.images.size(0));
-  return {all.images.narrow(0, 0, size), all.labels.narrow(0, 0, size)};
+  return examples_.at(task + "/" + split).first(count);
+}
+
+const TaskKind& SyntheticData::kind(const std::string&) const {
+  return task_kind("classify");
 }
 
 void TestZoo::with_input(const MethodCard& card, const std::function<void(const FusionInput&)>& visit) const {
@@ -64,7 +75,8 @@ void TestZoo::with_input(const MethodCard& card, const std::function<void(const 
   context.network = network.get();
   context.data = &data;
   context.cache = cache.get();
-  context.tasks = tasks;
+  context.expert_names = tasks;
+  context.owners = owners.empty() ? owners_of_their_names(tasks) : owners;
   context.seed = seed;
   for (size_t i = 0; i < experts.size(); ++i) {
     context.experts.push_back(&experts[i]);
@@ -73,6 +85,7 @@ void TestZoo::with_input(const MethodCard& card, const std::function<void(const 
   context.base = with_base ? &base : &kNoBase;
   context.base_key = with_base ? digest(base) : "";
   context.multitask = multitask.empty() ? nullptr : &multitask;
+  context.multitask_readouts = multitask_readouts;
   MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
                       *cache, context.tick);
   context.engine = &engine;
@@ -106,19 +119,17 @@ std::string TestZoo::expert_on_data_key(size_t index) const {
 }
 
 at::Tensor TestZoo::logits(const Merged& merged, const std::string& task, int64_t batch) const {
-  const at::Tensor images = data.examples(task, "test", -1).images;
+  const Inputs inputs = data.examples(task, "test", -1).inputs;
   std::vector<at::Tensor> parts;
-  for (int64_t begin = 0; begin < images.size(0); begin += batch) {
-    const int64_t size = std::min(batch, images.size(0) - begin);
-    parts.push_back(merged.model->predictor->logits(*network, network->pixels(images.narrow(0, begin, size)),
-                                                    task, task));
+  for (int64_t begin = 0; begin < inputs.size(); begin += batch) {
+    const Inputs part = inputs.rows(begin, std::min(batch, inputs.size() - begin));
+    parts.push_back(merged.model->predictor->output(*network, network->ready(part), {task, task}));
   }
   return concatenate(parts);
 }
 
 at::Tensor TestZoo::logits_of(const Weights& weights, const std::string& task) const {
-  const at::Tensor pixels = network->pixels(data.examples(task, "test", -1).images);
-  return network->logits(network->architecture->features(weights, pixels), task);
+  return network->output(weights, network->ready(data.examples(task, "test", -1).inputs), task);
 }
 
 TestZoo TestZoo::first(size_t count) const {

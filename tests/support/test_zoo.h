@@ -19,6 +19,7 @@ class FusionInput;
 struct FusedModel;
 struct MethodCard;
 struct Network;
+class Readout;
 enum class Need;
 
 // Examples in memory; remembers which splits were asked for.
@@ -26,6 +27,7 @@ class SyntheticData final : public DataSource {
  public:
   void set(const std::string& task, const std::string& split, Examples examples);
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
+  const TaskKind& kind(const std::string& task) const override;  // all are of classes
   std::string key() const override { return "synthetic"; }
   std::set<std::string> touched() const { return touched_; }
 
@@ -44,10 +46,12 @@ struct Merged {
 
 struct TestZoo {
   std::shared_ptr<Network> network;
-  std::vector<std::string> tasks;
+  std::vector<std::string> tasks;  // names of the experts, each of which owns the task of its name ...
+  std::map<std::string, std::string> owners = {};  // ... where this does not say who owns which task
   Weights base;
   std::vector<Weights> experts;  // in the order of `tasks`
   Weights multitask;
+  std::map<std::string, std::shared_ptr<const Readout>> multitask_readouts = {};
   SyntheticData data;
   std::shared_ptr<StatisticsCache> cache = std::make_shared<StatisticsCache>(1 << 28, "", at::kCPU);
   uint64_t seed = 0;
@@ -58,7 +62,7 @@ struct TestZoo {
   // Runs `visit` with the input that a method of this card would get.
   void with_input(const MethodCard& card, const std::function<void(const FusionInput&)>& visit) const;
   void with_needs(const std::set<Need>& needs, const std::function<void(const FusionInput&)>& visit) const;
-  // Logits of `task`'s test images. `batch`: images per forward pass.
+  // Logits of `task`'s test inputs. `batch`: inputs per forward pass.
   at::Tensor logits(const Merged& merged, const std::string& task, int64_t batch = 1 << 20) const;
   // The same of one model.
   at::Tensor logits_of(const Weights& weights, const std::string& task) const;

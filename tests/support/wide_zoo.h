@@ -18,7 +18,7 @@ constexpr int64_t kWideModelBytes = kWideTensors * kWideElements * 4;
 // Random models that are large beside what a forward pass takes: for tests of memory.
 inline TestZoo wide_zoo(size_t experts) {
   constexpr int64_t kWidth = 4;
-  const auto forward = [](const Weights& weights, const at::Tensor& x, const LinearHook&) {
+  const auto forward = [](const Weights& weights, const at::Tensor& x, const Pass&) {
     at::Tensor y = x;
     for (const auto& [name, tensor] : weights) {
       y = y + x * tensor.narrow(0, 0, kWidth);
@@ -38,7 +38,7 @@ inline TestZoo wide_zoo(size_t experts) {
     const std::string task = "task" + std::to_string(i);
     zoo.tasks.push_back(task);
     zoo.experts.push_back(model(3 + i));
-    zoo.network->heads[task] = {at::eye(kWidth), 10.0};
+    zoo.network->readouts[task] = cosine_readout(at::eye(kWidth), 10.0);
     for (const std::string split : {"val", "test"}) {
       zoo.data.set(task, split, images_of_rows({0, 1, 2, 3, 4, 5, 6, 7}));
     }

@@ -23,11 +23,17 @@ class GridExecutorTest : public TinyZoos {
     spy_must_fail = false;
   }
 
-  std::unique_ptr<Executor> executor() {
+  std::unique_ptr<Executor> executor(const std::map<std::string, SeenPack>& packs = {},
+                                     const std::map<std::string, std::string>& bindings = {}) {
     const nlohmann::json settings{
         {"zoos",
          {{"embedded-tiny", zoo_folder().string()}, {"other-tiny", zoo_folder("other-tiny").string()}}},
+        {"packs", packs},
+        {"bindings", bindings},
         {"batch", 4},
+        {"splits", {"val", "test"}},
+        {"validation", -1},
+        {"precision", "fp32"},
         {"statistics", (copy() / "statistics").string()},
         {"memory_limit_bytes", 0},
         {"shards", 1}};
@@ -74,12 +80,27 @@ TEST_F(GridExecutorTest, tells_what_must_not_be_trusted) {
   EXPECT_EQ(broken.status, Status::kInvalid);
   EXPECT_THAT(broken.reason, HasSubstr("not finite"));
   nlohmann::json zoo = nlohmann::json::parse(read_text(zoo_folder() / "zoo.json"));
-  zoo["replicates"][0]["scores"]["bars/test"] = 0.123;
+  zoo["replicates"][0]["scores"]["bars/bars/test/accuracy"] = 0.123;
   write_text(zoo_folder() / "zoo.json", zoo.dump());
   const Result expert = executor()->run(tiny_cell("individual").name(), progress_);
   EXPECT_EQ(expert.status, Status::kInvalid);
   EXPECT_THAT(expert.reason, HasSubstr("0.123"));
   EXPECT_EQ(executor()->run(tiny_cell("individual", "rows").name(), progress_).status, Status::kValid);
+}
+
+// "bars" is made to own both tasks: the spy is that expert, whatever the task.
+TEST_F(GridExecutorTest, a_task_is_answered_by_the_expert_that_owns_it) {
+  nlohmann::json zoo = nlohmann::json::parse(read_text(zoo_folder() / "zoo.json"));
+  zoo["experts"] = nlohmann::json::parse(
+      R"([{"name": "rows", "tasks": []}, {"name": "bars", "tasks": ["bars", "rows"]}])");
+  write_text(zoo_folder() / "zoo.json", zoo.dump());
+  const Cell owner = tiny_cell("spy", "rows", "clean", 0, "embedded-tiny", "bars");
+  const Result own = executor()->run(tiny_cell("individual", "rows").name(), progress_);
+  const Result expected = executor()->run(owner.name(), progress_);
+  EXPECT_EQ(own.status, Status::kValid) << own.reason;
+  ASSERT_EQ(own.predictions.size(), 2U);
+  EXPECT_EQ(own.predictions[1].classes, expected.predictions[1].classes);
+  EXPECT_EQ(own.metrics[1].value, expected.metrics[1].value);
 }
 
 TEST_F(GridExecutorTest, goes_on_after_a_cell_that_throws) {
@@ -101,6 +122,29 @@ TEST_F(GridExecutorTest, a_model_that_changed_since_the_zoo_was_made_is_no_resul
   } catch (const InputError& error) {  // which ends the run, once
     EXPECT_EQ(error.code(), ExitCode::kDataCorrupt);
   }
+}
+
+// A pack of gigabytes is hashed by who starts the run; executors look at its stamp.
+TEST_F(GridExecutorTest, a_pack_is_read_again_only_where_it_changed) {
+  nlohmann::json zoo = nlohmann::json::parse(read_text(zoo_folder() / "zoo.json"));
+  const fs::path pack = zoo_folder() / "pack.h5";
+  fs::copy_file(zoo["pack"].get<std::string>(), pack);
+  zoo["pack"] = "pack.h5";
+  write_text(zoo_folder() / "zoo.json", zoo.dump());
+  const std::string cell = tiny_cell("simple_average").name();
+  const std::string digest = TaskPack(pack).sha256();
+  const std::map<std::string, SeenPack> seen{{"embedded-tiny", {pack_stamp(pack), digest}}};
+  const std::map<std::string, std::string> bindings{{"embedded-tiny/pack", digest}};
+  EXPECT_EQ(executor(seen, bindings)->run(cell, progress_).status, Status::kValid);
+  EXPECT_EQ(executor({}, bindings)->run(cell, progress_).status, Status::kValid) << "nothing was handed over";
+  // only who does not read it believes this
+  const std::map<std::string, SeenPack> believed{{"embedded-tiny", {pack_stamp(pack), "believed"}}};
+  EXPECT_EQ(executor(believed, {{"embedded-tiny/pack", "believed"}})->run(cell, progress_).status,
+            Status::kValid);
+  // as many bytes, at another time
+  test::write_tiny_pack(pack, 21);
+  ASSERT_EQ(fs::file_size(pack), static_cast<uintmax_t>(seen.at("embedded-tiny").stamp.size));
+  EXPECT_THROW(executor(seen, bindings)->run(cell, progress_), InputError);
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ inline void register_spies() {
     const auto blind = [](const FusionInput& in, const NoOptions&) { return spy(in, in.expert(0)); };
     const auto seeing = [](const FusionInput& in, const NoOptions&) {
       FusedModel fused = spy(in, in.expert(0));
-      fused.facts["seen"] = number_text(in.test_inputs(in.tasks()[0]).to(at::kDouble).mean().item<double>());
+      fused.facts["seen"] =
+          number_text(in.test_inputs(in.tasks()[0]).images.to(at::kDouble).mean().item<double>());
       return fused;
     };
     const auto broken = [](const FusionInput& in, const NoOptions&) {

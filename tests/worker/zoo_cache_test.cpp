@@ -64,6 +64,16 @@ TEST_F(ZooCacheTest, opens_a_zoo_and_its_networks_once) {
   EXPECT_THROW(zoo.network(2), ConfigError);
 }
 
+TEST_F(ZooCacheTest, tells_what_the_owner_of_a_task_scored) {
+  ZooCache zoos = cache();
+  OpenZoo& zoo = zoos.open("embedded-tiny");
+  const auto scores = zoo.owner_scores(tiny_cell("individual", "rows"));
+  EXPECT_EQ(scores.at("rows/test/accuracy"), zoo.zoo().replicate(0).scores.at("rows/rows/test/accuracy"));
+  EXPECT_FALSE(scores.contains("bars/test/accuracy"));
+  const Cell without = tiny_cell("individual", "rows", "clean", 0, "embedded-tiny", "bars");
+  EXPECT_TRUE(zoo.owner_scores(without).empty()) << "the owner is not among the experts";
+}
+
 TEST_F(ZooCacheTest, a_model_that_cannot_be_read_leaves_nothing_behind) {
   ZooCache zoos = cache();
   OpenZoo& zoo = zoos.open("embedded-tiny");

@@ -15,6 +15,7 @@
 #include "support/stored_file.h"
 #include "support/temporary_folder.h"
 #include "zoo/build.h"
+#include "zoo/image_batches.h"
 
 namespace fusegrid::test {
 
@@ -71,7 +72,8 @@ inline void add_labelled(StoredGroup& group, const at::Tensor& pixels, const at:
 }
 
 // Tasks "bars" and "rows" of 3 classes with 30 / 9 / `test_examples` examples.
-inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20, int64_t test_examples = 9) {
+inline std::map<std::string, StoredGroup> tiny_tasks(uint64_t evaluation_seed = 20,
+                                                     int64_t test_examples = 9) {
   std::map<std::string, StoredGroup> tasks;
   for (const std::string name : {"bars", "rows"}) {
     StoredGroup& task = tasks[name] = stored_task("classify", R"({"classes": ["a", "b", "c"]})");
@@ -83,7 +85,11 @@ inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20,
                    labels(count, 3));
     }
   }
-  stored_pack(tasks).write(path);
+  return tasks;
+}
+
+inline void write_tiny_pack(const fs::path& path, uint64_t evaluation_seed = 20, int64_t test_examples = 9) {
+  stored_pack(tiny_tasks(evaluation_seed, test_examples)).write(path);
 }
 
 // The same tasks, with texts of two examples a split.
@@ -115,7 +121,8 @@ inline void write_tiny_pool(const fs::path& path) {
 inline ZooPlan tiny_plan(const fs::path& folder) {
   write_tiny_pack(folder / "pack.h5");
   write_tiny_pool(folder / "pool.h5");
-  return {.scale = "small",
+  return {.recipe = "embedded",
+          .scale = "small",
           .suite = "tiny",
           .tasks = {"bars", "rows"},
           .folder = folder / "zoos" / "embedded-tiny",

@@ -1,173 +1,178 @@
 #include "zoo/training.h"
 
-#include <set>
-
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
-#include "core/errors.h"
+#include "core/philox.h"
+#include "models/architecture.h"
 #include "support.h"
-#include "zoo/adamw.h"
+#include "zoo/token_batches.h"
 
 namespace fusegrid::test {
 namespace {
 
-class Training : public testing::Test {
- protected:
-  Training() : base_(pretrain(recipe_, tiny_pool(), tasks_, 3, at::kCPU)) {
-    network_.architecture = make_architecture(recipe_.architecture_config());
-    for (const auto& [task, rows] : base_.rows) {
-      network_.heads[task] = {rows, std::exp(base_.logit_scale)};
-    }
+at::Tensor leaf(double value) {
+  return at::full({1}, value).requires_grad_(true);
+}
+
+at::Tensor squared_distance(const std::vector<at::Tensor>& points, double goal) {
+  at::Tensor sum = at::zeros({1});
+  for (const at::Tensor& point : points) {
+    sum = sum + (point - goal).square();
   }
-  std::set<std::string> changed(const Weights& weights) const {
-    std::set<std::string> names;
-    for (const auto& [name, tensor] : weights) {
-      if (!tensor.equal(base_.weights.at(name))) {
-        names.insert(name);
+  return sum.sum();
+}
+
+TEST(Minimise, MakesTheLossFall) {
+  const at::Tensor x = leaf(0);
+  int64_t steps = 0;
+  minimise([&](int64_t) { return squared_distance({x}, 1); }, {{.tensors = {x}}},
+           {.steps = 200, .learning_rate = 0.05}, [&](int64_t step) { EXPECT_EQ(step, steps++); });
+  EXPECT_NEAR(x.item<double>(), 1, 0.01);
+  EXPECT_EQ(steps, 200) << "each step tells that it is alive";
+}
+
+// The first step of Adam moves every number by the learning rate.
+TEST(Minimise, AGroupHasItsOwnLearningRate) {
+  const at::Tensor trunk = leaf(0);
+  const at::Tensor head = leaf(0);
+  minimise(
+      [&](int64_t) {
+        return squared_distance({trunk, head}, 1);
+      },
+      {{.tensors = {trunk}}, {.tensors = {head}, .rate_factor = 5}}, {.steps = 1, .learning_rate = 0.01});
+  EXPECT_NEAR(trunk.item<double>(), 0.01, 1e-6);
+  EXPECT_NEAR(head.item<double>(), 0.05, 1e-6);
+}
+
+TEST(Minimise, AGroupHasItsOwnWeightDecay) {
+  const at::Tensor decayed = leaf(2);
+  const at::Tensor plain = leaf(2);
+  minimise([&](int64_t) { return (decayed * 0 + plain * 0).sum(); },
+           {{.tensors = {decayed}, .weight_decay = 0.5}, {.tensors = {plain}}},
+           {.steps = 1, .learning_rate = 0.1});
+  EXPECT_NEAR(decayed.item<double>(), 2 * (1 - 0.1 * 0.5), 1e-6);
+  EXPECT_EQ(plain.item<double>(), 2);
+}
+
+// Gradients far below Adam's epsilon of 1e-8 move nothing.
+TEST(Minimise, ClipsTheGroupsThatAreClipped) {
+  const at::Tensor clipped = leaf(0);
+  const at::Tensor free = leaf(0);
+  minimise(
+      [&](int64_t) {
+        return squared_distance({clipped, free}, 1);
+      },
+      {{.tensors = {clipped}}, {.tensors = {free}, .clipped = false}},
+      {.steps = 1, .learning_rate = 0.1, .clip = 1e-12});
+  EXPECT_LT(clipped.item<double>(), 1e-4);
+  EXPECT_NEAR(free.item<double>(), 0.1, 1e-5);
+}
+
+TEST(TraineeTest, HasCopiesOfWhatIsTrainedAndTheBaseItselfOtherwise) {
+  const Weights base{{"a", at::full({2}, 1.0)}, {"b", at::full({2}, 2.0)}};
+  const Trainee trainee = make_trainee(base, {"b"});
+  ASSERT_EQ(trainee.trained.size(), 1U);
+  EXPECT_TRUE(trainee.trained[0].is_leaf() && trainee.trained[0].requires_grad());
+  EXPECT_TRUE(trainee.trained[0].is_same(trainee.weights.at("b")));
+  EXPECT_TRUE(trainee.weights.at("a").is_alias_of(base.at("a")));
+  EXPECT_FALSE(trainee.weights.at("b").is_alias_of(base.at("b")));
+}
+
+// A small encoder, and rows of all widths.
+class TrainTokens : public testing::Test {
+ protected:
+  TrainTokens() {
+    network_.architecture = make_architecture({{"model_type", "bert"},
+                                               {"hidden_size", 8},
+                                               {"num_hidden_layers", 2},
+                                               {"num_attention_heads", 2},
+                                               {"intermediate_size", 16},
+                                               {"vocab_size", 40},
+                                               {"max_position_embeddings", 32},
+                                               {"type_vocab_size", 0}});
+    for (const TensorInfo& info : network_.architecture->parameters()) {
+      weights_[info.name] = normal(derive_key(0, info.name), 0, 0, info.numel()).mul_(0.3).view(info.shape);
+    }
+    for (int64_t i = 0; i < 24; ++i) {
+      ids_.emplace_back();
+      for (int64_t j = 0; j <= i; ++j) {
+        ids_.back().push_back(static_cast<int32_t>(1 + (7 * i + 3 * j) % 39));
       }
     }
-    return names;
   }
-  std::set<std::string> matrices() const {
-    std::set<std::string> names;
-    for (const LinearLayer& layer : network_.architecture->linear_layers()) {
-      names.insert(layer.name + ".weight");
+  Inputs rows(int64_t begin, int64_t count) const {
+    std::vector<std::span<const int32_t>> chosen;
+    for (int64_t i = begin; i < begin + count; ++i) {
+      chosen.emplace_back(ids_[static_cast<size_t>(i)]);
     }
-    return names;
+    return filled_up(chosen, 0);
+  }
+  TrainedTask task(const std::string& name, int64_t begin, int64_t count) const {
+    return {name, &task_kind("classify"), [=, this](int64_t) -> Examples {
+              return {rows(begin, count), labels(count, 3)};
+            }};
+  }
+  // A head that learns, beside itself in the network.
+  std::vector<at::Tensor> add_head(const std::string& name) {
+    std::vector<at::Tensor> head{normal(derive_key(1, name), 0, 0, 24).view({3, 8}).requires_grad_(true),
+                                 at::zeros({3}).requires_grad_(true)};
+    network_.readouts[name] = affine_readout(head[0], head[1], Pooling::kMean);
+    return head;
   }
 
-  Recipe recipe_ = make_recipe("small", tiny_overrides());
-  std::vector<LabelledTask> tasks_{tiny_task("bars", 1), tiny_task("rows", 2)};
-  PretrainedBase base_;
   Network network_;
+  Weights weights_;
+  std::vector<std::vector<int32_t>> ids_;
 };
 
-TEST_F(Training, PretrainingTwiceGivesTheSameBits) {
-  const PretrainedBase again = pretrain(recipe_, tiny_pool(), tasks_, 3, at::kCPU);
-  EXPECT_EQ(digest(again.weights), digest(base_.weights));
-  EXPECT_TRUE(again.rows.at("bars").equal(base_.rows.at("bars")));
-  EXPECT_EQ(again.logit_scale, base_.logit_scale);
-  EXPECT_NE(digest(pretrain(recipe_, tiny_pool(), tasks_, 4, at::kCPU).weights), digest(base_.weights));
-}
+// Rows of one width share a pass; here all rows of a task go through the encoder together, filled up to 32 tokens.
+TEST_F(TrainTokens, TheLossIsTheMeanOverTasksOfTheMeanOverRows) {
+  const Schedule schedule{.steps = 20, .learning_rate = 0.05};
+  const auto first = add_head("first");
+  const auto second = add_head("second");
+  train(network_, make_trainee(weights_, {}), {task("first", 0, 20), task("second", 4, 12)},
+        {{.tensors = {first[0], first[1], second[0], second[1]}}}, schedule);
 
-TEST_F(Training, HeadsAreUnitRowsOfEachTask) {
-  for (const auto& [task, rows] : base_.rows) {
-    EXPECT_EQ(rows.sizes().vec(), (std::vector<int64_t>{3, 8})) << task;
-    EXPECT_LT((rows.square().sum(1) - 1).abs().max().item<double>(), 1e-5) << task;
-  }
-  EXPECT_FALSE(base_.rows.at("bars").equal(base_.rows.at("rows")));
-}
-
-TEST_F(Training, FineTuningTwiceGivesTheSameBitsAndChangesTheMatricesOnly) {
-  const Weights expert = fine_tune(recipe_, network_, base_.weights, tasks_[0], 3);
-  EXPECT_EQ(digest(expert), digest(fine_tune(recipe_, network_, base_.weights, tasks_[0], 3)));
-  EXPECT_NE(digest(expert), digest(fine_tune(recipe_, network_, base_.weights, tasks_[0], 4)));
-  EXPECT_EQ(changed(expert), matrices());
-}
-
-TEST_F(Training, MultitaskTwiceGivesTheSameBitsAndChangesTheMatricesOnly) {
-  const Weights model = train_multitask(recipe_, network_, base_.weights, tasks_, 3);
-  EXPECT_EQ(digest(model), digest(train_multitask(recipe_, network_, base_.weights, tasks_, 3)));
-  EXPECT_EQ(changed(model), matrices());
-}
-
-TEST_F(Training, LearnsWhatItIsShown) {
-  recipe_.expert_steps = 300;
-  recipe_.multitask_steps = 150;
-  Split seen;
-  seen.images = tasks_[0].images;
-  seen.labels = tasks_[0].labels;
-  const double before = evaluate(network_, base_.weights, "bars", seen).loss;
-
-  const Answers expert =
-      evaluate(network_, fine_tune(recipe_, network_, base_.weights, tasks_[0], 3), "bars", seen);
-  const Weights multitask = train_multitask(recipe_, network_, base_.weights, tasks_, 3);
-
-  EXPECT_LT(expert.loss, 0.5 * before);
-  EXPECT_GT(expert.accuracy, 0.9);
-  EXPECT_LT(evaluate(network_, multitask, "bars", seen).loss, 0.7 * before);
-  EXPECT_EQ(expert.correct.size(), 30U);
-}
-
-TEST_F(Training, EveryStepReportsThatItIsAlive) {
-  int64_t steps = 0;
-  fine_tune(recipe_, network_, base_.weights, tasks_[0], 3, [&](int64_t step) { EXPECT_EQ(step, steps++); });
-  EXPECT_EQ(steps, recipe_.expert_steps);
-}
-
-TEST(Shots, AreOfEachClassWithoutRepetitionAndKeyedBySeed) {
-  const LabelledTask task = tiny_task("bars", 1);
-  const auto chosen = elements<int64_t>(choose_shots(task, 2, 0));
-
-  ASSERT_EQ(chosen.size(), 6U);
-  EXPECT_EQ(std::set<int64_t>(chosen.begin(), chosen.end()).size(), 6U);
-  for (size_t i = 0; i < chosen.size(); ++i) {
-    EXPECT_EQ(chosen[i] % 3, static_cast<int64_t>(i / 2));  // images come in turn of their classes
-  }
-  EXPECT_NE(chosen, elements<int64_t>(choose_shots(task, 2, 1)));
-}
-
-TEST(Shots, AClassWithoutExamplesIsAnError) {
-  LabelledTask task = tiny_task("bars", 1);
-  task.classes = 4;
-  EXPECT_THROW(choose_shots(task, 2, 0), DataError);
-}
-
-TEST(PoolBatchesTest, DrawSourcesByTheirShares) {
-  const PoolBatches batches(tiny_pool(), {tiny_task("bars", 1), tiny_task("rows", 2)},
-                            {.batch = 4000, .steps = 1, .image_size = 8, .shots = 2});
-  const Batch batch = batches.at(0);
-  const auto share = [&](int64_t begin, int64_t end) {
-    return ((batch.labels >= begin) & (batch.labels < end)).to(at::kDouble).mean().item<double>();
+  const auto features = [&](int64_t begin, int64_t count) {
+    Inputs wide = rows(begin, count);
+    wide.tokens =
+        concatenate_inputs({wide, {{}, at::zeros({1, 32}, at::kLong), at::full({1}, 32, at::kLong)}})
+            .tokens.narrow(0, 0, count);
+    return network_.architecture->features(weights_, wide, Pooling::kMean);
   };
-  EXPECT_EQ(batches.classes(), 4 + 2 + 3 + 3);
-  EXPECT_NEAR(share(0, 4), 0.5, 0.03);
-  EXPECT_NEAR(share(4, 6), 0.26, 0.03);
-  EXPECT_NEAR(share(batches.first_label(0), batches.first_label(0) + 3), 0.12, 0.02);
-  EXPECT_NEAR(share(batches.first_label(1), batches.first_label(1) + 3), 0.12, 0.02);
-  EXPECT_LE(batch.pixels.abs().max().item<float>(), 1.0F);
-  EXPECT_EQ(batch.pixels.sizes().vec(), (std::vector<int64_t>{4000, 3, 8, 8}));
+  const at::Tensor of_first = features(0, 20);
+  const at::Tensor of_second = features(4, 12);
+  const auto expected_first = add_head("first");
+  const auto expected_second = add_head("second");
+  minimise(
+      [&](int64_t) {
+        const auto loss = [](const at::Tensor& x, const std::vector<at::Tensor>& head) {
+          return at::cross_entropy_loss(at::linear(x, head[0], head[1]), labels(x.size(0), 3));
+        };
+        return (loss(of_first, expected_first) + loss(of_second, expected_second)) / 2;
+      },
+      {{.tensors = {expected_first[0], expected_first[1], expected_second[0], expected_second[1]}}},
+      schedule);
+  EXPECT_TRUE(at::allclose(first[0], expected_first[0], 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(second[0], expected_second[0], 1e-4, 1e-5));
+  EXPECT_TRUE(at::allclose(second[1], expected_second[1], 1e-4, 1e-5));
 }
 
-TEST(TaskBatchesTest, AnEpochShowsEachExampleOnce) {
-  LabelledTask task = tiny_task("bars", 1);
-  for (int64_t i = 0; i < 30; ++i) {
-    task.labels[i] = i;
+TEST_F(TrainTokens, ChangesWhatIsTrainedAlone) {
+  add_head("first");
+  const Trainee trainee = make_trainee(weights_, {"encoder.layer.1.output.dense.weight"});
+  const Weights trained = train(network_, trainee, {task("first", 0, 20)}, {{.tensors = trainee.trained}},
+                                {.steps = 3, .learning_rate = 0.01});
+  for (const auto& [name, tensor] : trained) {
+    EXPECT_EQ(tensor.equal(weights_.at(name)), name != "encoder.layer.1.output.dense.weight") << name;
+    EXPECT_FALSE(tensor.requires_grad()) << name;
   }
-  TaskBatches batches(task, 10, 1, 0, at::kCPU);
-  std::set<int64_t> seen;
-  for (int64_t step = 0; step < 3; ++step) {
-    for (const int64_t label : elements<int64_t>(batches.at(step).labels)) {
-      seen.insert(label);
-    }
-  }
-  EXPECT_EQ(seen.size(), 30U);
-}
-
-TEST(LearningRate, WarmsUpAndFallsToZero) {
-  EXPECT_DOUBLE_EQ(learning_rate_at(0, 100, 2, 10), 0.2);
-  EXPECT_NEAR(learning_rate_at(50, 100, 2, 10), 1, 1e-12);
-  EXPECT_LT(learning_rate_at(99, 100, 2, 10), 0.001);
-}
-
-TEST(ClipGradients, LimitsTheCommonNorm) {
-  const at::Tensor a = at::full({1}, 3.0);
-  const at::Tensor b = at::full({1}, 4.0);
-  clip_gradients({a, b}, 1);
-  EXPECT_NEAR(a.item<double>(), 0.6, 1e-5);
-  clip_gradients({a, b}, 10);
-  EXPECT_NEAR(b.item<double>(), 0.8, 1e-5);
-}
-
-TEST(RecipeTest, OverridesAreChecked) {
-  EXPECT_EQ(make_recipe("large").width, 512);
-  EXPECT_EQ(make_recipe("small", {{"expert_steps", 7}}).expert_steps, 7);
-  EXPECT_THROW(make_recipe("huge"), ConfigError);
-  EXPECT_THROW(make_recipe("small", {{"expert_step", 7}}), ConfigError);
-  EXPECT_THROW(make_recipe("small", {{"expert_steps", 0}}), ConfigError);
-  EXPECT_THROW(make_recipe("small", {{"head_width", 7}}), ConfigError);
 }
 
 }  // namespace

@@ -1,14 +1,24 @@
 #include "zoo/zoo.h"
 
+#include <cmath>
+
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
+#include <ATen/ops/eye.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "checkpoint/hf_folder.h"
+#include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
-#include "models/settings.h"
 #include "support.h"
 #include "zoo/bindings.h"
+#include "zoo/examples.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid::test {
 namespace {
@@ -43,10 +53,10 @@ class ZooFolder : public testing::Test {
     fs::remove_all(folder_ / "seed-0" / model);
     save_hf_folder(folder_ / "seed-0" / model, weights, folder.config());
   }
-  std::string load_error(const std::vector<std::string>& tasks) const {
+  std::string load_error(const std::vector<std::string>& experts) const {
     try {
       const Zoo zoo = Zoo::load(folder_);
-      load_replicate(zoo, zoo.replicate(0), tasks, true, at::kCPU);
+      load_replicate(zoo, zoo.replicate(0), experts, true, at::kCPU);
       return "";
     } catch (const Error& error) {
       return error.what();
@@ -72,17 +82,19 @@ const std::string kFirstWeight = "vision_model.encoder.layers.0.mlp.fc1.weight";
 
 TEST_F(ZooFolder, LoadsWhatWasBuilt) {
   const Zoo zoo = Zoo::load(folder_);
-  const LoadedReplicate loaded = load_replicate(zoo, zoo.replicate(0), zoo.tasks, true, at::kCPU);
+  const LoadedReplicate loaded = load_replicate(zoo, zoo.replicate(0), zoo.expert_names(), true, at::kCPU);
 
   EXPECT_EQ(zoo.tasks, (std::vector<std::string>{"bars", "rows"}));
+  EXPECT_EQ(zoo.expert_names(), zoo.tasks);
   EXPECT_EQ(loaded.experts.size(), 2U);
   EXPECT_TRUE(loaded.multitask.has_value());
-  EXPECT_EQ(loaded.network.heads.size(), 2U);
+  EXPECT_EQ(loaded.network.readouts.size(), 2U);
   EXPECT_EQ(loaded.base.size(), loaded.network.architecture->parameters().size());
   EXPECT_EQ(zoo.replicates[0].digests.at("expert/rows"), digest(loaded.experts.at("rows")));
-  const Answers again =
-      evaluate(loaded.network, loaded.experts.at("rows"), "rows", TaskPack(zoo.pack).read("rows", "test"));
-  EXPECT_EQ(again.accuracy, zoo.replicates[0].scores.at("rows/test"));
+  const Split split = TaskPack(zoo.pack).read("rows", "test");
+  const Answers again = evaluate(loaded.network, loaded.experts.at("rows"), "rows", task_kind("classify"),
+                                 examples_of(split, nullptr, at::kCPU));
+  EXPECT_EQ(again.metrics.at("accuracy"), zoo.replicates[0].scores.at("rows/rows/test/accuracy"));
   EXPECT_THAT(verify(zoo), IsEmpty());
 }
 
@@ -95,7 +107,7 @@ TEST_F(ZooFolder, SavesWhatItLoaded) {
 
 TEST_F(ZooFolder, AMissingExpertFolderIsNamed) {
   fs::remove_all(folder_ / "seed-0/experts/rows");
-  EXPECT_THAT(load_error({"bars"}), HasSubstr("the expert of task 'rows' is not there"));
+  EXPECT_THAT(load_error({"bars"}), HasSubstr("the expert 'rows' is not there"));
 }
 
 TEST_F(ZooFolder, WrongShapesAreNamed) {
@@ -107,6 +119,51 @@ TEST_F(ZooFolder, WrongShapesAreNamed) {
 TEST_F(ZooFolder, MissingTensorsAreNamed) {
   rewrite("experts/rows", [](Weights& weights) { weights.erase(kFirstWeight); });
   EXPECT_THAT(load_error({"rows"}), HasSubstr(kFirstWeight + " is missing"));
+}
+
+// Whatever the order in which threads find out.
+TEST_F(ZooFolder, OfSeveralBrokenModelsTheFirstIsNamed) {
+  for (const std::string model : {"experts/bars", "experts/rows", "multitask"}) {
+    rewrite(model, [](Weights& weights) { weights[kFirstWeight][0][0] = std::nan(""); });
+  }
+  for (int i = 0; i < 20; ++i) {
+    EXPECT_THAT(load_error({"rows", "bars"}), HasSubstr("seed-0/experts/rows"));
+    EXPECT_THAT(load_error({"bars", "rows"}), HasSubstr("seed-0/experts/bars"));
+  }
+  const auto problems = verify(Zoo::load(folder_));
+  ASSERT_EQ(problems.size(), 3U);
+  EXPECT_THAT(problems[0], HasSubstr("experts/bars"));
+  EXPECT_THAT(problems[1], HasSubstr("experts/rows"));
+  EXPECT_THAT(problems[2], HasSubstr("multitask"));
+}
+
+TEST_F(ZooFolder, ModelsThatAreReadSideBySideAreThoseReadAlone) {
+  const Zoo zoo = Zoo::load(folder_);
+  const Replicate& replicate = zoo.replicate(0);
+  const Network network = load_network(zoo, replicate, at::kCPU);
+  const std::vector<std::string> names{"expert/rows", "base", "multitask", "expert/bars"};
+  const auto together = load_models(*network.architecture, zoo, replicate, names, at::kCPU);
+  ASSERT_EQ(together.size(), names.size());
+  for (size_t i = 0; i < names.size(); ++i) {
+    const Weights alone =
+        load_weights(*network.architecture, model_folder(zoo, replicate, names[i]), at::kCPU);
+    EXPECT_EQ(digest(together[i].weights), digest(alone)) << names[i];
+    EXPECT_EQ(together[i].digest, replicate.digests.at(names[i]));
+  }
+}
+
+// A record of the pack's digest convinces whoever starts a run, not who asks for a check.
+TEST_F(ZooFolder, VerifyingReadsThePackAgain) {
+  json written = description();
+  written["pack"] = "pack.h5";
+  describe(written);
+  write_tiny_pack(folder_ / "pack.h5");
+  Zoo zoo = Zoo::load(folder_);
+  EXPECT_THAT(verify(zoo), IsEmpty());
+  write_tiny_pack(folder_ / "pack.h5", 21);
+  std::ofstream(pack_record(zoo)) << json(SeenPack{pack_stamp(zoo.pack), zoo.pack_sha256});
+  EXPECT_EQ(pack_digest(zoo), zoo.pack_sha256);
+  EXPECT_THAT(verify(zoo), Contains(HasSubstr("is not the one that the zoo was made with")));
 }
 
 TEST_F(ZooFolder, NanInAnExpertIsAnError) {
@@ -150,8 +207,7 @@ TEST_F(ZooFolder, APackOfOtherInputsIsNamed) {
   write_text_pack(folder_ / "pack.h5");
   EXPECT_THAT(verify(Zoo::load(folder_)),
               Contains(HasSubstr(
-                  "the models classify images of 8 x 8 pixels, but task 'bars' of the pack is of the kind "
-                  "classify with tokens")));
+                  "the models read images, but the inputs of task 'bars' are tokens; use a task pack")));
 }
 
 TEST_F(ZooFolder, BindingsNameEveryInputAndFollowIt) {
@@ -199,7 +255,7 @@ TEST_F(ZooFolder, UnknownTasksAreErrors) {
 }
 
 TEST_F(ZooFolder, DamagedDescriptionsAreErrors) {
-  for (const char* field : {"format", "version", "tasks", "replicates", "pack_sha256"}) {
+  for (const char* field : {"format", "version", "tasks", "experts", "replicates", "pack_sha256"}) {
     json written = description();
     written.erase(field);
     describe(written);
@@ -213,11 +269,164 @@ TEST_F(ZooFolder, DamagedDescriptionsAreErrors) {
 
 TEST_F(ZooFolder, ExpertsAreANumberOrNames) {
   const Zoo zoo = Zoo::load(folder_);
-  EXPECT_EQ(zoo.experts("1"), (std::vector<std::string>{"bars"}));
-  EXPECT_EQ(zoo.experts("rows+bars"), (std::vector<std::string>{"rows", "bars"}));
+  EXPECT_EQ(zoo.experts_called("1"), (std::vector<std::string>{"bars"}));
+  EXPECT_EQ(zoo.experts_called("rows+bars"), (std::vector<std::string>{"rows", "bars"}));
   for (const char* text : {"0", "3", "", "rows+rows", "row", "rows+", "-1"}) {
-    EXPECT_THROW(zoo.experts(text), ConfigError) << text;
+    EXPECT_THROW(zoo.experts_called(text), ConfigError) << text;
   }
+}
+
+// Of three tasks "wide" owns two and "none" owns none; nobody owns "stripes".
+TEST_F(ZooFolder, ExpertsAreApartFromTasks) {
+  json written = description();
+  written["tasks"] = {"bars", "rows", "stripes"};
+  written["experts"] =
+      json::parse(R"([{"name": "none", "tasks": []}, {"name": "wide", "tasks": ["rows", "bars"]}])");
+  written["pooling"] = "mean";
+  written["tokenizer_sha256"] = "ab";
+  json& replicate = written["replicates"][0];
+  replicate["experts"] = {{"none", "seed-0/experts/bars"}, {"wide", "seed-0/experts/rows"}};
+  replicate["multitask_heads"] = "seed-0/heads.safetensors";
+  replicate["scores"] = {{"wide/rows/test/accuracy", 0.5}};
+  describe(written);
+
+  const Zoo zoo = Zoo::load(folder_);
+  EXPECT_EQ(zoo.expert_names(), (std::vector<std::string>{"none", "wide"}));
+  EXPECT_EQ(zoo.experts_called("1"), std::vector<std::string>{"none"});
+  EXPECT_EQ(zoo.owners({"wide"}), (std::map<std::string, std::string>{{"bars", "wide"}, {"rows", "wide"}}));
+  EXPECT_EQ(zoo.tasks_of({"none", "wide"}), (std::vector<std::string>{"bars", "rows"}))
+      << "in the zoo's order";
+  EXPECT_TRUE(zoo.tasks_of({"none"}).empty());
+  EXPECT_EQ(model_folder(zoo, zoo.replicates[0], "expert/none"), zoo.folder / "seed-0/experts/bars");
+  EXPECT_EQ(zoo.pooling, Pooling::kMean);
+  zoo.save();
+  EXPECT_EQ(description(), written);
+}
+
+TEST_F(ZooFolder, ExpertsThatContradictThemselvesAreErrors) {
+  const auto complaint = [&](const char* experts) {
+    json written = description();
+    written["experts"] = json::parse(experts);
+    describe(written);
+    return error_of([&] { Zoo::load(folder_); });
+  };
+  EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": ["bars"]}, {"name": "rows", "tasks": ["bars"]}])"),
+              HasSubstr("a task must have one expert that owns it, but 'bars' has two"));
+  EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": ["bars"]}, {"name": "rows", "tasks": ["row"]}])"),
+              HasSubstr("the tasks of expert 'rows' must be among the zoo's, bars, rows, but one is 'row'"));
+  EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": []}, {"name": "bars", "tasks": []}])"),
+              HasSubstr("expert 'bars' is there twice"));
+  EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": []}])"),
+              HasSubstr("the model 'rows' of seed 0 must be of one of the zoo's experts: bars"));
+  EXPECT_THAT(complaint(R"([{"name": "a+b", "tasks": []}])"), HasSubstr("the name of an expert must have"));
+  EXPECT_THAT(complaint(R"([{"name": "bars"}])"), HasSubstr("tasks"));
+}
+
+TEST_F(ZooFolder, AnUnknownPoolingIsAnError) {
+  json written = description();
+  written["pooling"] = "middle";
+  describe(written);
+  EXPECT_THAT(message_of<DataError>([&] { Zoo::load(folder_); }),
+              HasSubstr("the pooling must be one of first, last, mean, but it is 'middle'"));
+}
+
+TEST_F(ZooFolder, ADescriptionOfTheFirstVersionSaysWhatToDo) {
+  json written = description();
+  written["version"] = 1;
+  describe(written);
+  EXPECT_THAT(message_of<DataError>([&] { Zoo::load(folder_); }),
+              AllOf(HasSubstr("and 2, but are \"fusegrid-zoo\" and 1"), HasSubstr("delete the file"),
+                    HasSubstr("zoo build")));
+}
+
+// Heads of a base whose features have 8 columns.
+class AffineHeads : public ZooFolder {
+ protected:
+  // What load_readouts() makes of a file with these tensors.
+  std::map<std::string, std::shared_ptr<const Readout>> read(const Weights& tensors, Pooling pooling) const {
+    write_safetensors(folder_ / "affine.safetensors", tensors);
+    return load_readouts(folder_ / "seed-0/base", folder_ / "affine.safetensors", {"bars"}, pooling,
+                         at::kCPU);
+  }
+  std::string refusal(const Weights& tensors, Pooling pooling = Pooling::kFirst) const {
+    return error_of([&] { read(tensors, pooling); });
+  }
+};
+
+TEST_F(AffineHeads, AreReadAsTheyStand) {
+  const at::Tensor weight = normal(1, 0, 0, 3 * 8).view({3, 8});
+  const at::Tensor bias = normal(2, 0, 0, 3);
+  const at::Tensor x = normal(3, 0, 0, 2 * 8).view({2, 8});
+  const auto readout = read({{"bars.weight", weight}, {"bars.bias", bias}}, Pooling::kMean).at("bars");
+  EXPECT_EQ(readout->pooling(), Pooling::kMean);
+  EXPECT_EQ(readout->outputs(), 3);
+  EXPECT_TRUE(at::allclose((*readout)({}, x), at::matmul(x, weight.t()) + bias, 1e-5, 1e-6));
+  const auto without = read({{"bars.weight", weight}}, Pooling::kFirst).at("bars");
+  EXPECT_TRUE(at::allclose((*without)({}, x), at::matmul(x, weight.t()), 1e-5, 1e-6));
+}
+
+TEST_F(AffineHeads, OfOtherShapesAreNamed) {
+  EXPECT_THAT(refusal({{"bars.weight", at::ones({3, 7})}, {"bars.bias", at::ones({3})}}),
+              AllOf(HasSubstr("head of task 'bars' must have the shape [classes, 8]"), HasSubstr("[3, 7]")));
+  EXPECT_THAT(refusal({{"bars.weight", at::ones({3, 8})}, {"bars.bias", at::ones({4})}}),
+              HasSubstr("head of task 'bars' must have a bias of shape [3], but it has [4]"));
+}
+
+TEST_F(AffineHeads, ThatAreMissingAreNamed) {
+  EXPECT_THAT(
+      refusal({{"rows.weight", at::ones({3, 8})}}),
+      AllOf(HasSubstr("head of task 'bars' is missing"), HasSubstr("bars.rows [classes, embedding size]"),
+            HasSubstr("bars.weight [classes, 8] and bars.bias [classes]")));
+}
+
+TEST_F(AffineHeads, WithNanAreErrors) {
+  at::Tensor weight = at::ones({3, 8});
+  weight[1][2] = std::nan("");
+  EXPECT_THAT(refusal({{"bars.weight", weight}}), AllOf(HasSubstr("bars.weight"), HasSubstr("nan")));
+  EXPECT_THAT(refusal({{"bars.weight", at::ones({3, 8})}, {"bars.bias", at::full({3}, std::nan(""))}}),
+              AllOf(HasSubstr("bars.bias"), HasSubstr("nan")));
+}
+
+TEST_F(AffineHeads, CosineHeadsReadTheFirstTokenAlone) {
+  const Weights cosine{{"bars.rows", at::eye(8).narrow(0, 0, 3)}, {"logit_scale", at::zeros({})}};
+  EXPECT_EQ(read(cosine, Pooling::kFirst).at("bars")->pooling(), Pooling::kFirst);
+  EXPECT_THAT(refusal(cosine, Pooling::kMean), AllOf(HasSubstr("head of task 'bars' reads the first token"),
+                                                     HasSubstr("pooling of the zoo is mean")));
+}
+
+TEST_F(ZooFolder, HeadsOfTheMultitaskModelAnswerAsTheZoosDo) {
+  json written = description();
+  written["replicates"][0]["multitask_heads"] = "heads.safetensors";
+  describe(written);
+  write_safetensors(folder_ / "heads.safetensors",
+                    {{"bars.weight", at::ones({3, 8})}, {"rows.weight", at::ones({3, 8})}});
+  EXPECT_THAT(verify(Zoo::load(folder_)), IsEmpty());
+  write_safetensors(folder_ / "heads.safetensors",
+                    {{"bars.weight", at::ones({3, 8})}, {"rows.weight", at::ones({4, 8})}});
+  EXPECT_THAT(verify(Zoo::load(folder_)),
+              testing::ElementsAre(
+                  HasSubstr("head of task 'rows' must have 3 outputs, as the zoo's has, but it has 4")));
+}
+
+TEST_F(ZooFolder, BindingsNameHeadsOfTheMultitaskModel) {
+  json written = description();
+  const std::string place = "embedded-tiny/0/";
+  const auto bindings = [&] {
+    describe(written);
+    const Zoo zoo = Zoo::load(folder_);
+    return replicate_bindings(zoo, zoo.replicate(0));
+  };
+  auto before = bindings();
+  written["replicates"][0]["multitask_heads"] = "seed-0/heads.safetensors";
+  const auto with_heads = bindings();
+  EXPECT_EQ(with_heads.at(place + "multitask_heads/rows"), before.at(place + "heads/rows"));
+  written["replicates"][0]["multitask_heads"] = "heads.safetensors";
+  write_safetensors(folder_ / "heads.safetensors",
+                    {{"bars.weight", at::ones({3, 8})}, {"rows.weight", at::ones({3, 8})}});
+  EXPECT_NE(bindings().at(place + "multitask_heads/rows"), before.at(place + "heads/rows"));
+  written["replicates"][0]["multitask_heads"] = "elsewhere.safetensors";
+  describe(written);
+  EXPECT_THAT(error_of([&] { Zoo::load(folder_); }), HasSubstr("the heads of the multitask model"));
 }
 
 TEST_F(ZooFolder, SeedsChooseReplicates) {

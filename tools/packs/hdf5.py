@@ -14,6 +14,7 @@ import numpy as np
 
 _ROWS_PER_CHUNK = 256  # of arrays with rows of their own: images, maps
 _VALUES_PER_CHUNK = 65536  # of flat arrays: labels, tokens, offsets
+_LARGEST_COMPRESSED_BYTES = 256 << 20
 
 
 def write_file(path: Path, fill: Callable[[h5py.Group], None]) -> None:
@@ -32,6 +33,11 @@ def make_group(parent: h5py.Group, name: str) -> h5py.Group:
 
 
 def write_array(group: h5py.Group, name: str, values: np.ndarray) -> None:
+    """Large arrays of bytes are written as they are, so that the program maps them into memory instead of reading them
+    (docs/design/data.md); everything else is compressed."""
+    if values.dtype == np.uint8 and values.nbytes > _LARGEST_COMPRESSED_BYTES:
+        group.create_dataset(name, data=values, track_times=False)
+        return
     rows = min(len(values), _ROWS_PER_CHUNK if values.ndim > 1 else _VALUES_PER_CHUNK)
     group.create_dataset(
         name,

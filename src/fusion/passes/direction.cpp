@@ -12,15 +12,15 @@ FusedModel move_along(const FusionInput& in, const Field& direction, double scal
 }
 
 FusedModel models_of_tasks(const FusionInput& in, std::vector<Weights> models, double stored_parameters) {
-  std::map<std::string, Weights> per_task;
+  std::map<std::string, Weights> by_expert;
   for (size_t i = 0; i < models.size(); ++i) {
-    per_task.emplace(in.tasks()[i], std::move(models[i]));
+    by_expert.emplace(in.expert_names()[i], std::move(models[i]));
   }
-  return model_per_task(std::move(per_task), stored_parameters);
+  return model_per_task(std::move(by_expert), in.owners(), stored_parameters);
 }
 
 std::string seed_key(const FusionInput& in) {
-  return "seed=" + std::to_string(in.seed()) + ",tasks=" + join(in.tasks(), "+");
+  return "seed=" + std::to_string(in.seed()) + ",tasks=" + join(in.expert_names(), "+");
 }
 
 }  // namespace fusegrid

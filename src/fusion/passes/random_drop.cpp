@@ -11,7 +11,7 @@ namespace fusegrid {
 namespace {
 
 uint64_t drop_key(const FusionInput& in, size_t expert) {
-  return derive_key(in.seed(), "dare/" + in.tasks()[expert]);
+  return derive_key(in.seed(), "dare/" + in.expert_names()[expert]);
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include <ATen/ops/sign.h>
 #include <ATen/ops/zeros_like.h>
 
+#include "core/role.h"
+
 namespace fusegrid {
 namespace {
 
@@ -99,9 +101,7 @@ bool is_matrix(const TensorInfo& info) {
 }
 
 bool is_linear_weight(const TensorInfo& info) {
-  const bool embedding = info.name.find("embed") != std::string::npos || info.name.ends_with("wte.weight") ||
-                         info.name.ends_with("wpe.weight");
-  return is_matrix(info) && info.name.ends_with("weight") && !embedding;
+  return is_matrix(info) && role_of(info) == Role::kMatrix;
 }
 
 }  // namespace fusegrid

@@ -8,9 +8,7 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/empty.h>
-#include <ATen/ops/exp.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/tensor.h>
@@ -26,37 +24,38 @@ namespace fusegrid {
 TestStream::TestStream(const FusionInput& in, int64_t batch, const std::string& purpose)
     : network_(in.network()), batch_(batch) {
   for (const std::string& task : in.tasks()) {
-    tasks_.push_back(
-        {in.test_inputs(task).to(in.device()), derive_key(in.seed(), purpose + "/" + task), 0, {}, 0});
+    tasks_.push_back({in.test_inputs(task), derive_key(in.seed(), purpose + "/" + task), 0, {}, 0});
   }
 }
 
-at::Tensor TestStream::next_of(Task& task) {
+Inputs TestStream::next_of(Task& task) {
   std::vector<int64_t> chosen;
   while (static_cast<int64_t>(chosen.size()) < batch_) {
     if (task.position == task.order.size()) {
-      task.order = permutation(task.key, task.epoch++, task.images.size(0));
+      task.order = permutation(task.key, task.epoch++, task.inputs.size());
       task.position = 0;
     }
     chosen.push_back(task.order[task.position++]);
   }
-  return task.images.index_select(0, at::tensor(chosen, at::kLong).to(task.images.device()));
+  return task.inputs.select(at::tensor(chosen, at::kLong));
 }
 
-at::Tensor TestStream::next() {
-  std::vector<at::Tensor> batches;
+Inputs TestStream::next() {
+  std::vector<Inputs> batches;
   for (Task& task : tasks_) {
-    batches.push_back(next_of(task));
+    batches.push_back(next_of(task).to(network_.device));
   }
-  return network_.pixels(concatenate(batches));
+  return network_.ready(concatenate_inputs(batches));
 }
 
-at::Tensor entropy_loss(const FusionInput& in, const at::Tensor& features, int64_t batch) {
+at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const at::Tensor& features,
+                        int64_t batch) {
   at::Tensor loss;
   for (size_t i = 0; i < in.tasks().size(); ++i) {
     const at::Tensor of_task = features.narrow(0, static_cast<int64_t>(i) * batch, batch);
-    const at::Tensor log_p = at::log_softmax(in.network().logits(of_task, in.tasks()[i]), 1);
-    const at::Tensor entropy = -(log_p.exp() * log_p).sum(1).mean();
+    const std::string& task = in.tasks()[i];
+    const at::Tensor entropy =
+        mean_entropy(in.kind(task).log_probabilities(in.network().read(model, of_task, task)));
     loss = i == 0 ? entropy : loss + entropy;
   }
   return loss;
@@ -64,7 +63,8 @@ at::Tensor entropy_loss(const FusionInput& in, const at::Tensor& features, int64
 
 namespace {
 
-// The task vectors of one tensor at a time, as rows: the experts are not held a second time.
+// The task vectors of a tensor, as rows. On a GPU, where making them anew in each step takes longer than the passes
+// through a model, they are kept as long as they are not too many; else the experts are not held a second time.
 class TaskVectorRows {
  public:
   explicit TaskVectorRows(const FusionInput& in) : in_(in) {
@@ -72,25 +72,44 @@ class TaskVectorRows {
     for (const TensorInfo& info : in.tensors()) {
       largest = std::max(largest, info.numel());
     }
-    const auto experts = static_cast<int64_t>(in.num_experts());
-    storage_ = at::empty({experts * largest}, at::TensorOptions(in.device()).dtype(at::kFloat));
+    const int64_t bytes = experts() * in.num_elements() * static_cast<int64_t>(sizeof(float));
+    keeps_ = !in.device().is_cpu() && bytes <= kMostKeptBytes;
+    storage_ = keeps_ ? at::Tensor() : at::empty({experts() * largest}, options());
   }
 
   // [experts, elements]; valid until the next call.
   at::Tensor of(const std::string& name) {
+    if (!keeps_) {
+      return make(name, storage_);
+    }
+    const auto kept = kept_.find(name);
+    return kept != kept_.end()
+               ? kept->second
+               : kept_[name] = make(name, at::empty({experts() * in_.base().at(name).numel()}, options()));
+  }
+  // Those of this tensor will not be asked for again.
+  void forget(const std::string& name) { kept_.erase(name); }
+
+ private:
+  static constexpr int64_t kMostKeptBytes = int64_t{16} << 30;
+
+  int64_t experts() const { return static_cast<int64_t>(in_.num_experts()); }
+  at::TensorOptions options() const { return at::TensorOptions(in_.device()).dtype(at::kFloat); }
+
+  at::Tensor make(const std::string& name, const at::Tensor& storage) const {
     const at::Tensor base = in_.base().at(name).reshape({-1});
-    const auto experts = static_cast<int64_t>(in_.num_experts());
-    const at::Tensor rows = storage_.narrow(0, 0, experts * base.numel()).view({experts, base.numel()});
-    for (int64_t i = 0; i < experts; ++i) {
+    const at::Tensor rows = storage.narrow(0, 0, experts() * base.numel()).view({experts(), base.numel()});
+    for (int64_t i = 0; i < experts(); ++i) {
       at::Tensor row = rows.select(0, i);
       at::sub_out(row, in_.expert(static_cast<size_t>(i)).at(name).reshape({-1}), base);
     }
     return rows;
   }
 
- private:
   const FusionInput& in_;
+  bool keeps_ = false;
   at::Tensor storage_;  // for the largest tensor
+  Weights kept_;
 };
 
 // The merged weights as a function of the coefficients: of the tensors that some expert changed. The others have no
@@ -102,6 +121,8 @@ class Adapted {
     for (const TensorInfo& info : in.tensors()) {
       if (rows_.of(info.name).ne(0).any().item<bool>()) {
         moving_.push_back(info.name);
+      } else {
+        rows_.forget(info.name);
       }
     }
   }
@@ -161,7 +182,7 @@ std::string coefficient_text(const FusionInput& in, const at::Tensor& lambdas) {
   const at::Tensor means = lambdas.to(at::kDouble).mean(1).cpu();
   std::vector<std::string> parts;
   for (size_t i = 0; i < in.num_experts(); ++i) {
-    parts.push_back(in.tasks()[i] + "=" + number_text(means[static_cast<int64_t>(i)].item<double>()));
+    parts.push_back(in.expert_names()[i] + "=" + number_text(means[static_cast<int64_t>(i)].item<double>()));
   }
   return join(parts, " ");
 }
@@ -178,6 +199,7 @@ MethodCard adamerging_card(const std::string& name, const std::string& title,
           .family = Family::kTestTime,
           .grain = Grain::kWholeModel,
           .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
+          .demands = {Demand::kDistribution},
           .random = true,
           .cost = Cost::kTraining};
 }
@@ -198,8 +220,9 @@ FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& op
     }
     {
       const at::AutoGradMode with_gradients(true);
-      const at::Tensor features = in.network().architecture->features(adapted.weights(), stream.next());
-      entropy_loss(in, features, options.batch).backward();
+      const PrecisionScope scope(in.network().precision);
+      const at::Tensor features = in.network().features(adapted.weights(), stream.next());
+      entropy_loss(in, adapted.weights(), features, options.batch).backward();
     }
     const at::NoGradGuard no_grad;
     adam.step(adapted.coefficient_gradient(lambdas));

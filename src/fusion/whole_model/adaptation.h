@@ -13,31 +13,32 @@ namespace fusegrid {
 // purpose, task).
 class TestStream {
  public:
-  // Requires Need::kTestInputs. `batch`: images per task and step.
+  // Requires Need::kTestInputs. `batch`: inputs per task and step.
   TestStream(const FusionInput& in, int64_t batch, const std::string& purpose);
-  // Pixels [tasks * batch, 3, s, s] of the next step, task after task.
-  at::Tensor next();
+  // Ready inputs [tasks * batch] of the next step, task after task.
+  Inputs next();
   int64_t batch() const { return batch_; }
 
  private:
   struct Task {
-    at::Tensor images;  // uint8, on the device
+    Inputs inputs;  // as stored, wherever they are
     uint64_t key = 0;
     uint64_t epoch = 0;
     std::vector<int64_t> order;
     size_t position = 0;
   };
-  at::Tensor next_of(Task& task);
+  Inputs next_of(Task& task);
 
   const Network& network_;
   int64_t batch_;
   std::vector<Task> tasks_;
 };
 
-// sum over tasks of the mean entropy (nats) of the predictions: H = -sum p log p. `features` [tasks * batch,
-// size] are in the order of TestStream. Source: Yang et al., "AdaMerging", ICLR 2024, arXiv:2310.02575,
-// equation 5.
-at::Tensor entropy_loss(const FusionInput& in, const at::Tensor& features, int64_t batch);
+// sum over tasks of the mean entropy (nats) of the predictions: H = -sum p log p. model: the weights that made the
+// features (what a tied readout reads); `features` [tasks * batch, size] are in the order of TestStream. Source: Yang
+// et al., "AdaMerging", ICLR 2024, arXiv:2310.02575, equation 5.
+at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const at::Tensor& features,
+                        int64_t batch);
 
 struct AdaptationOptions {
   double init = 0.3;
@@ -51,7 +52,7 @@ struct AdaptationOptions {
     v.param("init", init, Range{-2, 2}, "initial coefficient of every task vector");
     v.param("lr", lr, Range{0, 10}, "learning rate of Adam");
     v.param("steps", steps, Range{0, 1e6}, "steps of Adam");
-    v.param("batch", batch, Range{1, 4096}, "unlabelled test images per task and step");
+    v.param("batch", batch, Range{1, 4096}, "unlabelled test inputs per task and step");
     v.param("clamp", clamp, "keep the coefficients in [0, 1]; outside there is no gradient");
   }
 };

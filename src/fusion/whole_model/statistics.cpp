@@ -8,13 +8,14 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/nonzero.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/sum.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "core/errors.h"
+#include "models/feeder.h"
 
 namespace fusegrid {
 namespace {
@@ -42,39 +43,49 @@ void add_squared_gradients(Weights& leaves, Weights& total) {
   }
 }
 
+// The rows of x [n, tokens, width] or [n, width] that count: [rows, width].
+at::Tensor counting_rows(const at::Tensor& x, const at::Tensor& counting) {
+  const at::Tensor flat = x.reshape({-1, x.size(-1)});
+  return counting.defined() && x.dim() == 3
+             ? flat.index_select(0, at::nonzero(counting.reshape({-1})).squeeze(1))
+             : flat;
+}
+
 }  // namespace
 
-Weights gram_matrices(const Network& network, const Weights& weights, const at::Tensor& images,
+Weights gram_matrices(const Network& network, const Weights& weights, const Inputs& inputs,
                       const std::function<void()>& tick) {
   const at::NoGradGuard no_grad;
-  std::map<std::string, std::string>
-      input_of;  // linear layer -> its input's key; only the first of q, k, v is kept
+  const PrecisionScope scope(network.precision);
+  const Weights held = rounded(weights, network.precision);
+  std::set<std::string> first_of_input;  // of the layers that read the same, only the first is looked at
   std::set<std::string> seen;
-  for (const LinearLayer& layer : network.architecture->linear_layers()) {
+  for (const Layer& layer : network.architecture->layers()) {
     if (seen.insert(layer.input).second) {
-      input_of.emplace(layer.name, layer.input);
+      first_of_input.insert(layer.name);
     }
   }
   Weights grams;
   std::map<std::string, int64_t> rows;
-  const LinearHook observe = [&](const std::string& linear, const at::Tensor& x, const at::Tensor& weight,
-                                 const at::Tensor& bias) {
-    if (const auto key = input_of.find(linear); key != input_of.end()) {
-      const at::Tensor flat = x.reshape({-1, x.size(-1)}).to(at::kDouble);
-      const at::Tensor gram = at::matmul(flat.t(), flat);
-      const auto [entry, first] = grams.try_emplace(key->second, gram);
-      if (!first) {
-        entry->second.add_(gram);
-      }
-      rows[key->second] += flat.size(0);
-    }
-    return at::linear(x, weight, bias);
-  };
-  for (int64_t begin = 0; begin < images.size(0); begin += kForwardBatch) {
-    const int64_t count = std::min(kForwardBatch, images.size(0) - begin);
-    network.architecture->features(weights, network.pixels(images.narrow(0, begin, count)), observe);
+  at::Tensor counting;
+  const Pass observe{
+      [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+        if (first_of_input.contains(layer.name)) {
+          const at::Tensor flat = counting_rows(x, counting).to(at::kDouble);
+          const at::Tensor gram = at::matmul(flat.t(), flat);
+          const auto [entry, first] = grams.try_emplace(layer.input, gram);
+          if (!first) {
+            entry->second.add_(gram);
+          }
+          rows[layer.input] += flat.size(0);
+        }
+        return at::linear(x, weight, bias);
+      }};
+  feed(network, inputs, kForwardBatch, [&](const Inputs& ready, const at::Tensor&) {
+    counting = ready.counting();
+    network.features(held, ready, observe);
     tick();
-  }
+  });
   for (auto& [key, gram] : grams) {
     gram.div_(static_cast<double>(rows.at(key)));
   }
@@ -82,10 +93,15 @@ Weights gram_matrices(const Network& network, const Weights& weights, const at::
 }
 
 Weights fisher_diagonal(const Network& network, const Weights& weights, const std::string& task,
-                        const at::Tensor& images, int64_t batch, const std::string& variant,
+                        const TaskKind& kind, const Inputs& inputs, int64_t batch, const std::string& variant,
                         const std::function<void()>& tick) {
   FUSEGRID_ASSERT(variant == "exact" || variant == "batch_squared", "variant " + variant);
+  if (!kind.has_distribution()) {
+    throw ConfigError("Fisher information needs outputs that are a distribution, which those of task '" +
+                      task + "' are not; leave the method out, or the task");
+  }
   const at::AutoGradMode with_gradients(true);
+  const PrecisionScope scope(network.precision);
   Weights leaves = leaves_of(weights);
   Weights total;
   for (const auto& [name, leaf] : leaves) {
@@ -95,10 +111,8 @@ Weights fisher_diagonal(const Network& network, const Weights& weights, const st
   }
   const bool exact = variant == "exact";
   const int64_t step = exact ? 1 : batch;
-  for (int64_t begin = 0; begin < images.size(0); begin += step) {
-    const at::Tensor pixels = network.pixels(images.narrow(0, begin, std::min(step, images.size(0) - begin)));
-    const at::Tensor log_p =
-        at::log_softmax(network.logits(network.architecture->features(leaves, pixels), task), 1);
+  feed(network, inputs, step, [&](const Inputs& ready, const at::Tensor&) {
+    const at::Tensor log_p = kind.log_probabilities(network.output(leaves, ready, task));
     const at::Tensor weighted =
         at::sqrt(at::exp(log_p.detach())) * log_p;  // its squared gradient is p (d log p)^2
     if (exact) {
@@ -111,9 +125,9 @@ Weights fisher_diagonal(const Network& network, const Weights& weights, const st
       add_squared_gradients(leaves, total);
     }
     tick();
-  }
+  });
   for (auto& [name, sum] : total) {
-    sum.div_(static_cast<double>(images.size(0)));
+    sum.div_(static_cast<double>(inputs.size()));
   }
   return total;
 }

@@ -181,7 +181,7 @@ FusedModel della(const FusionInput& in, const CompatOptions& options) {
       return tau;
     }
     const at::Tensor rows = tau.dim() < 2 ? tau.reshape({1, slice.count}) : tau;
-    const uint64_t key = derive_key(in.seed(), "della/" + in.tasks()[i]);
+    const uint64_t key = derive_key(in.seed(), "della/" + in.expert_names()[i]);
     const at::Tensor random =
         uniform_on(tau.device(), key, 0, slice.global_begin, slice.count).view(rows.sizes());
     const at::Tensor probability = keep_probability(rows, densities[i], epsilons[i]);

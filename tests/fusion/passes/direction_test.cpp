@@ -87,7 +87,7 @@ TEST(MoveAlong, reads_a_field_of_whole_tensors) {
   EXPECT_EQ(evaluations, static_cast<int>(tensor_infos(zoo.base).size()) - 1);  // all but the integer tensor
 }
 
-TEST(ModelsOfTasks, are_named_by_their_tasks) {
+TEST(ModelsOfTasks, are_named_by_their_experts) {
   const TestZoo zoo = line_zoo({{1}, {2}});
   zoo.with_needs({}, [&](const FusionInput& in) {
     const FusedModel models = models_of_tasks(in, zoo.experts, 3);

@@ -58,13 +58,13 @@ TEST(EntropyLoss, equals_fusion_bench) {
   TestZoo zoo = table_zoo({at::zeros({1, 1}), {}, {}});
   zoo.tasks = {"task"};
   zoo.experts = {{{"w", at::zeros({1})}}};
-  zoo.network->heads["task"] = {lifted_head(at::eye(5, at::kDouble)), 1000.0};
+  zoo.network->readouts["task"] = lifted_readout(at::eye(5, at::kDouble), 1000.0);
   const at::AutoGradMode with_gradients(true);
   at::Tensor logits = golden.tensors.at("logits").clone().requires_grad_(true);
   // lifted to a sphere of radius 1000, as the first row holds logits of 200
   const at::Tensor features = concatenate({logits, (1e6 - logits.square().sum({1}, true)).sqrt()}, 1);
   zoo.with_needs({}, [&](const FusionInput& in) {
-    const at::Tensor loss = entropy_loss(in, features, 6);
+    const at::Tensor loss = entropy_loss(in, {}, features, 6);
     loss.backward();
     expect_close(loss.detach(), golden.tensors.at("loss"), 1e-7);
     expect_close(logits.grad(), golden.tensors.at("gradient"), 1e-7);
@@ -82,7 +82,7 @@ TEST(TestStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
     const auto epoch = [&] {
       std::vector<int64_t> rows;
       for (int step = 0; step < 2; ++step) {
-        const at::Tensor pixels = stream.next().select(1, 0).reshape({-1});
+        const at::Tensor pixels = stream.next().images.select(1, 0).reshape({-1});
         EXPECT_EQ(pixels.numel(), 2 * 3);
         for (int64_t i = 0; i < 6; ++i) {
           const auto row = static_cast<int64_t>(std::lround(pixels[i].item<double>()));
@@ -100,13 +100,31 @@ TEST(TestStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
   });
 }
 
+TEST(TestStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
+  TestZoo zoo = table_zoo({at::zeros({4, 1}), {}, {}});
+  zoo.tasks = {"a", "b"};
+  zoo.experts = {{{"w", at::zeros({1})}}, {{"w", at::zeros({1})}}};
+  zoo.data.set("a", "test", tokens_of_rows({{1}, {1, 1}}));
+  zoo.data.set("b", "test", tokens_of_rows({{2, 2, 2, 2, 2, 2, 2, 2, 2}, {3, 3, 3}}));
+  zoo.with_needs({Need::kTestInputs}, [](const FusionInput& in) {
+    const Inputs both = TestStream(in, 2, "a test").next();
+    ASSERT_EQ(both.tokens.sizes().vec(), (std::vector<int64_t>{4, 16})) << "as wide as the longest";
+    EXPECT_EQ(both.lengths.sum().item<int64_t>(), 1 + 2 + 9 + 3);
+    for (int64_t row = 0; row < 4; ++row) {
+      const int64_t first = both.tokens[row][0].item<int64_t>();
+      EXPECT_EQ(first > 1, row >= 2) << "task after task";
+      EXPECT_EQ(both.tokens[row].sum().item<int64_t>(), first * both.lengths[row].item<int64_t>());
+    }
+  });
+}
+
 TEST(TestStream, makes_a_batch_of_more_images_than_the_task_has) {
   TestZoo zoo = table_zoo({at::zeros({2, 1}), {}, {}});
   zoo.tasks = {"a"};
   zoo.experts = {{{"w", at::zeros({1})}}};
   zoo.data.set("a", "test", images_of_rows({0, 1}));
   zoo.with_needs({Need::kTestInputs},
-                 [](const FusionInput& in) { EXPECT_EQ(TestStream(in, 5, "x").next().size(0), 5); });
+                 [](const FusionInput& in) { EXPECT_EQ(TestStream(in, 5, "x").next().size(), 5); });
 }
 
 }  // namespace

@@ -7,10 +7,13 @@
 #include <ATen/ops/linear.h>
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
+#include "core/errors.h"
 #include "core/philox.h"
 #include "support/golden.h"
+#include "support/numbers_kind.h"
 #include "support/table_model.h"
 
 namespace fusegrid::statistics_test {
@@ -23,23 +26,23 @@ at::Tensor random(uint64_t key, int64_t rows, int64_t columns) {
   return normal(key, 0, 0, rows * columns).view({rows, columns});
 }
 
-at::Tensor train_images(const TestZoo& zoo) {
-  return zoo.data.examples("task0", "train", -1).images;
+Inputs train_inputs(const TestZoo& zoo) {
+  return zoo.data.examples("task0", "train", -1).inputs;
 }
 
 TEST(GramMatrices, are_those_of_the_inputs_that_the_layers_see) {
   const TestZoo zoo = random_zoo(1);
-  const at::Tensor images = train_images(zoo);
+  const Inputs images = train_inputs(zoo);
   std::map<std::string, at::Tensor> inputs;
-  zoo.network->architecture->features(
-      zoo.base, zoo.network->pixels(images),
-      [&](const std::string& name, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-        inputs[name] = x.reshape({-1, x.size(-1)}).to(at::kDouble);
+  zoo.network->features(
+      zoo.base, zoo.network->ready(images),
+      {[&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+        inputs[layer.name] = x.reshape({-1, x.size(-1)}).to(at::kDouble);
         return at::linear(x, weight, bias);
-      });
+      }});
   const Weights grams = gram_matrices(*zoo.network, zoo.base, images, kNoTick);
   EXPECT_EQ(grams.size(), 2U * 4U);  // per block: q, k and v share one
-  for (const LinearLayer& layer : zoo.network->architecture->linear_layers()) {
+  for (const Layer& layer : zoo.network->architecture->layers()) {
     const at::Tensor& x = inputs.at(layer.name);
     EXPECT_EQ(x.size(0), 24 * 5);  // images x tokens
     expect_close(grams.at(layer.input), at::matmul(x.t(), x) / static_cast<double>(x.size(0)), 1e-12);
@@ -48,26 +51,38 @@ TEST(GramMatrices, are_those_of_the_inputs_that_the_layers_see) {
 
 TEST(GramMatrices, of_parts_of_the_data_average_to_those_of_the_whole) {
   const TestZoo zoo = random_zoo(1);
-  const at::Tensor images = train_images(zoo);
+  const Inputs images = train_inputs(zoo);
   const auto gram = [&](int64_t begin, int64_t count) {
-    return gram_matrices(*zoo.network, zoo.base, images.narrow(0, begin, count), kNoTick)
-        .at(kBlock + "mlp.fc2");
+    return gram_matrices(*zoo.network, zoo.base, images.rows(begin, count), kNoTick).at(kBlock + "mlp.fc2");
   };
   expect_close((gram(0, 8) * 8 + gram(8, 16) * 16) / 24, gram(0, 24), 1e-9);
+}
+
+// Rows of tokens are filled up to a common width: what fills them counts for nothing.
+TEST(GramMatrices, do_not_see_what_fills_rows_of_tokens_up) {
+  const at::Tensor table = random(1, 5, 3);
+  const TestZoo zoo = table_zoo({table, {"fc"}, [](const Weights& w, const at::Tensor& x, const Pass& pass) {
+                                   return apply(Layer("fc"), w, x, pass).mean(1);
+                                 }});
+  const Inputs inputs = tokens_of_rows({{1, 2}, {3, 3, 4, 1, 2, 2, 1, 4, 3}}).inputs;
+  const at::Tensor seen = table.index_select(0, at::tensor({1, 2, 3, 3, 4, 1, 2, 2, 1, 4, 3}, at::kLong));
+  const at::Tensor x = seen.to(at::kDouble);
+  const Weights grams = gram_matrices(*zoo.network, {{"fc.weight", random(2, 2, 3)}}, inputs, kNoTick);
+  expect_close(grams.at("fc"), at::matmul(x.t(), x) / 11, 1e-13);
 }
 
 // A linear softmax model in float32 on 6 rows: logits = W x.
 struct LinearModel {
   at::Tensor x = random(1, 6, 3);
   Weights weights{{"W", random(2, 4, 3)}};
-  TestZoo zoo = table_zoo({x, {}, [](const Weights& w, const at::Tensor& rows, const LinearHook&) {
+  TestZoo zoo = table_zoo({x, {}, [](const Weights& w, const at::Tensor& rows, const Pass&) {
                              return lifted(at::matmul(rows, w.at("W").t()));
                            }});
-  LinearModel() { zoo.network->heads["task"] = {lifted_head(at::eye(4)), kLift}; }
+  LinearModel() { zoo.network->readouts["task"] = lifted_readout(at::eye(4)); }
 
   at::Tensor fisher(std::vector<int64_t> rows, int64_t batch, const std::string& variant) const {
-    return fisher_diagonal(*zoo.network, weights, "task", images_of_rows(rows).images, batch, variant,
-                           kNoTick)
+    return fisher_diagonal(*zoo.network, weights, "task", task_kind("classify"), images_of_rows(rows).inputs,
+                           batch, variant, kNoTick)
         .at("W");
   }
 };
@@ -121,10 +136,19 @@ TEST(FisherDiagonal, batch_squared_depends_on_the_batch_and_differs_from_exact) 
   EXPECT_EQ(apart(model.fisher(all, 1, "exact"), model.fisher(all, 3, "exact")), 0);
 }
 
+TEST(FisherDiagonal, is_refused_where_outputs_are_no_distribution) {
+  const LinearModel model;
+  const auto ask = [&] {
+    fisher_diagonal(*model.zoo.network, model.weights, "task", NumbersKind(), images_of_rows({0}).inputs, 1,
+                    "exact", kNoTick);
+  };
+  EXPECT_THROW(ask(), ConfigError);
+}
+
 TEST(FisherDiagonal, covers_every_floating_tensor_in_its_shape) {
   const TestZoo zoo = random_zoo(1);
-  const Weights fisher = fisher_diagonal(*zoo.network, zoo.base, "task0", train_images(zoo).narrow(0, 0, 4),
-                                         2, "batch_squared", kNoTick);
+  const Weights fisher = fisher_diagonal(*zoo.network, zoo.base, "task0", task_kind("classify"),
+                                         train_inputs(zoo).rows(0, 4), 2, "batch_squared", kNoTick);
   for (const auto& [name, tensor] : zoo.base) {
     ASSERT_EQ(fisher.contains(name), tensor.is_floating_point()) << name;
     if (tensor.is_floating_point()) {

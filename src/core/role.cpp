@@ -1,0 +1,58 @@
+#include "core/role.h"
+
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+bool is_running_statistic(const std::string& name) {
+  return name.ends_with("running_mean") || name.ends_with("running_var");
+}
+
+bool is_lookup(const std::string& name) {
+  const bool embeds =
+      name.find("embed") != std::string::npos && name.find("patch_embed") == std::string::npos;
+  return embeds || name.ends_with("wte.weight") || name.ends_with("wpe.weight") ||
+         name.ends_with("shared.weight") || name.ends_with("relative_attention_bias.weight");
+}
+
+}  // namespace
+
+Role role_of(const TensorInfo& tensor) {
+  if (!tensor.floating()) {
+    return Role::kOther;
+  }
+  if (is_running_statistic(tensor.name)) {
+    return Role::kRunningStatistic;
+  }
+  if (tensor.shape.size() > 2) {
+    return Role::kConvolution;
+  }
+  // BERT's norm of embeddings stands in a module of that name
+  if (tensor.shape.size() == 2 || tensor.name.ends_with("class_embedding")) {
+    return is_lookup(tensor.name) || !tensor.name.ends_with("weight") ? Role::kEmbedding : Role::kMatrix;
+  }
+  return tensor.name.ends_with("weight") || tensor.name.ends_with("gamma") ? Role::kScale : Role::kBias;
+}
+
+std::string to_string(Role role) {
+  switch (role) {
+    case Role::kMatrix:
+      return "matrix";
+    case Role::kConvolution:
+      return "convolution";
+    case Role::kEmbedding:
+      return "embedding";
+    case Role::kScale:
+      return "scale";
+    case Role::kBias:
+      return "bias";
+    case Role::kRunningStatistic:
+      return "running statistic";
+    case Role::kOther:
+      return "other";
+  }
+  FUSEGRID_ASSERT(false, "unknown role");
+}
+
+}  // namespace fusegrid

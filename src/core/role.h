@@ -1,0 +1,26 @@
+#pragma once
+
+#include <string>
+
+#include "core/weights.h"
+
+namespace fusegrid {
+
+// What a tensor does in its model.
+enum class Role {
+  kMatrix,            // of an affine layer, [out, in]
+  kConvolution,       // kernel, [out, in, ...]
+  kEmbedding,         // rows that are looked up: of tokens, positions, classes
+  kScale,             // of a norm
+  kBias,              // whatever is added alone
+  kRunningStatistic,  // of batch norm: averaged or made again, never scaled or pruned
+  kOther,             // no floating-point tensor: counters, buffers of positions
+};
+
+// By name and shape, for models of any family, known or not: the one place that guesses. A test compares it with what
+// the known families say.
+Role role_of(const TensorInfo& tensor);
+
+std::string to_string(Role role);
+
+}  // namespace fusegrid

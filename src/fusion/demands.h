@@ -1,0 +1,17 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "fusion/method.h"
+#include "models/architecture.h"
+#include "tasks/kind.h"
+
+namespace fusegrid {
+
+// ConfigError naming the method, what it asks for and what has not got it: the models' architecture, or one of the
+// tasks (name -> kind).
+void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
+                   const std::map<std::string, const TaskKind*>& tasks);
+
+}  // namespace fusegrid

@@ -1,0 +1,142 @@
+#include "models/inputs.h"
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+
+#include "core/concatenate.h"
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int64_t kWidthStep = 8;
+
+at::Tensor applied(const at::Tensor& tensor, const std::function<at::Tensor(const at::Tensor&)>& change) {
+  return tensor.defined() ? change(tensor) : tensor;
+}
+
+Inputs of_each(const Inputs& inputs, const std::function<at::Tensor(const at::Tensor&)>& change) {
+  return {applied(inputs.images, change), applied(inputs.tokens, change), applied(inputs.lengths, change)};
+}
+
+// As wide as the longest row asks for.
+Inputs trimmed(Inputs inputs) {
+  if (inputs.tokens.defined() && inputs.size() > 0) {
+    const int64_t width = token_width(inputs.lengths.max().item<int64_t>());
+    inputs.tokens = inputs.tokens.narrow(1, 0, std::min(width, inputs.tokens.size(1)));
+  }
+  return inputs;
+}
+
+at::Tensor widened(const at::Tensor& tokens, int64_t width) {
+  const int64_t missing = width - tokens.size(1);
+  return missing == 0 ? tokens
+                      : concatenate({tokens, at::zeros({tokens.size(0), missing}, tokens.options())}, 1);
+}
+
+}  // namespace
+
+int64_t Inputs::size() const {
+  return images.defined() ? images.size(0) : tokens.defined() ? tokens.size(0) : 0;
+}
+
+Inputs Inputs::rows(int64_t begin, int64_t count) const {
+  return of_each(*this, [&](const at::Tensor& tensor) { return tensor.narrow(0, begin, count); });
+}
+
+Inputs Inputs::select(const at::Tensor& indices) const {
+  return trimmed(of_each(
+      *this, [&](const at::Tensor& tensor) { return tensor.index_select(0, indices.to(tensor.device())); }));
+}
+
+Inputs Inputs::to(at::Device device) const {
+  return of_each(*this, [&](const at::Tensor& tensor) { return tensor.to(device); });
+}
+
+at::Tensor Inputs::counting() const {
+  if (!tokens.defined()) {
+    return {};
+  }
+  const at::Tensor positions = at::arange(tokens.size(1), lengths.options());
+  return positions.unsqueeze(0) < lengths.unsqueeze(1);
+}
+
+int64_t token_width(int64_t length) {
+  return (length + kWidthStep - 1) / kWidthStep * kWidthStep;
+}
+
+Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pad) {
+  const int64_t count = offsets.size(0) - 1;
+  const at::Tensor flat = ids.to(at::kCPU, at::kLong).contiguous();
+  const at::Tensor ends = offsets.to(at::kCPU, at::kLong).contiguous();
+  Inputs inputs;
+  inputs.lengths = (ends.narrow(0, 1, count) - ends.narrow(0, 0, count)).contiguous();
+  const int64_t width = count == 0 ? 0 : token_width(inputs.lengths.max().item<int64_t>());
+  inputs.tokens = at::full({count, width}, pad, at::kLong);
+  const auto* from = flat.const_data_ptr<int64_t>();
+  const auto* offset = ends.const_data_ptr<int64_t>();
+  auto* to = inputs.tokens.mutable_data_ptr<int64_t>();
+  for (int64_t row = 0; row < count; ++row) {
+    std::copy(from + offset[row], from + offset[row + 1], to + row * width);
+  }
+  return inputs;
+}
+
+Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
+  std::vector<at::Tensor> images;
+  std::vector<at::Tensor> tokens;
+  std::vector<at::Tensor> lengths;
+  int64_t width = 0;
+  for (const Inputs& part : parts) {
+    width = part.tokens.defined() ? std::max(width, part.tokens.size(1)) : width;
+  }
+  for (const Inputs& part : parts) {
+    if (part.images.defined()) {
+      images.push_back(part.images);
+    } else {
+      tokens.push_back(widened(part.tokens, width));
+      lengths.push_back(part.lengths);
+    }
+  }
+  FUSEGRID_ASSERT(images.empty() || tokens.empty(), "images and tokens in one batch");
+  return images.empty() ? Inputs{{}, concatenate(tokens), concatenate(lengths)}
+                        : Inputs{concatenate(images), {}, {}};
+}
+
+void for_each_batch(const Inputs& inputs, int64_t batch,
+                    const std::function<void(const Inputs& part, const at::Tensor& places)>& visit) {
+  if (!inputs.tokens.defined()) {
+    for (int64_t begin = 0; begin < inputs.size(); begin += batch) {
+      const int64_t count = std::min(batch, inputs.size() - begin);
+      visit(inputs.rows(begin, count), at::arange(begin, begin + count, at::kLong));
+    }
+    return;
+  }
+  const at::Tensor lengths = inputs.lengths.cpu().contiguous();
+  std::map<int64_t, std::vector<int64_t>> by_width;
+  for (int64_t i = 0; i < inputs.size(); ++i) {
+    by_width[token_width(lengths.const_data_ptr<int64_t>()[i])].push_back(i);
+  }
+  for (const auto& [width, rows] : by_width) {
+    const at::Tensor all = at::tensor(rows, at::kLong);
+    for (int64_t begin = 0; begin < all.size(0); begin += batch) {
+      const at::Tensor places = all.narrow(0, begin, std::min(batch, all.size(0) - begin));
+      visit(inputs.select(places), places);
+    }
+  }
+}
+
+Examples Examples::first(int64_t count) const {
+  const int64_t used = count < 0 ? inputs.size() : std::min(count, inputs.size());
+  const auto front = [&](const at::Tensor& tensor) { return tensor.narrow(0, 0, used); };
+  return {inputs.rows(0, used), applied(labels, front), applied(values, front)};
+}
+
+}  // namespace fusegrid

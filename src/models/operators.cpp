@@ -1,0 +1,176 @@
+#include "models/operators.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/embedding.h>
+#include <ATen/ops/gelu.h>
+#include <ATen/ops/layer_norm.h>
+#include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/relu.h>
+#include <ATen/ops/scaled_dot_product_attention.h>
+#include <ATen/ops/silu.h>
+
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+const std::map<std::string, Activation>& activations() {
+  static const std::map<std::string, Activation> all{{"quick_gelu", Activation::kQuickGelu},
+                                                     {"gelu", Activation::kGelu},
+                                                     {"gelu_new", Activation::kGeluTanh},
+                                                     {"gelu_pytorch_tanh", Activation::kGeluTanh},
+                                                     {"relu", Activation::kRelu}};
+  return all;
+}
+
+// x * sigmoid(1.702 x), written with the fused SiLU: it needs two passes over memory less than the plain form
+// when gradients flow.
+at::Tensor quick_gelu(const at::Tensor& x) {
+  constexpr double kSlope = 1.702;
+  return at::silu(x * kSlope) * (1 / kSlope);
+}
+
+at::Tensor mean_of_counting(const at::Tensor& x, const at::Tensor& lengths) {
+  if (!lengths.defined()) {
+    return x.mean(1);
+  }
+  const at::Tensor counts =
+      (at::arange(x.size(1), lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(x.dtype());
+  return (x * counts.unsqueeze(2)).sum(1) / lengths.to(x.dtype()).unsqueeze(1);
+}
+
+at::Tensor last_counting(const at::Tensor& x, const at::Tensor& lengths) {
+  if (!lengths.defined()) {
+    return x.select(1, x.size(1) - 1);
+  }
+  const at::Tensor last = (lengths - 1).view({-1, 1, 1}).expand({-1, 1, x.size(2)});
+  return x.gather(1, last).squeeze(1);
+}
+
+}  // namespace
+
+at::Tensor LayerNorm::operator()(const Weights& weights, const at::Tensor& x) const {
+  return at::layer_norm(x, {width}, weights.at(weight), weights.at(bias), epsilon);
+}
+
+at::Tensor activate(Activation activation, const at::Tensor& x) {
+  switch (activation) {
+    case Activation::kQuickGelu:
+      return quick_gelu(x);
+    case Activation::kGelu:
+      return at::gelu(x);
+    case Activation::kGeluTanh:
+      return at::gelu(x, "tanh");
+    case Activation::kRelu:
+      return at::relu(x);
+  }
+  FUSEGRID_ASSERT(false, "unknown activation");
+}
+
+Activation parse_activation(const std::string& name) {
+  const auto found = activations().find(name);
+  FUSEGRID_ASSERT(found != activations().end(), "activation " + name);
+  return found->second;
+}
+
+std::string to_string(Activation activation) {
+  for (const auto& [name, value] : activations()) {
+    if (value == activation) {
+      return name;
+    }
+  }
+  FUSEGRID_ASSERT(false, "unknown activation");
+}
+
+at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                              int64_t heads, const at::Tensor& mask) {
+  // [n, tokens, width] -> [n, heads, tokens, width / heads]
+  const auto split = [&](const at::Tensor& x) { return x.unflatten(2, {heads, -1}).transpose(1, 2); };
+  const std::optional<at::Tensor> looks = mask.defined() ? std::optional(mask) : std::nullopt;
+  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks)
+      .transpose(1, 2)
+      .flatten(2);
+}
+
+at::Tensor patches_of(const at::Tensor& images, const at::Tensor& kernel) {
+  return at::conv2d(images, kernel, {}, kernel.size(2)).flatten(2).transpose(1, 2);
+}
+
+at::Tensor convolved(const at::Tensor& images, const at::Tensor& kernel, const at::Tensor& bias) {
+  return at::conv2d(images, kernel, bias, 1, kernel.size(2) / 2);
+}
+
+at::Tensor halved_by_max(const at::Tensor& images) {
+  return at::max_pool2d(images, 2);
+}
+
+at::Tensor embedded(const at::Tensor& table, const at::Tensor& indices) {
+  return at::embedding(table, indices);
+}
+
+at::Tensor pooled(const at::Tensor& x, const at::Tensor& lengths, Pooling pooling) {
+  switch (pooling) {
+    case Pooling::kNone:
+      return x;
+    case Pooling::kFirst:
+      return x.select(1, 0);
+    case Pooling::kLast:
+      return last_counting(x, lengths);
+    case Pooling::kMean:
+      return mean_of_counting(x, lengths);
+  }
+  FUSEGRID_ASSERT(false, "unknown pooling");
+}
+
+void check_one_row(Pooling pooling, const std::string& architecture) {
+  if (pooling == Pooling::kNone) {
+    throw ConfigError("a model of architecture " + architecture +
+                      " makes one row of features for each example, none for each token; pooling must be "
+                      "first, last or mean, which all give that row, but it is " +
+                      to_string(pooling));
+  }
+}
+
+void ParameterList::add(const std::string& name, const std::vector<int64_t>& shape) {
+  infos_.push_back({name, shape});
+}
+
+void ParameterList::add(const LayerNorm& norm) {
+  add(norm.weight, {norm.width});
+  add(norm.bias, {norm.width});
+}
+
+void ParameterList::add(const Layer& layer, const std::vector<int64_t>& weight) {
+  add(layer.weight, weight);
+  add(layer.bias, {weight.front()});
+}
+
+std::vector<TensorInfo> ParameterList::sorted() const {
+  std::vector<TensorInfo> infos = infos_;
+  std::sort(infos.begin(), infos.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return infos;
+}
+
+std::vector<AxisGroup> chain_groups(const std::vector<Layer>& layers, const std::vector<int64_t>& units) {
+  std::vector<AxisGroup> groups;
+  for (size_t i = 0; i < layers.size(); ++i) {
+    AxisGroup group;
+    group.name = layers[i].name;
+    group.size = units.at(i);
+    group.axes = {{layers[i].weight, 0, true}, {layers[i].bias, 0, true}};
+    group.features = i + 1 == layers.size();
+    if (!group.features) {
+      group.axes.push_back({layers[i + 1].weight, 1, false});
+    }
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,77 @@
+// What families of models are made of. Only operators.cpp includes LibTorch's headers of convolution, norms and
+// attention, which take long to compile.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/weights.h"
+#include "models/architecture.h"
+#include "models/inputs.h"
+
+namespace fusegrid {
+
+// Layer norm over the last axis: weights[name + ".weight"], weights[name + ".bias"].
+struct LayerNorm {
+  LayerNorm(const std::string& norm, int64_t norm_width, double norm_epsilon)
+      : weight(norm + ".weight"), bias(norm + ".bias"), width(norm_width), epsilon(norm_epsilon) {}
+  at::Tensor operator()(const Weights& weights, const at::Tensor& x) const;
+
+  std::string weight, bias;
+  int64_t width;
+  double epsilon;
+};
+
+enum class Activation { kQuickGelu, kGelu, kGeluTanh, kRelu };
+at::Tensor activate(Activation activation, const at::Tensor& x);
+// By HuggingFace's name of it (config field `hidden_act`): quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, relu.
+Activation parse_activation(const std::string& name);
+std::string to_string(Activation activation);
+
+// Attention of heads: query, key and value [n, tokens, width] -> [n, tokens, width]. mask: bool, broadcast to
+// [n, heads, tokens, tokens], true where a query (axis 2) looks at a key (axis 3); undefined: everywhere.
+at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                              int64_t heads, const at::Tensor& mask);
+
+// [n, channels, height, width] cut into squares of the kernel's side, each mapped by it: [n, patches, width]. kernel:
+// [width, channels, side, side].
+at::Tensor patches_of(const at::Tensor& images, const at::Tensor& kernel);
+
+// The kernel at each position, with zeros around the images, so that they keep their size: [n, channels, height, width]
+// -> [n, out, height, width]. kernel: [out, channels, side, side], side odd; bias: [out].
+at::Tensor convolved(const at::Tensor& images, const at::Tensor& kernel, const at::Tensor& bias);
+
+// The largest of each square of 2 x 2 positions: [n, channels, height / 2, width / 2]. A last odd row or column is
+// left out.
+at::Tensor halved_by_max(const at::Tensor& images);
+
+// Rows of a table by index: [n, length] -> [n, length, width].
+at::Tensor embedded(const at::Tensor& table, const at::Tensor& indices);
+
+// Hidden states [n, tokens, width] pooled. lengths: int64 [n], tokens that count; undefined: all.
+at::Tensor pooled(const at::Tensor& x, const at::Tensor& lengths, Pooling pooling);
+// Of a model that makes one row of features for each example: every pooling gives that row. ConfigError for kNone,
+// which asks for one for each token.
+void check_one_row(Pooling pooling, const std::string& architecture);
+
+// The names and shapes of an architecture's tensors while they are put together.
+class ParameterList {
+ public:
+  void add(const std::string& name, const std::vector<int64_t>& shape);
+  void add(const LayerNorm& norm);
+  // weight: [out, ...]; the bias is [out].
+  void add(const Layer& layer, const std::vector<int64_t>& weight);
+  std::vector<TensorInfo> sorted() const;
+
+ private:
+  std::vector<TensorInfo> infos_;
+};
+
+// The axis groups of a chain: layer i makes units[i] units (axis 0 of its weight and its bias), which layer i + 1 alone
+// reads (axis 1 of its weight); those of the last layer are the columns of the features.
+std::vector<AxisGroup> chain_groups(const std::vector<Layer>& layers, const std::vector<int64_t>& units);
+
+}  // namespace fusegrid

@@ -1,0 +1,84 @@
+#include "models/readout.h"
+
+#include <utility>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/promote_types.h>
+#include <ATen/ops/tensor.h>
+
+#include "models/unit_rows.h"
+
+namespace fusegrid {
+namespace {
+
+at::Tensor in_float(const at::Tensor& features) {
+  return features.to(at::promote_types(features.scalar_type(), at::kFloat));
+}
+
+class CosineReadout final : public Readout {
+ public:
+  CosineReadout(at::Tensor rows, double scale, at::Tensor projection)
+      : rows_(std::move(rows)), scale_(scale), projection_(std::move(projection)) {}
+
+  Pooling pooling() const override { return Pooling::kFirst; }
+  int64_t features() const override { return projection_.defined() ? projection_.size(1) : rows_.size(1); }
+  int64_t outputs() const override { return rows_.size(0); }
+  at::Tensor operator()(const Weights&, const at::Tensor& features) const override {
+    at::Tensor x = in_float(features);
+    if (projection_.defined()) {
+      x = at::linear(x, projection_.to(x.scalar_type()));
+    }
+    return scale_ * at::linear(unit_rows(x), rows_.to(x.scalar_type()));
+  }
+  Weights weights() const override {
+    Weights all{{"rows", rows_}, {"scale", at::tensor({scale_}, at::kDouble)}};
+    if (projection_.defined()) {
+      all.emplace("projection", projection_);
+    }
+    return all;
+  }
+  std::shared_ptr<const Readout> to(at::Device device) const override {
+    return cosine_readout(rows_.to(device), scale_,
+                          projection_.defined() ? projection_.to(device) : projection_);
+  }
+
+ private:
+  at::Tensor rows_;
+  double scale_;
+  at::Tensor projection_;
+};
+
+class AffineReadout final : public Readout {
+ public:
+  AffineReadout(at::Tensor weight, at::Tensor bias, Pooling pooling)
+      : weight_(std::move(weight)), bias_(std::move(bias)), pooling_(pooling) {}
+
+  Pooling pooling() const override { return pooling_; }
+  int64_t features() const override { return weight_.size(1); }
+  int64_t outputs() const override { return weight_.size(0); }
+  at::Tensor operator()(const Weights&, const at::Tensor& features) const override {
+    const at::Tensor x = in_float(features);
+    return at::linear(x, weight_.to(x.scalar_type()), bias_.to(x.scalar_type()));
+  }
+  Weights weights() const override { return {{"weight", weight_}, {"bias", bias_}}; }
+  std::shared_ptr<const Readout> to(at::Device device) const override {
+    return affine_readout(weight_.to(device), bias_.to(device), pooling_);
+  }
+
+ private:
+  at::Tensor weight_, bias_;
+  Pooling pooling_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Readout> cosine_readout(at::Tensor rows, double scale, at::Tensor projection) {
+  return std::make_shared<CosineReadout>(std::move(rows), scale, std::move(projection));
+}
+
+std::shared_ptr<const Readout> affine_readout(at::Tensor weight, at::Tensor bias, Pooling pooling) {
+  return std::make_shared<AffineReadout>(std::move(weight), std::move(bias), pooling);
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/weights.h"
+#include "models/architecture.h"
+
+namespace fusegrid {
+
+// From features to what a task's kind understands: logits of classes, a number. It surrounds the merged weights and is
+// no part of them. Computed in float32 at least.
+class Readout {
+ public:
+  virtual ~Readout() = default;
+  virtual Pooling pooling() const = 0;   // of the features that it reads
+  virtual int64_t features() const = 0;  // columns that it reads
+  virtual int64_t outputs() const = 0;   // classes, or numbers of an answer
+  // model: the weights that made the features, for readouts that use tensors of theirs; features: [n, features()] ->
+  // [n, outputs()].
+  virtual at::Tensor operator()(const Weights& model, const at::Tensor& features) const = 0;
+  virtual Weights weights() const = 0;  // its own tensors: what decides it besides the model
+  virtual std::shared_ptr<const Readout> to(at::Device device) const = 0;
+};
+
+// scale * unit(projected features) rows^T: a frozen head of CLIP, of the first token.
+//   rows        float [classes, embedding size], of unit length ("text embeddings")
+//   scale       exp(logit_scale)
+//   projection  [embedding size, feature size], or undefined: features are compared as they are
+std::shared_ptr<const Readout> cosine_readout(at::Tensor rows, double scale, at::Tensor projection = {});
+
+// features weight^T + bias. weight: float [outputs, feature size]; bias: float [outputs].
+std::shared_ptr<const Readout> affine_readout(at::Tensor weight, at::Tensor bias, Pooling pooling);
+
+}  // namespace fusegrid

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <set>
+#include <string>
+
+#include "store/records.h"
+
+namespace fusegrid {
+
+// Names of the cells of settings that validation chose, on any board, and that have no test metrics yet: what
+// `test = chosen` evaluates last. Throws as make_boards().
+std::set<std::string> chosen_untested_cells(const Records& records);
+
+}  // namespace fusegrid

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "core/registry.h"
+#include "core/result.h"
+#include "metrics/metric.h"
+#include "models/inputs.h"
+
+namespace fusegrid {
+
+// What a model answers to the examples of one split, as its task's kind scores it.
+struct Answers {
+  std::map<std::string, double> metrics = {};  // by name, without those that are not defined for the split
+  std::map<std::string, std::string> undefined = {};  // those, with the reason
+  std::vector<Outcomes> outcomes = {};                // rows of metrics, without their split
+  std::vector<int32_t> predictions = {};  // classes, in the order of the examples; of kinds with classes
+  int64_t examples = 0;
+  bool finite = true;  // false: some output was NaN or infinite
+};
+
+// What a kind is told about the model: its output for ready inputs (Network::ready()).
+using Asker = std::function<at::Tensor(const Inputs& ready)>;
+
+// How examples are put before a model.
+struct Asking {
+  // Visits stored inputs batch by batch, each as the model reads it: feed() of a network, or for_each_batch().
+  std::function<void(const Inputs& stored, int64_t batch,
+                     const std::function<void(const Inputs& ready, const at::Tensor& places)>& visit)>
+      feed;
+  Asker output;
+  int64_t batch = 256;                     // examples of one pass at most
+  std::function<void()> on_batch = [] {};  // called after each
+};
+
+// A kind of task: what an output means. It owns the loop around the passes of a model, the loss, the distribution and
+// the metrics. One .cpp of src/tasks/kinds each, registering itself.
+class TaskKind {
+ public:
+  virtual ~TaskKind() = default;
+  virtual std::string doc() const = 0;
+  // Names of metric rules; the first is the primary one unless the task names another.
+  virtual std::vector<std::string> metrics() const = 0;
+  // Whether outputs are distributions, so that they have an entropy and a Fisher information.
+  virtual bool has_distribution() const = 0;
+  virtual bool has_classes() const = 0;  // whether an answer is one of several classes
+  // Columns of the outputs for a task with so many classes, 0 where it has none: what its head must have.
+  virtual int64_t outputs(int64_t classes) const = 0;
+  // Of training, [rows]; output: [rows, outputs].
+  virtual at::Tensor losses(const at::Tensor& output, const Examples& examples) const = 0;
+  // [rows, classes]. Kinds that have a distribution override it; nobody asks others.
+  virtual at::Tensor log_probabilities(const at::Tensor& output) const;
+  // Asks for all examples, which are not empty.
+  virtual Answers answer(const Examples& examples, const Asking& asking) const = 0;
+};
+
+Registry<const TaskKind*>& kind_registry();
+const TaskKind& task_kind(const std::string& name);  // ConfigError listing what is known
+
+// Adds the value of a metric's rows to the answers, or why it has none.
+void add_metric(Answers& answers, const std::string& metric, const MetricRows& rows);
+
+// Mean entropy (nats) of the rows of a distribution given as log_probabilities().
+at::Tensor mean_entropy(const at::Tensor& log_probabilities);
+
+}  // namespace fusegrid

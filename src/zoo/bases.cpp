@@ -1,0 +1,113 @@
+// Bases of a zoo that is built: where they come from, and whether pack, pool and bases fit each other.
+#include <algorithm>
+
+#include "checkpoint/hf_folder.h"
+#include "core/errors.h"
+#include "zoo/build.h"
+#include "zoo/folders.h"
+#include "zoo/recipe.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool changes_bases(const ZooPlan& plan) {
+  const auto options = options_of(plan);
+  return std::any_of(options.begin(), options.end(), [&](const RecipeOption& option) {
+    return option.of_base && plan.overrides.contains(option.param.name);
+  });
+}
+
+// Bases that come with the program.
+void place_ours(const ZooPlan& plan, int64_t seed) {
+  ZooPlan ours = plan;
+  ours.folder = data_folder() / "zoo" / (plan.recipe + "-" + plan.scale);
+  const fs::path target = base_folder(plan, seed);
+  if (fs::exists(target) || changes_bases(plan) || !fs::exists(base_folder(ours, seed))) {
+    return;
+  }
+  fs::create_directories(target.parent_path());
+  if (recipe_of(plan).card.base_has_heads) {
+    fs::copy_file(heads_file(ours, seed), heads_file(plan, seed), fs::copy_options::overwrite_existing);
+  }
+  const fs::path partial = target.string() + ".partial";
+  fs::remove_all(partial);
+  fs::copy(base_folder(ours, seed), partial, fs::copy_options::recursive);
+  fs::rename(partial, target);  // the base is complete or absent
+}
+
+// The parameters of the published base, under the names that its experts will have.
+void place_published(const ZooPlan& plan, int64_t seed) {
+  const fs::path target = base_folder(plan, seed);
+  const HfFolder published(plan.published_base, {.allow_symlinks = true});
+  const auto architecture = make_architecture(published.config());
+  const Weights weights = load_weights(*architecture, plan.published_base, at::kCPU);
+  const std::string digest_now = digest(weights);
+  if (fs::exists(target)) {
+    const std::string there = digest(load_weights(*architecture, target, at::kCPU));
+    if (there != digest_now) {
+      throw ConfigError("the base in '" + target.string() + "' (SHA-256 " + there + ") is not the one in '" +
+                        plan.published_base.string() + "' (" + digest_now +
+                        "); give the new zoo a folder of its own with --out, or remove this one");
+    }
+    return;
+  }
+  auto files = files_beside_weights(plan.published_base);
+  const nlohmann::json provenance{{"item", base_items(plan, {seed}).front().name()},
+                                  {"sources", {{"published_base_sha256", digest_now}}}};
+  files["provenance.json"] = provenance.dump(2) + "\n";
+  fs::create_directories(target.parent_path());
+  save_hf_folder(target, weights, published.config(), files);
+}
+
+}  // namespace
+
+std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
+  const bool published = recipe_of(plan).scale(plan.scale).published_base;
+  if (published && plan.published_base.empty()) {
+    throw ConfigError("experts of scale " + plan.scale +
+                      " start from a published base; name its folder with --base");
+  }
+  if (!published && !plan.published_base.empty()) {
+    throw ConfigError("bases of scale " + plan.scale +
+                      " are trained or come with the program; leave --base out, or choose another scale");
+  }
+  std::vector<int64_t> missing;
+  for (const int64_t seed : seeds) {
+    published ? place_published(plan, seed) : place_ours(plan, seed);
+    if (!fs::exists(base_folder(plan, seed))) {
+      missing.push_back(seed);
+    }
+  }
+  return missing;
+}
+
+void check_tasks(const ZooPlan& plan) {
+  const Recipe& recipe = recipe_of(plan);
+  recipe.check_pack(recipe.scale(plan.scale), plan.overrides, TaskPack(plan.pack), plan.tasks);
+}
+
+void check_pool(const ZooPlan& plan) {
+  const Recipe& recipe = recipe_of(plan);
+  if (recipe.scale(plan.scale).published_base) {
+    throw ConfigError("bases of scale " + plan.scale + " are published, not trained; name one with --base");
+  }
+  if (!fs::exists(plan.pool)) {
+    throw ConfigError("training a base needs the pretraining pool, but there is no '" + plan.pool.string() +
+                      "'; make it with " + recipe.card.pool_maker + " or name it with --pool");
+  }
+  recipe.check_pool(PretrainingPool(plan.pool), TaskPack(plan.pack));
+}
+
+void check_base(const ZooPlan& plan, int64_t seed) {
+  const fs::path base = base_folder(plan, seed);
+  const TaskPack pack(plan.pack);
+  const InputFormat input = make_architecture(HfFolder(base).config())->input();
+  for (const std::string& task : plan.tasks) {
+    check_readable(pack.task(task), input);
+  }
+  check_tokens(pack, input, tokenizer_digest(base));
+}
+
+}  // namespace fusegrid

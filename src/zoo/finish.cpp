@@ -1,0 +1,114 @@
+// The description of a zoo that was built.
+#include <algorithm>
+
+#include "checkpoint/hf_folder.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/safetensors_writer.h"
+#include "core/digest.h"
+#include "core/errors.h"
+#include "zoo/build.h"
+#include "zoo/recipe.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+
+const Result* result_of(const std::vector<Result>& results, const std::string& name) {
+  const auto it =
+      std::find_if(results.begin(), results.end(), [&](const Result& result) { return result.name == name; });
+  return it == results.end() ? nullptr : &*it;
+}
+
+const Result& valid_result(const std::vector<Result>& results, const std::string& name) {
+  const Result* result = result_of(results, name);
+  if (result == nullptr || result->status != Status::kValid) {
+    throw ConfigError("the zoo is not complete: '" + name + "' " +
+                      (result == nullptr ? "has no result" : "is " + to_string(result->status)) +
+                      "; run the same command again");
+  }
+  return *result;
+}
+
+// The heads that the experts of a seed brought, in one file.
+void gather_heads(const ZooPlan& plan, int64_t seed) {
+  Weights heads;
+  for (const ZooItem& item : model_items(plan, {seed})) {
+    if (item.kind == ZooItem::Kind::kExpert) {
+      const SafetensorsFile file(own_heads_file(plan, item));
+      for (const auto& tensor : file.tensors()) {
+        heads.emplace(tensor.name, file.read(tensor.name));
+      }
+    }
+  }
+  write_safetensors(heads_file(plan, seed), heads);
+}
+
+void add_expert(Replicate& replicate, const ZooPlan& plan, const ZooItem& item, const Result& result) {
+  replicate.experts[item.task] = item_folder(plan, item);
+  replicate.digests["expert/" + item.task] = result.facts.at("weights_sha256");
+  for (const Metric& metric : result.metrics) {
+    replicate.scores[item.task + "/" + item.task + "/" + metric.split + "/" + metric.name] = metric.value;
+  }
+}
+
+void add_multitask(Replicate& replicate, const ZooPlan& plan, const std::vector<Result>& results) {
+  const ZooItem item{plan.name(), replicate.seed, ZooItem::Kind::kMultitask, ""};
+  if (!plan.multitask &&
+      (result_of(results, item.name()) == nullptr || !fs::exists(item_folder(plan, item)))) {
+    return;
+  }
+  replicate.multitask = item_folder(plan, item);
+  replicate.digests["multitask"] = valid_result(results, item.name()).facts.at("weights_sha256");
+  if (fs::exists(own_heads_file(plan, item))) {
+    replicate.multitask_heads = own_heads_file(plan, item);
+  }
+}
+
+Replicate make_replicate(const ZooPlan& plan, int64_t seed, const std::vector<Result>& results) {
+  Replicate replicate;
+  replicate.seed = seed;
+  replicate.base = base_folder(plan, seed);
+  replicate.heads = heads_file(plan, seed);
+  const auto architecture = make_architecture(HfFolder(replicate.base).config());
+  replicate.digests["base"] = digest(load_weights(*architecture, replicate.base, at::kCPU));
+  for (const ZooItem& item : model_items(plan, {seed})) {
+    if (item.kind == ZooItem::Kind::kExpert) {
+      add_expert(replicate, plan, item, valid_result(results, item.name()));
+    }
+  }
+  add_multitask(replicate, plan, results);
+  if (!recipe_of(plan).card.base_has_heads) {
+    gather_heads(plan, seed);
+  }
+  return replicate;
+}
+
+}  // namespace
+
+Zoo finish(const ZooPlan& plan, const std::vector<int64_t>& seeds, const std::vector<Result>& results) {
+  ZooPlan here = plan;
+  here.folder = fs::absolute(plan.folder).lexically_normal();
+  const TaskPack pack(plan.pack);
+  Zoo zoo;
+  zoo.name = plan.name();
+  zoo.recipe = plan.recipe;
+  zoo.scale = plan.scale;
+  zoo.suite = plan.suite;
+  zoo.tasks = plan.tasks;
+  zoo.pooling = recipe_of(plan).card.pooling;
+  for (const std::string& task : plan.tasks) {
+    zoo.experts.push_back({task, {task}});
+  }
+  zoo.folder = here.folder;
+  zoo.pack = fs::absolute(plan.pack);
+  zoo.pack_sha256 = pack.sha256();
+  zoo.tokenizer_sha256 = pack.tokens() != nullptr ? pack.tokens()->tokenizer_sha256 : "";
+  for (const int64_t seed : seeds) {
+    zoo.replicates.push_back(make_replicate(here, seed, results));
+  }
+  zoo.save();
+  return Zoo::load(zoo.folder);
+}
+
+}  // namespace fusegrid

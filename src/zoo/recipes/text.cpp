@@ -1,0 +1,436 @@
+// Encoders of the layout of BERT on tasks of text, whose experts bring heads of their own (docs/design/text_zoo.md).
+//
+// Base:    hidden tokens are guessed, and pairs of rows that say the same find each other among those of the batch; the
+//          two losses are added.
+// Experts: with head=joint all parameters and an affine head, which learns faster; with head=probe the matrices of the
+//          affine layers under a frozen head, fitted on the base's features. The multi-task model likewise, on all
+//          tasks.
+// Source:  Devlin et al., arXiv:1810.04805 (hidden tokens); Radford et al., arXiv:2103.00020, section 2.3 (pairs).
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/cross_entropy_loss.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include "core/concatenate.h"
+#include "core/errors.h"
+#include "core/philox.h"
+#include "models/operators.h"
+#include "models/unit_rows.h"
+#include "zoo/examples.h"
+#include "zoo/probe.h"
+#include "zoo/recipe.h"
+#include "zoo/token_batches.h"
+
+namespace fusegrid::recipes::text {
+namespace {
+
+const double kLargestLogScale = std::log(100.0);
+
+struct Options {
+  // architecture
+  int64_t width = 128;
+  int64_t blocks = 4;
+  int64_t head_width = 32;
+  int64_t mlp_ratio = 4;
+  int64_t positions = 64;
+
+  // pretraining
+  double base_lr = 1.5e-3;
+  int64_t base_steps = 3000;
+  int64_t base_texts = 192;
+  int64_t base_pairs = 384;
+  double base_weight_decay = 0.05;
+  double hidden_share = 0.2;
+  double initial_scale = 15;
+
+  // experts and multi-task models
+  std::string head = "joint";
+  double expert_lr = 1e-3;
+  double head_lr_factor = 5;
+  int64_t expert_steps = 400;
+  int64_t expert_batch = 64;
+  int64_t multitask_steps = 1000;
+  int64_t multitask_batch = 32;
+
+  static Options of_scale(const std::string& scale);
+
+  template <typename Visitor>
+  void describe_base(Visitor& v) {
+    v.param("width", width, Range{8, 8192}, "channels of the hidden states");
+    v.param("blocks", blocks, Range{1, 64}, "transformer blocks");
+    v.param("head_width", head_width, Range{4, 256}, "channels of an attention head");
+    v.param("mlp_ratio", mlp_ratio, Range{1, 16}, "channels of the MLP in units of width");
+    v.param("positions", positions, Range{1, 65536}, "tokens of the longest row that a model reads");
+    v.param("base_lr", base_lr, Range{0, 1}, "highest learning rate of pretraining");
+    v.param("base_steps", base_steps, Range{1, 1e7}, "steps of pretraining");
+    v.param("base_texts", base_texts, Range{1, 65536}, "texts with hidden tokens in a pretraining step");
+    v.param("base_pairs", base_pairs, Range{2, 65536}, "pairs in a pretraining step");
+    v.param("base_weight_decay", base_weight_decay, Range{0, 1}, "AdamW's, on matrices and embeddings");
+    v.param("hidden_share", hidden_share, Range{0.01, 1}, "share of the tokens that are hidden");
+    v.param("initial_scale", initial_scale, Range{1, 100},
+            "of the similarity of pairs; learned, at most 100");
+  }
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    v.param("head", head, Choices{"joint", "probe"},
+            "trained with each model, or fitted on the base and frozen");
+    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
+    v.param("head_lr_factor", head_lr_factor, Range{0, 1000},
+            "learning rate of joint heads in units of expert_lr");
+    v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
+    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a fine-tuning step");
+    v.param("multitask_steps", multitask_steps, Range{1, 1e7}, "steps of the multi-task model");
+    v.param("multitask_batch", multitask_batch, Range{1, 65536}, "examples of each task in such a step");
+  }
+  void check() const {
+    if (width % head_width != 0) {
+      throw ConfigError("recipe text: head_width must divide width, but they are " +
+                        std::to_string(head_width) + " and " + std::to_string(width));
+    }
+  }
+};
+
+Options Options::of_scale(const std::string& scale) {
+  Options options;
+  if (scale == "medium") {
+    options.width = 256;
+    options.blocks = 6;
+    options.base_lr = 8e-4;
+    options.expert_lr = 5e-4;
+  } else if (scale == "minilm") {
+    options.width = 384;  // of the published base, for the estimate of its time
+    options.blocks = 6;
+    options.expert_lr = 1e-4;
+  }
+  return options;
+}
+
+nlohmann::json architecture_config(const Options& options, const TokenTable& table) {
+  return {{"architectures", {"BertModel"}},
+          {"model_type", "bert"},
+          {"hidden_size", options.width},
+          {"intermediate_size", options.mlp_ratio * options.width},
+          {"num_hidden_layers", options.blocks},
+          {"num_attention_heads", options.width / options.head_width},
+          {"max_position_embeddings", options.positions},
+          {"type_vocab_size", 0},
+          {"vocab_size", table.size()},
+          {"pad_token_id", table.pad},
+          {"hidden_act", "gelu"},
+          {"hidden_dropout_prob", 0.0},
+          {"attention_probs_dropout_prob", 0.0},
+          {"layer_norm_eps", 1e-12},
+          {"torch_dtype", "float32"}};
+}
+
+void check_pack(const Options& options, const TaskPack& pack, const std::vector<std::string>& tasks) {
+  for (const std::string& task : tasks) {
+    const TaskInfo& info = pack.task(task);
+    const std::string what = "task '" + task + "' of '" + pack.path().string() + "'";
+    if (info.longest_row == 0) {
+      throw ConfigError("the recipe text trains on tokens, but " + what +
+                        " has images; choose another pack or another recipe");
+    }
+    if (options.head == "probe" && !task_kind(info.kind).has_classes()) {
+      throw ConfigError("probes are heads of classes, but " + what + " is of the kind " + info.kind +
+                        "; leave head=probe out");
+    }
+  }
+}
+
+void check_pool(const PretrainingPool& pool, const TaskPack& pack) {
+  for (const std::string kind : {"text", "pairs"}) {
+    const auto& sources = pool.sources();
+    if (std::none_of(sources.begin(), sources.end(),
+                     [&](const auto& source) { return source.kind == kind; })) {
+      throw ConfigError(
+          "the recipe text pretrains on sources of the kinds text and pairs, but the pool has none of the "
+          "kind " +
+          kind + "; make one with tools/make_text_pool.py");
+    }
+  }
+  if (pool.tokens()->tokenizer_sha256 != pack.tokens()->tokenizer_sha256) {
+    throw ConfigError("pool and pack must have one tokenizer, but that of the pool has SHA-256 " +
+                      pool.tokens()->tokenizer_sha256 + " and that of '" + pack.path().string() + "' " +
+                      pack.tokens()->tokenizer_sha256 +
+                      "; make the pool with tools/make_text_pool.py --pack " + pack.path().string());
+  }
+}
+
+// ---- the base
+
+at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t key) {
+  int64_t count = 1;
+  for (const int64_t size : shape) {
+    count *= size;
+  }
+  return normal(key, 0, 0, count).mul_(deviation).view(shape);
+}
+
+// One tensor's first value, by the role that its name tells: matrices have standard deviation fan_in^-1/2, the two that
+// write to the residual stream are divided by sqrt(2 * blocks).
+at::Tensor initial_tensor(const std::string& name, const std::vector<int64_t>& shape, int64_t blocks,
+                          uint64_t seed) {
+  if (name.ends_with(".bias")) {
+    return at::zeros(shape);
+  }
+  if (shape.size() == 1) {
+    return at::ones(shape);  // scale of a layer norm
+  }
+  const uint64_t key = derive_key(seed, "pretrain/init/" + name);
+  if (name.ends_with("embeddings.weight")) {
+    return normal_tensor(shape, name.ends_with("word_embeddings.weight") ? 0.05 : 0.02, key);
+  }
+  const double divisor =
+      name.ends_with("output.dense.weight") ? std::sqrt(2.0 * static_cast<double>(blocks)) : 1;
+  return normal_tensor(shape, 1 / std::sqrt(static_cast<double>(shape[1])) / divisor, key);
+}
+
+// What pretraining alone needs: from hidden states to the features that the token embedding is compared with, and the
+// logarithm of the scale of the pairs' similarities.
+class Pretraining {
+ public:
+  Pretraining(const Options& options, const nlohmann::json& config, const BaseInput& in)
+      : architecture_(make_architecture(config)),
+        batches_(in.pool, {.texts = options.base_texts,
+                           .pairs = options.base_pairs,
+                           .hidden = options.hidden_share,
+                           .seed = in.seed,
+                           .device = in.device}),
+        norm_("transform.norm", options.width, 1e-12),
+        options_(options) {
+    const auto leaf = [&](const std::string& name, const std::vector<int64_t>& shape) {
+      return initial_tensor(name, shape, options.blocks, in.seed).to(in.device).requires_grad_(true);
+    };
+    for (const TensorInfo& info : architecture_->parameters()) {
+      model_.emplace(info.name, leaf(info.name, info.shape));
+    }
+    const int64_t width = options.width;
+    for (const auto& [name, shape] :
+         std::map<std::string, std::vector<int64_t>>{{"transform.weight", {width, width}},
+                                                     {"transform.bias", {width}},
+                                                     {"transform.norm.weight", {width}},
+                                                     {"transform.norm.bias", {width}},
+                                                     {"decoder.bias", {architecture_->input().vocabulary}}}) {
+      extra_.emplace(name, leaf(name, shape));
+    }
+    extra_.emplace(
+        "scale",
+        at::full({}, std::log(options.initial_scale), at::kFloat).to(in.device).requires_grad_(true));
+  }
+
+  std::vector<TrainedGroup> groups() const {
+    TrainedGroup matrices{.tensors = {}, .weight_decay = options_.base_weight_decay};
+    TrainedGroup others{.tensors = {}};
+    for (const Weights* weights : {&model_, &extra_}) {
+      for (const auto& [name, tensor] : *weights) {
+        (tensor.dim() > 1 ? matrices : others).tensors.push_back(tensor);
+      }
+    }
+    return {matrices, others};
+  }
+
+  // Texts and pairs go through the model together.
+  at::Tensor loss(int64_t step) {
+    const PretrainingBatch batch = batches_.at(step);
+    const at::Tensor hidden_states = architecture_->features(model_, batch.inputs, Pooling::kNone);
+    const int64_t pairs = options_.base_pairs;
+    const at::Tensor texts = hidden_states.narrow(0, 0, options_.base_texts).flatten(0, 1);
+    const at::Tensor of_pairs =
+        pooled(hidden_states.narrow(0, options_.base_texts, 2 * pairs),
+               batch.inputs.lengths.narrow(0, options_.base_texts, 2 * pairs), Pooling::kMean);
+    const at::Tensor of_tokens = token_loss(texts.index_select(0, batch.hidden), batch.truth);
+    const at::Tensor between = pair_loss(unit_rows(of_pairs), batch.same);
+    if (step >= options_.base_steps - kLast) {
+      last_.push_back(at::stack({of_tokens.detach(), between.detach(), extra_.at("scale").detach().exp()}));
+    }
+    return of_tokens + between;
+  }
+
+  Weights weights() const {
+    Weights trained;
+    for (const auto& [name, tensor] : model_) {
+      trained.emplace(name, tensor.detach());
+    }
+    return trained;
+  }
+
+  // Means over the last steps.
+  std::vector<Metric> metrics() const {
+    const at::Tensor means = at::stack(last_).mean(0).cpu();
+    const auto* mean = means.const_data_ptr<float>();
+    const auto steps = static_cast<int64_t>(last_.size());
+    return {{"hidden_token_loss", "train", mean[0], steps * options_.base_texts},
+            {"pair_loss", "train", mean[1], steps * options_.base_pairs},
+            {"pair_scale", "train", mean[2], steps * options_.base_pairs}};
+  }
+
+ private:
+  static constexpr int64_t kLast = 50;  // steps
+
+  // states: [hidden tokens, width]; a batch may have none.
+  at::Tensor token_loss(const at::Tensor& states, const at::Tensor& truth) const {
+    const at::Tensor transformed = norm_(
+        extra_, activate(Activation::kGelu,
+                         at::linear(states, extra_.at("transform.weight"), extra_.at("transform.bias"))));
+    const at::Tensor logits =
+        at::linear(transformed, model_.at("embeddings.word_embeddings.weight"), extra_.at("decoder.bias"));
+    return at::cross_entropy_loss(logits, truth, {}, at::Reduction::Sum) /
+           static_cast<double>(std::max<int64_t>(truth.size(0), 1));
+  }
+
+  // features: of unit length, all first rows of the pairs and then all second ones.
+  at::Tensor pair_loss(const at::Tensor& features, const at::Tensor& same) const {
+    const int64_t pairs = same.size(0);
+    const at::Tensor scale = extra_.at("scale").clamp_max(kLargestLogScale).exp();
+    const at::Tensor logits =
+        (scale * at::matmul(features.narrow(0, 0, pairs), features.narrow(0, pairs, pairs).t()))
+            .masked_fill(same, -std::numeric_limits<double>::infinity());
+    const at::Tensor own = at::arange(pairs, same.options().dtype(at::kLong));
+    return (at::cross_entropy_loss(logits, own) + at::cross_entropy_loss(logits.t(), own)) / 2;
+  }
+
+  std::unique_ptr<const Architecture> architecture_;
+  TextPoolBatches batches_;
+  LayerNorm norm_;
+  Options options_;
+  Weights model_, extra_;
+  std::vector<at::Tensor> last_;  // both losses and the scale of the last steps: the device is not waited for
+};
+
+MadeBase make_base(const Options& options, const BaseInput& in) {
+  const TokenTable& table = *in.pool.tokens();
+  const nlohmann::json config = architecture_config(options, table);
+  Pretraining pretraining(options, config, in);
+  minimise([&](int64_t step) { return pretraining.loss(step); }, pretraining.groups(),
+           {.steps = options.base_steps,
+            .learning_rate = options.base_lr,
+            .warmup = std::max<int64_t>(1, options.base_steps * 6 / 100),
+            .beta1 = 0.9,
+            .beta2 = 0.98,
+            .clip = 1.0},
+           in.on_step);
+  return {.weights = pretraining.weights(),
+          .config = config,
+          .files = {{"tokenizer.json", table.tokenizer}},
+          .heads = {},
+          .metrics = pretraining.metrics()};
+}
+
+// ---- experts and multi-task models
+
+AffineHead first_head(const std::string& task, int64_t outputs, const ModelInput& in) {
+  const at::Tensor weight = normal_tensor({outputs, in.network.architecture->feature_size()}, 0.02,
+                                          derive_key(in.seed, "fine_tune/head/" + task));
+  return {weight.to(in.network.device).requires_grad_(true),
+          at::zeros({outputs}).to(in.network.device).requires_grad_(true)};
+}
+
+// What the base makes of a split, and the labels of the same rows.
+std::pair<at::Tensor, at::Tensor> base_features(const Split& split, const ModelInput& in) {
+  const at::NoGradGuard no_grad;
+  const Examples examples = examples_of(split, in.pack.tokens(), in.network.device);
+  std::vector<at::Tensor> features, places;
+  for_each_batch(examples.inputs, 256, [&](const Inputs& part, const at::Tensor& rows) {
+    features.push_back(in.network.architecture->features(in.base, in.network.ready(part), Pooling::kMean));
+    places.push_back(rows);
+  });
+  return {concatenate(features),
+          examples.labels.index_select(0, sent(concatenate(places), in.network.device))};
+}
+
+AffineHead probe_head(const Split& train, int64_t classes, const ModelInput& in) {
+  const auto [features, labels] = base_features(train, in);
+  return fit_probe(features, labels, classes);
+}
+
+std::set<std::string> trained_tensors(bool joint, const ModelInput& in) {
+  std::set<std::string> names;
+  if (joint) {
+    for (const auto& [name, tensor] : in.base) {
+      names.insert(name);
+    }
+  } else {
+    for (const Layer& layer : in.network.architecture->layers()) {
+      names.insert(layer.weight);
+    }
+  }
+  return names;
+}
+
+MadeModel make_model(const Options& options, const ModelInput& in) {
+  const bool joint = options.head == "joint";
+  const bool expert = in.kind == ZooItem::Kind::kExpert;
+  const Trainee trainee = make_trainee(in.base, trained_tensors(joint, in));
+  Network network = in.network;
+  TrainedGroup heads{.tensors = {}, .rate_factor = options.head_lr_factor};
+  MadeModel made;
+  std::vector<TrainedTask> tasks;
+  for (const std::string& task : in.tasks) {
+    Split train = in.pack.read(task, "train");
+    const TaskInfo& info = in.pack.task(task);
+    const TaskKind& kind = task_kind(info.kind);
+    const int64_t outputs = kind.outputs(static_cast<int64_t>(info.class_names.size()));
+    const AffineHead head = joint ? first_head(task, outputs, in) : probe_head(train, outputs, in);
+    network.readouts[task] = affine_readout(head.weight, head.bias, Pooling::kMean);
+    heads.tensors.insert(heads.tensors.end(), {head.weight, head.bias});
+    // the same numbers, which training changes
+    made.heads.emplace(task + ".weight", head.weight.detach());
+    made.heads.emplace(task + ".bias", head.bias.detach());
+    const auto batches = std::make_shared<TokenTaskBatches>(
+        task, std::move(train), in.pack.tokens()->pad,
+        expert ? options.expert_batch : options.multitask_batch, in.seed, network.device);
+    tasks.push_back({task, &kind, [batches](int64_t) { return batches->next(); }});
+  }
+  std::vector<TrainedGroup> groups{{.tensors = trainee.trained}};
+  if (joint) {
+    groups.push_back(heads);
+  }
+  const int64_t steps = expert ? options.expert_steps : options.multitask_steps;
+  made.weights = fusegrid::train(
+      network, trainee, tasks, groups,
+      {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)},
+      in.on_step);
+  return made;
+}
+
+double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {
+  // measured: 800 rows/s of the small scale (128 wide, 4 blocks); work grows with width^2 * blocks
+  const double size =
+      static_cast<double>(options.width * options.width * options.blocks) / (128.0 * 128.0 * 4.0);
+  int64_t rows = options.expert_steps * options.expert_batch;
+  if (kind == ZooItem::Kind::kBase) {
+    rows = options.base_steps * (options.base_texts + 2 * options.base_pairs);
+  } else if (kind == ZooItem::Kind::kMultitask) {
+    rows = options.multitask_steps * options.multitask_batch * tasks;
+  }
+  return static_cast<double>(rows) * size / 800.0;
+}
+
+const RegisterRecipe<Options> registered{
+    {.name = "text",
+     .doc = "encoders of the layout of BERT, each expert with a head of its own, on tasks of text",
+     .scales = {{"small", "128 wide, 4 blocks: minutes on a CPU", "text8"},
+                {"medium", "256 wide, 6 blocks: on a GPU", "text10"},
+                {"minilm", "experts of a published base, all-MiniLM-L6-v2 (tools/fetch_minilm.py): on a GPU",
+                 "text10",
+                 /*published_base=*/true}},
+     .pooling = Pooling::kMean,
+     .base_has_heads = false,
+     .pool = "text_pool.h5",
+     .pool_maker = "tools/make_text_pool.py"},
+    {check_pack, check_pool, make_base, make_model, seconds}};
+
+}  // namespace
+}  // namespace fusegrid::recipes::text

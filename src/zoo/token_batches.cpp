@@ -1,0 +1,204 @@
+#include "zoo/token_batches.h"
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
+
+#include "core/concatenate.h"
+#include "core/errors.h"
+#include "core/philox.h"
+
+namespace fusegrid {
+namespace {
+
+TokenRows appended(const TokenRows& rows, const TokenRows& more) {
+  if (!rows.defined()) {
+    return more;
+  }
+  const at::Tensor ends = more.offsets.narrow(0, 1, more.size()) + rows.ids.size(0);
+  return {concatenate({rows.ids, more.ids}), concatenate({rows.offsets, ends})};
+}
+
+std::string_view bytes_of(std::span<const int32_t> row) {
+  return {reinterpret_cast<const char*>(row.data()), row.size_bytes()};
+}
+
+// Rows that are equal have one number.
+std::vector<int64_t> numbers_of(const TokenRows& rows) {
+  std::unordered_map<std::string_view, int64_t> number_of;
+  std::vector<int64_t> numbers;
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    numbers.push_back(
+        number_of.emplace(bytes_of(rows.row(i)), static_cast<int64_t>(number_of.size())).first->second);
+  }
+  return numbers;
+}
+
+}  // namespace
+
+Inputs filled_up(const std::vector<std::span<const int32_t>>& rows, int64_t pad) {
+  const auto count = static_cast<int64_t>(rows.size());
+  size_t longest = 0;
+  for (const auto& row : rows) {
+    longest = std::max(longest, row.size());
+  }
+  Inputs inputs;
+  inputs.tokens = at::full({count, static_cast<int64_t>(longest)}, pad, at::kLong);
+  inputs.lengths = at::empty({count}, at::kLong);
+  auto* tokens = inputs.tokens.mutable_data_ptr<int64_t>();
+  auto* lengths = inputs.lengths.mutable_data_ptr<int64_t>();
+  for (const auto& row : rows) {
+    std::copy(row.begin(), row.end(), tokens);
+    tokens += longest;
+    *lengths++ = static_cast<int64_t>(row.size());
+  }
+  return inputs;
+}
+
+TokenTaskBatches::TokenTaskBatches(const std::string& task, Split train, int64_t pad, int64_t batch,
+                                   uint64_t seed, at::Device device)
+    : train_(std::move(train)),
+      pad_(pad),
+      order_(train_.tokens.size(), batch, derive_key(seed, "fine_tune/order/" + task)),
+      device_(device) {}
+
+Examples TokenTaskBatches::next() {
+  const at::Tensor chosen = order_.next();
+  std::vector<std::span<const int32_t>> rows;
+  for (int64_t i = 0; i < chosen.size(0); ++i) {
+    rows.push_back(train_.tokens.row(chosen.const_data_ptr<int64_t>()[i]));
+  }
+  const Inputs inputs = filled_up(rows, pad_);
+  const auto of_rows = [&](const at::Tensor& target) {
+    return target.defined() ? sent(target.index_select(0, chosen), device_) : target;
+  };
+  return {{{}, sent(inputs.tokens, device_), sent(inputs.lengths, device_)},
+          of_rows(train_.labels),
+          of_rows(train_.values)};
+}
+
+TextPoolBatches::TextPoolBatches(const PretrainingPool& pool, const Options& options)
+    : options_(options), texts_(read(pool, "text")), pairs_(read(pool, "pairs")) {
+  const TokenTable& table = *pool.tokens();
+  if (!table.mask) {
+    throw ConfigError(
+        "masked tokens need a pool whose tokenizer has a mask, but this one has none; make it with "
+        "tools/make_text_pool.py");
+  }
+  partner_numbers_ = numbers_of(pairs_.partners);
+  pad_ = table.pad;
+  mask_ = *table.mask;
+  for (int64_t id = 0; id < table.size(); ++id) {
+    special_.push_back(table.special.contains(id));
+    if (!special_.back()) {
+      ordinary_.push_back(id);
+    }
+  }
+}
+
+TextPoolBatches::Rows TextPoolBatches::read(const PretrainingPool& pool, const std::string& kind) {
+  Rows rows;
+  for (const PoolSourceInfo& source : pool.sources()) {
+    if (source.kind == kind) {
+      const PoolRows of_source = pool.read(source.name, 0, source.examples);
+      rows.tokens = appended(rows.tokens, of_source.tokens);
+      if (of_source.partners.defined()) {
+        rows.partners = appended(rows.partners, of_source.partners);
+      }
+      rows.mix.add(source.examples, source.share);
+    }
+  }
+  if (!rows.tokens.defined()) {
+    throw ConfigError(
+        "a pool for encoders of text must have sources of the kinds text and pairs, but it has none of "
+        "the kind " +
+        kind + "; make it with tools/make_text_pool.py");
+  }
+  return rows;
+}
+
+std::vector<int64_t> TextPoolBatches::draw(const Rows& rows, const std::string& purpose, int64_t count,
+                                           int64_t step) const {
+  const auto numbers = [&](const std::string& what) {
+    return uniform(derive_key(options_.seed, "pretrain/" + purpose + "/" + what), static_cast<uint64_t>(step),
+                   0, count);
+  };
+  const at::Tensor source_numbers = numbers("source");
+  const at::Tensor row_numbers = numbers("row");
+  std::vector<int64_t> drawn;
+  for (int64_t i = 0; i < count; ++i) {
+    drawn.push_back(
+        rows.mix.draw(source_numbers.const_data_ptr<float>()[i], row_numbers.const_data_ptr<float>()[i]));
+  }
+  return drawn;
+}
+
+// Changes the tokens of the texts, the first rows of the batch.
+void TextPoolBatches::hide(PretrainingBatch& batch, int64_t step) const {
+  const int64_t width = batch.inputs.tokens.size(1);
+  auto* tokens = batch.inputs.tokens.mutable_data_ptr<int64_t>();
+  const auto* lengths = batch.inputs.lengths.const_data_ptr<int64_t>();
+  constexpr int64_t kNumbers = 3;  // of a token: whether it is hidden, how, and by which other
+  const at::Tensor numbers = uniform(derive_key(options_.seed, "pretrain/hidden"),
+                                     static_cast<uint64_t>(step), 0, kNumbers * options_.texts * width);
+  std::vector<int64_t> hidden, truth;
+  for (int64_t row = 0; row < options_.texts; ++row) {
+    for (int64_t place = row * width; place < row * width + lengths[row]; ++place) {
+      const auto* number = numbers.const_data_ptr<float>() + kNumbers * place;
+      int64_t& token = tokens[place];
+      if (special_[static_cast<size_t>(token)] || !(number[0] < static_cast<float>(options_.hidden))) {
+        continue;
+      }
+      hidden.push_back(place);
+      truth.push_back(token);
+      if (number[1] < 0.8F) {
+        token = mask_;
+      } else if (number[1] < 0.9F) {
+        token = ordinary_[static_cast<size_t>(scaled(number[2], static_cast<int64_t>(ordinary_.size())))];
+      }
+    }
+  }
+  batch.hidden = at::tensor(hidden, at::kLong);
+  batch.truth = at::tensor(truth, at::kLong);
+}
+
+at::Tensor TextPoolBatches::same_partners(const std::vector<int64_t>& pairs) const {
+  std::vector<int64_t> numbers;
+  for (const int64_t pair : pairs) {
+    numbers.push_back(partner_numbers_[static_cast<size_t>(pair)]);
+  }
+  const at::Tensor of_pairs = at::tensor(numbers, at::kLong);
+  at::Tensor same = of_pairs.unsqueeze(0) == of_pairs.unsqueeze(1);
+  same.diagonal().fill_(false);
+  return same;
+}
+
+PretrainingBatch TextPoolBatches::at(int64_t step) const {
+  const auto pairs = draw(pairs_, "pairs", options_.pairs, step);
+  std::vector<std::span<const int32_t>> rows;
+  for (const int64_t text : draw(texts_, "texts", options_.texts, step)) {
+    rows.push_back(texts_.tokens.row(text));
+  }
+  for (const TokenRows* side : {&pairs_.tokens, &pairs_.partners}) {
+    for (const int64_t pair : pairs) {
+      rows.push_back(side->row(pair));
+    }
+  }
+  PretrainingBatch batch;
+  batch.inputs = filled_up(rows, pad_);
+  hide(batch, step);
+  const auto place = [&](at::Tensor& tensor) { tensor = sent(tensor, options_.device); };
+  place(batch.inputs.tokens);
+  place(batch.inputs.lengths);
+  place(batch.hidden);
+  place(batch.truth);
+  batch.same = sent(same_partners(pairs), options_.device);
+  return batch;
+}
+
+}  // namespace fusegrid

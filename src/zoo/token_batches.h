@@ -1,0 +1,76 @@
+// The rows of tokens of training steps: which, which of their tokens are hidden, and how they are filled up.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/inputs.h"
+#include "store/pretraining_pool.h"
+#include "store/task_pack.h"
+#include "zoo/sampling.h"
+
+namespace fusegrid {
+
+// Rows as a model reads them, filled up with `pad` to the longest of them, on the CPU.
+Inputs filled_up(const std::vector<std::span<const int32_t>>& rows, int64_t pad);
+
+// Batches of fine-tuning on the train split of a task, see ExampleOrder.
+class TokenTaskBatches {
+ public:
+  TokenTaskBatches(const std::string& task, Split train, int64_t pad, int64_t batch, uint64_t seed,
+                   at::Device device);
+  Examples next();  // on the device
+
+ private:
+  Split train_;
+  int64_t pad_;
+  ExampleOrder order_;
+  at::Device device_;
+};
+
+// What an encoder is pretrained on in one step: rows of which some tokens are hidden, and pairs of rows that say the
+// same.
+struct PretrainingBatch {
+  Inputs inputs;      // the texts, then of the pairs all first rows, then all second ones
+  at::Tensor hidden;  // int64 [count]: where the hidden tokens stand in the flattened rows of the texts
+  at::Tensor truth;   // int64 [count]: what they are
+  at::Tensor same;    // bool [pairs, pairs]: pairs other than itself whose second row is equal
+};
+
+class TextPoolBatches {
+ public:
+  struct Options {
+    int64_t texts = 192, pairs = 384;  // of a batch
+    double hidden = 0.2;               // share of the tokens that are not special
+    uint64_t seed = 0;
+    at::Device device = at::kCPU;
+  };
+  // ConfigError where the pool lacks texts or pairs, or its tokenizer a mask.
+  TextPoolBatches(const PretrainingPool& pool, const Options& options);
+  // A source is drawn by its share, a row of it uniformly. Of the hidden tokens 80 % are masked, 10 % become any token
+  // that is not special, and 10 % stay (Devlin et al., arXiv:1810.04805, section 3.1).
+  PretrainingBatch at(int64_t step) const;
+
+ private:
+  struct Rows {
+    TokenRows tokens, partners;
+    SourceMix mix;
+  };
+  static Rows read(const PretrainingPool& pool, const std::string& kind);
+  std::vector<int64_t> draw(const Rows& rows, const std::string& purpose, int64_t count, int64_t step) const;
+  void hide(PretrainingBatch& batch, int64_t step) const;
+  at::Tensor same_partners(const std::vector<int64_t>& pairs) const;
+
+  Options options_;
+  Rows texts_, pairs_;
+  std::vector<int64_t> partner_numbers_;  // of a pair: equal for equal partners
+  int64_t pad_, mask_;
+  std::vector<bool> special_;      // by id
+  std::vector<int64_t> ordinary_;  // ids that are not special
+};
+
+}  // namespace fusegrid

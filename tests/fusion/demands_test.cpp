@@ -1,0 +1,71 @@
+#include "fusion/demands.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/errors.h"
+#include "models/network.h"
+#include "support/numbers_kind.h"
+#include "support/test_zoo.h"
+
+namespace fusegrid::demands_test {
+namespace {
+
+using testing::HasSubstr;
+
+const NumbersKind kNumbers;
+
+// A perceptron: layers, but no blocks.
+std::shared_ptr<const Architecture> perceptron() {
+  return make_architecture(
+      {{"model_type", "mlp"}, {"image_size", 2}, {"hidden_sizes", nlohmann::json::array({2})}});
+}
+std::shared_ptr<const Architecture> tower() {
+  return random_zoo(1).network->architecture;
+}
+
+// What is said of a call, "ties{density=0.2}", that merges a model of task "a" and answers task "b".
+std::string refusal(const std::string& call, const std::shared_ptr<const Architecture>& architecture,
+                    const TaskKind& of_a, const TaskKind& of_b) {
+  const auto [name, parameters] = parse_call(call);
+  try {
+    check_demands(method_registry().at(name), parameters, *architecture, {{"a", &of_a}, {"b", &of_b}});
+    return "";
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+}
+
+TEST(Demands, of_the_models_are_their_architectures) {
+  const TaskKind& classes = task_kind("classify");
+  EXPECT_EQ(refusal("wemoe", tower(), classes, classes), "");
+  EXPECT_THAT(refusal("wemoe", perceptron(), classes, classes),
+              HasSubstr("method 'wemoe' needs a stack of blocks with MLPs, which mlp has not"));
+  for (const std::string layers : {"smile", "regmean"}) {
+    EXPECT_EQ(refusal(layers, perceptron(), classes, classes), "") << layers;
+  }
+}
+
+TEST(Demands, of_the_tasks_are_their_kinds) {
+  const TaskKind& classes = task_kind("classify");
+  for (const std::string method : {"fisher", "layer_wise_adamerging", "task_wise_adamerging", "wemoe"}) {
+    EXPECT_EQ(refusal(method, tower(), classes, classes), "") << method;
+    EXPECT_THAT(refusal(method, tower(), classes, kNumbers),
+                HasSubstr("'" + method + "' needs outputs that are distributions, which task 'b' has not"));
+  }
+  EXPECT_THAT(refusal("kinship_greedy", tower(), kNumbers, classes),
+              HasSubstr("needs tasks of classes, which task 'a' has not"));
+  EXPECT_EQ(refusal("ties", perceptron(), kNumbers, kNumbers), "");
+}
+
+TEST(Demands, may_come_from_parameters) {
+  for (const std::string method : {"simple_ensemble", "weighted_ensemble"}) {
+    EXPECT_EQ(refusal(method + "{level=logits}", tower(), kNumbers, kNumbers), "");
+    EXPECT_THAT(refusal(method + "{level=probabilities}", tower(), kNumbers, kNumbers),
+                HasSubstr("needs outputs that are distributions"));
+  }
+}
+
+}  // namespace
+}  // namespace fusegrid::demands_test

@@ -1,0 +1,373 @@
+// What holds for every registered family of models.
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <map>
+#include <set>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/where.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "core/errors.h"
+#include "core/philox.h"
+#include "core/role.h"
+#include "models/architecture.h"
+#include "support/small_models.h"
+#include "support/source_folder.h"
+
+namespace fusegrid::families_test {
+namespace {
+
+using nlohmann::json;
+
+// File of src/models/families -> the model types that it registers.
+const std::map<std::string, std::set<std::string>> kTypesOfFiles{
+    {"bert", {"bert", "camembert", "roberta", "xlm-roberta"}},
+    {"clip_vision", {"clip", "clip_vision_model"}},
+    {"cnn", {"cnn"}},
+    {"mlp", {"mlp"}},
+};
+
+json small_tower() {
+  return {{"hidden_size", 8},         {"intermediate_size", 12}, {"num_hidden_layers", 2},
+          {"num_attention_heads", 2}, {"image_size", 7},         {"patch_size", 3}};
+}
+
+json small_encoder(int64_t position_rows, int64_t types) {
+  return {{"hidden_size", 8},         {"intermediate_size", 12}, {"num_hidden_layers", 2},
+          {"num_attention_heads", 2}, {"vocab_size", 11},        {"max_position_embeddings", position_rows},
+          {"type_vocab_size", types}};
+}
+
+json small_config(const std::string& type) {
+  const std::map<std::string, json> configs{
+      {"bert", small_encoder(9, 2)},
+      {"camembert", small_encoder(11, 1)},
+      {"clip", {{"projection_dim", 5}, {"vision_config", small_tower()}}},
+      {"clip_vision_model", small_tower()},
+      {"cnn", {{"image_size", 9}, {"hidden_sizes", {4, 5}}, {"depths", {1, 2}}}},
+      {"mlp", {{"image_size", 3}, {"hidden_sizes", {7, 5, 6}}, {"hidden_act", "gelu"}}},
+      {"roberta", small_encoder(11, 1)},
+      {"xlm-roberta", small_encoder(11, 0)},
+  };
+  json config = configs.at(type);  // a new family needs a line above
+  config["model_type"] = type;
+  return config;
+}
+
+// What has no default.
+json shortest_config(const std::string& type) {
+  const std::map<std::string, json> configs{
+      {"clip", {{"vision_config", json::object()}}},
+      {"cnn", {{"image_size", 8}, {"hidden_sizes", {4, 5}}}},
+      {"mlp", {{"image_size", 8}, {"hidden_sizes", {4, 5}}}},
+  };
+  json config = configs.contains(type) ? configs.at(type) : json::object();
+  config["model_type"] = type;
+  return config;
+}
+
+// Examples of different lengths where the architecture reads tokens.
+Inputs examples_of(const Architecture& architecture) {
+  const InputFormat format = architecture.input();
+  return format.image_size > 0 ? random_images(3, format.image_size)
+                               : random_tokens({5, format.positions, 1}, format.vocabulary);
+}
+
+bool has_one_row(const Architecture& architecture) {
+  return architecture.num_tokens() == 1;
+}
+
+std::vector<Pooling> poolings_of(const Architecture& architecture) {
+  std::vector<Pooling> all{Pooling::kFirst, Pooling::kLast, Pooling::kMean};
+  if (!has_one_row(architecture)) {
+    all.push_back(Pooling::kNone);
+  }
+  return all;
+}
+
+class EveryFamily : public testing::TestWithParam<std::string> {
+ protected:
+  std::unique_ptr<Architecture> architecture = make_architecture(small_config(GetParam()));
+  Weights weights = random_weights(*architecture);
+  Inputs inputs = examples_of(*architecture);
+
+  at::Tensor features(const Weights& from, Pooling pooling = Pooling::kMean, const Pass& pass = {}) const {
+    return architecture->features(from, inputs, pooling, pass);
+  }
+};
+
+TEST_P(EveryFamily, ParametersAreSortedAndEachOnce) {
+  std::string before;
+  for (const TensorInfo& info : architecture->parameters()) {
+    EXPECT_LT(before, info.name);
+    EXPECT_GT(info.numel(), 0) << info.name;
+    EXPECT_EQ(architecture->names_in_files(info.name).front(), info.name);
+    before = info.name;
+  }
+}
+
+TEST_P(EveryFamily, LayersAreMatricesAmongTheParameters) {
+  std::set<std::string> names;
+  for (const Layer& layer : architecture->layers()) {
+    EXPECT_TRUE(names.insert(layer.name).second) << layer.name;
+    ASSERT_TRUE(weights.contains(layer.weight)) << layer.weight;
+    ASSERT_EQ(weights.at(layer.weight).dim(), 2) << layer.weight;
+    if (weights.contains(layer.bias)) {
+      EXPECT_EQ(weights.at(layer.bias).sizes().vec(), std::vector<int64_t>{weights.at(layer.weight).size(0)});
+    }
+  }
+}
+
+TEST_P(EveryFamily, ItsMatricesAreThoseOfItsLayers) {
+  std::set<std::string> of_layers;
+  for (const Layer& layer : architecture->layers()) {
+    of_layers.insert(layer.weight);
+  }
+  std::set<std::string> by_role;
+  for (const TensorInfo& info : architecture->parameters()) {
+    if (role_of(info) == Role::kMatrix) {
+      by_role.insert(info.name);
+    }
+  }
+  EXPECT_EQ(by_role, of_layers);
+}
+
+TEST_P(EveryFamily, HooksSeeEachLayerOnceInOrder) {
+  std::vector<std::string> layers;
+  for (const Layer& layer : architecture->layers()) {
+    layers.push_back(layer.name);
+  }
+  std::vector<std::string> seen;
+  std::map<std::string, at::Tensor> inputs_by_key;
+  const Pass observing{
+      [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+        seen.push_back(layer.name);
+        EXPECT_TRUE(weight.is_same(weights.at(layer.weight))) << layer.name;
+        EXPECT_EQ(x.size(0), inputs.size()) << layer.name;
+        EXPECT_EQ(x.size(-1), weight.size(1)) << layer.name;
+        EXPECT_TRUE(inputs_by_key.emplace(layer.input, x).first->second.equal(x)) << layer.name;
+        return at::linear(x, weight, bias);
+      }};
+
+  const at::Tensor observed = features(weights, Pooling::kFirst, observing);
+
+  EXPECT_EQ(seen, layers);
+  EXPECT_TRUE(observed.equal(features(weights, Pooling::kFirst)));
+}
+
+TEST_P(EveryFamily, WhatAHookGivesIsUsed) {
+  if (architecture->layers().empty()) {
+    GTEST_SKIP() << "has no affine layers";
+  }
+  const at::Tensor plain = features(weights);
+  for (const Layer& changed : architecture->layers()) {
+    const Pass zeroing{
+        [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+          return at::linear(x, weight, bias) * (layer.name == changed.name ? 0.0 : 1.0);
+        }};
+    EXPECT_GT(max_error(features(weights, Pooling::kMean, zeroing), plain), 1e-6) << changed.name;
+  }
+}
+
+TEST_P(EveryFamily, FeaturesHaveTheirShapeInTheDtypeOfTheWeights) {
+  for (const at::ScalarType dtype : {at::kDouble, at::kFloat}) {
+    const Weights cast = random_weights(*architecture, dtype);
+    for (const Pooling pooling : poolings_of(*architecture)) {
+      std::vector<int64_t> shape{inputs.size(), architecture->feature_size()};
+      if (pooling == Pooling::kNone) {
+        shape.insert(shape.begin() + 1, architecture->num_tokens());
+      }
+      EXPECT_EQ(features(cast, pooling).sizes().vec(), shape) << to_string(pooling);
+      EXPECT_EQ(features(cast, pooling).scalar_type(), dtype) << to_string(pooling);
+      EXPECT_LE(max_error(features(cast, pooling), features(weights, pooling)), 1e-4) << to_string(pooling);
+    }
+  }
+  if (has_one_row(*architecture)) {
+    EXPECT_THROW(features(weights, Pooling::kNone), ConfigError);
+  }
+}
+
+TEST_P(EveryFamily, PoolingsAreThoseOfTheRowsThatCount) {
+  if (has_one_row(*architecture)) {
+    EXPECT_TRUE(features(weights, Pooling::kFirst).equal(features(weights, Pooling::kMean)));
+    EXPECT_TRUE(features(weights, Pooling::kLast).equal(features(weights, Pooling::kMean)));
+    return;
+  }
+  const at::Tensor rows = features(weights, Pooling::kNone);
+  for (int64_t i = 0; i < inputs.size(); ++i) {
+    const int64_t count = inputs.tokens.defined() ? inputs.lengths[i].item<int64_t>() : rows.size(1);
+    EXPECT_LE(max_error(features(weights, Pooling::kFirst)[i], rows[i][0]), 1e-12);
+    EXPECT_LE(max_error(features(weights, Pooling::kLast)[i], rows[i][count - 1]), 1e-12);
+    EXPECT_LE(max_error(features(weights, Pooling::kMean)[i], rows[i].narrow(0, 0, count).mean(0)), 1e-12);
+  }
+}
+
+TEST_P(EveryFamily, ExamplesDoNotSeeEachOtherNorWhatFillsThemUp) {
+  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+    const at::Tensor together = features(weights, pooling);
+    for (int64_t i = 0; i < inputs.size(); ++i) {
+      Inputs alone = inputs.rows(i, 1);
+      if (alone.tokens.defined()) {
+        alone.tokens = alone.tokens.narrow(1, 0, alone.lengths.item<int64_t>());
+      }
+      EXPECT_LE(max_error(architecture->features(weights, alone, pooling)[0], together[i]), 1e-6) << i;
+    }
+  }
+}
+
+TEST_P(EveryFamily, WhichIdsFillRowsUpDoesNotMatter) {
+  if (!inputs.tokens.defined()) {
+    GTEST_SKIP() << "reads no tokens";
+  }
+  Inputs other = inputs;
+  other.tokens = at::where(inputs.counting(), inputs.tokens, architecture->input().vocabulary - 1);
+  ASSERT_FALSE(other.tokens.equal(inputs.tokens));
+  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+    EXPECT_TRUE(architecture->features(weights, other, pooling).equal(features(weights, pooling)));
+  }
+}
+
+// Entries of `axis` in another order, `unit` of them at a time.
+at::Tensor permuted(const at::Tensor& tensor, int64_t axis, const std::vector<int64_t>& order, int64_t unit) {
+  const at::Tensor units = tensor.unflatten(axis, {static_cast<int64_t>(order.size()), unit});
+  return units.index_select(axis, at::tensor(order, at::kLong)).flatten(axis, axis + 1);
+}
+
+TEST_P(EveryFamily, PermutingAnAxisGroupPermutesAtMostTheFeatures) {
+  if (architecture->axis_groups().empty()) {
+    GTEST_SKIP() << "names no groups";
+  }
+  for (const AxisGroup& group : architecture->axis_groups()) {
+    std::vector<int64_t> order = permutation(derive_key(4, group.name), 0, group.size);
+    if (std::is_sorted(order.begin(), order.end())) {
+      std::swap(order.front(), order.back());
+    }
+    Weights changed = weights;
+    int makers = 0;
+    for (const AxisGroup::Axis& axis : group.axes) {
+      ASSERT_TRUE(weights.contains(axis.tensor)) << axis.tensor;
+      ASSERT_EQ(weights.at(axis.tensor).size(axis.axis), group.size * group.unit) << axis.tensor;
+      changed[axis.tensor] = permuted(changed.at(axis.tensor), axis.axis, order, group.unit);
+      EXPECT_FALSE(changed.at(axis.tensor).equal(weights.at(axis.tensor))) << axis.tensor;
+      makers += axis.makes ? 1 : 0;
+    }
+    EXPECT_GT(makers, 0) << group.name;
+    const at::Tensor expected =
+        group.features ? permuted(features(weights), 1, order, group.unit) : features(weights);
+    EXPECT_LE(max_error(features(changed), expected), 1e-12) << group.name;
+  }
+}
+
+// A key's bias adds the same number to all scores of a query, which the softmax takes out again.
+bool changes_nothing(const std::string& parameter) {
+  return parameter.ends_with("self_attn.k_proj.bias") || parameter.ends_with("attention.self.key.bias");
+}
+
+TEST_P(EveryFamily, GradientsReachEveryParameterAndAgreeWithFiniteDifferences) {
+  const auto noise = [](const std::string& purpose, at::IntArrayRef shape) {
+    return normal(derive_key(5, purpose), 0, 0, c10::multiply_integers(shape)).view(shape).to(at::kDouble);
+  };
+  const at::Tensor probe = noise("probe", {inputs.size(), architecture->feature_size()});
+  const auto loss = [&] { return (features(weights) * probe).sum(); };
+  std::vector<at::Tensor> parameters;
+  for (auto& [name, tensor] : weights) {
+    parameters.push_back(tensor.requires_grad_(true));
+  }
+  const auto gradients = torch::autograd::grad({loss()}, parameters);
+  auto gradient = gradients.begin();
+  for (auto& [name, tensor] : weights) {
+    EXPECT_EQ(gradient->abs().max().item<double>() < 1e-9, changes_nothing(name)) << name;
+    constexpr double kStep = 1e-5;
+    const at::Tensor direction = noise(name, tensor.sizes());
+    const at::Tensor value = tensor.detach();
+    tensor = value + kStep * direction;
+    const double above = loss().item<double>();
+    tensor = value - kStep * direction;
+    const double below = loss().item<double>();
+    tensor = value;
+    const double slope = (above - below) / (2 * kStep);
+    EXPECT_NEAR((*gradient++ * direction).sum().item<double>(), slope, 1e-6 * (1 + std::abs(slope))) << name;
+  }
+}
+
+TEST_P(EveryFamily, TheMlpOfABlockReadsItsLayersAlone) {
+  const Blocks* blocks = architecture->blocks();
+  if (blocks == nullptr) {
+    GTEST_SKIP() << "no stack of blocks";
+  }
+  const at::Tensor x = blocks->embed(weights, inputs);
+  EXPECT_EQ(x.size(2), blocks->width());
+  for (int64_t block = 0; block < blocks->size(); ++block) {
+    Weights only;
+    for (const Layer& layer : blocks->mlp_layers(block)) {
+      only.emplace(layer.weight, weights.at(layer.weight));
+      only.emplace(layer.bias, weights.at(layer.bias));
+    }
+    const at::Tensor input = blocks->mlp_input(weights, block, x);
+    EXPECT_TRUE(blocks->mlp(only, block, input, {}).equal(blocks->mlp(weights, block, input, {})));
+  }
+}
+
+json with_field(json config, const std::string& field, const json& value) {
+  (config.contains("vision_config") ? config["vision_config"] : config)[field] = value;
+  return config;
+}
+
+json another(const json& value) {
+  if (value.is_string()) {
+    return value == "gelu" ? "relu" : "gelu";
+  }
+  if (value.is_array()) {
+    json changed = value;
+    changed[0] = another(value[0]);
+    return changed;
+  }
+  return value.is_number_integer() ? json(2 * value.get<int64_t>()) : json(2 * value.get<double>());
+}
+
+TEST_P(EveryFamily, SettingsHaveTheDefaultsAndFollowTheirFields) {
+  const json shortest = shortest_config(GetParam());
+  const json settings = architecture_settings(shortest);
+  EXPECT_GT(settings.size(), 1U);
+  for (const auto& [field, value] : settings.items()) {
+    if (field == "model_type") {
+      continue;
+    }
+    EXPECT_EQ(architecture_settings(with_field(shortest, field, value)), settings) << field;
+    json expected = settings;
+    expected[field] = another(value);
+    EXPECT_EQ(architecture_settings(with_field(shortest, field, another(value))), expected) << field;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, EveryFamily, testing::ValuesIn(architecture_registry().names()),
+                         [](const auto& type) {
+                           std::string name = type.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+TEST(Families, FilesRegisterTheirTypesAndNothingElse) {
+  std::set<std::string> stems;
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "src/models/families")) {
+    stems.insert(entry.path().stem().string());
+  }
+  std::set<std::string> files;
+  std::set<std::string> types;
+  for (const auto& [file, registered] : kTypesOfFiles) {
+    files.insert(file);
+    types.insert(registered.begin(), registered.end());
+  }
+  const auto names = architecture_registry().names();
+  EXPECT_EQ(files, stems);
+  EXPECT_EQ(types, std::set<std::string>(names.begin(), names.end()));
+}
+
+}  // namespace
+}  // namespace fusegrid::families_test

@@ -1,0 +1,90 @@
+#include "models/operators.h"
+
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/errors.h"
+#include "support/temporary_folder.h"
+
+namespace fusegrid::operators_test {
+namespace {
+
+std::vector<float> values_of(const at::Tensor& tensor) {
+  const at::Tensor flat = tensor.to(at::kFloat).contiguous();
+  return {flat.const_data_ptr<float>(), flat.const_data_ptr<float>() + flat.numel()};
+}
+
+at::Tensor counted_to(int64_t count) {
+  return at::arange(1, count + 1, at::kFloat);
+}
+
+TEST(Operators, ActivationsHaveTheirValues) {
+  const auto of_one = [](const std::string& name) {
+    return activate(parse_activation(name), at::tensor({1.0}, at::kDouble)).item<double>();
+  };
+  EXPECT_NEAR(of_one("gelu"), (1 + std::erf(std::sqrt(0.5))) / 2, 1e-12);
+  EXPECT_NEAR(of_one("gelu_new"), (1 + std::tanh(std::sqrt(2 / M_PI) * 1.044715)) / 2, 1e-12);
+  EXPECT_EQ(of_one("gelu_pytorch_tanh"), of_one("gelu_new"));
+  EXPECT_NEAR(of_one("quick_gelu"), 1 / (1 + std::exp(-1.702)), 1e-12);
+  EXPECT_EQ(of_one("relu"), 1);
+  EXPECT_EQ(to_string(parse_activation("gelu_pytorch_tanh")), "gelu_new");
+}
+
+TEST(Operators, AConvolutionSeesZerosAroundTheImage) {
+  const at::Tensor image = counted_to(4).view({1, 1, 2, 2});
+  const at::Tensor sum = convolved(image, at::ones({1, 1, 3, 3}), at::tensor({0.5F}));
+  EXPECT_THAT(values_of(sum), testing::Each(10.5F));
+  EXPECT_EQ(sum.sizes().vec(), (std::vector<int64_t>{1, 1, 2, 2}));
+}
+
+TEST(Operators, AConvolutionIsNotFlipped) {
+  const at::Tensor left =
+      at::tensor({0.0F, 0.0F, 0.0F, 1.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F}).view({1, 1, 3, 3});
+  const at::Tensor image = counted_to(4).view({1, 1, 2, 2});
+  EXPECT_EQ(values_of(convolved(image, left, at::tensor({0.0F}))), (std::vector<float>{0, 1, 0, 3}));
+}
+
+TEST(Operators, HalvingTakesTheLargestOfFourAndLeavesAnOddRowOut) {
+  EXPECT_EQ(values_of(halved_by_max(counted_to(25).view({1, 1, 5, 5}))), (std::vector<float>{7, 9, 17, 19}));
+}
+
+TEST(Operators, PoolingCountsTheTokensThatCount) {
+  const at::Tensor x = counted_to(12).view({2, 3, 2});
+  const at::Tensor lengths = at::tensor({2, 3}, at::kLong);
+  EXPECT_EQ(values_of(pooled(x, lengths, Pooling::kFirst)), (std::vector<float>{1, 2, 7, 8}));
+  EXPECT_EQ(values_of(pooled(x, lengths, Pooling::kLast)), (std::vector<float>{3, 4, 11, 12}));
+  EXPECT_EQ(values_of(pooled(x, lengths, Pooling::kMean)), (std::vector<float>{2, 3, 9, 10}));
+  EXPECT_TRUE(pooled(x, lengths, Pooling::kNone).equal(x));
+  EXPECT_EQ(values_of(pooled(x, {}, Pooling::kLast)), (std::vector<float>{5, 6, 11, 12}));
+  EXPECT_EQ(values_of(pooled(x, {}, Pooling::kMean)), (std::vector<float>{3, 4, 9, 10}));
+}
+
+TEST(Operators, AMaskedKeyIsNotLookedAt) {
+  const at::Tensor value = counted_to(3).view({1, 3, 1});
+  const at::Tensor zeros = value * 0;  // all keys are alike: the mean of the values
+  const at::Tensor mask = (at::arange(3) < 2).view({1, 1, 1, 3});
+  EXPECT_THAT(values_of(attention_of_heads(zeros, zeros, value, 1, mask)), testing::Each(1.5F));
+  EXPECT_THAT(values_of(attention_of_heads(zeros, zeros, value, 1, {})), testing::Each(testing::FloatEq(2)));
+}
+
+TEST(Operators, ParametersComeSortedByName) {
+  ParameterList list;
+  list.add(Layer("b"), {4, 3});
+  list.add(LayerNorm("a", 2, 1e-5));
+  list.add("c", {5});
+  std::vector<std::string> names;
+  for (const TensorInfo& info : list.sorted()) {
+    names.push_back(info.name);
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"a.bias", "a.weight", "b.bias", "b.weight", "c"}));
+  EXPECT_EQ(list.sorted()[2].shape, std::vector<int64_t>{4});
+}
+
+}  // namespace
+}  // namespace fusegrid::operators_test

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/tensor.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/hf_folder.h"
+#include "core/philox.h"
+#include "models/architecture.h"
+#include "models/inputs.h"
+
+namespace fusegrid {
+
+inline Weights random_weights(const Architecture& architecture, at::ScalarType dtype = at::kDouble) {
+  constexpr double kScale = 0.4;  // large enough that every part of a small model changes what it gives
+  Weights weights;
+  for (const TensorInfo& info : architecture.parameters()) {
+    const at::Tensor values = normal(derive_key(1, info.name), 0, 0, info.numel()).view(info.shape);
+    weights.emplace(info.name, (values * kScale).to(dtype));
+  }
+  return weights;
+}
+
+// Normalised images, as an architecture reads them.
+inline Inputs random_images(int64_t count, int64_t size) {
+  Inputs inputs;
+  inputs.images = normal(derive_key(2, "images"), 0, 0, count * 3 * size * size).view({count, 3, size, size});
+  return inputs;
+}
+
+// Rows of random ids, as wide as the longest, filled up with 0.
+inline Inputs random_tokens(const std::vector<int64_t>& lengths, int64_t vocabulary) {
+  const auto count = static_cast<int64_t>(lengths.size());
+  const int64_t width = *std::max_element(lengths.begin(), lengths.end());
+  Inputs inputs;
+  inputs.lengths = at::tensor(lengths, at::kLong);
+  inputs.tokens = (uniform(derive_key(3, "tokens"), 0, 0, count * width) * static_cast<double>(vocabulary))
+                      .to(at::kLong)
+                      .view({count, width});
+  inputs.tokens = inputs.tokens * inputs.counting();
+  return inputs;
+}
+
+inline double max_error(const at::Tensor& a, const at::Tensor& b) {
+  return a.sizes() == b.sizes() ? (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>() : 1e300;
+}
+
+// The parameters of a checkpoint, whatever prefix its names have.
+inline Weights read_parameters(const Architecture& architecture, const HfFolder& folder) {
+  Weights weights;
+  for (const TensorInfo& info : architecture.parameters()) {
+    const std::vector<std::string> names = architecture.names_in_files(info.name);
+    const auto name =
+        std::find_if(names.begin(), names.end(), [&](const auto& each) { return folder.contains(each); });
+    if (name == names.end()) {
+      ADD_FAILURE() << "no " << info.name;
+      continue;
+    }
+    EXPECT_EQ(folder.info(*name).shape, info.shape) << *name;
+    weights.emplace(info.name, folder.read(*name));
+  }
+  return weights;
+}
+
+}  // namespace fusegrid

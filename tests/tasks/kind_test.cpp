@@ -1,0 +1,272 @@
+#include "tasks/kind.h"
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <set>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/one_hot.h>
+#include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "core/errors.h"
+#include "core/philox.h"
+#include "core/text.h"
+#include "support/source_folder.h"
+
+namespace fusegrid {
+namespace {
+
+using testing::ElementsAre;
+
+TEST(TaskKinds, are_known_by_name) {
+  EXPECT_EQ(task_kind("classify").metrics(),
+            (std::vector<std::string>{"accuracy", "loss", "macro_f1", "mcc"}));
+  EXPECT_TRUE(task_kind("classify").has_distribution());
+  EXPECT_TRUE(task_kind("classify").has_classes());
+  EXPECT_FALSE(task_kind("classify").doc().empty());
+  EXPECT_THAT([] { task_kind("clasify"); },
+              testing::ThrowsMessage<ConfigError>(testing::HasSubstr("did you mean 'classify'?")));
+}
+
+TEST(TaskKinds, are_the_file_stems) {
+  std::set<std::string> stems;
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "src/tasks/kinds")) {
+    stems.insert(entry.path().stem().string());
+  }
+  const auto names = kind_registry().names();
+  EXPECT_EQ(std::set<std::string>(names.begin(), names.end()), stems);
+}
+
+TEST(TaskKinds, have_the_metrics_that_the_document_says) {
+  std::string table = "| kind of task | metrics |\n|---|---|\n";
+  for (const std::string& name : kind_registry().names()) {
+    table += "| `" + name + "` | `" + join(task_kind(name).metrics(), "`, `") + "` |\n";
+  }
+  std::ifstream stream(source_folder() / "docs/metrics.md", std::ios::binary);
+  const std::string document{std::istreambuf_iterator<char>(stream), {}};
+  EXPECT_NE(document.find("\n\n" + table + "\n"), std::string::npos) << "docs/metrics.md must hold\n"
+                                                                     << table;
+}
+
+TEST(MeanEntropy, is_the_mean_over_rows) {
+  const at::Tensor rows = at::tensor({0.5, 0.5, 0.25, 0.75}, at::kDouble).view({2, 2});
+  const double certain = -(0.25 * std::log(0.25) + 0.75 * std::log(0.75));
+  EXPECT_NEAR(mean_entropy(rows.log()).item<double>(), (std::log(2) + certain) / 2, 1e-15);
+}
+
+// Images whose first pixel is the number of the example.
+Examples numbered_images(int64_t count) {
+  std::vector<int64_t> numbers(static_cast<size_t>(count));
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    numbers[i] = static_cast<int64_t>(i);
+  }
+  const at::Tensor all = at::tensor(numbers, at::kLong);
+  return {{all.to(at::kByte).view({-1, 1, 1, 1}), {}, {}}, all};
+}
+
+// Five examples with all that any kind may ask for, of a task with three classes.
+class EveryKind : public testing::TestWithParam<std::string> {
+ protected:
+  EveryKind() {
+    examples_.labels = at::tensor({0, 1, 2, 1, 0}, at::kLong);
+    examples_.values = at::tensor({0.5, -1.0, 2.0, 0.0, 0.25}, at::kFloat);
+  }
+  // outputs_: of the model, row i for example i.
+  Answers answers(
+      int64_t batch = 256, const std::function<void()>& on_batch = [] {}) const {
+    return kind_.answer(examples_, {.feed = for_each_batch,
+                                    .output =
+                                        [this](const Inputs& ready) {
+                                          return outputs_.index_select(0,
+                                                                       ready.images.view({-1}).to(at::kLong));
+                                        },
+                                    .batch = batch,
+                                    .on_batch = on_batch});
+  }
+
+  const TaskKind& kind_ = task_kind(GetParam());
+  Examples examples_ = numbered_images(5);
+  at::Tensor outputs_ = normal(1, 0, 0, 5 * kind_.outputs(3)).view({5, kind_.outputs(3)});
+};
+
+TEST_P(EveryKind, says_what_it_is) {
+  EXPECT_FALSE(kind_.doc().empty());
+  ASSERT_FALSE(kind_.metrics().empty());
+  for (const std::string& metric : kind_.metrics()) {
+    EXPECT_EQ(metric_registry().at(metric).name, metric);
+  }
+}
+
+TEST_P(EveryKind, has_each_of_its_metrics_or_says_why_not) {
+  const Answers seen = answers();
+  EXPECT_EQ(seen.examples, 5);
+  EXPECT_TRUE(seen.finite);
+  for (const std::string& metric : kind_.metrics()) {
+    EXPECT_EQ(seen.metrics.count(metric) + seen.undefined.count(metric), 1U) << metric;
+  }
+  EXPECT_EQ(seen.metrics.size() + seen.undefined.size(), kind_.metrics().size());
+  EXPECT_EQ(seen.predictions.size(), kind_.has_classes() ? 5U : 0U);
+}
+
+// Reports resample the rows.
+TEST_P(EveryKind, its_rows_give_its_metrics) {
+  const Answers seen = answers();
+  std::set<std::string> explained;
+  for (const Outcomes& outcomes : seen.outcomes) {
+    const MetricRule& rule = metric_registry().at(outcomes.metric);
+    ASSERT_EQ(outcomes.width, rule.width);
+    ASSERT_EQ(outcomes.rows.size(), static_cast<size_t>(5 * rule.width));
+    EXPECT_EQ(value_of(rule, number_rows(rule.width, outcomes.rows)), seen.metrics.at(rule.name))
+        << rule.name;
+    explained.insert(rule.name);
+  }
+  const std::string primary = kind_.metrics().front();
+  EXPECT_TRUE(explained.contains(primary) || metric_registry().at(primary).row == MetricRow::kClassCounts);
+}
+
+TEST_P(EveryKind, answers_alike_in_batches_of_any_size) {
+  const Answers whole = answers();
+  for (const int64_t batch : {1, 2, 3, 5}) {
+    int64_t batches = 0;
+    const Answers parts = answers(batch, [&] { ++batches; });
+    EXPECT_EQ(batches, (5 + batch - 1) / batch);
+    EXPECT_EQ(parts.metrics, whole.metrics) << batch;
+    EXPECT_EQ(parts.predictions, whole.predictions) << batch;
+    for (size_t i = 0; i < whole.outcomes.size(); ++i) {
+      EXPECT_EQ(parts.outcomes.at(i).rows, whole.outcomes[i].rows) << batch;
+    }
+  }
+}
+
+TEST_P(EveryKind, says_where_an_output_is_not_finite) {
+  for (const double number :
+       {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
+    outputs_[3][0] = number;
+    EXPECT_FALSE(answers().finite) << number;
+  }
+}
+
+TEST_P(EveryKind, has_a_loss_of_each_row_and_a_distribution_where_it_says_so) {
+  const at::Tensor losses = kind_.losses(outputs_, examples_);
+  EXPECT_EQ(losses.sizes().vec(), std::vector<int64_t>{5});
+  EXPECT_TRUE(losses.isfinite().all().item<bool>());
+  if (kind_.has_distribution()) {
+    EXPECT_NEAR(kind_.log_probabilities(outputs_).exp().sum().item<double>(), 5, 1e-5);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, EveryKind, testing::ValuesIn(kind_registry().names()),
+                         [](const auto& kind) { return kind.param; });
+
+// A model whose logits for example i are row i of `logits`.
+Answers answers_of(const at::Tensor& logits, const at::Tensor& labels, int64_t batch = 256) {
+  Examples examples = numbered_images(logits.size(0));
+  examples.labels = labels;
+  return task_kind("classify")
+      .answer(examples, {.feed = for_each_batch,
+                         .output =
+                             [&](const Inputs& ready) {
+                               return logits.index_select(0, ready.images.view({-1}).to(at::kLong));
+                             },
+                         .batch = batch});
+}
+
+// Of two classes, whose loss is log(1 + exp(-margin)).
+TEST(Classify, counts_right_answers_and_means_losses) {
+  const Answers answers = answers_of(at::tensor({2.0, 1.0, 0.0, 3.0, 5.0, 1.0}, at::kDouble).view({3, 2}),
+                                     at::tensor({0, 0, 0}, at::kLong));
+  const auto loss = [](double margin) { return std::log1p(std::exp(-margin)); };
+  EXPECT_EQ(answers.examples, 3);
+  EXPECT_THAT(answers.predictions, ElementsAre(0, 1, 0));
+  EXPECT_DOUBLE_EQ(answers.metrics.at("accuracy"), 2.0 / 3);
+  EXPECT_NEAR(answers.metrics.at("loss"), (loss(1) + loss(-3) + loss(4)) / 3, 1e-15);
+  EXPECT_EQ(answers.metrics.size() + answers.undefined.size(), task_kind("classify").metrics().size());
+  EXPECT_EQ(answers.undefined.at("mcc"), "all labels are of one class");
+  EXPECT_TRUE(answers.finite);
+  ASSERT_EQ(answers.outcomes.size(), 1U);
+  EXPECT_EQ(answers.outcomes[0].metric, "accuracy");
+  EXPECT_EQ(answers.outcomes[0].width, 1);
+  EXPECT_THAT(answers.outcomes[0].rows, ElementsAre(1, 0, 1));
+}
+
+TEST(Classify, says_where_an_output_is_not_finite) {
+  const at::Tensor logits =
+      at::tensor({2.0, 1.0, 0.0, std::numeric_limits<double>::quiet_NaN()}, at::kDouble);
+  EXPECT_FALSE(answers_of(logits.view({2, 2}), at::tensor({0, 0}, at::kLong)).finite);
+}
+
+TEST(Classify, answers_alike_in_batches_of_any_size) {
+  const at::Tensor logits =
+      at::tensor({0.1, 0.2, 0.3, -7.1, 0.2, 0.9, 1.3, 1.2, 4.5, 0.0}, at::kDouble).view({5, 2});
+  const at::Tensor labels = at::tensor({0, 1, 0, 0, 1}, at::kLong);
+  const Answers whole = answers_of(logits, labels);
+  for (const int64_t batch : {1, 2, 3, 5}) {
+    const Answers parts = answers_of(logits, labels, batch);
+    EXPECT_EQ(parts.metrics, whole.metrics) << batch;
+    EXPECT_EQ(parts.predictions, whole.predictions) << batch;
+    EXPECT_EQ(parts.outcomes[0].rows, whole.outcomes[0].rows) << batch;
+  }
+}
+
+// Rows of one width share a batch, so models see the examples in another order than the answers are in.
+TEST(Classify, keeps_the_order_of_examples_that_are_rows_of_tokens_of_several_widths) {
+  const std::vector<int64_t> lengths{20, 1, 9, 3, 17, 8};
+  std::vector<int64_t> ids;
+  std::vector<int64_t> offsets{0};
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    ids.insert(ids.end(), static_cast<size_t>(lengths[i]), static_cast<int64_t>(i));
+    offsets.push_back(static_cast<int64_t>(ids.size()));
+  }
+  const Examples examples{token_inputs(at::tensor(ids, at::kLong), at::tensor(offsets, at::kLong), 0),
+                          at::tensor({0, 1, 2, 0, 4, 5}, at::kLong)};
+  for (const int64_t batch : {1, 2, 100}) {
+    std::vector<int64_t> widths;
+    const Answers answers =
+        task_kind("classify")
+            .answer(examples, {.feed = for_each_batch,
+                               .output =
+                                   [&](const Inputs& ready) {
+                                     widths.push_back(ready.tokens.size(1));
+                                     return at::one_hot(ready.tokens.select(1, 0), 6).to(at::kFloat);
+                                   },
+                               .batch = batch});
+    EXPECT_THAT(answers.predictions, ElementsAre(0, 1, 2, 3, 4, 5)) << batch;
+    EXPECT_THAT(answers.outcomes[0].rows, ElementsAre(1, 1, 1, 0, 1, 1)) << batch;
+    EXPECT_EQ(std::set<int64_t>(widths.begin(), widths.end()), (std::set<int64_t>{8, 16, 24})) << batch;
+  }
+}
+
+TEST(Classify, tells_after_each_batch_that_it_goes_on) {
+  int batches = 0;
+  task_kind("classify")
+      .answer(numbered_images(5), {.feed = for_each_batch,
+                                   .output =
+                                       [](const Inputs& ready) {
+                                         return at::zeros({ready.size(), 5});
+                                       },
+                                   .batch = 2,
+                                   .on_batch = [&] { ++batches; }});
+  EXPECT_EQ(batches, 3);
+}
+
+TEST(Classify, trains_with_the_cross_entropy_of_each_row) {
+  const TaskKind& kind = task_kind("classify");
+  const at::Tensor logits = at::tensor({2.0, 1.0, 0.0, 3.0}, at::kDouble).view({2, 2});
+  const at::Tensor losses = kind.losses(logits, {.inputs = {}, .labels = at::tensor({0, 0}, at::kLong)});
+  ASSERT_EQ(losses.sizes().vec(), std::vector<int64_t>{2});
+  EXPECT_NEAR(losses[0].item<double>(), std::log1p(std::exp(-1)), 1e-15);
+  EXPECT_NEAR(losses[1].item<double>(), std::log1p(std::exp(3)), 1e-15);
+  const at::Tensor probabilities = kind.log_probabilities(logits).exp();
+  EXPECT_NEAR(probabilities[0][0].item<double>(), 1 / (1 + std::exp(-1)), 1e-15);
+  EXPECT_NEAR(probabilities.sum().item<double>(), 2, 1e-15);
+}
+
+}  // namespace
+}  // namespace fusegrid
