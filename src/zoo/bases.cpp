@@ -90,14 +90,15 @@ void check_tasks(const ZooPlan& plan) {
 
 void check_pool(const ZooPlan& plan) {
   const Recipe& recipe = recipe_of(plan);
-  if (recipe.scale(plan.scale).published_base) {
+  const RecipeScale& scale = recipe.scale(plan.scale);
+  if (scale.published_base) {
     throw ConfigError("bases of scale " + plan.scale + " are published, not trained; name one with --base");
   }
   if (!fs::exists(plan.pool)) {
     throw ConfigError("training a base needs the pretraining pool, but there is no '" + plan.pool.string() +
                       "'; make it with " + recipe.card.pool_maker + " or name it with --pool");
   }
-  recipe.check_pool(PretrainingPool(plan.pool), TaskPack(plan.pack));
+  recipe.check_pool(scale, plan.overrides, PretrainingPool(plan.pool), TaskPack(plan.pack));
 }
 
 void check_base(const ZooPlan& plan, int64_t seed) {

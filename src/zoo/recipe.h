@@ -89,7 +89,8 @@ struct Recipe {
   std::function<void(const RecipeScale&, const Overrides&, const TaskPack&,
                      const std::vector<std::string>& tasks)>
       check_pack;
-  std::function<void(const PretrainingPool&, const TaskPack&)> check_pool;
+  std::function<void(const RecipeScale&, const Overrides&, const PretrainingPool&, const TaskPack&)>
+      check_pool;
   std::function<MadeBase(const RecipeScale&, const Overrides&, const BaseInput&)> make_base;
   std::function<MadeModel(const RecipeScale&, const Overrides&, const ModelInput&)> make_model;
   // A rough estimate for one CPU core, to put long items first.
@@ -114,7 +115,7 @@ ParamText text_of_overrides(const nlohmann::json& overrides);
 template <typename Options>
 struct RecipeFunctions {
   void (*check_pack)(const Options&, const TaskPack&, const std::vector<std::string>& tasks);
-  void (*check_pool)(const PretrainingPool&, const TaskPack&);
+  void (*check_pool)(const Options&, const PretrainingPool&, const TaskPack&);
   MadeBase (*make_base)(const Options&, const BaseInput&);
   MadeModel (*make_model)(const Options&, const ModelInput&);
   double (*seconds)(const Options&, ZooItem::Kind, int64_t tasks);
@@ -163,7 +164,10 @@ struct RegisterRecipe {
                             const std::vector<std::string>& tasks) {
       functions.check_pack(read(scale, overrides), pack, tasks);
     };
-    recipe.check_pool = functions.check_pool;
+    recipe.check_pool = [=](const RecipeScale& scale, const nlohmann::json& overrides,
+                            const PretrainingPool& pool, const TaskPack& pack) {
+      functions.check_pool(read(scale, overrides), pool, pack);
+    };
     recipe.make_base = [=](const RecipeScale& scale, const nlohmann::json& overrides, const BaseInput& in) {
       return functions.make_base(read(scale, overrides), in);
     };

@@ -82,14 +82,30 @@ Examples TokenTaskBatches::next() {
           of_rows(train_.values)};
 }
 
-TextPoolBatches::TextPoolBatches(const PretrainingPool& pool, const Options& options)
-    : options_(options), texts_(read(pool, "text")), pairs_(read(pool, "pairs")) {
-  const TokenTable& table = *pool.tokens();
-  if (!table.mask) {
-    throw ConfigError(
-        "masked tokens need a pool whose tokenizer has a mask, but this one has none; make it with "
-        "tools/make_text_pool.py");
+void check_text_pool(const PretrainingPool& pool) {
+  constexpr const char* kRemedy = "; make it with tools/make_text_pool.py";
+  const auto& sources = pool.sources();
+  for (const std::string kind : {"text", "pairs"}) {
+    if (std::none_of(sources.begin(), sources.end(),
+                     [&](const auto& source) { return source.kind == kind; })) {
+      throw ConfigError(
+          "a pool for encoders of text must have sources of the kinds text and pairs, but it has none "
+          "of the kind " +
+          kind + kRemedy);
+    }
   }
+  if (!pool.tokens()->mask) {
+    throw ConfigError(
+        std::string("a pool for encoders of text must have a tokenizer with a mask, but its has none") +
+        kRemedy);
+  }
+}
+
+TextPoolBatches::TextPoolBatches(const PretrainingPool& pool, const Options& options) : options_(options) {
+  check_text_pool(pool);
+  const TokenTable& table = *pool.tokens();
+  texts_ = read(pool, "text");
+  pairs_ = read(pool, "pairs");
   partner_numbers_ = numbers_of(pairs_.partners);
   pad_ = table.pad;
   mask_ = *table.mask;
@@ -112,12 +128,6 @@ TextPoolBatches::Rows TextPoolBatches::read(const PretrainingPool& pool, const s
       }
       rows.mix.add(source.examples, source.share);
     }
-  }
-  if (!rows.tokens.defined()) {
-    throw ConfigError(
-        "a pool for encoders of text must have sources of the kinds text and pairs, but it has none of "
-        "the kind " +
-        kind + "; make it with tools/make_text_pool.py");
   }
   return rows;
 }

@@ -32,6 +32,9 @@ class TokenTaskBatches {
   at::Device device_;
 };
 
+// ConfigError where a pool lacks texts or pairs, or its tokenizer a mask.
+void check_text_pool(const PretrainingPool& pool);
+
 // What an encoder is pretrained on in one step: rows of which some tokens are hidden, and pairs of rows that say the
 // same.
 struct PretrainingBatch {
@@ -49,7 +52,7 @@ class TextPoolBatches {
     uint64_t seed = 0;
     at::Device device = at::kCPU;
   };
-  // ConfigError where the pool lacks texts or pairs, or its tokenizer a mask.
+  // Throws as check_text_pool().
   TextPoolBatches(const PretrainingPool& pool, const Options& options);
   // A source is drawn by its share, a row of it uniformly. Of the hidden tokens 80 % are masked, 10 % become any token
   // that is not special, and 10 % stay (Devlin et al., arXiv:1810.04805, section 3.1).
@@ -68,7 +71,7 @@ class TextPoolBatches {
   Options options_;
   Rows texts_, pairs_;
   std::vector<int64_t> partner_numbers_;  // of a pair: equal for equal partners
-  int64_t pad_, mask_;
+  int64_t pad_ = 0, mask_ = 0;
   std::vector<bool> special_;      // by id
   std::vector<int64_t> ordinary_;  // ids that are not special
 };

@@ -61,11 +61,13 @@ TEST(WriteSafetensors, round_trips_random_layouts) {
 TEST(WriteSafetensors, gives_exactly_these_bytes) {
   const TemporaryFolder folder;
   const at::Tensor two = at::arange(1, 3).to(at::kShort);
-  write_safetensors(folder / "f", {{"b", two}, {"a", two.narrow(0, 1, 1)}}, {{"k", "v"}});
+  const Weights weights{{"b", two}, {"a", two.narrow(0, 1, 1)}};
+  write_safetensors(folder / "f", weights, {{"k", "v"}});
   std::string header = R"({"__metadata__":{"k":"v"},"a":)" + tensor_json("I16", "1", "0,2") + R"(,"b":)" +
                        tensor_json("I16", "2", "2,6") + "}";
   header.resize((header.size() + 7) / 8 * 8, ' ');
   EXPECT_EQ(read_text(folder / "f"), safetensors_bytes(header) + std::string("\2\0\1\0\2\0", 6));
+  EXPECT_EQ(read_text(folder / "f"), safetensors_bytes(weights, {{"k", "v"}}));
   EXPECT_THAT(folder.names(), ElementsAre("f"));
 }
 

@@ -133,7 +133,7 @@ TEST_F(TokenBatches, APoolWithoutTextsPairsOrMaskIsRefused) {
   EXPECT_THAT(refusal(pool), HasSubstr("none of the kind pairs"));
   pool = word_pool();
   pool.groups["tokens"].attributes.erase("mask");
-  EXPECT_THAT(refusal(pool), HasSubstr("a pool whose tokenizer has a mask"));
+  EXPECT_THAT(refusal(pool), HasSubstr("must have a tokenizer with a mask"));
 }
 
 }  // namespace

@@ -157,7 +157,7 @@ void check_pack(const Options&, const TaskPack& pack, const std::vector<std::str
   }
 }
 
-void check_pool(const PretrainingPool& pool, const TaskPack&) {
+void check_pool(const Options&, const PretrainingPool& pool, const TaskPack&) {
   const auto& sources = pool.sources();
   if (std::none_of(sources.begin(), sources.end(), [](const auto& source) { return source.classes > 0; })) {
     throw ConfigError(

@@ -149,15 +149,14 @@ void check_pack(const Options& options, const TaskPack& pack, const std::vector<
   }
 }
 
-void check_pool(const PretrainingPool& pool, const TaskPack& pack) {
-  for (const std::string kind : {"text", "pairs"}) {
-    const auto& sources = pool.sources();
-    if (std::none_of(sources.begin(), sources.end(),
-                     [&](const auto& source) { return source.kind == kind; })) {
-      throw ConfigError(
-          "the recipe text pretrains on sources of the kinds text and pairs, but the pool has none of the "
-          "kind " +
-          kind + "; make one with tools/make_text_pool.py");
+void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
+  check_text_pool(pool);
+  for (const PoolSourceInfo& source : pool.sources()) {
+    if (source.longest_row > options.positions) {
+      throw ConfigError("models read rows of at most " + std::to_string(options.positions) +
+                        " tokens, but source '" + source.name + "' of the pool has rows of up to " +
+                        std::to_string(source.longest_row) +
+                        "; set positions=" + std::to_string(source.longest_row));
     }
   }
   if (pool.tokens()->tokenizer_sha256 != pack.tokens()->tokenizer_sha256) {

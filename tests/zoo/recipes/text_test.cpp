@@ -258,7 +258,12 @@ TEST_F(TextRecipe, APoolWithoutTextsIsRefused) {
   StoredGroup pool = word_pool();
   pool.groups["sources"].groups.erase("corpus");
   pool.write(plan_.pool);
-  EXPECT_THAT(refusal_of([&] { check_pool(plan_); }), HasSubstr("the pool has none of the kind text"));
+  EXPECT_THAT(refusal_of([&] { check_pool(plan_); }), HasSubstr("it has none of the kind text"));
+  word_pool().write(plan_.pool);
+  plan_.overrides["positions"] = 10;
+  EXPECT_THAT(
+      refusal_of([&] { check_pool(plan_); }),
+      AllOf(HasSubstr("rows of at most 10 tokens, but source 'corpus'"), HasSubstr("set positions=11")));
   fs::remove(plan_.pool);
   EXPECT_THAT(refusal_of([&] { check_pool(plan_); }), HasSubstr("make it with tools/make_text_pool.py"));
 }
