@@ -89,7 +89,8 @@ ExitCode import_command(Invocation& in) {
   options.add()("scale", path()->value_name("TEXT"), "model scale, for tables")(
       "suite", path()->value_name("NAME"), "task suite (fusegrid list tasks)")(
       "base", path()->value_name("DIR"), "checkpoint folder of the base")(
-      "heads", path()->value_name("FILE"), "safetensors file with the frozen heads")(
+      "heads", po::value<std::string>()->default_value("")->value_name("FILE"),
+      "safetensors file with the frozen heads; none where the models make tokens themselves")(
       "pack", path()->value_name("FILE"), "task pack")(
       "expert", po::value<std::vector<std::string>>()->required()->value_name("TASK=DIR"),
       "checkpoint folder of one expert; repeat it in the order of the experts")(

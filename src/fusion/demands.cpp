@@ -13,6 +13,7 @@ bool has(const Architecture& architecture, Demand demand) {
       return !architecture.layers().empty();
     case Demand::kDistribution:
     case Demand::kClasses:
+    case Demand::kHeads:
       return true;  // asked of tasks
   }
   FUSEGRID_ASSERT(false, "unknown demand");
@@ -24,6 +25,8 @@ bool has(const TaskKind& kind, Demand demand) {
       return kind.has_distribution();
     case Demand::kClasses:
       return kind.has_classes();
+    case Demand::kHeads:
+      return !kind.has_tokens();
     case Demand::kBlocks:
     case Demand::kLayers:
       return true;  // asked of models

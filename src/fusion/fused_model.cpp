@@ -15,7 +15,7 @@ class OneModel final : public Predictor {
  public:
   explicit OneModel(Weights weights) : weights_(std::move(weights)) {}
   at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
-    return network.output(weights_, inputs, ask.head);
+    return network.output(weights_, inputs, ask.head, {.memory = ask.memory});
   }
   Weights weights() const override { return weights_; }
   std::shared_ptr<const Predictor> held_in(Precision precision) const override {
@@ -48,7 +48,7 @@ class ModelPerTask final : public Predictor {
     if (model == models_.end()) {
       throw ConfigError("there is no model for task '" + *ask.task + "' among the fused experts");
     }
-    return network.output(model->second, inputs, ask.head);
+    return network.output(model->second, inputs, ask.head, {.memory = ask.memory});
   }
   std::shared_ptr<const Predictor> held_in(Precision precision) const override {
     std::map<std::string, Weights> held;
@@ -76,12 +76,14 @@ class Ensemble final : public Predictor {
       : members_(std::move(members)), level_(level), combine_(std::move(combine)) {}
   at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
     std::vector<at::Tensor> answers;
-    for (const Weights& member : members_) {
-      at::Tensor answer = network.features(member, inputs);
+    for (size_t i = 0; i < members_.size(); ++i) {
+      const Weights& member = members_[i];
+      at::Tensor answer = network.features(
+          member, inputs, {.memory = ask.memory == nullptr ? nullptr : &ask.memory->part(i)});
       if (level_ != EnsembleLevel::kFeatures) {
         answer = network.read(member, answer, ask.head);
       }
-      answers.push_back(level_ == EnsembleLevel::kProbabilities ? at::softmax(answer, 1) : answer);
+      answers.push_back(level_ == EnsembleLevel::kProbabilities ? at::softmax(answer, -1) : answer);
     }
     const at::Tensor combined = combine_(answers);
     switch (level_) {

@@ -18,6 +18,9 @@ struct Ask {
   // The identity of the task for the body of the model: given only to methods whose card says that they need it, so
   // that a row without that mark cannot have used it.
   std::optional<std::string> task;
+  // While a model answers token by token: what it keeps, see Pass. A predictor of several models gives each a part; one
+  // that ignores it computes all rows again.
+  Memory* memory = nullptr;
 };
 
 // What a method returns: something that answers one forward pass. Predictors hold their weights on the network's
@@ -53,7 +56,7 @@ FusedModel model_per_task(std::map<std::string, Weights> by_expert, std::map<std
                           double stored_parameters);
 // All members answer; `combine` makes one tensor of theirs, at one of three places.
 enum class EnsembleLevel {
-  kFeatures,       // [batch, feature_size] before the readout: what FusionBench's ensembles do
+  kFeatures,  // before the readout: what FusionBench's ensembles do; not of tokens, whose readout is the model's
   kLogits,         // [batch, classes]
   kProbabilities,  // [batch, classes], softmax of the logits; the ensemble's logits are the logarithm
 };

@@ -264,7 +264,8 @@ std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples)
   const std::string key = gram_key(examples, join(tasks, "+"), expert_on_data(index));
   return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
     return mean_over(tasks, examples, [&](const std::string& task, int64_t count) {
-      return gram_matrices(network(), *context_.experts[index], train_inputs(task, count), context_.tick);
+      return gram_matrices(network(), *context_.experts[index], task, kind(task), train_inputs(task, count),
+                           context_.tick);
     });
   });
 }

@@ -71,6 +71,8 @@ std::string to_string(Demand demand) {
       return "outputs that are distributions";
     case Demand::kClasses:
       return "tasks of classes";
+    case Demand::kHeads:
+      return "heads outside the models";
   }
   FUSEGRID_ASSERT(false, "unknown demand");
 }

@@ -44,6 +44,7 @@ enum class Demand {
   kLayers,        // affine layers whose inputs can be looked at
   kDistribution,  // the outputs of all tasks are distributions
   kClasses,       // the tasks are ones of classes
+  kHeads,         // the outputs come from heads outside the models, which models can share
 };
 
 enum class Yields { kOneModel, kModelPerTask, kEnsemble, kRoutedModel };

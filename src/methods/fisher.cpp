@@ -1,7 +1,8 @@
 // Fisher merging: average the experts with the diagonal of their Fisher information as weights.
 //
 // Source:  Matena & Raffel, "Merging Models with Fisher-Weighted Averaging", NeurIPS 2022, arXiv:2111.09832.
-//          variant=batch_squared (default) is what FusionBench and MergeLM compute, exact is the paper's.
+//          variant=batch_squared (default) is what FusionBench and MergeLM compute, exact is the paper's, and sampled
+//          an estimate of it that any number of classes allows.
 // Differs: from the authors, whose coefficients of the models are searched on validation data and who have
 //          max(F, floor): here a coefficient is 1 or, with `normalize`, comes from the diagonal's norm, and the floor
 //          is added, both as in FusionBench. The inputs are the first of the shuffled training split.
@@ -30,10 +31,15 @@ struct Options {
     v.param("examples", examples, Range{1, 1e6}, "unlabelled training inputs per expert");
     v.param("batch", batch, Range{1, 4096},
             "batch_squared: inputs whose gradients are summed before squaring");
-    v.param("variant", variant, Choices{"batch_squared", "exact"}, "which estimate of the diagonal");
+    v.param("variant", variant, Choices{"batch_squared", "exact", "sampled"},
+            "which estimate of the diagonal");
     v.param("normalize", normalize, "weigh each expert by the inverse norm of its Fisher diagonal");
     v.param("floor", floor, Range{1e-20, 1},
             "added to every entry; where all entries are tiny it gives the average");
+  }
+  // exact: a backward pass for each class of each example.
+  std::set<Demand> demands() const {
+    return variant == "exact" ? std::set<Demand>{Demand::kClasses} : std::set<Demand>{};
   }
 };
 

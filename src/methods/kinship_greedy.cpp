@@ -152,12 +152,11 @@ class Breeder {
     const Weights weights = rounded(made, in_.network().precision);
     for (size_t task = 0; task < examples_.size(); ++task) {
       const std::string& name = in_.tasks()[task];
-      const Answers answers = in_.kind(name).answer(
-          examples_[task],
-          {.feed = feed_of(in_.network()),
-           .output = [&](const Inputs& ready) { return in_.network().output(weights, ready, name); },
-           .batch = kBatch,
-           .on_batch = [&] { in_.tick(); }});
+      const Answers answers =
+          in_.kind(name).answer(examples_[task], {.feed = feed_of(in_.network()),
+                                                  .output = asker_of(in_.network(), weights, name),
+                                                  .batch = kBatch,
+                                                  .on_batch = [&] { in_.tick(); }});
       candidate.accuracy += answers.metrics.at("accuracy") / static_cast<double>(examples_.size());
       candidate.loss += answers.metrics.at("loss") / static_cast<double>(examples_.size());
     }

@@ -20,6 +20,9 @@ struct Options {
   void describe(Visitor& v) {
     v.param("level", level, Choices{"features", "logits"}, "where the maximum is taken");
   }
+  std::set<Demand> demands() const {
+    return level == "features" ? std::set<Demand>{Demand::kHeads} : std::set<Demand>{};
+  }
 };
 
 FusedModel fuse(const FusionInput& in, const Options& options) {

@@ -20,7 +20,9 @@ struct Options {
     v.param("level", level, Choices{"features", "logits", "probabilities"}, "which answers are averaged");
   }
   std::set<Demand> demands() const {
-    return level == "probabilities" ? std::set<Demand>{Demand::kDistribution} : std::set<Demand>{};
+    return level == "probabilities" ? std::set<Demand>{Demand::kDistribution}
+           : level == "features"    ? std::set<Demand>{Demand::kHeads}
+                                    : std::set<Demand>{};
   }
 };
 

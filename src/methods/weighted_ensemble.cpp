@@ -25,7 +25,9 @@ struct Options {
     v.param("level", level, Choices{"features", "logits", "probabilities"}, "which answers are combined");
   }
   std::set<Demand> demands() const {
-    return level == "probabilities" ? std::set<Demand>{Demand::kDistribution} : std::set<Demand>{};
+    return level == "probabilities" ? std::set<Demand>{Demand::kDistribution}
+           : level == "features"    ? std::set<Demand>{Demand::kHeads}
+                                    : std::set<Demand>{};
   }
   void check(int64_t experts) const { model_weights("weighted_ensemble", weights, normalize, experts); }
 };

@@ -174,7 +174,10 @@ void train_routers(const FusionInput& in, const Options& options, RoutedModel& m
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);
     const PrecisionScope scope(in.network().precision);
-    entropy_loss(in, model.merged(), model.features(in.network(), stream.next()), options.batch).backward();
+    const Inputs inputs = stream.next([&](const Inputs& ready, Memory*) {
+      return model.output(in.network(), ready, {in.tasks().front(), std::nullopt});
+    });
+    entropy_loss(in, model.merged(), inputs, model.features(in.network(), inputs), options.batch).backward();
     for (auto& [tensor, adam] : optimizers) {
       adam.step(tensor.grad());
       tensor.mutable_grad().reset();

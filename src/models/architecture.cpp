@@ -24,6 +24,13 @@ const ArchitectureFamily& family_of(const nlohmann::json& config) {
 
 }  // namespace
 
+Memory& Memory::part(size_t index) {
+  while (parts_.size() <= index) {
+    parts_.push_back(std::make_unique<Memory>());
+  }
+  return *parts_[index];
+}
+
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass) {
   const at::Tensor& weight = weights.at(layer.weight);
   const auto bias = weights.find(layer.bias);

@@ -25,6 +25,7 @@ struct Layer {
   std::string input;  // layers that read the same activations (q, k, v) share this key: one Gram
   std::string weight = name + ".weight";
   std::string bias = name + ".bias";  // a model may have none of that name
+  Rows rows = Rows::kInput;           // which rows its input has
 };
 
 // Stands in for the affine layers during a forward pass: x [..., in] -> [..., out]; bias is undefined where the layer
@@ -32,9 +33,26 @@ struct Layer {
 using LayerHook = std::function<at::Tensor(const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
                                            const at::Tensor& bias)>;
 
+// What a model keeps of its answers while it decodes, so that a pass computes only the tokens that are new. Answers
+// grow by one token a pass; the inputs stay what they are.
+class Memory {
+ public:
+  // That of one of several models that answer together; empty when it is first asked for.
+  Memory& part(size_t index);
+
+  int64_t tokens = 0;  // rows of the answer that it holds
+  Weights tensors;     // keys and values, under names of the family; [n, ...]
+
+ private:
+  std::vector<std::unique_ptr<Memory>> parts_;
+};
+
 // How one forward pass is to be made.
 struct Pass {
   LayerHook layer = {};
+  // Then features of an answer are those of the rows that it did not hold yet. An architecture without a memory
+  // ignores it, and computes all rows again.
+  Memory* memory = nullptr;
 };
 
 // y of one layer: the hook's, where there is one.
@@ -53,7 +71,15 @@ std::string to_string(Pooling pooling);
 struct InputFormat {
   int64_t image_size = 0;  // pixels of one side of an image with three channels; 0: it reads no images
   int64_t vocabulary = 0;  // token ids are less than it; 0: it reads no tokens
-  int64_t positions = 0;   // tokens of the longest row
+  int64_t positions = 0;   // tokens of the longest row, of a decoder its answer included
+  std::optional<int64_t> answer_start = {};  // the token that an encoder-decoder's answer begins with
+};
+
+// The logits of tokens that a model makes itself: scale * features W^T, W = weights[weight] of shape [vocabulary,
+// feature_size()].
+struct TokenHead {
+  std::string weight;
+  double scale = 1;
 };
 
 // A frozen linear map without bias from features to the space of the readouts (CLIP's visual projection). It is no
@@ -98,10 +124,12 @@ class Architecture {
   virtual std::vector<AxisGroup> axis_groups() const { return {}; }
   virtual const Blocks* blocks() const { return nullptr; }  // where it is a stack of them
   virtual std::optional<Projection> projection() const { return std::nullopt; }
+  virtual std::optional<TokenHead> token_head() const { return std::nullopt; }  // of models that make tokens
 
   // inputs: as Network::ready() makes them; cast to the dtype of the weights, in which everything else is computed.
   // Returns [n, feature_size()], or [n, tokens, feature_size()] without pooling. ConfigError where the architecture has
-  // no such pooling.
+  // no such pooling. Where inputs have an answer (and then without pooling), [n, answer width + 1, feature_size()]: row
+  // j is what the answer's token j is predicted from.
   virtual at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                               const Pass& pass = {}) const = 0;
 };

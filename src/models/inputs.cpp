@@ -23,7 +23,8 @@ at::Tensor applied(const at::Tensor& tensor, const std::function<at::Tensor(cons
 }
 
 Inputs of_each(const Inputs& inputs, const std::function<at::Tensor(const at::Tensor&)>& change) {
-  return {applied(inputs.images, change), applied(inputs.tokens, change), applied(inputs.lengths, change)};
+  return {applied(inputs.images, change), applied(inputs.tokens, change), applied(inputs.lengths, change),
+          applied(inputs.answer, change), applied(inputs.answer_lengths, change)};
 }
 
 // As wide as the longest row asks for.
@@ -60,12 +61,20 @@ Inputs Inputs::to(at::Device device) const {
   return of_each(*this, [&](const at::Tensor& tensor) { return tensor.to(device); });
 }
 
-at::Tensor Inputs::counting() const {
+at::Tensor Inputs::counting(Rows rows) const {
+  const auto first = [](const at::Tensor& counts, int64_t width) {
+    return at::arange(width, counts.options()).unsqueeze(0) < counts.unsqueeze(1);
+  };
+  if (rows == Rows::kAnswer) {
+    FUSEGRID_ASSERT(answer.defined(), "rows of an answer that is not there");
+    return first(answer_lengths + 1, answer.size(1) + 1);
+  }
   if (!tokens.defined()) {
     return {};
   }
-  const at::Tensor positions = at::arange(tokens.size(1), lengths.options());
-  return positions.unsqueeze(0) < lengths.unsqueeze(1);
+  return rows == Rows::kBoth && answer.defined()
+             ? first(lengths + answer_lengths, tokens.size(1) + answer.size(1))
+             : first(lengths, tokens.size(1));
 }
 
 int64_t token_width(int64_t length) {
@@ -90,24 +99,23 @@ Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pa
 }
 
 Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
-  std::vector<at::Tensor> images;
-  std::vector<at::Tensor> tokens;
-  std::vector<at::Tensor> lengths;
-  int64_t width = 0;
-  for (const Inputs& part : parts) {
-    width = part.tokens.defined() ? std::max(width, part.tokens.size(1)) : width;
-  }
-  for (const Inputs& part : parts) {
-    if (part.images.defined()) {
-      images.push_back(part.images);
-    } else {
-      tokens.push_back(widened(part.tokens, width));
-      lengths.push_back(part.lengths);
+  const auto all = [&](at::Tensor Inputs::*member) {
+    std::vector<at::Tensor> tensors;
+    int64_t width = 0;
+    for (const Inputs& part : parts) {
+      if ((part.*member).defined()) {
+        tensors.push_back(part.*member);
+        width = std::max(width, tensors.back().dim() == 2 ? tensors.back().size(1) : 0);
+      }
     }
-  }
-  FUSEGRID_ASSERT(images.empty() || tokens.empty(), "images and tokens in one batch");
-  return images.empty() ? Inputs{{}, concatenate(tokens), concatenate(lengths)}
-                        : Inputs{concatenate(images), {}, {}};
+    FUSEGRID_ASSERT(tensors.empty() || tensors.size() == parts.size(), "parts of one kind");
+    for (at::Tensor& tensor : tensors) {
+      tensor = tensor.dim() == 2 ? widened(tensor, width) : tensor;
+    }
+    return tensors.empty() ? at::Tensor() : concatenate(tensors);
+  };
+  return {all(&Inputs::images), all(&Inputs::tokens), all(&Inputs::lengths), all(&Inputs::answer),
+          all(&Inputs::answer_lengths)};
 }
 
 void for_each_batch(const Inputs& inputs, int64_t batch,
@@ -136,7 +144,8 @@ void for_each_batch(const Inputs& inputs, int64_t batch,
 Examples Examples::first(int64_t count) const {
   const int64_t used = count < 0 ? inputs.size() : std::min(count, inputs.size());
   const auto front = [&](const at::Tensor& tensor) { return tensor.narrow(0, 0, used); };
-  return {inputs.rows(0, used), applied(labels, front), applied(values, front)};
+  return {inputs.rows(0, used), applied(labels, front), applied(values, front), applied(wanted, front),
+          applied(wanted_lengths, front)};
 }
 
 }  // namespace fusegrid

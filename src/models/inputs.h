@@ -8,6 +8,13 @@
 
 namespace fusegrid {
 
+// Which rows a layer reads, of those that an example has.
+enum class Rows {
+  kInput,   // of the image, or of the input's tokens: [n, width]
+  kAnswer,  // of an encoder-decoder's answer: [n, answer width + 1], row j predicts the answer's token j
+  kBoth,    // of a decoder: the input's tokens and right behind them the answer's, [n, width + answer width]
+};
+
 // What n examples feed into one forward pass. What a model does not read stays undefined. Tensors are shared, not
 // copied, by rows() and to() where that is possible.
 struct Inputs {
@@ -15,14 +22,19 @@ struct Inputs {
   at::Tensor images;
   at::Tensor tokens;   // int64 [n, width]: ids, filled up at the end
   at::Tensor lengths;  // int64 [n]: how many of a row count; the rest fills it up
+  // Of models that make tokens, what is answered so far: int64 [n, answer width], which may be 0, without the token
+  // that a decoder reads first; filled up at the end. And how many of a row count: int64 [n].
+  at::Tensor answer = {};
+  at::Tensor answer_lengths = {};
 
   int64_t size() const;
   Inputs rows(int64_t begin, int64_t count) const;
   // Rows of tokens come out as wide as the longest of them asks for (see token_width()). indices: int64, any device.
   Inputs select(const at::Tensor& indices) const;
   Inputs to(at::Device device) const;
-  // bool [n, width]: which positions count; undefined where all do, because there are no tokens.
-  at::Tensor counting() const;
+  // bool [n, width]: which positions count; undefined where all do, because there are no tokens. Of an answer's rows
+  // those count that predict one of its tokens, or the one behind it.
+  at::Tensor counting(Rows rows = Rows::kInput) const;
 };
 
 // The width that a row of `length` tokens is filled up to: a function of the row alone, so that the bits of an answer
@@ -33,7 +45,8 @@ int64_t token_width(int64_t length);
 // pad: the id that fills rows up.
 Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pad);
 
-// One after the other. All are images of one size, or all are tokens, which come out as wide as the widest.
+// One after the other. All are images of one size, or all are tokens, which come out as wide as the widest; so do
+// answers, which all have or none.
 Inputs concatenate_inputs(const std::vector<Inputs>& parts);
 
 // Visits all rows in batches of at most `batch`; of tokens, rows of one width share batches. places: int64 [batch] on
@@ -46,6 +59,9 @@ struct Examples {
   Inputs inputs;
   at::Tensor labels = {};  // int64 [n]: classes
   at::Tensor values = {};  // float [n]: numbers
+  // Tokens, the one that ends an answer included: int64 [n, width], filled up; and how many of a row count, int64 [n].
+  at::Tensor wanted = {};
+  at::Tensor wanted_lengths = {};
 
   Examples first(int64_t count) const;  // -1: all; never more than there are
 };

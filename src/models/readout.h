@@ -18,8 +18,8 @@ class Readout {
   virtual Pooling pooling() const = 0;   // of the features that it reads
   virtual int64_t features() const = 0;  // columns that it reads
   virtual int64_t outputs() const = 0;   // classes, or numbers of an answer
-  // model: the weights that made the features, for readouts that use tensors of theirs; features: [n, features()] ->
-  // [n, outputs()].
+  // model: the weights that made the features, for readouts that use tensors of theirs; features: [..., features()] ->
+  // [..., outputs()], float32 or wider.
   virtual at::Tensor operator()(const Weights& model, const at::Tensor& features) const = 0;
   virtual Weights weights() const = 0;  // its own tensors: what decides it besides the model
   virtual std::shared_ptr<const Readout> to(at::Device device) const = 0;
@@ -33,5 +33,9 @@ std::shared_ptr<const Readout> cosine_readout(at::Tensor rows, double scale, at:
 
 // features weight^T + bias. weight: float [outputs, feature size]; bias: float [outputs].
 std::shared_ptr<const Readout> affine_readout(at::Tensor weight, at::Tensor bias, Pooling pooling);
+
+// The model's own: logits of tokens from its own tensor, so it has no weights. [n, tokens, features] -> [n, tokens,
+// vocabulary].
+std::shared_ptr<const Readout> token_readout(const TokenHead& head, int64_t features, int64_t vocabulary);
 
 }  // namespace fusegrid

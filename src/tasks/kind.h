@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,7 +12,8 @@
 #include "core/registry.h"
 #include "core/result.h"
 #include "metrics/metric.h"
-#include "models/inputs.h"
+#include "models/network.h"
+#include "store/task_pack.h"
 
 namespace fusegrid {
 
@@ -25,8 +27,12 @@ struct Answers {
   bool finite = true;  // false: some output was NaN or infinite
 };
 
-// What a kind is told about the model: its output for ready inputs (Network::ready()).
-using Asker = std::function<at::Tensor(const Inputs& ready)>;
+// What a kind is told about the model: its output for ready inputs (Network::ready()). memory: of a model that answers
+// token by token, see Pass; else null.
+using Asker = std::function<at::Tensor(const Inputs& ready, Memory* memory)>;
+
+// Of a network that outlives it, with these weights, under a head.
+Asker asker_of(const Network& network, Weights weights, std::string head);
 
 // How examples are put before a model.
 struct Asking {
@@ -44,24 +50,41 @@ struct Asking {
 class TaskKind {
  public:
   virtual ~TaskKind() = default;
+  // The kind as it is for one task, whose attributes it reads (docs/packs.md, "Kinds"); tokens: the table of its pack,
+  // null where it has none, which outlives it. Null: it is the same for all tasks. What a kind asks or scores is that
+  // of a task; the rest it answers without one.
+  virtual std::unique_ptr<const TaskKind> of_task(const TaskInfo& /*task*/,
+                                                  const TokenTable* /*tokens*/) const {
+    return nullptr;
+  }
   virtual std::string doc() const = 0;
   // Names of metric rules; the first is the primary one unless the task names another.
   virtual std::vector<std::string> metrics() const = 0;
   // Whether outputs are distributions, so that they have an entropy and a Fisher information.
   virtual bool has_distribution() const = 0;
   virtual bool has_classes() const = 0;  // whether an answer is one of several classes
+  // Whether outputs are logits of tokens, which the model makes itself (Architecture::token_head()): then no head is
+  // asked for.
+  virtual bool has_tokens() const { return false; }
   // Columns of the outputs for a task with so many classes, 0 where it has none: what its head must have.
   virtual int64_t outputs(int64_t classes) const = 0;
-  // Of training, [rows]; output: [rows, outputs].
+  // What a model is given in training: inputs, and of answers the tokens before the one to be predicted.
+  virtual Inputs taught(const Examples& ready) const { return ready.inputs; }
+  // Of training, [examples]; output: of the inputs taught().
   virtual at::Tensor losses(const at::Tensor& output, const Examples& examples) const = 0;
-  // [rows, classes]. Kinds that have a distribution override it; nobody asks others.
-  virtual at::Tensor log_probabilities(const at::Tensor& output) const;
+  // Inputs with the answer that the model itself gives, where outputs are distributions along an answer.
+  virtual Inputs completed(const Inputs& ready, const Asker& output) const;
+  // [rows, classes], in the order of the inputs; of an answer's rows those that count. output: of inputs that are
+  // completed(). Kinds that have a distribution override it; nobody asks others.
+  virtual at::Tensor log_probabilities(const at::Tensor& output, const Inputs& inputs) const;
   // Asks for all examples, which are not empty.
   virtual Answers answer(const Examples& examples, const Asking& asking) const = 0;
 };
 
 Registry<const TaskKind*>& kind_registry();
 const TaskKind& task_kind(const std::string& name);  // ConfigError listing what is known
+// The kind of a task, as TaskKind::of_task() makes it. tokens outlives it.
+std::shared_ptr<const TaskKind> kind_of(const TaskInfo& task, const TokenTable* tokens);
 
 // Adds the value of a metric's rows to the answers, or why it has none.
 void add_metric(Answers& answers, const std::string& metric, const MetricRows& rows);

@@ -29,14 +29,15 @@ std::map<std::string, Answers> CellEvaluator::answers(const Cell& cell, const Me
   const bool gets_task = method_registry().at(cell.method).card.needs_task_identity;
   const auto task = gets_task ? std::optional(cell.task) : std::nullopt;
   const auto answers_on = [&](const std::string& split, int64_t count) {
-    return data.kind(cell.task).answer(data.examples(cell.task, split, count),
-                                       {.feed = feed_of(network),
-                                        .output =
-                                            [&](const Inputs& ready) {
-                                              return predictor.output(network, ready, {cell.task, task});
-                                            },
-                                        .batch = settings_.batch,
-                                        .on_batch = tick});
+    return data.kind(cell.task).answer(
+        data.examples(cell.task, split, count),
+        {.feed = feed_of(network),
+         .output =
+             [&](const Inputs& ready, Memory* memory) {
+               return predictor.output(network, ready, {cell.task, task, memory});
+             },
+         .batch = settings_.batch,
+         .on_batch = tick});
   };
   if (merge_name_ != merge.name) {
     on_val_.clear();

@@ -76,7 +76,11 @@ Examples PackData::shifted(const std::string& task, const std::string& split,
 }
 
 const TaskKind& PackData::kind(const std::string& task) const {
-  return task_kind(pack_.task(task).kind);
+  std::shared_ptr<const TaskKind>& kind = kinds_[task];
+  if (!kind) {
+    kind = kind_of(pack_.task(task), pack_.tokens());
+  }
+  return *kind;
 }
 
 std::string PackData::key() const {

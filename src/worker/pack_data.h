@@ -1,6 +1,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -43,6 +44,7 @@ class PackData final : public DataSource {
   at::Device device_;
   mutable int64_t resident_left_;
   mutable std::map<std::string, Examples> loaded_;
+  mutable std::map<std::string, std::shared_ptr<const TaskKind>> kinds_;  // by task
   mutable LeastRecentlyUsed<Examples> shifted_;
   std::optional<SeenPack> seen_;
   mutable std::string key_;

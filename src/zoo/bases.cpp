@@ -28,7 +28,7 @@ void place_ours(const ZooPlan& plan, int64_t seed) {
     return;
   }
   fs::create_directories(target.parent_path());
-  if (recipe_of(plan).card.base_has_heads) {
+  if (recipe_of(plan).card.heads == Heads::kOfBase) {
     fs::copy_file(heads_file(ours, seed), heads_file(plan, seed), fs::copy_options::overwrite_existing);
   }
   const fs::path partial = target.string() + ".partial";

@@ -102,8 +102,9 @@ Network network_of(const ZooPlan& plan, const ZooItem& item, at::Device device) 
   const fs::path base = base_folder(plan, item.seed);
   const RecipeCard& card = recipe_of(plan).card;
   Network network = load_network_without_readouts(base, device);
-  if (card.base_has_heads) {
-    network.readouts = load_readouts(base, heads_file(plan, item.seed), plan.tasks, card.pooling, device);
+  if (card.heads != Heads::kOfExperts) {
+    const fs::path heads = card.heads == Heads::kNone ? fs::path() : heads_file(plan, item.seed);
+    network.readouts = load_readouts(base, heads, plan.tasks, card.pooling, device);
   }
   return network;
 }
@@ -151,7 +152,7 @@ void add_scores(Result& result, const ZooPlan& plan, const ZooItem& item, const 
     std::map<std::string, size_t> counts;
     int64_t examples = 0;
     for (const std::string& task : tasks) {
-      const Answers answers = evaluate(network, weights, task, task_kind(pack.task(task).kind),
+      const Answers answers = evaluate(network, weights, task, *kind_of(pack.task(task), pack.tokens()),
                                        examples_of(pack.read(task, split), pack.tokens(), device), on_step);
       for (const auto& [metric, value] : answers.metrics) {
         if (tasks.size() > 1) {

@@ -14,6 +14,11 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
   }
   examples.inputs = examples.inputs.to(device);
   examples.labels = split.labels.defined() ? split.labels.to(device) : split.labels;
+  if (split.answers.defined()) {
+    const Inputs answers = token_inputs(split.answers.ids, split.answers.offsets, tokens->pad);
+    examples.wanted = answers.tokens.to(device);
+    examples.wanted_lengths = answers.lengths.to(device);
+  }
   examples.values = split.values.defined() ? split.values.to(device) : split.values;
   return examples;
 }

@@ -69,7 +69,10 @@ Replicate make_replicate(const ZooPlan& plan, int64_t seed, const std::vector<Re
   Replicate replicate;
   replicate.seed = seed;
   replicate.base = base_folder(plan, seed);
-  replicate.heads = heads_file(plan, seed);
+  const Heads heads = recipe_of(plan).card.heads;
+  if (heads != Heads::kNone) {
+    replicate.heads = heads_file(plan, seed);
+  }
   const auto architecture = make_architecture(HfFolder(replicate.base).config());
   replicate.digests["base"] = digest(load_weights(*architecture, replicate.base, at::kCPU));
   for (const ZooItem& item : model_items(plan, {seed})) {
@@ -78,7 +81,7 @@ Replicate make_replicate(const ZooPlan& plan, int64_t seed, const std::vector<Re
     }
   }
   add_multitask(replicate, plan, results);
-  if (!recipe_of(plan).card.base_has_heads) {
+  if (heads == Heads::kOfExperts) {
     gather_heads(plan, seed);
   }
   return replicate;

@@ -155,6 +155,16 @@ std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, con
   return affine_readout(weight, bias, pooling);
 }
 
+// Of models that make tokens.
+std::shared_ptr<const Readout> own_readout(const Architecture& architecture) {
+  const auto head = architecture.token_head();
+  if (!head) {
+    throw ConfigError("the zoo has no heads, and its models, of the architecture " + architecture.name() +
+                      ", make no tokens; name a heads file");
+  }
+  return token_readout(*head, architecture.feature_size(), architecture.input().vocabulary);
+}
+
 double read_logit_scale(const SafetensorsFile& file) {
   const at::Tensor scale = file.read("logit_scale");
   const bool one = scale.numel() == 1 && scale.is_floating_point();
@@ -210,9 +220,18 @@ void collect(std::vector<std::string>& problems, const Function& check) {
   }
 }
 
-void check_outputs(const TaskInfo& task, int64_t outputs) {
+void check_outputs(const TaskInfo& task, const Network& network, bool has_heads) {
+  const TaskKind& kind = task_kind(task.kind);
+  if (kind.has_tokens() == has_heads) {
+    throw ConfigError("task '" + task.name + "' is of the kind " + task.kind +
+                      (has_heads
+                           ? ", whose answers are tokens, but the zoo has heads; import it without a heads "
+                             "file"
+                           : ", which asks for a head, but the zoo has none; name a heads file"));
+  }
   const auto classes = static_cast<int64_t>(task.class_names.size());
-  const int64_t wanted = task_kind(task.kind).outputs(classes);
+  const int64_t outputs = network.readout(task.name).outputs();
+  const int64_t wanted = kind.has_tokens() ? outputs : kind.outputs(classes);
   if (outputs != wanted) {
     throw ConfigError("the head of task '" + task.name +
                       "' must have as many outputs as a task of the kind " + task.kind +
@@ -222,7 +241,20 @@ void check_outputs(const TaskInfo& task, int64_t outputs) {
   }
 }
 
-void check_pack(const Zoo& zoo, const Network& network) {
+// The token that an answer of the pack begins with, and how long it may be.
+void check_answers(const TaskInfo& task, const InputFormat& input) {
+  const auto start = task.attributes.find("answer_start");
+  if (start == task.attributes.end()) {
+    return;
+  }
+  if (input.answer_start && *input.answer_start != start->get<int64_t>()) {
+    throw ConfigError("answers of task '" + task.name + "' begin with the token " + start->dump() +
+                      ", but those of the models with " + std::to_string(*input.answer_start) +
+                      "; use the task pack that the models were trained on");
+  }
+}
+
+void check_pack(const Zoo& zoo, const Network& network, bool has_heads) {
   const TaskPack pack(zoo.pack);
   if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
     throw DataError("task pack '" + zoo.pack.string() +
@@ -232,7 +264,8 @@ void check_pack(const Zoo& zoo, const Network& network) {
   check_tokens(pack, network.architecture->input(), zoo.tokenizer_sha256);
   for (const std::string& task : zoo.tasks) {
     check_readable(pack.task(task), network.architecture->input());
-    check_outputs(pack.task(task), network.readout(task).outputs());
+    check_answers(pack.task(task), network.architecture->input());
+    check_outputs(pack.task(task), network, has_heads);
   }
 }
 
@@ -314,8 +347,15 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
   if (projection && (projection->required || folder.contains(projection->info.name))) {
     projected = read_float(folder, projection->info, {projection->info.name});
   }
-  const SafetensorsFile file(heads);
   std::map<std::string, std::shared_ptr<const Readout>> readouts;
+  if (heads.empty()) {
+    const auto readout = own_readout(*architecture);
+    for (const std::string& task : tasks) {
+      readouts[task] = readout;
+    }
+    return readouts;
+  }
+  const SafetensorsFile file(heads);
   std::optional<double> scale;
   for (const std::string& task : tasks) {
     if (file.contains(task + ".rows")) {
@@ -443,7 +483,7 @@ std::vector<std::string> verify(const Zoo& zoo) {
     if (!network.architecture) {
       continue;  // without its base nothing else can be judged
     }
-    collect(problems, [&] { check_pack(zoo, network); });
+    collect(problems, [&] { check_pack(zoo, network, !replicate.heads.empty()); });
     collect(problems, [&] { check_layouts(zoo, replicate); });
     const auto models = models_of(replicate);
     std::vector<std::vector<std::string>> of_models(models.size());
@@ -474,8 +514,8 @@ Zoo import_zoo(const ImportRequest& request) {
   zoo.pack = fs::absolute(request.pack);
   Replicate replicate;
   replicate.base = fs::absolute(request.base);
-  replicate.heads = fs::absolute(request.heads);
-  zoo.pooling = request.pooling;
+  replicate.heads = request.heads.empty() ? fs::path() : fs::absolute(request.heads);
+  zoo.pooling = request.heads.empty() ? Pooling::kNone : request.pooling;
   for (const auto& [task, folder] : request.experts) {
     check_task_name(task, "the name of a task");
     zoo.tasks.push_back(task);
@@ -494,7 +534,7 @@ Zoo import_zoo(const ImportRequest& request) {
   if (pack.tokens() != nullptr) {
     zoo.tokenizer_sha256 = pack.tokens()->tokenizer_sha256;
   }
-  check_pack(zoo, network);
+  check_pack(zoo, network, !request.heads.empty());
   zoo.pack_sha256 = pack.sha256();
   zoo.replicates.push_back(std::move(replicate));
   zoo.imported = true;

@@ -30,12 +30,18 @@ struct RecipeScale {
   bool published_base = false;  // its bases are not trained here: whoever builds a zoo names one
 };
 
+enum class Heads {
+  kOfBase,     // a base brings those of all tasks
+  kOfExperts,  // each expert is trained with its own
+  kNone,       // models make tokens themselves
+};
+
 struct RecipeCard {
   std::string name;                   // = file stem
   std::string doc;                    // in a sentence
   std::vector<RecipeScale> scales;    // smallest first
   Pooling pooling = Pooling::kFirst;  // of the features that its heads read
-  bool base_has_heads = false;        // a base brings the heads of all tasks; else each expert has its own
+  Heads heads = Heads::kOfExperts;    // that its tasks are answered under
   std::string pool;                   // file name of what its bases are pretrained on
   std::string pool_maker;             // the command that makes it
 };

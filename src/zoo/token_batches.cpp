@@ -69,17 +69,20 @@ TokenTaskBatches::TokenTaskBatches(const std::string& task, Split train, int64_t
 
 Examples TokenTaskBatches::next() {
   const at::Tensor chosen = order_.next();
-  std::vector<std::span<const int32_t>> rows;
-  for (int64_t i = 0; i < chosen.size(0); ++i) {
-    rows.push_back(train_.tokens.row(chosen.const_data_ptr<int64_t>()[i]));
-  }
-  const Inputs inputs = filled_up(rows, pad_);
+  const auto rows_of = [&](const TokenRows& all) {
+    std::vector<std::span<const int32_t>> rows;
+    for (int64_t i = 0; i < chosen.size(0); ++i) {
+      rows.push_back(all.row(chosen.const_data_ptr<int64_t>()[i]));
+    }
+    const Inputs filled = filled_up(rows, pad_);
+    return Inputs{{}, sent(filled.tokens, device_), sent(filled.lengths, device_)};
+  };
   const auto of_rows = [&](const at::Tensor& target) {
     return target.defined() ? sent(target.index_select(0, chosen), device_) : target;
   };
-  return {{{}, sent(inputs.tokens, device_), sent(inputs.lengths, device_)},
-          of_rows(train_.labels),
-          of_rows(train_.values)};
+  const Inputs wanted = train_.answers.defined() ? rows_of(train_.answers) : Inputs{};
+  return {rows_of(train_.tokens), of_rows(train_.labels), of_rows(train_.values), wanted.tokens,
+          wanted.lengths};
 }
 
 void check_text_pool(const PretrainingPool& pool) {

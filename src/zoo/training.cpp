@@ -52,7 +52,10 @@ std::map<int64_t, std::vector<Part>> parts_by_width(const std::vector<TrainedTas
     }
     for_each_batch(batch.inputs, batch.inputs.size(), [&](const Inputs& rows, const at::Tensor& places) {
       parts[rows.tokens.size(1)].push_back(
-          {&task, {rows, chosen(batch.labels, places), chosen(batch.values, places)}, share});
+          {&task,
+           {rows, chosen(batch.labels, places), chosen(batch.values, places), chosen(batch.wanted, places),
+            chosen(batch.wanted_lengths, places)},
+           share});
     });
   }
   return parts;
@@ -65,7 +68,7 @@ at::Tensor mean_loss(const Network& network, const Weights& weights, const std::
   for (const auto& [width, parts] : parts_by_width(tasks, step)) {
     std::vector<Inputs> inputs;
     for (const Part& part : parts) {
-      inputs.push_back(part.examples.inputs);
+      inputs.push_back(part.task->kind->taught(part.examples));
     }
     const at::Tensor features = network.features(weights, concatenate_inputs(inputs));
     int64_t row = 0;
@@ -136,15 +139,12 @@ Answers evaluate(const Network& network, const Weights& weights, const std::stri
                  const TaskKind& kind, const Examples& examples, const OnStep& on_batch) {
   int64_t batch = 0;
   return kind.answer(examples,
-                     {.feed = feed_of(network),
-                      .output = [&](const Inputs& ready) { return network.output(weights, ready, task); },
-                      .on_batch =
-                          [&] {
-                            if (on_batch) {
-                              on_batch(batch);
-                            }
-                            ++batch;
-                          }});
+                     {.feed = feed_of(network), .output = asker_of(network, weights, task), .on_batch = [&] {
+                        if (on_batch) {
+                          on_batch(batch);
+                        }
+                        ++batch;
+                      }});
 }
 
 }  // namespace fusegrid

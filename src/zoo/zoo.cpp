@@ -37,10 +37,12 @@ json to_json(const Replicate& replicate, const fs::path& folder) {
   }
   json written{{"seed", replicate.seed},
                {"base", written_path(replicate.base, folder)},
-               {"heads", written_path(replicate.heads, folder)},
                {"experts", experts},
                {"digests", replicate.digests},
                {"scores", replicate.scores}};
+  if (!replicate.heads.empty()) {
+    written["heads"] = written_path(replicate.heads, folder);
+  }
   if (replicate.multitask) {
     written["multitask"] = written_path(*replicate.multitask, folder);
   }
@@ -54,7 +56,9 @@ Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string
   Replicate replicate;
   replicate.seed = written.at("seed").get<int64_t>();
   replicate.base = zoo.folder / written.at("base").get<std::string>();
-  replicate.heads = zoo.folder / written.at("heads").get<std::string>();
+  if (written.contains("heads")) {
+    replicate.heads = zoo.folder / written["heads"].get<std::string>();
+  }
   const auto known = zoo.expert_names();
   for (const auto& [name, path] : written.at("experts").items()) {
     if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -86,7 +90,9 @@ void check_files(const Zoo& zoo) {
   for (const Replicate& replicate : zoo.replicates) {
     const std::string seed = "zoo '" + zoo.name + "', seed " + std::to_string(replicate.seed) + ": ";
     require_exists(replicate.base, seed + "the base");
-    require_exists(replicate.heads, seed + "the heads");
+    if (!replicate.heads.empty()) {
+      require_exists(replicate.heads, seed + "the heads");
+    }
     for (const auto& [name, path] : replicate.experts) {
       require_exists(path, seed + "the expert '" + name + "'");
     }

@@ -18,8 +18,9 @@ namespace fusegrid {
 // One copy of a zoo's models, trained with its own seed. `seed` of a cell chooses it.
 struct Replicate {
   int64_t seed = 0;
-  std::filesystem::path base;                            // HuggingFace folder
-  std::filesystem::path heads;                           // of all tasks: a heads file, see load_readouts()
+  std::filesystem::path base;  // HuggingFace folder
+  std::filesystem::path
+      heads;  // a heads file, see load_readouts(); empty where models make tokens themselves
   std::map<std::string, std::filesystem::path> experts;  // by name
   std::optional<std::filesystem::path> multitask;
   std::optional<std::filesystem::path> multitask_heads;  // where it was trained with heads of its own
@@ -121,7 +122,8 @@ void check_model(const Architecture& architecture, const Replicate& replicate, c
 Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device);
 Network load_network_without_readouts(const std::filesystem::path& base, at::Device device);
 // Of the heads file that a network's model was made with: by task, either <task>.rows [classes, embedding size] of unit
-// length with one logit_scale (a log) for all, or <task>.weight [outputs, features] and <task>.bias [outputs].
+// length with one logit_scale (a log) for all, or <task>.weight [outputs, features] and <task>.bias [outputs]. heads:
+// empty where the models make tokens themselves, which all tasks then ask for.
 std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const std::filesystem::path& base,
                                                                     const std::filesystem::path& heads,
                                                                     const std::vector<std::string>& tasks,

@@ -18,7 +18,7 @@ ALLOWED = {
     "store": {"core"},
     "metrics": {"core"},
     "models": {"core", "checkpoint", "store"},
-    "tasks": {"core", "metrics", "models"},
+    "tasks": {"core", "metrics", "models", "store"},
     "fusion": {"core", "checkpoint", "comm", "store", "models", "tasks"},
     "methods": {"core", "models", "fusion"},
     "merge": {"core", "checkpoint", "comm", "models", "fusion"},

@@ -331,7 +331,7 @@ double evaluation_seconds(const FusedModel& fused, const LoadedReplicate& zoo, c
             data.examples(task, split, -1),
             {.feed = feed_of(zoo.network),
              .output =
-                 [&](const Inputs& ready) {
+                 [&](const Inputs& ready, Memory*) {
                    return fused.predictor->output(zoo.network, ready, {task, std::nullopt});
                  },
              .batch = kBatch});

@@ -83,9 +83,7 @@ void measure_evaluation(const std::string& where, const LoadedReplicate& models,
     for (const auto& task : tasks) {
       data.kind(task).answer(
           data.examples(task, "test", -1),
-          {.feed = feed_of(network),
-           .output = [&](const Inputs& batch) { return network.output(held, batch, task); },
-           .batch = kBatch});
+          {.feed = feed_of(network), .output = asker_of(network, held, task), .batch = kBatch});
     }
   });
   const auto count = static_cast<double>(inputs);
@@ -134,7 +132,7 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data, con
         const at::AutoGradMode with_gradients(true);
         const PrecisionScope scope(models.network.precision);
         for (int64_t i = 0; i < kSteps; ++i) {
-          entropy_loss(in, leaves, models.network.features(leaves, inputs), options.batch).backward();
+          entropy_loss(in, leaves, inputs, models.network.features(leaves, inputs), options.batch).backward();
         }
         leaves.begin()->second.grad().cpu();
       }) /

@@ -236,7 +236,7 @@ TEST(FusionInput, statistics_of_an_expert_of_two_tasks_are_the_mean_of_both) {
   };
   const auto shown = [&](const std::string& task) { return zoo.data.examples(task, "train", 4).inputs; };
   const auto gram = [&](const std::string& task) {
-    return gram_matrices(*zoo.network, zoo.experts[0], shown(task), [] {});
+    return gram_matrices(*zoo.network, zoo.experts[0], task, task_kind("classify"), shown(task), [] {});
   };
   const auto fisher = [&](const std::string& task) {
     return fisher_diagonal(*zoo.network, zoo.experts[0], task, task_kind("classify"), shown(task), 2, "exact",

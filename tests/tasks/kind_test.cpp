@@ -83,7 +83,7 @@ class EveryKind : public testing::TestWithParam<std::string> {
       int64_t batch = 256, const std::function<void()>& on_batch = [] {}) const {
     return kind_.answer(examples_, {.feed = for_each_batch,
                                     .output =
-                                        [this](const Inputs& ready) {
+                                        [this](const Inputs& ready, Memory*) {
                                           return outputs_.index_select(0,
                                                                        ready.images.view({-1}).to(at::kLong));
                                         },
@@ -158,7 +158,7 @@ TEST_P(EveryKind, has_a_loss_of_each_row_and_a_distribution_where_it_says_so) {
   EXPECT_EQ(losses.sizes().vec(), std::vector<int64_t>{5});
   EXPECT_TRUE(losses.isfinite().all().item<bool>());
   if (kind_.has_distribution()) {
-    EXPECT_NEAR(kind_.log_probabilities(outputs_).exp().sum().item<double>(), 5, 1e-5);
+    EXPECT_NEAR(kind_.log_probabilities(outputs_, examples_.inputs).exp().sum().item<double>(), 5, 1e-5);
   }
 }
 
@@ -172,7 +172,7 @@ Answers answers_of(const at::Tensor& logits, const at::Tensor& labels, int64_t b
   return task_kind("classify")
       .answer(examples, {.feed = for_each_batch,
                          .output =
-                             [&](const Inputs& ready) {
+                             [&](const Inputs& ready, Memory*) {
                                return logits.index_select(0, ready.images.view({-1}).to(at::kLong));
                              },
                          .batch = batch});
@@ -232,7 +232,7 @@ TEST(Classify, keeps_the_order_of_examples_that_are_rows_of_tokens_of_several_wi
         task_kind("classify")
             .answer(examples, {.feed = for_each_batch,
                                .output =
-                                   [&](const Inputs& ready) {
+                                   [&](const Inputs& ready, Memory*) {
                                      widths.push_back(ready.tokens.size(1));
                                      return at::one_hot(ready.tokens.select(1, 0), 6).to(at::kFloat);
                                    },
@@ -248,7 +248,7 @@ TEST(Classify, tells_after_each_batch_that_it_goes_on) {
   task_kind("classify")
       .answer(numbered_images(5), {.feed = for_each_batch,
                                    .output =
-                                       [](const Inputs& ready) {
+                                       [](const Inputs& ready, Memory*) {
                                          return at::zeros({ready.size(), 5});
                                        },
                                    .batch = 2,
@@ -263,7 +263,7 @@ TEST(Classify, trains_with_the_cross_entropy_of_each_row) {
   ASSERT_EQ(losses.sizes().vec(), std::vector<int64_t>{2});
   EXPECT_NEAR(losses[0].item<double>(), std::log1p(std::exp(-1)), 1e-15);
   EXPECT_NEAR(losses[1].item<double>(), std::log1p(std::exp(3)), 1e-15);
-  const at::Tensor probabilities = kind.log_probabilities(logits).exp();
+  const at::Tensor probabilities = kind.log_probabilities(logits, {}).exp();
   EXPECT_NEAR(probabilities[0][0].item<double>(), 1 / (1 + std::exp(-1)), 1e-15);
   EXPECT_NEAR(probabilities.sum().item<double>(), 2, 1e-15);
 }

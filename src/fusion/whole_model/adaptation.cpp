@@ -24,7 +24,8 @@ namespace fusegrid {
 TestStream::TestStream(const FusionInput& in, int64_t batch, const std::string& purpose)
     : network_(in.network()), batch_(batch) {
   for (const std::string& task : in.tasks()) {
-    tasks_.push_back({in.test_inputs(task), derive_key(in.seed(), purpose + "/" + task), 0, {}, 0});
+    tasks_.push_back(
+        {in.kind(task), in.test_inputs(task), derive_key(in.seed(), purpose + "/" + task), 0, {}, 0});
   }
 }
 
@@ -40,22 +41,31 @@ Inputs TestStream::next_of(Task& task) {
   return task.inputs.select(at::tensor(chosen, at::kLong));
 }
 
-Inputs TestStream::next() {
+Inputs TestStream::next(const Asker& output) {
   std::vector<Inputs> batches;
   for (Task& task : tasks_) {
     batches.push_back(next_of(task).to(network_.device));
   }
-  return network_.ready(concatenate_inputs(batches));
+  const Inputs ready = network_.ready(concatenate_inputs(batches));
+  std::vector<Inputs> completed;
+  for (size_t i = 0; i < tasks_.size(); ++i) {
+    if (tasks_[i].kind.has_tokens()) {
+      completed.push_back(
+          tasks_[i].kind.completed(ready.rows(static_cast<int64_t>(i) * batch_, batch_), output));
+    }
+  }
+  return completed.empty() ? ready : concatenate_inputs(completed);
 }
 
-at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const at::Tensor& features,
-                        int64_t batch) {
+at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const Inputs& inputs,
+                        const at::Tensor& features, int64_t batch) {
   at::Tensor loss;
   for (size_t i = 0; i < in.tasks().size(); ++i) {
-    const at::Tensor of_task = features.narrow(0, static_cast<int64_t>(i) * batch, batch);
+    const int64_t begin = static_cast<int64_t>(i) * batch;
     const std::string& task = in.tasks()[i];
+    const at::Tensor output = in.network().read(model, features.narrow(0, begin, batch), task);
     const at::Tensor entropy =
-        mean_entropy(in.kind(task).log_probabilities(in.network().read(model, of_task, task)));
+        mean_entropy(in.kind(task).log_probabilities(output, inputs.rows(begin, batch)));
     loss = i == 0 ? entropy : loss + entropy;
   }
   return loss;
@@ -221,8 +231,10 @@ FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& op
     {
       const at::AutoGradMode with_gradients(true);
       const PrecisionScope scope(in.network().precision);
-      const at::Tensor features = in.network().features(adapted.weights(), stream.next());
-      entropy_loss(in, adapted.weights(), features, options.batch).backward();
+      const Network& network = in.network();
+      const Inputs inputs = stream.next(asker_of(network, adapted.weights(), in.tasks().front()));
+      const at::Tensor features = network.features(adapted.weights(), inputs);
+      entropy_loss(in, adapted.weights(), inputs, features, options.batch).backward();
     }
     const at::NoGradGuard no_grad;
     adam.step(adapted.coefficient_gradient(lambdas));

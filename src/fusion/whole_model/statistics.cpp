@@ -6,6 +6,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/cumsum.h>
 #include <ATen/ops/exp.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
@@ -15,6 +16,7 @@
 #include <ATen/ops/zeros_like.h>
 
 #include "core/errors.h"
+#include "core/philox.h"
 #include "models/feeder.h"
 
 namespace fusegrid {
@@ -51,10 +53,33 @@ at::Tensor counting_rows(const at::Tensor& x, const at::Tensor& counting) {
              : flat;
 }
 
+// Its squared gradient is p (d log p)^2.
+at::Tensor root_weighted(const at::Tensor& log_p) {
+  return at::sqrt(at::exp(log_p.detach())) * log_p;
+}
+
+std::vector<at::Tensor> parts_by_class(const at::Tensor& log_p) {
+  const at::Tensor weighted = root_weighted(log_p);
+  std::vector<at::Tensor> parts;
+  for (int64_t c = 0; c < weighted.size(1); ++c) {
+    parts.push_back(weighted.select(1, c).sum());
+  }
+  return parts;
+}
+
+// sum_rows log p_c of classes c drawn from the rows.
+at::Tensor drawn(const at::Tensor& log_p, uint64_t key, uint64_t stream) {
+  const at::Tensor numbers = uniform(key, stream, 0, log_p.size(0)).to(log_p.device(), at::kDouble);
+  const at::Tensor up_to = at::cumsum(at::exp(log_p.detach().to(at::kDouble)), 1);
+  const at::Tensor below = numbers.unsqueeze(1) * up_to.narrow(1, log_p.size(1) - 1, 1);
+  const at::Tensor classes = (up_to <= below).sum(1, true).clamp_max(log_p.size(1) - 1);
+  return log_p.gather(1, classes).sum();
+}
+
 }  // namespace
 
-Weights gram_matrices(const Network& network, const Weights& weights, const Inputs& inputs,
-                      const std::function<void()>& tick) {
+Weights gram_matrices(const Network& network, const Weights& weights, const std::string& task,
+                      const TaskKind& kind, const Inputs& inputs, const std::function<void()>& tick) {
   const at::NoGradGuard no_grad;
   const PrecisionScope scope(network.precision);
   const Weights held = rounded(weights, network.precision);
@@ -67,11 +92,11 @@ Weights gram_matrices(const Network& network, const Weights& weights, const Inpu
   }
   Weights grams;
   std::map<std::string, int64_t> rows;
-  at::Tensor counting;
+  Inputs completed;
   const Pass observe{
       [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
         if (first_of_input.contains(layer.name)) {
-          const at::Tensor flat = counting_rows(x, counting).to(at::kDouble);
+          const at::Tensor flat = counting_rows(x, completed.counting(layer.rows)).to(at::kDouble);
           const at::Tensor gram = at::matmul(flat.t(), flat);
           const auto [entry, first] = grams.try_emplace(layer.input, gram);
           if (!first) {
@@ -82,8 +107,8 @@ Weights gram_matrices(const Network& network, const Weights& weights, const Inpu
         return at::linear(x, weight, bias);
       }};
   feed(network, inputs, kForwardBatch, [&](const Inputs& ready, const at::Tensor&) {
-    counting = ready.counting();
-    network.features(held, ready, observe);
+    completed = kind.completed(ready, asker_of(network, held, task));
+    network.features(held, completed, observe);
     tick();
   });
   for (auto& [key, gram] : grams) {
@@ -95,7 +120,8 @@ Weights gram_matrices(const Network& network, const Weights& weights, const Inpu
 Weights fisher_diagonal(const Network& network, const Weights& weights, const std::string& task,
                         const TaskKind& kind, const Inputs& inputs, int64_t batch, const std::string& variant,
                         const std::function<void()>& tick) {
-  FUSEGRID_ASSERT(variant == "exact" || variant == "batch_squared", "variant " + variant);
+  FUSEGRID_ASSERT(variant == "exact" || variant == "sampled" || variant == "batch_squared",
+                  "variant " + variant);
   if (!kind.has_distribution()) {
     throw ConfigError("Fisher information needs outputs that are a distribution, which those of task '" +
                       task + "' are not; leave the method out, or the task");
@@ -109,23 +135,20 @@ Weights fisher_diagonal(const Network& network, const Weights& weights, const st
       total.emplace(name, at::zeros_like(leaf.detach()));
     }
   }
-  const bool exact = variant == "exact";
-  const int64_t step = exact ? 1 : batch;
-  feed(network, inputs, step, [&](const Inputs& ready, const at::Tensor&) {
-    const at::Tensor log_p = kind.log_probabilities(network.output(leaves, ready, task));
-    const at::Tensor weighted =
-        at::sqrt(at::exp(log_p.detach())) * log_p;  // its squared gradient is p (d log p)^2
-    if (exact) {
-      for (int64_t c = 0; c < weighted.size(1); ++c) {
-        weighted.select(1, c).sum().backward({}, /*retain_graph=*/c + 1 < weighted.size(1));
-        add_squared_gradients(leaves, total);
-      }
-    } else {
-      weighted.sum().backward();
-      add_squared_gradients(leaves, total);
-    }
-    tick();
-  });
+  const uint64_t key = derive_key(0, "fisher/" + task);
+  feed(network, inputs, variant == "batch_squared" ? batch : 1,
+       [&](const Inputs& ready, const at::Tensor& places) {
+         const Inputs completed = kind.completed(ready, asker_of(network, leaves, task));
+         const at::Tensor log_p = kind.log_probabilities(network.output(leaves, completed, task), completed);
+         const auto stream = static_cast<uint64_t>(places.const_data_ptr<int64_t>()[0]);
+         for (const at::Tensor& part : variant == "exact"     ? parts_by_class(log_p)
+                                       : variant == "sampled" ? std::vector{drawn(log_p, key, stream)}
+                                                              : std::vector{root_weighted(log_p).sum()}) {
+           part.backward({}, /*retain_graph=*/true);
+           add_squared_gradients(leaves, total);
+         }
+         tick();
+       });
   for (auto& [name, sum] : total) {
     sum.div_(static_cast<double>(inputs.size()));
   }

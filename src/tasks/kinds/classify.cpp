@@ -28,7 +28,9 @@ class Classify final : public TaskKind {
   at::Tensor losses(const at::Tensor& output, const Examples& examples) const override {
     return at::cross_entropy_loss(output, examples.labels.to(output.device()), {}, at::Reduction::None);
   }
-  at::Tensor log_probabilities(const at::Tensor& output) const override { return at::log_softmax(output, 1); }
+  at::Tensor log_probabilities(const at::Tensor& output, const Inputs&) const override {
+    return at::log_softmax(output, 1);
+  }
   Answers answer(const Examples& examples, const Asking& asking) const override;
 };
 
@@ -40,7 +42,7 @@ Answers Classify::answer(const Examples& examples, const Asking& asking) const {
   std::vector<at::Tensor> places, classes,
       losses;  // losses are per example: their sum does not depend on the batches
   asking.feed(examples.inputs, asking.batch, [&](const Inputs& ready, const at::Tensor& rows) {
-    const at::Tensor logits = asking.output(ready);
+    const at::Tensor logits = asking.output(ready, nullptr);
     const at::Tensor truth =
         examples.labels.index_select(0, rows.to(examples.labels.device())).to(logits.device());
     places.push_back(rows);

@@ -336,7 +336,7 @@ const RegisterRecipe<Options> registered{
                 {"medium", "128 wide, 6 blocks: many minutes on a CPU", "embedded8"},
                 {"large", "512 wide, 8 blocks: on a GPU", "embedded8"}},
      .pooling = Pooling::kFirst,
-     .base_has_heads = true,
+     .heads = Heads::kOfBase,
      .pool = "pretraining_pool.h5",
      .pool_maker = "tools/make_pretraining_pool.py"},
     {check_pack, check_pool, make_base, make_model, seconds}};

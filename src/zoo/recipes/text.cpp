@@ -426,7 +426,7 @@ const RegisterRecipe<Options> registered{
                  "text10",
                  /*published_base=*/true}},
      .pooling = Pooling::kMean,
-     .base_has_heads = false,
+     .heads = Heads::kOfExperts,
      .pool = "text_pool.h5",
      .pool_maker = "tools/make_text_pool.py"},
     {check_pack, check_pool, make_base, make_model, seconds}};

@@ -64,7 +64,7 @@ TEST(EntropyLoss, equals_fusion_bench) {
   // lifted to a sphere of radius 1000, as the first row holds logits of 200
   const at::Tensor features = concatenate({logits, (1e6 - logits.square().sum({1}, true)).sqrt()}, 1);
   zoo.with_needs({}, [&](const FusionInput& in) {
-    const at::Tensor loss = entropy_loss(in, {}, features, 6);
+    const at::Tensor loss = entropy_loss(in, {}, {}, features, 6);
     loss.backward();
     expect_close(loss.detach(), golden.tensors.at("loss"), 1e-7);
     expect_close(logits.grad(), golden.tensors.at("gradient"), 1e-7);

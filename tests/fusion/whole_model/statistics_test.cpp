@@ -40,7 +40,8 @@ TEST(GramMatrices, are_those_of_the_inputs_that_the_layers_see) {
         inputs[layer.name] = x.reshape({-1, x.size(-1)}).to(at::kDouble);
         return at::linear(x, weight, bias);
       }});
-  const Weights grams = gram_matrices(*zoo.network, zoo.base, images, kNoTick);
+  const Weights grams =
+      gram_matrices(*zoo.network, zoo.base, "task0", task_kind("classify"), images, kNoTick);
   EXPECT_EQ(grams.size(), 2U * 4U);  // per block: q, k and v share one
   for (const Layer& layer : zoo.network->architecture->layers()) {
     const at::Tensor& x = inputs.at(layer.name);
@@ -53,7 +54,9 @@ TEST(GramMatrices, of_parts_of_the_data_average_to_those_of_the_whole) {
   const TestZoo zoo = random_zoo(1);
   const Inputs images = train_inputs(zoo);
   const auto gram = [&](int64_t begin, int64_t count) {
-    return gram_matrices(*zoo.network, zoo.base, images.rows(begin, count), kNoTick).at(kBlock + "mlp.fc2");
+    return gram_matrices(*zoo.network, zoo.base, "task0", task_kind("classify"), images.rows(begin, count),
+                         kNoTick)
+        .at(kBlock + "mlp.fc2");
   };
   expect_close((gram(0, 8) * 8 + gram(8, 16) * 16) / 24, gram(0, 24), 1e-9);
 }
@@ -67,7 +70,8 @@ TEST(GramMatrices, do_not_see_what_fills_rows_of_tokens_up) {
   const Inputs inputs = tokens_of_rows({{1, 2}, {3, 3, 4, 1, 2, 2, 1, 4, 3}}).inputs;
   const at::Tensor seen = table.index_select(0, at::tensor({1, 2, 3, 3, 4, 1, 2, 2, 1, 4, 3}, at::kLong));
   const at::Tensor x = seen.to(at::kDouble);
-  const Weights grams = gram_matrices(*zoo.network, {{"fc.weight", random(2, 2, 3)}}, inputs, kNoTick);
+  const Weights grams = gram_matrices(*zoo.network, {{"fc.weight", random(2, 2, 3)}}, "task0",
+                                      task_kind("classify"), inputs, kNoTick);
   expect_close(grams.at("fc"), at::matmul(x.t(), x) / 11, 1e-13);
 }
 

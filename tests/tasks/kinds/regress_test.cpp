@@ -31,10 +31,10 @@ Inputs numbered_rows(const std::vector<int64_t>& lengths) {
 // Of a model whose output for example i is row i of `outputs`.
 Answers answers_to(const Examples& examples, const at::Tensor& outputs, int64_t batch = 256) {
   return task_kind("regress").answer(
-      examples,
-      {.feed = for_each_batch,
-       .output = [&](const Inputs& ready) { return outputs.index_select(0, ready.tokens.select(1, 0)); },
-       .batch = batch});
+      examples, {.feed = for_each_batch,
+                 .output = [&](const Inputs& ready,
+                               Memory*) { return outputs.index_select(0, ready.tokens.select(1, 0)); },
+                 .batch = batch});
 }
 Answers answers_to(const std::vector<float>& values, const std::vector<float>& outputs) {
   const std::vector<int64_t> lengths(values.size(), 1);
