@@ -41,8 +41,29 @@ bool has(const TaskKind& kind, Demand demand) {
 
 }  // namespace
 
+namespace {
+
+// Inputs that say the answer are handed out to methods that may see labels, and to no others.
+void check_data(const Method& method, const std::map<std::string, const TaskKind*>& tasks) {
+  const auto& needs = method.card.needs;
+  if (!needs.contains(Need::kTestInputs) &&
+      (!needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels))) {
+    return;
+  }
+  for (const auto& [task, kind] : tasks) {
+    if (kind->inputs_are_labels()) {
+      throw ConfigError("method '" + method.card.name +
+                        "' looks at inputs without labels, but the inputs of task '" + task +
+                        "' are its labels; leave the method out, or run it on another zoo");
+    }
+  }
+}
+
+}  // namespace
+
 void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks) {
+  check_data(method, tasks);
   for (const Demand demand : method.demands(parameters)) {
     if (!has(architecture, demand)) {
       refuse(method, demand, architecture.name());
