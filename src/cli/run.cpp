@@ -152,10 +152,9 @@ bool is_open(const Cell& cell, const Result& result) {
   return result.status == Status::kFailed && (result.transient || result.bindings != cell_bindings(cell));
 }
 
-bool is_tested(const Result& result) {
-  return result.status != Status::kValid ||
-         std::any_of(result.metrics.begin(), result.metrics.end(),
-                     [](const Metric& metric) { return metric.split == "test"; });
+// Valid, but not evaluated on the test split.
+bool is_only_validated(const Result& result) {
+  return result.status == Status::kValid && !splits_of(result).contains("test");
 }
 
 // The cells without a result, those that failed through no fault of theirs, with `retry_failed` all whose result is
@@ -166,7 +165,8 @@ std::vector<Cell> cells_to_run(const std::vector<Cell>& cells, const std::map<st
   for (const auto& cell : cells) {
     const auto found = recorded.find(cell.name());
     if (found == recorded.end() || is_open(cell, found->second) ||
-        (retry_failed && failed_or_invalid(found->second)) || (test_all && !is_tested(found->second))) {
+        (retry_failed && failed_or_invalid(found->second)) ||
+        (test_all && is_only_validated(found->second))) {
       left.push_back(cell);
     }
   }

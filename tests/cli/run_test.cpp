@@ -198,14 +198,6 @@ TEST_F(RunOfTwoKinds, a_head_of_numbers_has_one_output) {
                         "asks for, 1, but it has 3"));
 }
 
-std::set<std::string> splits_of(const Result& result) {
-  std::set<std::string> splits;
-  for (const Metric& metric : result.metrics) {
-    splits.insert(metric.split);
-  }
-  return splits;
-}
-
 TEST_F(RunOfTwoKinds, tests_what_validation_chose_and_the_rest_when_it_is_asked_for) {
   give_pack("{}");
   const std::string grid = "task = bars\n[simple_average]\n[task_arithmetic]\nscale = 0.1 0.5 1\n";
