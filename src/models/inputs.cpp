@@ -61,11 +61,11 @@ Inputs Inputs::to(at::Device device) const {
 }
 
 at::Tensor Inputs::counting() const {
-  if (!tokens.defined()) {
-    return {};
-  }
-  const at::Tensor positions = at::arange(tokens.size(1), lengths.options());
-  return positions.unsqueeze(0) < lengths.unsqueeze(1);
+  return tokens.defined() ? counting_positions(lengths, tokens.size(1)) : at::Tensor();
+}
+
+at::Tensor counting_positions(const at::Tensor& lengths, int64_t width) {
+  return at::arange(width, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1);
 }
 
 int64_t token_width(int64_t length) {
