@@ -201,6 +201,17 @@ std::string known_zoos() {
 
 }  // namespace
 
+std::map<std::string, double> scores_below(const std::map<std::string, double>& scores,
+                                           const std::string& prefix) {
+  std::map<std::string, double> below;
+  for (const auto& [name, score] : scores) {
+    if (name.starts_with(prefix)) {
+      below.emplace(name.substr(prefix.size()), score);
+    }
+  }
+  return below;
+}
+
 Zoo Zoo::load(const fs::path& folder) {
   Zoo zoo = read(folder);
   check_files(zoo);

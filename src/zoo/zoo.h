@@ -28,6 +28,10 @@ struct Replicate {
   std::map<std::string, double> scores;  // "<expert>/<task>/<split>/<metric>" -> what it was when it was made
 };
 
+// Of recorded scores, those whose names begin with `prefix`, by the rest of their names.
+std::map<std::string, double> scores_below(const std::map<std::string, double>& scores,
+                                           const std::string& prefix);
+
 // A fine-tuned model, and the tasks that it was made for: a task has at most one such owner.
 struct ZooExpert {
   std::string name;

@@ -98,6 +98,14 @@ TEST_F(ZooFolder, LoadsWhatWasBuilt) {
   EXPECT_THAT(verify(zoo), IsEmpty());
 }
 
+TEST(RecordedScores, AreFoundBelowAPrefix) {
+  const std::map<std::string, double> scores{
+      {"a/bars/val/accuracy", 1}, {"a/bars/val/loss", 2}, {"ab/bars/val/loss", 3}, {"b/bars/val/loss", 4}};
+  EXPECT_EQ(scores_below(scores, "a/bars/val/"),
+            (std::map<std::string, double>{{"accuracy", 1}, {"loss", 2}}));
+  EXPECT_THAT(scores_below(scores, "c/"), IsEmpty());
+}
+
 TEST_F(ZooFolder, SavesWhatItLoaded) {
   const Zoo zoo = Zoo::load(folder_);
   const json before = description();
