@@ -139,4 +139,9 @@ Examples Examples::first(int64_t count) const {
   return {inputs.rows(0, used), applied(labels, front), applied(values, front)};
 }
 
+Examples Examples::to(at::Device device) const {
+  const auto move = [&](const at::Tensor& tensor) { return tensor.to(device); };
+  return {inputs.to(device), applied(labels, move), applied(values, move)};
+}
+
 }  // namespace fusegrid

@@ -51,6 +51,7 @@ struct Examples {
   at::Tensor values = {};  // float [n]: numbers
 
   Examples first(int64_t count) const;  // -1: all; never more than there are
+  Examples to(at::Device device) const;
 };
 
 }  // namespace fusegrid

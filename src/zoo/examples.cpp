@@ -12,10 +12,9 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
     FUSEGRID_ASSERT(tokens != nullptr, "rows of tokens without a table");
     examples.inputs = token_inputs(split.tokens.ids, split.tokens.offsets, tokens->pad);
   }
-  examples.inputs = examples.inputs.to(device);
-  examples.labels = split.labels.defined() ? split.labels.to(device) : split.labels;
-  examples.values = split.values.defined() ? split.values.to(device) : split.values;
-  return examples;
+  examples.labels = split.labels;
+  examples.values = split.values;
+  return examples.to(device);
 }
 
 }  // namespace fusegrid
