@@ -156,5 +156,17 @@ TEST(Wemoe, holds_and_stores_base_task_vectors_and_routers_once) {
   EXPECT_FALSE(merged.weights.at("router0.0.weight").requires_grad());
 }
 
+TEST(Wemoe, shares_its_routers_with_what_is_held_in_another_precision) {
+  const Merged merged = random_zoo(2).fuse("wemoe{steps=0,layers=1}");
+  const Weights held = merged.model->predictor->held_in(Precision::kBf16)->weights();
+  for (const auto& [name, tensor] : merged.weights) {
+    if (name.starts_with("router")) {
+      EXPECT_EQ(held.at(name).data_ptr(), tensor.data_ptr()) << name;
+    } else if (tensor.is_floating_point()) {
+      EXPECT_EQ(held.at(name).scalar_type(), at::kBFloat16) << name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fusegrid::wemoe_test
