@@ -16,6 +16,7 @@
 
 #include "core/philox.h"
 #include "core/text.h"
+#include "fusion/demands.h"
 #include "fusion/whole_model/adam.h"
 #include "fusion/whole_model/adaptation.h"
 #include "fusion/whole_model/routed_mlp.h"
@@ -51,10 +52,10 @@ std::string router_name(int64_t block, int64_t layer, const char* part) {
 class RoutedModel final : public Predictor {
  public:
   RoutedModel(const FusionInput& in, const Options& options) : options_(options), experts_(in.num_experts()) {
+    const Blocks& blocks = required_blocks("wemoe", *in.network().architecture);
     const Field sum = in.task_vector_sum();
     merged_ =
         in.map_elements([&](const Slice& slice) { return at::add(slice.base(), slice[sum], options.scale); });
-    const Blocks& blocks = *in.network().architecture->blocks();
     for (int64_t block = 0; block < blocks.size(); ++block) {
       add_mlps(in, blocks.mlp_layers(block));
       add_router(in, block, blocks.width());

@@ -2,8 +2,11 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 
+#include "core/errors.h"
 #include "fusion/fusion_input.h"
 #include "fusion/whole_model/routed_mlp.h"
 #include "support/golden.h"
@@ -166,6 +169,14 @@ TEST(Wemoe, shares_its_routers_with_what_is_held_in_another_precision) {
       EXPECT_EQ(held.at(name).scalar_type(), at::kBFloat16) << name;
     }
   }
+}
+
+TEST(Wemoe, of_models_without_blocks_is_refused) {
+  const TestZoo zoo = random_zoo(2);
+  zoo.network->architecture = make_architecture(
+      {{"model_type", "mlp"}, {"image_size", 8}, {"hidden_sizes", nlohmann::json::array({2})}});
+  EXPECT_THAT([&] { zoo.fuse("wemoe"); },
+              testing::ThrowsMessage<ConfigError>(testing::HasSubstr("'wemoe' needs a stack of blocks")));
 }
 
 }  // namespace
