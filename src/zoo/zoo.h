@@ -81,6 +81,8 @@ std::filesystem::path cache_folder();
 Zoo find_zoo(const std::string& name_or_folder);
 std::vector<std::string> list_zoos();
 
+// The models that a replicate has: "base", "expert/<name>" in order of name, "multitask".
+std::vector<std::string> models_of(const Replicate& replicate);
 // The folder of a replicate's "base", "expert/<name>" or "multitask". ConfigError where the zoo has no such model.
 std::filesystem::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::string& model);
 
@@ -140,6 +142,10 @@ void check_readable(const TaskInfo& task, const InputFormat& input);
 // ConfigError where ids of a pack are not those that models of this input were trained with: ids mean nothing under
 // another tokenizer. tokenizer_sha256: the models'; "" where it is not known.
 void check_tokens(const TaskPack& pack, const InputFormat& input, const std::string& tokenizer_sha256);
+
+// Reads the zoo's pack again, for models with this network. DataError where it is not the recorded one; ConfigError
+// where the models cannot read a task, or its head has not the outputs that the task asks for.
+void check_pack(const Zoo& zoo, const Network& network);
 
 // Reads everything again: the pack's and every model's digest, layouts, NaN, the pack's image size and
 // classes. Returns one line for each thing that is wrong; empty: the zoo is sound.

@@ -86,6 +86,8 @@ TEST_F(ZooFolder, LoadsWhatWasBuilt) {
 
   EXPECT_EQ(zoo.tasks, (std::vector<std::string>{"bars", "rows"}));
   EXPECT_EQ(zoo.expert_names(), zoo.tasks);
+  EXPECT_EQ(models_of(zoo.replicates[0]),
+            (std::vector<std::string>{"base", "expert/bars", "expert/rows", "multitask"}));
   EXPECT_EQ(loaded.experts.size(), 2U);
   EXPECT_TRUE(loaded.multitask.has_value());
   EXPECT_EQ(loaded.network.readouts.size(), 2U);
