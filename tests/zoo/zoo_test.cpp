@@ -332,6 +332,13 @@ TEST_F(ZooFolder, ExpertsThatContradictThemselvesAreErrors) {
   EXPECT_THAT(complaint(R"([{"name": "bars"}])"), HasSubstr("tasks"));
 }
 
+TEST_F(ZooFolder, ATaskThatIsListedTwiceIsAnError) {
+  json written = description();
+  written["tasks"] = {"bars", "rows", "bars"};
+  describe(written);
+  EXPECT_THAT(message_of<DataError>([&] { Zoo::load(folder_); }), HasSubstr("task 'bars' is there twice"));
+}
+
 TEST_F(ZooFolder, AnUnknownPoolingIsAnError) {
   json written = description();
   written["pooling"] = "middle";
