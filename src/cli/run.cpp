@@ -20,6 +20,7 @@
 #include "report/choice.h"
 #include "report/leaderboard.h"
 #include "store/result_store.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid {
 namespace {
@@ -298,6 +299,9 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   const RunInfo launch = run_info(in, plan, campaign, bindings);
   Records records = recorded_in(results);
   check_bindings(records, launch);
+  for (const auto& [text, zoo] : plan.zoos) {
+    record_pack_digest(zoo, in.err);
+  }
   const auto forgotten = take_forgotten(options, plan, records.results);
   check_fresh(plan.cells, records.results);
   auto store = ResultStore::open(results, launch);
