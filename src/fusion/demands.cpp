@@ -34,8 +34,8 @@ bool has(const TaskKind& kind, Demand demand) {
   FUSEGRID_ASSERT(false, "unknown demand");
 }
 
-[[noreturn]] void refuse(const Method& method, Demand demand, const std::string& lacking) {
-  throw ConfigError("method '" + method.card.name + "' needs " + to_string(demand) + ", which " + lacking +
+[[noreturn]] void refuse(const std::string& method, Demand demand, const std::string& lacking) {
+  throw ConfigError("method '" + method + "' needs " + to_string(demand) + ", which " + lacking +
                     " has not; leave the method out, or run it on another zoo");
 }
 
@@ -66,14 +66,22 @@ void check_demands(const Method& method, const ParamText& parameters, const Arch
   check_data(method, tasks);
   for (const Demand demand : method.demands(parameters)) {
     if (!has(architecture, demand)) {
-      refuse(method, demand, architecture.name());
+      refuse(method.card.name, demand, architecture.name());
     }
     for (const auto& [task, kind] : tasks) {
       if (!has(*kind, demand)) {
-        refuse(method, demand, "task '" + task + "'");
+        refuse(method.card.name, demand, "task '" + task + "'");
       }
     }
   }
+}
+
+const Blocks& required_blocks(const std::string& method, const Architecture& architecture) {
+  const Blocks* blocks = architecture.blocks();
+  if (blocks == nullptr) {
+    refuse(method, Demand::kBlocks, architecture.name());
+  }
+  return *blocks;
 }
 
 }  // namespace fusegrid

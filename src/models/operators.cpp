@@ -5,7 +5,6 @@
 #include <optional>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
@@ -40,8 +39,7 @@ at::Tensor mean_of_counting(const at::Tensor& x, const at::Tensor& lengths) {
   if (!lengths.defined()) {
     return x.mean(1);
   }
-  const at::Tensor counts =
-      (at::arange(x.size(1), lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(x.dtype());
+  const at::Tensor counts = counting_positions(lengths, x.size(1)).to(x.dtype());
   return (x * counts.unsqueeze(2)).sum(1) / lengths.to(x.dtype()).unsqueeze(1);
 }
 

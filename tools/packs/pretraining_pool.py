@@ -10,7 +10,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .hdf5 import make_group, read_text, set_integer, set_real, set_text, write_array, write_file
+from .hdf5 import (
+    make_group,
+    open_file,
+    read_text,
+    set_format,
+    set_integer,
+    set_real,
+    set_text,
+    write_array,
+    write_file,
+)
 from .tokens import (
     Ragged,
     TokenTable,
@@ -67,8 +77,7 @@ def write_pretraining_pool(path: Path, pool: PretrainingPool) -> None:
     _check(pool)
 
     def fill(root: h5py.Group) -> None:
-        set_text(root, "format", FORMAT)
-        set_integer(root, "version", VERSION)
+        set_format(root, FORMAT, VERSION)
         set_text(root, "sources_sha256", pool.sources_sha256)
         if pool.tokens is not None:
             write_token_table(root, pool.tokens)
@@ -80,9 +89,7 @@ def write_pretraining_pool(path: Path, pool: PretrainingPool) -> None:
 
 
 def read_pretraining_pool(path: Path) -> PretrainingPool:
-    with h5py.File(path) as file:
-        if read_text(file, "format") != FORMAT or int(file.attrs["version"]) != VERSION:
-            raise ValueError(f"{path} must be a {FORMAT} of version {VERSION}; make it again with tools/")
+    with open_file(path, FORMAT, VERSION) as file:
         pool = PretrainingPool(
             sources_sha256=read_text(file, "sources_sha256"),
             sources=tuple(_read_source(group, name) for name, group in file["sources"].items()),

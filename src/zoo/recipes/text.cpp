@@ -169,14 +169,6 @@ void check_pool(const Options& options, const PretrainingPool& pool, const TaskP
 
 // ---- the base
 
-at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t key) {
-  int64_t count = 1;
-  for (const int64_t size : shape) {
-    count *= size;
-  }
-  return normal(key, 0, 0, count).mul_(deviation).view(shape);
-}
-
 // One tensor's first value, by the role that its name tells: matrices have standard deviation fan_in^-1/2, the two that
 // write to the residual stream are divided by sqrt(2 * blocks).
 at::Tensor initial_tensor(const std::string& name, const std::vector<int64_t>& shape, int64_t blocks,
@@ -257,13 +249,7 @@ class Pretraining {
     return of_tokens + between;
   }
 
-  Weights weights() const {
-    Weights trained;
-    for (const auto& [name, tensor] : model_) {
-      trained.emplace(name, tensor.detach());
-    }
-    return trained;
-  }
+  Weights weights() const { return detached(model_); }
 
   // Means over the last steps.
   std::vector<Metric> metrics() const {
@@ -355,15 +341,12 @@ AffineHead probe_head(const Split& train, int64_t classes, const ModelInput& in)
 }
 
 std::set<std::string> trained_tensors(bool joint, const ModelInput& in) {
+  if (!joint) {
+    return layer_matrices(*in.network.architecture);
+  }
   std::set<std::string> names;
-  if (joint) {
-    for (const auto& [name, tensor] : in.base) {
-      names.insert(name);
-    }
-  } else {
-    for (const Layer& layer : in.network.architecture->layers()) {
-      names.insert(layer.weight);
-    }
+  for (const auto& [name, tensor] : in.base) {
+    names.insert(name);
   }
   return names;
 }
