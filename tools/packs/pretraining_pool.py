@@ -42,7 +42,7 @@ class TextSource:
     name: str
     share: float  # of a batch of its kind
     tokens: Ragged
-    partners: Ragged | None = None  # row i says the same as row i of tokens, in other words
+    partners: Ragged | None = None  # row i says the same as row i of tokens in other words, or answers it
 
     @property
     def kind(self) -> str:
@@ -97,6 +97,16 @@ def read_pretraining_pool(path: Path) -> PretrainingPool:
         )
     _check(pool)
     return pool
+
+
+def describe_texts(pool: PretrainingPool) -> list[str]:
+    """One line for each source of texts."""
+    return [
+        f"{source.name}: {source.kind}, share {source.share:.4g}, {len(source.tokens)} rows, "
+        f"{len(source.tokens.values)} tokens"
+        for source in pool.sources
+        if isinstance(source, TextSource)
+    ]
 
 
 def _write_source(group: h5py.Group, source: TextSource | ImageSource) -> None:

@@ -128,6 +128,14 @@ def read_task_pack(path: Path) -> TaskPack:
     return pack
 
 
+def read_tokens(path: Path) -> TokenTable:
+    """The token table of a pack of texts."""
+    tokens = read_task_pack(path).tokens
+    if tokens is None:
+        raise ValueError(f"this must be a pack of texts, but it has no tokens: {path}")
+    return tokens
+
+
 def _write_task(group: h5py.Group, task: Task) -> None:
     for name in _TEXTS:
         set_text(group, name, getattr(task, name))
@@ -259,9 +267,9 @@ def _check_answers(task: Task, tokens: TokenTable | None) -> None:
     end, longest = task.attributes["answer_end"], task.attributes["longest_answer"]
     for split_name, split in task.splits.items():
         for row in split.arrays["answers"].rows():
-            if len(row) > longest or row[-1] != end or (row[:-1] == end).any():
+            if not 2 <= len(row) <= longest or row[-1] != end or (row[:-1] == end).any():
                 raise ValueError(
-                    f"{task.name}/{split_name}/answers: an answer has at most {longest} tokens, of which the "
+                    f"{task.name}/{split_name}/answers: an answer has 2 to {longest} tokens, of which the "
                     f"last and no other is {end}, but one is {row.tolist()}"
                 )
     if task.attributes["answer_start"] >= len(tokens):
