@@ -97,11 +97,12 @@ std::string to_string(Activation activation) {
 }
 
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                              int64_t heads, const at::Tensor& mask) {
+                              int64_t heads, const at::Tensor& mask, std::optional<double> scale) {
   // [n, tokens, width] -> [n, heads, tokens, width / heads]
   const auto split = [&](const at::Tensor& x) { return x.unflatten(2, {heads, -1}).transpose(1, 2); };
   const std::optional<at::Tensor> looks = mask.defined() ? std::optional(mask) : std::nullopt;
-  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks)
+  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks,
+                                          /*dropout_p=*/0, /*is_causal=*/false, scale)
       .transpose(1, 2)
       .flatten(2);
 }
