@@ -22,6 +22,9 @@ class ConfigReader {
   std::vector<int64_t> sizes(const std::string& field) const;  // one or more of them, which must be given
   int64_t count(const std::string& field, int64_t otherwise) const;  // a whole number, 0 or more
   double positive(const std::string& field, double otherwise) const;
+  bool flag(const std::string& field, bool otherwise) const;
+  std::string one_of(const std::string& field, const std::string& otherwise,
+                     const std::vector<std::string>& known) const;
   // One of `known`, by HuggingFace's names.
   Activation activation(const std::string& field, const std::string& otherwise,
                         const std::vector<std::string>& known) const;

@@ -10,7 +10,9 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/promote_types.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/rsqrt.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 
@@ -57,6 +59,12 @@ at::Tensor LayerNorm::operator()(const Weights& weights, const at::Tensor& x) co
   return at::layer_norm(x, {width}, weights.at(weight), weights.at(bias), epsilon);
 }
 
+at::Tensor RmsNorm::operator()(const Weights& weights, const at::Tensor& x) const {
+  const at::Tensor wide = x.to(at::promote_types(x.scalar_type(), at::kFloat));
+  const at::Tensor mean_square = wide.square().mean(-1, /*keepdim=*/true);
+  return weights.at(weight) * (wide * at::rsqrt(mean_square + epsilon)).to(x.scalar_type());
+}
+
 at::Tensor activate(Activation activation, const at::Tensor& x) {
   switch (activation) {
     case Activation::kQuickGelu:
@@ -87,11 +95,12 @@ std::string to_string(Activation activation) {
 }
 
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                              int64_t heads, const at::Tensor& mask) {
+                              int64_t heads, const at::Tensor& mask, std::optional<double> scale) {
   // [n, tokens, width] -> [n, heads, tokens, width / heads]
   const auto split = [&](const at::Tensor& x) { return x.unflatten(2, {heads, -1}).transpose(1, 2); };
   const std::optional<at::Tensor> looks = mask.defined() ? std::optional(mask) : std::nullopt;
-  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks)
+  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks,
+                                          /*dropout_p=*/0, /*is_causal=*/false, scale)
       .transpose(1, 2)
       .flatten(2);
 }
@@ -142,6 +151,10 @@ void ParameterList::add(const std::string& name, const std::vector<int64_t>& sha
 void ParameterList::add(const LayerNorm& norm) {
   add(norm.weight, {norm.width});
   add(norm.bias, {norm.width});
+}
+
+void ParameterList::add(const RmsNorm& norm) {
+  add(norm.weight, {norm.width});
 }
 
 void ParameterList::add(const Layer& layer, const std::vector<int64_t>& weight) {

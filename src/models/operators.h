@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,16 +26,30 @@ struct LayerNorm {
   double epsilon;
 };
 
+// The same without a mean and a bias: x by the root of the mean of its squares, which is taken in float32 at least, and
+// rounded before it is scaled.
+struct RmsNorm {
+  RmsNorm(const std::string& norm, int64_t norm_width, double norm_epsilon)
+      : weight(norm + ".weight"), width(norm_width), epsilon(norm_epsilon) {}
+  at::Tensor operator()(const Weights& weights, const at::Tensor& x) const;
+
+  std::string weight;
+  int64_t width;
+  double epsilon;
+};
+
 enum class Activation { kQuickGelu, kGelu, kGeluTanh, kRelu };
 at::Tensor activate(Activation activation, const at::Tensor& x);
 // By HuggingFace's name of it (config field `hidden_act`): quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, relu.
 Activation parse_activation(const std::string& name);
 std::string to_string(Activation activation);
 
-// Attention of heads: query, key and value [n, tokens, width] -> [n, tokens, width]. mask: bool, broadcast to
-// [n, heads, tokens, tokens], true where a query (axis 2) looks at a key (axis 3); undefined: everywhere.
+// Attention of heads: query, key and value [n, tokens, width] -> [n, tokens, width]. mask: broadcast to [n, heads,
+// tokens, tokens]; bool, true where a query (axis 2) looks at a key (axis 3), or in the dtype of the queries, what is
+// added to the scores; undefined: every query looks at every key. scale: of the scores; without, that of a unit
+// variance, 1 / sqrt(width of a head). Scores and their softmax are in float32 at least.
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                              int64_t heads, const at::Tensor& mask);
+                              int64_t heads, const at::Tensor& mask, std::optional<double> scale = {});
 
 // [n, channels, height, width] cut into squares of the kernel's side, each mapped by it: [n, patches, width]. kernel:
 // [width, channels, side, side].
@@ -48,7 +63,7 @@ at::Tensor convolved(const at::Tensor& images, const at::Tensor& kernel, const a
 // left out.
 at::Tensor halved_by_max(const at::Tensor& images);
 
-// Rows of a table by index: [n, length] -> [n, length, width].
+// Rows of a table by index: [...] -> [..., width].
 at::Tensor embedded(const at::Tensor& table, const at::Tensor& indices);
 
 // Hidden states [n, tokens, width] pooled. lengths: int64 [n], tokens that count; undefined: all.
@@ -62,6 +77,7 @@ class ParameterList {
  public:
   void add(const std::string& name, const std::vector<int64_t>& shape);
   void add(const LayerNorm& norm);
+  void add(const RmsNorm& norm);
   // weight: [out, ...]; the bias is [out].
   void add(const Layer& layer, const std::vector<int64_t>& weight);
   std::vector<TensorInfo> sorted() const;
