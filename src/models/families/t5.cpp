@@ -170,6 +170,16 @@ at::Tensor masked(const at::Tensor& bias, const at::Tensor& seen) {
   return bias.masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
 }
 
+void check_rows_of_answer(const Inputs& inputs, Pooling pooling) {
+  if (!inputs.answer.defined() || pooling != Pooling::kNone) {
+    throw ConfigError(
+        "a model of architecture t5 makes features of each row of an answer; the inputs must have "
+        "answers and pooling must be none, but there are " +
+        std::string(inputs.answer.defined() ? "" : "no ") + "answers and pooling is " + to_string(pooling) +
+        "; use tasks of a kind whose answers are tokens");
+  }
+}
+
 bool holds_rows(const Memory* memory) {
   return memory != nullptr && memory->tokens > 0;
 }
@@ -216,6 +226,8 @@ class T5 final : public Architecture {
   at::Tensor encode(const Weights& weights, const Inputs& inputs, const Pass& pass) const;
   // Token ids of the answer's rows, with the one that every answer begins with: [n, answer width + 1].
   at::Tensor rows_of_answer(const Inputs& inputs) const;
+  // What is added to the scores of its rows from `first` on, which look at themselves and at those before.
+  at::Tensor decoder_mask(const Weights& weights, const at::Tensor& ids, int64_t first) const;
   at::Tensor add_attention(const Weights& weights, const Attention& names, const at::Tensor& x,
                            const at::Tensor& mask, const Pass& pass, const Looked& looked) const;
   at::Tensor add_mlp(const Weights& weights, const Mlp& names, const at::Tensor& x, const Pass& pass) const;
@@ -306,40 +318,29 @@ std::optional<TokenHead> T5::token_head() const {
 
 at::Tensor T5::features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                         const Pass& pass) const {
-  if (!inputs.answer.defined() || pooling != Pooling::kNone) {
-    throw ConfigError(
-        "a model of architecture t5 makes features of each row of an answer; the inputs must have "
-        "answers and pooling must be none, but there are " +
-        std::string(inputs.answer.defined() ? "" : "no ") + "answers and pooling is " + to_string(pooling) +
-        "; use tasks of a kind whose answers are tokens");
-  }
-  const bool encoded_before = holds_rows(pass.memory);
+  check_rows_of_answer(inputs, pooling);
+  Memory* memory = pass.memory;
+  const bool encoded_before = holds_rows(memory);
   const at::Tensor encoded = encoded_before ? at::Tensor() : encode(weights, inputs, pass);
+  const int64_t first = encoded_before ? memory->tokens : 0;
   const at::Tensor ids = rows_of_answer(inputs);
-  const int64_t first = encoded_before ? pass.memory->tokens : 0;
-  const int64_t fresh = ids.size(1) - first;
-  FUSEGRID_ASSERT(fresh > 0, "an answer without new tokens");
-
-  const at::Tensor bias = decoder_bias_(weights, first, fresh, ids.size(1));
-  const at::Tensor up_to_itself = at::arange(ids.size(1), ids.options()).unsqueeze(0) <=
-                                  at::arange(first, ids.size(1), ids.options()).unsqueeze(1);
-  const at::Tensor own_mask = masked(bias, up_to_itself);
+  const at::Tensor mask = decoder_mask(weights, ids, first);
   const at::Tensor encoder_mask = inputs.counting().unsqueeze(1).unsqueeze(1);
-  at::Tensor x = embedded(weights.at(kEmbeddings), ids.narrow(1, first, fresh));
+  at::Tensor x = embedded(weights.at(kEmbeddings), ids.narrow(1, first, ids.size(1) - first));
   for (const DecoderBlock& block : decoder_) {
-    x = add_attention(weights, block.attention, x, own_mask, pass,
+    x = add_attention(weights, block.attention, x, mask, pass,
                       [&](const Layer& layer, const at::Tensor& input) {
-                        return behind_held(pass.memory, layer.name, apply(layer, weights, input, pass));
+                        return behind_held(memory, layer.name, apply(layer, weights, input, pass));
                       });
     x = add_attention(
         weights, block.to_encoder, x, encoder_mask, pass, [&](const Layer& layer, const at::Tensor&) {
-          return encoded_before ? pass.memory->tensors.at(layer.name)
-                                : behind_held(pass.memory, layer.name, apply(layer, weights, encoded, pass));
+          return encoded_before ? memory->tensors.at(layer.name)
+                                : behind_held(memory, layer.name, apply(layer, weights, encoded, pass));
         });
     x = add_mlp(weights, block.mlp, x, pass);
   }
-  if (pass.memory != nullptr) {
-    pass.memory->tokens = ids.size(1);
+  if (memory != nullptr) {
+    memory->tokens = ids.size(1);
   }
   return decoder_norm_(weights, x);
 }
@@ -361,6 +362,14 @@ at::Tensor T5::encode(const Weights& weights, const Inputs& inputs, const Pass& 
 at::Tensor T5::rows_of_answer(const Inputs& inputs) const {
   const at::Tensor start = at::full({inputs.answer.size(0), 1}, shape_.answer_start, inputs.answer.options());
   return concatenate({start, inputs.answer}, 1);
+}
+
+at::Tensor T5::decoder_mask(const Weights& weights, const at::Tensor& ids, int64_t first) const {
+  const int64_t rows = ids.size(1);
+  FUSEGRID_ASSERT(first < rows, "an answer without new tokens");
+  const at::Tensor before =
+      at::arange(rows, ids.options()).unsqueeze(0) <= at::arange(first, rows, ids.options()).unsqueeze(1);
+  return masked(decoder_bias_(weights, first, rows - first, rows), before);
 }
 
 at::Tensor T5::add_attention(const Weights& weights, const Attention& names, const at::Tensor& x,
