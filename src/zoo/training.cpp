@@ -92,7 +92,8 @@ void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::ve
   std::vector<AdamW> optimisers;
   for (const TrainedGroup& group : groups) {
     trained.insert(trained.end(), group.tensors.begin(), group.tensors.end());
-    optimisers.emplace_back(group.tensors, group.weight_decay, schedule.beta1, schedule.beta2);
+    optimisers.emplace_back(group.tensors, group.weight_decay, schedule.beta1, schedule.beta2,
+                            group.relative);
   }
   for (int64_t step = 0; step < schedule.steps; ++step) {
     if (on_step) {

@@ -22,6 +22,7 @@ using OnStep = std::function<void(int64_t step)>;
 struct TrainedGroup {
   std::vector<at::Tensor> tensors;
   double rate_factor = 1;  // of the schedule's learning rate
+  bool relative = false;   // the learning rate is in units of each tensor's root mean square
   double weight_decay = 0;
   bool clipped = true;  // where the schedule clips gradients
 };

@@ -159,12 +159,7 @@ void check_pool(const Options& options, const PretrainingPool& pool, const TaskP
                         "; set positions=" + std::to_string(source.longest_row));
     }
   }
-  if (pool.tokens()->tokenizer_sha256 != pack.tokens()->tokenizer_sha256) {
-    throw ConfigError("pool and pack must have one tokenizer, but that of the pool has SHA-256 " +
-                      pool.tokens()->tokenizer_sha256 + " and that of '" + pack.path().string() + "' " +
-                      pack.tokens()->tokenizer_sha256 +
-                      "; make the pool with tools/make_text_pool.py --pack " + pack.path().string());
-  }
+  check_same_tokenizer(pool, pack, "tools/make_text_pool.py");
 }
 
 // ---- the base
