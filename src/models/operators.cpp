@@ -11,7 +11,9 @@
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/max_pool2d.h>
+#include <ATen/ops/promote_types.h>
 #include <ATen/ops/relu.h>
+#include <ATen/ops/rsqrt.h>
 #include <ATen/ops/scaled_dot_product_attention.h>
 #include <ATen/ops/silu.h>
 
@@ -57,6 +59,12 @@ at::Tensor last_counting(const at::Tensor& x, const at::Tensor& lengths) {
 
 at::Tensor LayerNorm::operator()(const Weights& weights, const at::Tensor& x) const {
   return at::layer_norm(x, {width}, weights.at(weight), weights.at(bias), epsilon);
+}
+
+at::Tensor RmsNorm::operator()(const Weights& weights, const at::Tensor& x) const {
+  const at::Tensor wide = x.to(at::promote_types(x.scalar_type(), at::kFloat));
+  const at::Tensor mean_square = wide.square().mean(-1, /*keepdim=*/true);
+  return weights.at(weight) * (wide * at::rsqrt(mean_square + epsilon)).to(x.scalar_type());
 }
 
 at::Tensor activate(Activation activation, const at::Tensor& x) {
@@ -144,6 +152,10 @@ void ParameterList::add(const std::string& name, const std::vector<int64_t>& sha
 void ParameterList::add(const LayerNorm& norm) {
   add(norm.weight, {norm.width});
   add(norm.bias, {norm.width});
+}
+
+void ParameterList::add(const RmsNorm& norm) {
+  add(norm.weight, {norm.width});
 }
 
 void ParameterList::add(const Layer& layer, const std::vector<int64_t>& weight) {

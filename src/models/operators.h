@@ -25,6 +25,18 @@ struct LayerNorm {
   double epsilon;
 };
 
+// The same without a mean and a bias: x by the root of the mean of its squares, which is taken in float32 at least, and
+// rounded before it is scaled.
+struct RmsNorm {
+  RmsNorm(const std::string& norm, int64_t norm_width, double norm_epsilon)
+      : weight(norm + ".weight"), width(norm_width), epsilon(norm_epsilon) {}
+  at::Tensor operator()(const Weights& weights, const at::Tensor& x) const;
+
+  std::string weight;
+  int64_t width;
+  double epsilon;
+};
+
 enum class Activation { kQuickGelu, kGelu, kGeluTanh, kRelu };
 at::Tensor activate(Activation activation, const at::Tensor& x);
 // By HuggingFace's name of it (config field `hidden_act`): quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, relu.
@@ -62,6 +74,7 @@ class ParameterList {
  public:
   void add(const std::string& name, const std::vector<int64_t>& shape);
   void add(const LayerNorm& norm);
+  void add(const RmsNorm& norm);
   // weight: [out, ...]; the bias is [out].
   void add(const Layer& layer, const std::vector<int64_t>& weight);
   std::vector<TensorInfo> sorted() const;

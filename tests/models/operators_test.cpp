@@ -36,6 +36,25 @@ TEST(Operators, ActivationsHaveTheirValues) {
   EXPECT_EQ(to_string(parse_activation("gelu_pytorch_tanh")), "gelu_new");
 }
 
+TEST(Operators, RmsNormDividesByTheRootOfTheMeanSquare) {
+  const Weights weights{{"norm.weight", at::tensor({2.0, -3.0}, at::kDouble)}};
+  const at::Tensor normed = RmsNorm("norm", 2, 0.5)(weights, at::tensor({3.0, 4.0}, at::kDouble));
+  EXPECT_NEAR(normed[0].item<double>(), 6 / std::sqrt(13), 1e-15);
+  EXPECT_NEAR(normed[1].item<double>(), -12 / std::sqrt(13), 1e-15);
+}
+
+TEST(Operators, RmsNormOfRoundedNumbersIsRoundedBeforeItIsScaled) {
+  const at::Tensor x = (counted_to(64) / 7).to(at::kBFloat16);
+  const at::Tensor scale = (counted_to(64) / 9).to(at::kBFloat16);
+  const at::Tensor wide = x.to(at::kFloat);
+  const at::Tensor unit = (wide / (wide * wide).mean().sqrt()).to(at::kBFloat16);
+
+  const at::Tensor normed = RmsNorm("norm", 64, 1e-12)({{"norm.weight", scale}}, x);
+
+  EXPECT_EQ(normed.scalar_type(), at::kBFloat16);
+  EXPECT_EQ(values_of(normed), values_of(unit * scale));
+}
+
 TEST(Operators, AConvolutionSeesZerosAroundTheImage) {
   const at::Tensor image = counted_to(4).view({1, 1, 2, 2});
   const at::Tensor sum = convolved(image, at::ones({1, 1, 3, 3}), at::tensor({0.5F}));
@@ -78,11 +97,12 @@ TEST(Operators, ParametersComeSortedByName) {
   list.add(Layer("b"), {4, 3});
   list.add(LayerNorm("a", 2, 1e-5));
   list.add("c", {5});
+  list.add(RmsNorm("d", 2, 1e-5));
   std::vector<std::string> names;
   for (const TensorInfo& info : list.sorted()) {
     names.push_back(info.name);
   }
-  EXPECT_EQ(names, (std::vector<std::string>{"a.bias", "a.weight", "b.bias", "b.weight", "c"}));
+  EXPECT_EQ(names, (std::vector<std::string>{"a.bias", "a.weight", "b.bias", "b.weight", "c", "d.weight"}));
   EXPECT_EQ(list.sorted()[2].shape, std::vector<int64_t>{4});
 }
 
