@@ -14,6 +14,7 @@
 #include "core/parallel.h"
 #include "core/text.h"
 #include "models/architecture.h"
+#include "models/stored_parameters.h"
 #include "store/task_pack.h"
 #include "tasks/kind.h"
 #include "zoo/zoo.h"
@@ -25,28 +26,6 @@ namespace fs = std::filesystem;
 
 HfFolder open_folder(const fs::path& path) {
   return HfFolder(path, {.allow_symlinks = true});  // a hub cache is made of links; they may not lead outside
-}
-
-// What the parameter is called in the file: the first of its possible names.
-std::string name_in(const HfFolder& folder, const std::vector<std::string>& names) {
-  for (const std::string& name : names) {
-    if (folder.contains(name)) {
-      return name;
-    }
-  }
-  throw ConfigError("'" + folder.path().string() + "': tensor " + names.front() +
-                    " is missing; a checkpoint must have all parameters of the architecture");
-}
-
-// names: that the tensor may have in the file.
-void check_tensor(const HfFolder& folder, const TensorInfo& wanted, const std::vector<std::string>& names) {
-  const TensorInfo& seen = folder.info(name_in(folder, names));
-  const std::string what = "'" + folder.path().string() + "': tensor " + seen.name;
-  if (seen.shape != wanted.shape || !seen.floating()) {
-    throw ConfigError(what + " must be floating-point of shape " + shape_text(wanted.shape) + ", but it is " +
-                      at::toString(seen.dtype) + " " + shape_text(seen.shape) +
-                      "; experts must have the architecture of their base");
-  }
 }
 
 // The same weights in a model of other settings (heads, activation, ...) would be another function.
@@ -68,18 +47,13 @@ void check_settings(const HfFolder& base, const HfFolder& model) {
   }
 }
 
-at::Tensor read_float(const HfFolder& folder, const TensorInfo& wanted,
-                      const std::vector<std::string>& names) {
-  check_tensor(folder, wanted, names);
-  return folder.read(name_in(folder, names)).to(at::kFloat);
-}
-
 // Calls use(name, values) for each parameter, in name order: read, and checked while it is in the cache.
 template <typename Use>
 void for_parameters(const Architecture& architecture, const fs::path& path, const Use& use) {
   const HfFolder folder = open_folder(path);
-  for (const TensorInfo& info : architecture.parameters()) {
-    const at::Tensor values = read_float(folder, info, architecture.names_in_files(info.name));
+  const StoredParameters stored(architecture, folder);
+  for (const TensorInfo& info : stored.tensors()) {
+    const at::Tensor values = stored.read(info.name).to(at::kFloat);
     check_finite({{info.name, values}}, path.string());
     use(info.name, values);
   }
@@ -345,7 +319,8 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
   const auto projection = architecture->projection();
   at::Tensor projected;
   if (projection && (projection->required || folder.contains(projection->info.name))) {
-    projected = read_float(folder, projection->info, {projection->info.name});
+    const auto& [name, shape, dtype] = projection->info;
+    projected = folder.read(stored_tensor(folder, {name}, shape).name).to(at::kFloat);
   }
   std::map<std::string, std::shared_ptr<const Readout>> readouts;
   if (heads.empty()) {
@@ -416,9 +391,7 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
   for (const fs::path& path : folders) {
     const HfFolder folder = open_folder(path);
     check_settings(base, folder);
-    for (const TensorInfo& info : network.architecture->parameters()) {
-      check_tensor(folder, info, network.architecture->names_in_files(info.name));
-    }
+    const StoredParameters all_are_there(*network.architecture, folder);
   }
 }
 

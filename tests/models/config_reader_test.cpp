@@ -27,6 +27,12 @@ TEST(ConfigReader, ReadsWhatIsGivenAndElseTheDefault) {
   EXPECT_EQ(reader().count("zero", 7), 0);
   EXPECT_EQ(reader().count("absent", 7), 7);
   EXPECT_EQ(reader().positive("epsilon", 1), 1e-5);
+  EXPECT_EQ(reader().size_or_null("size", 7), 3);
+  EXPECT_EQ(reader().size_or_null("absent", 7), 7);
+  EXPECT_EQ(reader().size_or_null("absent"), std::nullopt);
+  EXPECT_EQ(reader().size_or_null("none", 7), std::nullopt);
+  EXPECT_TRUE(reader().flag("flag", false));
+  EXPECT_FALSE(reader().flag("absent", false));
   EXPECT_NO_THROW(reader().require_only("flag", true));
   EXPECT_NO_THROW(reader().require_only("absent", "anything"));
 }
@@ -42,6 +48,10 @@ TEST(ConfigReader, ErrorsNameThePathTheRuleAndTheValue) {
             "config.json: tower.epsilon must be a whole number, 0 or more, but it is 1e-05");
   EXPECT_EQ(message_of<ConfigError>([] { reader().require_only("flag", false); }),
             "config.json: tower.flag must be false, but it is true");
+  EXPECT_EQ(message_of<ConfigError>([] { reader().flag("size", false); }),
+            "config.json: tower.size must be true or false, but it is 3");
+  EXPECT_EQ(message_of<ConfigError>([] { reader().size_or_null("zero"); }),
+            "config.json: tower.zero must be a positive whole number, but it is 0");
   EXPECT_THAT(message_of<ConfigError>([] { reader().size("none", 7); }), HasSubstr("null"));
   EXPECT_THAT(message_of<ConfigError>([] { reader().sizes("absent"); }), HasSubstr("missing"));
 }
