@@ -99,7 +99,9 @@ TEST_P(DecoderGolden, RangesOfParametersAreThoseOfWholeTensors) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGolden, testing::Values("gpt2", "gpt2_classifier"));
+INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGolden,
+                         testing::Values("gpt2", "gpt2_classifier", "llama", "llama_scaled", "mistral",
+                                         "mixtral", "qwen2", "qwen2_classifier"));
 
 class DecoderGoldenExact : public DecoderGolden {};
 
@@ -111,7 +113,9 @@ TEST_P(DecoderGoldenExact, InDoublePrecisionHiddenStatesAgreeToRounding) {
   EXPECT_LE(max_error(counting(features), expected.read("hidden_float64")), 1e-12);
 }
 
-INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenExact, testing::Values("gpt2", "gpt2_classifier"));
+INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenExact,
+                         testing::Values("gpt2", "gpt2_classifier", "llama", "mistral", "qwen2",
+                                         "qwen2_classifier"));
 
 class DecoderGoldenClassifier : public DecoderGolden {};
 
@@ -122,7 +126,8 @@ TEST_P(DecoderGoldenClassifier, ScoresAreThoseOfTheLastTokenThatCounts) {
   EXPECT_LE(max_error((*readout)(weights, features), expected.read("scores")), 1e-5);
 }
 
-INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenClassifier, testing::Values("gpt2_classifier"));
+INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenClassifier,
+                         testing::Values("gpt2_classifier", "qwen2_classifier"));
 
 class DecoderGoldenAnswer : public DecoderGolden {
  protected:
@@ -195,7 +200,8 @@ TEST_P(DecoderGoldenAnswer, InBfloat16TheyAreNear) {
   EXPECT_LE((near - exact).norm().item<double>(), 0.03 * exact.norm().item<double>());
 }
 
-INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenAnswer, testing::Values("gpt2"));
+INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenAnswer,
+                         testing::Values("gpt2", "llama", "llama_scaled", "mistral", "mixtral", "qwen2"));
 
 class DecoderGoldenDetails : public DecoderGolden {};
 
@@ -230,7 +236,8 @@ TEST_P(DecoderGoldenDetails, GradientsOfAllParametersAgree) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenDetails, testing::Values("gpt2"));
+INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenDetails,
+                         testing::Values("gpt2", "llama", "llama_scaled", "mixtral", "qwen2"));
 
 TEST(IsLanguageModel, ByTheNameOfItsArchitectureOrBecauseNothingIsSaid) {
   EXPECT_TRUE(is_language_model(json::object()));
