@@ -54,13 +54,17 @@ std::string to_string(Pooling pooling) {
 
 at::Tensor BlockArchitecture::features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                                        const Pass& pass) const {
-  const at::Tensor seen = mask(inputs);
-  at::Tensor x = embed(weights, inputs);
+  const at::Tensor x = through_blocks(weights, embed(weights, inputs), mask(inputs), pass);
+  return finish(weights, x, inputs, pooling);
+}
+
+at::Tensor BlockArchitecture::through_blocks(const Weights& weights, at::Tensor x, const at::Tensor& mask,
+                                             const Pass& pass) const {
   for (int64_t block = 0; block < size(); ++block) {
-    x = attention(weights, block, x, seen, pass);
+    x = attention(weights, block, x, mask, pass);
     x = add_mlp(weights, block, x, mlp(weights, block, mlp_input(weights, block, x), pass));
   }
-  return finish(weights, x, inputs, pooling);
+  return x;
 }
 
 Registry<ArchitectureFamily>& architecture_registry() {

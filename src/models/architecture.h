@@ -121,6 +121,8 @@ class Architecture {
   // Under which names checkpoints hold a parameter: the first that is there, its own at the front. Files of a model
   // with a head on this one put a prefix before it.
   virtual std::vector<std::string> names_in_files(const std::string& parameter) const { return {parameter}; }
+  // Whether they hold the matrix as [in, out]. See models/stored_parameters.h.
+  virtual bool transposed_in_files(const std::string& /*parameter*/) const { return false; }
   virtual std::vector<AxisGroup> axis_groups() const { return {}; }
   virtual const Blocks* blocks() const { return nullptr; }  // where it is a stack of them
   virtual std::optional<Projection> projection() const { return std::nullopt; }
@@ -142,6 +144,7 @@ class Blocks {
 
   virtual int64_t size() const = 0;
   virtual int64_t width() const = 0;
+  virtual bool causal() const { return false; }                    // whether a token sees none behind it
   virtual std::vector<Layer> mlp_layers(int64_t block) const = 0;  // whose tensors are all that mlp() reads
 
   virtual at::Tensor embed(const Weights& weights, const Inputs& inputs) const = 0;
@@ -168,6 +171,11 @@ class BlockArchitecture : public Architecture, public Blocks {
   const Blocks* blocks() const override { return this; }
   at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                       const Pass& pass = {}) const override;
+
+ protected:
+  // Embedded rows -> hidden states of the last block.
+  at::Tensor through_blocks(const Weights& weights, at::Tensor x, const at::Tensor& mask,
+                            const Pass& pass) const;
 };
 
 // A family of models: how a config.json becomes an architecture. One file of models/families each.

@@ -27,6 +27,14 @@ int64_t ConfigReader::size(const std::string& field) const {
   return size(field, 0);
 }
 
+std::optional<int64_t> ConfigReader::size_or_null(const std::string& field,
+                                                  std::optional<int64_t> otherwise) const {
+  if (!config_.contains(field)) {
+    return otherwise;
+  }
+  return config_[field].is_null() ? std::nullopt : std::optional(size(field));
+}
+
 std::vector<int64_t> ConfigReader::sizes(const std::string& field) const {
   const nlohmann::json list = config_.value(field, nlohmann::json());
   const auto is_size = [](const nlohmann::json& value) { return is_whole(value, 1); };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +20,8 @@ class ConfigReader {
 
   int64_t size(const std::string& field, int64_t otherwise) const;  // a positive whole number
   int64_t size(const std::string& field) const;                     // the same, which must be given
+  // Nothing where it is null; where it is not given, `otherwise`.
+  std::optional<int64_t> size_or_null(const std::string& field, std::optional<int64_t> otherwise = {}) const;
   std::vector<int64_t> sizes(const std::string& field) const;  // one or more of them, which must be given
   int64_t count(const std::string& field, int64_t otherwise) const;  // a whole number, 0 or more
   double positive(const std::string& field, double otherwise) const;

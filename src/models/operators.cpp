@@ -26,7 +26,8 @@ const std::map<std::string, Activation>& activations() {
                                                      {"gelu", Activation::kGelu},
                                                      {"gelu_new", Activation::kGeluTanh},
                                                      {"gelu_pytorch_tanh", Activation::kGeluTanh},
-                                                     {"relu", Activation::kRelu}};
+                                                     {"relu", Activation::kRelu},
+                                                     {"silu", Activation::kSilu}};
   return all;
 }
 
@@ -75,6 +76,8 @@ at::Tensor activate(Activation activation, const at::Tensor& x) {
       return at::gelu(x, "tanh");
     case Activation::kRelu:
       return at::relu(x);
+    case Activation::kSilu:
+      return at::silu(x);
   }
   FUSEGRID_ASSERT(false, "unknown activation");
 }
@@ -96,8 +99,13 @@ std::string to_string(Activation activation) {
 
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                               int64_t heads, const at::Tensor& mask, std::optional<double> scale) {
-  // [n, tokens, width] -> [n, heads, tokens, width / heads]
-  const auto split = [&](const at::Tensor& x) { return x.unflatten(2, {heads, -1}).transpose(1, 2); };
+  const int64_t size = query.size(2) / heads;
+  // [n, tokens, width] -> [n, heads, tokens, size]
+  const auto split = [&](const at::Tensor& x) {
+    const at::Tensor own = x.unflatten(2, {-1, size}).transpose(1, 2);
+    const int64_t shared_by = heads / own.size(1);
+    return shared_by == 1 ? own : own.unsqueeze(2).expand({-1, -1, shared_by, -1, -1}).flatten(1, 2);
+  };
   const std::optional<at::Tensor> looks = mask.defined() ? std::optional(mask) : std::nullopt;
   return at::scaled_dot_product_attention(split(query), split(key), split(value), looks,
                                           /*dropout_p=*/0, /*is_causal=*/false, scale)
@@ -157,9 +165,11 @@ void ParameterList::add(const RmsNorm& norm) {
   add(norm.weight, {norm.width});
 }
 
-void ParameterList::add(const Layer& layer, const std::vector<int64_t>& weight) {
+void ParameterList::add(const Layer& layer, const std::vector<int64_t>& weight, bool bias) {
   add(layer.weight, weight);
-  add(layer.bias, {weight.front()});
+  if (bias) {
+    add(layer.bias, {weight.front()});
+  }
 }
 
 std::vector<TensorInfo> ParameterList::sorted() const {

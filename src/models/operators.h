@@ -38,16 +38,18 @@ struct RmsNorm {
   double epsilon;
 };
 
-enum class Activation { kQuickGelu, kGelu, kGeluTanh, kRelu };
+enum class Activation { kQuickGelu, kGelu, kGeluTanh, kRelu, kSilu };
 at::Tensor activate(Activation activation, const at::Tensor& x);
-// By HuggingFace's name of it (config field `hidden_act`): quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, relu.
+// By HuggingFace's name of it (config field `hidden_act`): quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, relu,
+// silu.
 Activation parse_activation(const std::string& name);
 std::string to_string(Activation activation);
 
-// Attention of heads: query, key and value [n, tokens, width] -> [n, tokens, width]. mask: broadcast to [n, heads,
-// tokens, tokens]; bool, true where a query (axis 2) looks at a key (axis 3), or in the dtype of the queries, what is
-// added to the scores; undefined: every query looks at every key. scale: of the scores; without, that of a unit
-// variance, 1 / sqrt(width of a head). Scores and their softmax are in float32 at least.
+// Attention of heads: query [n, queries, width], key and value [n, keys, ...] -> [n, queries, width]. Key and value may
+// have fewer heads of the same size, each of them for several of the query's. mask: broadcast to [n, heads, queries,
+// keys]; bool, true where a query looks at a key, or in the dtype of the queries, what is added to the scores;
+// undefined: every query looks at every key. scale: of the scores; without, that of a unit variance, 1 / sqrt(width of a
+// head). Scores and their softmax are in float32 at least.
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                               int64_t heads, const at::Tensor& mask, std::optional<double> scale = {});
 
@@ -78,8 +80,8 @@ class ParameterList {
   void add(const std::string& name, const std::vector<int64_t>& shape);
   void add(const LayerNorm& norm);
   void add(const RmsNorm& norm);
-  // weight: [out, ...]; the bias is [out].
-  void add(const Layer& layer, const std::vector<int64_t>& weight);
+  // weight: [out, ...]; the bias, where there is one, is [out].
+  void add(const Layer& layer, const std::vector<int64_t>& weight, bool bias = true);
   std::vector<TensorInfo> sorted() const;
 
  private:

@@ -11,6 +11,7 @@
 #include "fusion/engines/gathering_sink.h"
 #include "fusion/engines/stream_engine.h"
 #include "fusion/fusion_input.h"
+#include "models/stored_parameters.h"
 #include "worker/executor.h"
 
 namespace fusegrid {
@@ -34,6 +35,7 @@ struct StreamedMerger::Source {
   std::string model;  // as models_read() names it
   std::filesystem::path path;
   std::unique_ptr<HfFolder> folder;
+  std::unique_ptr<StoredParameters> parameters;
 };
 
 FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
@@ -47,9 +49,9 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
   models.tensors = network.architecture->parameters();
   for (const Source& source : sources) {
     if (source.model == kBaseModel) {
-      models.base = source.folder.get();
+      models.base = source.parameters.get();
     } else {
-      models.experts.push_back(source.folder.get());
+      models.experts.push_back(source.parameters.get());
     }
   }
   std::vector<size_t> all(models.tensors.size());
@@ -86,11 +88,12 @@ std::vector<StreamedMerger::Source> StreamedMerger::open(const Zoo& zoo, const R
   std::vector<Source> sources;
   on_all_ranks(group, [&] {
     for (const std::string& model : models) {
-      sources.push_back({model, model_folder(zoo, replicate, model), nullptr});
+      sources.push_back({model, model_folder(zoo, replicate, model), nullptr, nullptr});
     }
     for (size_t i = 0; i < sources.size(); ++i) {
       Source& source = sources[i];
       source.folder = std::make_unique<HfFolder>(source.path, HfFolderOptions{.allow_symlinks = true});
+      source.parameters = std::make_unique<StoredParameters>(*network.architecture, *source.folder);
       const bool is_mine = i % static_cast<size_t>(group.size()) == static_cast<size_t>(group.rank());
       if (is_mine && !checked_.contains(source.path.string())) {
         check_model(*network.architecture, replicate, source.model, source.path);

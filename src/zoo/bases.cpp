@@ -4,6 +4,7 @@
 #include "checkpoint/hf_folder.h"
 #include "core/errors.h"
 #include "core/files.h"
+#include "models/stored_parameters.h"
 #include "zoo/build.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/folders.h"
@@ -59,7 +60,7 @@ void place_published(const ZooPlan& plan, int64_t seed) {
                                   {"sources", {{"published_base_sha256", digest_now}}}};
   files["provenance.json"] = provenance.dump(2) + "\n";
   fs::create_directories(target.parent_path());
-  save_hf_folder(target, weights, published.config(), files);
+  save_hf_folder(target, as_stored(*architecture, weights), published.config(), files);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "core/errors.h"
 #include "core/files.h"
 #include "core/text.h"
+#include "models/stored_parameters.h"
 #include "store/task_pack.h"
 #include "zoo/examples.h"
 #include "zoo/folders.h"
@@ -73,7 +74,8 @@ void write(const ZooPlan& plan, const ZooItem& item, Written model) {
     }
   }
   model.files["provenance.json"] = model.provenance.dump(2) + "\n";
-  save_hf_folder(folder, model.weights, model.config, model.files);
+  save_hf_folder(folder, as_stored(*make_architecture(model.config), model.weights), model.config,
+                 model.files);
 }
 
 Written train_base(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,

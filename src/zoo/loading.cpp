@@ -7,6 +7,7 @@
 #include "core/parallel.h"
 #include "core/text.h"
 #include "models/architecture.h"
+#include "models/stored_parameters.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/zoo.h"
 
@@ -19,8 +20,9 @@ namespace fs = std::filesystem;
 template <typename Use>
 void for_parameters(const Architecture& architecture, const fs::path& path, const Use& use) {
   const HfFolder folder = open_checkpoint(path);
-  for (const TensorInfo& info : architecture.parameters()) {
-    const at::Tensor values = read_parameter(folder, info, architecture.names_in_files(info.name));
+  const StoredParameters stored(architecture, folder);
+  for (const TensorInfo& info : stored.tensors()) {
+    const at::Tensor values = stored.read(info.name).to(at::kFloat);
     check_finite({{info.name, values}}, path.string());
     use(info.name, values);
   }

@@ -10,6 +10,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "models/architecture.h"
+#include "models/stored_parameters.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/zoo.h"
 
@@ -92,7 +93,8 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
   const auto projection = architecture->projection();
   at::Tensor projected;
   if (projection && (projection->required || folder.contains(projection->info.name))) {
-    projected = read_parameter(folder, projection->info, {projection->info.name});
+    const auto& [name, shape, dtype] = projection->info;
+    projected = folder.read(stored_tensor(folder, {name}, shape).name).to(at::kFloat);
   }
   std::map<std::string, std::shared_ptr<const Readout>> readouts;
   if (heads.empty()) {

@@ -2,6 +2,7 @@
 #include "core/errors.h"
 #include "core/parallel.h"
 #include "models/architecture.h"
+#include "models/stored_parameters.h"
 #include "store/task_pack.h"
 #include "tasks/kind.h"
 #include "zoo/checkpoint_folder.h"
@@ -149,9 +150,7 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
   for (const std::string& model : models_of(replicate)) {
     const HfFolder folder = open_checkpoint(model_folder(zoo, replicate, model));
     check_settings(base, folder);
-    for (const TensorInfo& info : network.architecture->parameters()) {
-      check_parameter(folder, info, network.architecture->names_in_files(info.name));
-    }
+    const StoredParameters all_are_there(*network.architecture, folder);
   }
 }
 

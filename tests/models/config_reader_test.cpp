@@ -31,6 +31,10 @@ TEST(ConfigReader, ReadsWhatIsGivenAndElseTheDefault) {
   EXPECT_FALSE(reader().flag("absent", false));
   EXPECT_EQ(reader().one_of("word", "b", {"a", "b"}), "a");
   EXPECT_EQ(reader().one_of("absent", "b", {"a", "b"}), "b");
+  EXPECT_EQ(reader().size_or_null("size", 7), 3);
+  EXPECT_EQ(reader().size_or_null("absent", 7), 7);
+  EXPECT_EQ(reader().size_or_null("absent"), std::nullopt);
+  EXPECT_EQ(reader().size_or_null("none", 7), std::nullopt);
   EXPECT_NO_THROW(reader().require_only("flag", true));
   EXPECT_NO_THROW(reader().require_only("absent", "anything"));
 }
@@ -52,6 +56,10 @@ TEST(ConfigReader, ErrorsNameThePathTheRuleAndTheValue) {
             "config.json: tower.word must be b or c, but it is \"a\"");
   EXPECT_EQ(message_of<ConfigError>([] { reader().require_only("flag", false); }),
             "config.json: tower.flag must be false, but it is true");
+  EXPECT_EQ(message_of<ConfigError>([] { reader().flag("size", false); }),
+            "config.json: tower.size must be true or false, but it is 3");
+  EXPECT_EQ(message_of<ConfigError>([] { reader().size_or_null("zero"); }),
+            "config.json: tower.zero must be a positive whole number, but it is 0");
   EXPECT_THAT(message_of<ConfigError>([] { reader().size("none", 7); }), HasSubstr("null"));
   EXPECT_THAT(message_of<ConfigError>([] { reader().sizes("absent"); }), HasSubstr("missing"));
 }

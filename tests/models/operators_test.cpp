@@ -33,6 +33,7 @@ TEST(Operators, ActivationsHaveTheirValues) {
   EXPECT_EQ(of_one("gelu_pytorch_tanh"), of_one("gelu_new"));
   EXPECT_NEAR(of_one("quick_gelu"), 1 / (1 + std::exp(-1.702)), 1e-12);
   EXPECT_EQ(of_one("relu"), 1);
+  EXPECT_NEAR(of_one("silu"), 1 / (1 + std::exp(-1)), 1e-12);
   EXPECT_EQ(to_string(parse_activation("gelu_pytorch_tanh")), "gelu_new");
 }
 

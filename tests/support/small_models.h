@@ -6,12 +6,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
-#include <gtest/gtest.h>
 
 #include "checkpoint/hf_folder.h"
 #include "core/philox.h"
 #include "models/architecture.h"
 #include "models/inputs.h"
+#include "models/stored_parameters.h"
 
 namespace fusegrid {
 
@@ -49,19 +49,12 @@ inline double max_error(const at::Tensor& a, const at::Tensor& b) {
   return a.sizes() == b.sizes() ? (a.to(at::kDouble) - b.to(at::kDouble)).abs().max().item<double>() : 1e300;
 }
 
-// The parameters of a checkpoint, whatever prefix its names have.
+// The parameters of a checkpoint, however it holds them.
 inline Weights read_parameters(const Architecture& architecture, const HfFolder& folder) {
+  const StoredParameters stored(architecture, folder);
   Weights weights;
-  for (const TensorInfo& info : architecture.parameters()) {
-    const std::vector<std::string> names = architecture.names_in_files(info.name);
-    const auto name =
-        std::find_if(names.begin(), names.end(), [&](const auto& each) { return folder.contains(each); });
-    if (name == names.end()) {
-      ADD_FAILURE() << "no " << info.name;
-      continue;
-    }
-    EXPECT_EQ(folder.info(*name).shape, info.shape) << *name;
-    weights.emplace(info.name, folder.read(*name));
+  for (const TensorInfo& info : stored.tensors()) {
+    weights.emplace(info.name, stored.read(info.name));
   }
   return weights;
 }

@@ -1,0 +1,85 @@
+#include "models/stored_parameters.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+
+#include "checkpoint/checks.h"
+#include "core/errors.h"
+
+namespace fusegrid {
+namespace {
+
+std::vector<int64_t> reversed(const std::vector<int64_t>& shape) {
+  return {shape.rbegin(), shape.rend()};
+}
+
+}  // namespace
+
+const TensorInfo& stored_tensor(const HfFolder& folder, const std::vector<std::string>& names,
+                                const std::vector<int64_t>& shape) {
+  const auto name =
+      std::find_if(names.begin(), names.end(), [&](const auto& each) { return folder.contains(each); });
+  if (name == names.end()) {
+    throw ConfigError("'" + folder.path().string() + "': tensor " + names.front() +
+                      " is missing; a checkpoint must have all parameters of the architecture");
+  }
+  const TensorInfo& seen = folder.info(*name);
+  if (seen.shape != shape || !seen.floating()) {
+    throw ConfigError("'" + folder.path().string() + "': tensor " + seen.name +
+                      " must be floating-point of shape " + shape_text(shape) + ", but it is " +
+                      at::toString(seen.dtype) + " " + shape_text(seen.shape) +
+                      "; experts must have the architecture of their base");
+  }
+  return seen;
+}
+
+StoredParameters::StoredParameters(const Architecture& architecture, const HfFolder& folder)
+    : folder_(folder), tensors_(architecture.parameters()) {
+  for (TensorInfo& info : tensors_) {
+    const bool transposed = architecture.transposed_in_files(info.name);
+    const TensorInfo& stored = stored_tensor(folder, architecture.names_in_files(info.name),
+                                             transposed ? reversed(info.shape) : info.shape);
+    info.dtype = stored.dtype;
+    places_.emplace(info.name, Place{&stored, transposed});
+  }
+}
+
+at::Tensor StoredParameters::read(const std::string& name) const {
+  const Place& place = places_.at(name);
+  const at::Tensor values = folder_.read(place.stored->name);
+  return place.transposed ? values.t().contiguous() : values;
+}
+
+void StoredParameters::read_range(const std::string& name, int64_t begin, int64_t count,
+                                  void* destination) const {
+  const auto& [stored, transposed] = places_.at(name);
+  if (!transposed || count == 0) {
+    folder_.read_range(stored->name, begin, count, destination);
+    return;
+  }
+  // The rows of the parameter that the range touches are columns of the file, which are read line by line.
+  const int64_t lines = stored->shape[0];
+  const int64_t first = begin / lines;
+  const int64_t columns = (begin + count - 1) / lines - first + 1;
+  at::Tensor part = at::empty({lines, columns}, stored->dtype);
+  const auto line_bytes = static_cast<size_t>(columns) * part.element_size();
+  auto* to = static_cast<char*>(part.mutable_data_ptr());
+  for (int64_t line = 0; line < lines; ++line, to += line_bytes) {
+    folder_.read_range(stored->name, line * stored->shape[1] + first, columns, to);
+  }
+  const at::Tensor wanted = part.t().contiguous().view({-1}).narrow(0, begin - first * lines, count);
+  std::memcpy(destination, wanted.const_data_ptr(), static_cast<size_t>(count) * wanted.element_size());
+}
+
+Weights as_stored(const Architecture& architecture, const Weights& parameters) {
+  Weights stored;
+  for (const auto& [name, tensor] : parameters) {
+    stored.emplace(name, architecture.transposed_in_files(name) ? tensor.t().contiguous() : tensor);
+  }
+  return stored;
+}
+
+}  // namespace fusegrid

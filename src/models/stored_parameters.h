@@ -1,0 +1,49 @@
+// The parameters of an architecture in a checkpoint, which may hold them under other names or transposed.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "checkpoint/hf_folder.h"
+#include "checkpoint/model_source.h"
+#include "core/weights.h"
+#include "models/architecture.h"
+
+namespace fusegrid {
+
+// What a checkpoint has under the first of `names` that is there. ConfigError where none of them is, or its shape is
+// not `shape`, or its dtype is not floating.
+const TensorInfo& stored_tensor(const HfFolder& folder, const std::vector<std::string>& names,
+                                const std::vector<int64_t>& shape);
+
+// Reads a checkpoint as the architecture has its parameters: their names and shapes, in the dtypes of the files.
+class StoredParameters final : public ModelSource {
+ public:
+  // ConfigError as stored_tensor(). The folder outlives it.
+  StoredParameters(const Architecture& architecture, const HfFolder& folder);
+
+  std::string name() const override { return folder_.name(); }
+  const std::vector<TensorInfo>& tensors() const override { return tensors_; }
+  const nlohmann::json& config() const override { return folder_.config(); }
+  void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override;
+  void check_unchanged() const override { folder_.check_unchanged(); }
+  at::Tensor read(const std::string& name) const;  // a whole one, contiguous
+
+ private:
+  struct Place {
+    const TensorInfo* stored = nullptr;
+    bool transposed = false;
+  };
+
+  const HfFolder& folder_;
+  std::vector<TensorInfo> tensors_;
+  std::map<std::string, Place> places_;
+};
+
+// The inverse: parameters as checkpoints hold them, under their own names.
+Weights as_stored(const Architecture& architecture, const Weights& parameters);
+
+}  // namespace fusegrid
