@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/print.h"
+#include "cli/reference.h"
 #include "core/text.h"
 #include "fusion/method.h"
 #include "tasks/shift.h"
@@ -36,7 +37,7 @@ TextTable tasks() {
   TextTable table({"task", "suite", "title", "classes"});
   for (const auto& name : suite_registry().names()) {
     for (const auto& task : suite_registry().at(name).tasks) {
-      table.add({task.name, name, task.title, number_text(task.classes)});
+      table.add({task.name, name, task.title, classes_text(task)});
     }
   }
   return table;

@@ -93,12 +93,16 @@ std::string method_text(const Method& method) {
   return text;
 }
 
+std::string classes_text(const TaskCard& task) {
+  return task.classes == 0 ? "-" : number_text(task.classes);
+}
+
 std::string task_text(const Suite& suite, const TaskCard& task) {
   TextTable table({"", ""});
   table.add({"  suite", suite.name + " (" + suite.source + ")"});
   table.add({"  task pack", suite.pack});
   table.add({"  modality", task.modality});
-  table.add({"  classes", number_text(task.classes)});
+  table.add({"  classes", classes_text(task)});
   table.add({"  content", task.content});
   table.add({"  split", task.split});
   return task.name + ": " + task.title + "\n\n" + table.text(false);
@@ -309,8 +313,8 @@ std::string tasks_page() {
     page += "\n## " + name + "\n\nTask pack `" + suite.pack + "`. " + suite.source + "\n\n";
     TextTable table({"task", "title", "modality", "classes", "content", "split"});
     for (const auto& task : suite.tasks) {
-      table.add({"`" + task.name + "`", task.title, task.modality, number_text(task.classes), task.content,
-                 task.split});
+      table.add(
+          {"`" + task.name + "`", task.title, task.modality, classes_text(task), task.content, task.split});
     }
     page += table.markdown();
   }

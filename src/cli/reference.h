@@ -13,6 +13,7 @@ namespace fusegrid {
 
 // For a terminal.
 std::string method_text(const Method& method);
+std::string classes_text(const TaskCard& task);  // "-" where answers are open
 std::string task_text(const Suite& suite, const TaskCard& task);
 std::string zoo_text(const Zoo& zoo);
 std::string recipe_text(const Recipe& recipe);

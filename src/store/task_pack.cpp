@@ -20,9 +20,9 @@ using nlohmann::json;
 using packs::fail;
 
 constexpr const char* kPackMaker =
-    "tools/data_python tools/make_task_pack.py (images), tools/data_python tools/make_text_pack.py (texts) "
-    "or "
-    "tools/data_python tools/make_seq2seq_pack.py (text to text)";
+    "tools/data_python and tools/make_task_pack.py (images), make_text_pack.py (texts), make_seq2seq_pack.py "
+    "(text to "
+    "text) or make_grid_pack.py (languages)";
 
 const std::vector<std::string>& split_names() {
   static const std::vector<std::string> names = {"train", "val", "test"};
@@ -184,13 +184,30 @@ TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
   if (task.kind == "classify") {
     task.class_names = read_class_names(task, where);
   }
-  for (const std::string attribute : {"domain", "metric"}) {
+  for (const std::string attribute : {"domain", "metric", "task"}) {
     const auto text = task.attributes.find(attribute);
     if (text != task.attributes.end() && !text->is_string()) {
       fail(where, "'" + attribute + "' must be a text, but it is " + text->dump());
     }
   }
   return task;
+}
+
+// Tasks that are the same in other domains answer under one head.
+void check_grid(const std::vector<TaskInfo>& tasks, const std::string& where) {
+  std::map<std::string, const TaskInfo*> first;
+  for (const TaskInfo& task : tasks) {
+    const auto name = task.attributes.find("task");
+    if (name == task.attributes.end()) {
+      continue;
+    }
+    const TaskInfo& other = *first.emplace(name->get<std::string>(), &task).first->second;
+    if (other.kind != task.kind || other.class_names != task.class_names) {
+      fail(where, "tasks with the same 'task', here " + name->dump() +
+                      ", must be of one kind and have the same classes, but " + other.name + " and " +
+                      task.name + " differ");
+    }
+  }
 }
 
 // ---- reading
@@ -293,6 +310,7 @@ TaskPack::TaskPack(const std::filesystem::path& path) : state_(std::make_unique<
   if (state_->tasks.empty()) {
     fail(tasks.where(), "a task pack has at least one task, but this one has none");
   }
+  check_grid(state_->tasks, tasks.where());
 }
 
 TaskPack::~TaskPack() = default;

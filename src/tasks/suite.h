@@ -12,9 +12,9 @@ struct TaskCard {
   std::string name;
   std::string title;
   std::string modality;  // "image classification"
-  int64_t classes = 0;
-  std::string content;  // what an example shows
-  std::string split;    // how train, val and test are kept apart
+  int64_t classes = 0;   // or different answers; 0 where answers are open
+  std::string content;   // what an example shows
+  std::string split;     // how train, val and test are kept apart
 };
 
 // A suite: the tasks that the experts of a zoo were made for. One .cpp of src/tasks each, registering itself.

@@ -132,7 +132,7 @@ TEST_F(PoolFile, RefusesWhatIsNoPoolOfThisVersion) {
   };
   EXPECT_THAT(message(1),
               AllOf(HasSubstr("has version 1"),
-                    HasSubstr("make it anew with tools/data_python tools/make_pretraining_pool.py")));
+                    HasSubstr("make it anew with tools/data_python and tools/make_pretraining_pool.py")));
   EXPECT_THAT(message(3), HasSubstr("use the program that it was made for"));
   EXPECT_THAT(error([](StoredGroup& pool) { pool.attributes["format"] = "fusegrid-task-pack"; }),
               HasSubstr("'fusegrid-pretraining-pool', but it is 'fusegrid-task-pack'"));

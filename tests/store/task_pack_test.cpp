@@ -246,11 +246,12 @@ TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
   const auto message = [&](int64_t version) {
     return error("words", [&](StoredGroup& pack) { pack.attributes["version"] = version; });
   };
-  EXPECT_THAT(message(1),
-              AllOf(HasSubstr("reads version 2"), HasSubstr("has version 1"),
-                    HasSubstr("make it anew with tools/data_python tools/make_task_pack.py (images), "
-                              "tools/data_python tools/make_text_pack.py (texts) or "
-                              "tools/data_python tools/make_seq2seq_pack.py (text to text)")));
+  EXPECT_THAT(
+      message(1),
+      AllOf(HasSubstr("reads version 2"), HasSubstr("has version 1"),
+            HasSubstr(
+                "make it anew with tools/data_python and tools/make_task_pack.py (images), make_text_pack.py "
+                "(texts), make_seq2seq_pack.py (text to text) or make_grid_pack.py (languages)")));
   EXPECT_THAT(message(3),
               AllOf(HasSubstr("has version 3"), HasSubstr("use the program that it was made for")));
   EXPECT_THAT(error("words", [](StoredGroup& pack) { pack.attributes["format"] = "something"; }),
@@ -424,6 +425,27 @@ TEST_F(TaskPackFile, RefusesAttributesThatAreNotThoseOfTheKind) {
               HasSubstr("'longest_answer' must be a whole number in [2, 2147483647], but it is 1"));
   EXPECT_THAT(attributes_error("translation", R"({"answer_start": 0, "longest_answer": 3})"),
               HasSubstr("kind generate has 'answer_end', but it is missing"));
+}
+
+TEST_F(TaskPackFile, TasksOfAGridHaveOneHeadForAllDomains) {
+  const auto cells = [](const std::string& classes) {
+    StoredGroup pack = whole_pack();
+    auto& tasks = pack.groups["tasks"].groups;
+    const std::string rest = R"(, "task": "answer", "domain": ")";
+    tasks["words"].arrays["attributes"] = stored_bytes(R"({"classes": ["no", "yes"])" + rest + "en\"}");
+    tasks["woorden"] = words();
+    tasks["woorden"].arrays["attributes"] = stored_bytes(R"({"classes": )" + classes + rest + "nl\"}");
+    return pack;
+  };
+  const auto attributes = open(cells(R"(["no", "yes"])")).task("woorden").attributes;
+  EXPECT_EQ(attributes.at("task"), "answer");
+  EXPECT_EQ(attributes.at("domain"), "nl");
+
+  EXPECT_THAT(error_of<DataError>([&] { open(cells(R"(["yes", "no"])")); }),
+              HasSubstr("tasks with the same 'task', here \"answer\", must be of one kind and have the same "
+                        "classes, but woorden and words differ"));
+  EXPECT_THAT(attributes_error("words", R"({"classes": ["a", "b"], "task": 3})"),
+              HasSubstr("'task' must be a text, but it is 3"));
 }
 
 TEST_F(TaskPackFile, RefusesTokenTablesThatAreWrong) {

@@ -124,6 +124,22 @@ TEST(TextPacks, TextToTextHasEightTasksInTheSameTokens) {
   EXPECT_EQ(answered, 192614);
 }
 
+TEST(TextPacks, GridHasThreeTasksInSevenLanguages) {
+  const TaskPack pack(source_folder() / "data/text_grid.h5");
+  EXPECT_EQ(pack.suite(), "text_grid");
+  EXPECT_EQ(names_in(pack).size(), 21U);
+  expect_first(pack, {"emoji_de", "test", "S-Bahn: Zug", 296, 4, 1018});
+  expect_first(pack, {"type_cs", "train", "korsi\u010dtina", 2000, 0, 1281});
+  expect_first(pack, {"type_en", "val", "Nova Gorica", 247, 4, 2179});
+  expect_first(pack, {"continent_sv", "train", "Eski\u015fehir", 2000, 2, 593});
+  EXPECT_THAT(pack.task("continent_sv").class_names, ElementsAre("Africa", "Americas", "Asia", "Europe"));
+  EXPECT_EQ(pack.task("type_cs").attributes.at("task"), "type");
+  EXPECT_EQ(pack.task("type_cs").attributes.at("domain"), "cs");
+  EXPECT_EQ(num_tokens(pack), 551668);
+  EXPECT_EQ(pack.tokens()->tokenizer_sha256,
+            TaskPack(source_folder() / "data/text.h5").tokens()->tokenizer_sha256);
+}
+
 TEST(TextPacks, HaveTheTableOfTheirTokenizer) {
   const TaskPack pack(source_folder() / "data/text.h5");
   const TokenTable& table = *pack.tokens();

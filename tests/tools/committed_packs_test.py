@@ -8,12 +8,14 @@ from support import ROOT
 from embedded_data.pack import MANIFEST as EMBEDDED_MANIFEST
 from packs.sources import manifest_sha256
 from packs.task_pack import SPLITS, read_task_pack
+from text_data.grid import CAPS as GRID_CAPS, LANGUAGES, SUITE as GRID_SUITE
 from text_data.seq2seq import ANSWER_LENGTH, CAPS, SOURCE_LENGTH, SUITE
 from text_data.suite import MANIFEST, SCALES, TASK_LENGTH
 from texts import splits_of_questions, splits_of_texts
 
 TEXT_PACKS = {"small": ROOT / "data/text.h5", "medium": ROOT / "data/text_medium.h5"}
 SEQ2SEQ_PACK = ROOT / "data/seq2seq.h5"
+GRID_PACK = ROOT / "data/text_grid.h5"
 MOST_BYTES = 48 * 2**20  # of all files of the repository
 
 
@@ -81,6 +83,30 @@ class Seq2SeqPackTest(unittest.TestCase):
             self.assertEqual(task.attributes["longest_answer"], longest["answers"], task.name)
             self.assertLessEqual(longest["tokens"], SOURCE_LENGTH, task.name)
             self.assertLessEqual(longest["answers"], ANSWER_LENGTH, task.name)
+
+
+class GridPackTest(unittest.TestCase):
+    def setUp(self):
+        self.pack = read_task_pack(GRID_PACK)
+
+    def test_no_text_stands_in_two_splits(self):
+        found = splits_of_texts(self.pack)
+        self.assertGreater(len(found), 30000)
+        self.assertEqual({text: splits for text, splits in found.items() if len(splits) > 1}, {})
+
+    def test_is_what_its_makers_say(self):
+        self.assertEqual(self.pack.suite, GRID_SUITE)
+        self.assertEqual(self.pack.sources_sha256, manifest_sha256(MANIFEST))
+        self.assertEqual(self.pack.tokens, read_task_pack(TEXT_PACKS["small"]).tokens)
+        self.assertLess(GRID_PACK.stat().st_size, 2**20)
+        cells = [(task.attributes["task"], task.attributes["domain"]) for task in self.pack.tasks]
+        rows = ("continent", "emoji", "type")
+        self.assertEqual(cells, [(row, language) for row in rows for language in sorted(LANGUAGES)])
+        for task in self.pack.tasks:
+            for name, split in task.splits.items():
+                self.assertLessEqual(len(split), GRID_CAPS[name])
+                self.assertLessEqual(max(map(len, split.arrays["tokens"].rows())), TASK_LENGTH)
+                self.assertEqual(len(np.unique(split.arrays["labels"])), len(task.attributes["classes"]), task.name)
 
 
 class EmbeddedPackTest(unittest.TestCase):

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
+from text_data.grid import make_grid_pack
 from text_data.seq2seq import make_seq2seq_pack, make_seq2seq_pool
 from text_data.suite import SCALES, Scale, make_text_pack
 from text_data.tasks import Inputs, read_inputs
@@ -44,6 +45,12 @@ def made_up_seq2seq_pack():
 @cache
 def made_up_seq2seq_pool():
     return make_seq2seq_pool(made_up_inputs(), made_up_seq2seq_pack())
+
+
+@cache
+def made_up_grid_pack():
+    """Of all there is."""
+    return make_grid_pack(made_up_inputs(), made_up_pack("whole").tokens, WHOLE.caps)
 
 
 @cache

@@ -163,6 +163,19 @@ class TaskPackTest(FolderTest):
                     self.folder / "refused.h5", TaskPack("s", "-", (make_task("classify", "tokens"),), tokens)
                 )
 
+    def test_tasks_of_a_grid_have_one_head_for_all_domains(self):
+        task = make_task("classify", "tokens")
+        cells = [
+            replace(task, name=domain, attributes={"classes": classes, "task": "answer", "domain": domain})
+            for domain, classes in (("en", ["no", "yes"]), ("nl", ["yes", "no"]))
+        ]
+        same = replace(cells[1], attributes=cells[1].attributes | {"classes": ["no", "yes"]})
+        write_task_pack(self.folder / "pack.h5", TaskPack("grid", "-", (cells[0], same), TOKENS))
+        seen = [task.attributes for task in read_task_pack(self.folder / "pack.h5").tasks]
+        self.assertEqual(seen, [cells[0].attributes, same.attributes])
+        with self.assertRaisesRegex(ValueError, "nl: classes must be those of en, which is 'answer' as well"):
+            write_task_pack(self.folder / "pack.h5", TaskPack("grid", "-", tuple(cells), TOKENS))
+
     def test_ignored_classes_of_maps_are_told_by_the_task(self):
         task = make_task("segment", "images")
         maps = np.where(np.arange(40).reshape(2, 4, 5) == 3, 255, 0).astype(np.uint16)

@@ -65,7 +65,7 @@ class TextPackTest(FolderTest):
                 self.assertEqual(len(texts), 2 if task.name == "rel3" else 1)
                 lengths.add(len(row))
         self.assertLessEqual(max(lengths), TASK_LENGTH)
-        self.assertGreaterEqual(max(lengths), TASK_LENGTH - 5)
+        self.assertGreaterEqual(max(lengths), TASK_LENGTH - 8)
 
     def test_classes_are_balanced_and_smaller_caps_choose_from_larger(self):
         examples = [
@@ -98,12 +98,13 @@ class TextPackTest(FolderTest):
             "from text_data.seq2seq import make_seq2seq_pool;"
             "pack, seq2seq = support.made_up_pack('small'), support.made_up_seq2seq_pack();"
             "write_task_pack(Path(sys.argv[1]), pack); write_task_pack(Path(sys.argv[3]), seq2seq);"
+            "write_task_pack(Path(sys.argv[5]), support.made_up_grid_pack());"
             "write_pretraining_pool(Path(sys.argv[2]), make_text_pool(support.made_up_inputs(), pack.tokens));"
             "write_pretraining_pool(Path(sys.argv[4]), make_seq2seq_pool(support.made_up_inputs(), seq2seq))"
         )
         digests = []
         for seed in ("1", "2"):
-            names = ("pack", "pool", "seq2seq", "seq2seq_pool")
+            names = ("pack", "pool", "seq2seq", "seq2seq_pool", "grid")
             files = [self.folder / f"{name}{seed}.h5" for name in names]
             environment = os.environ | {"PYTHONHASHSEED": seed}
             subprocess.run(

@@ -20,6 +20,9 @@ _SYLLABLES = ("ba", "co", "du", "fi", "ge", "la", "mo", "nu", "pi", "re", "sa", 
 
 SHARED_DEFINITION = "what two synsets of different splits both say"
 LONG_BEGINNING = " ".join(f"word{i}" for i in range(30))
+CONTINENTS = ("002", "019", "142", "150")
+_CODES = ["".join(letters) for letters in itertools.product("abcdefghijkl", repeat=2)]
+_COUNTRIES = [code.upper() for code in _CODES[:22]]
 AMBIGUOUS_FORM = "axes"  # of three words
 
 
@@ -45,6 +48,8 @@ _FORM = next(
     if split_of(f"cmu/{a}{b}rma") == "train" and split_of(f"word/{a}{b}rm") == "test"
 )  # fmt: skip
 FORM_OF_TEST = (_FORM, _FORM[:-1] + "um")
+# The name of a country that is tested on, which is a word of WordNet as well.
+NAME_THAT_IS_A_WORD = next(f"Terr{c} enen" for c in _COUNTRIES if split_of(f"territory/{c}") == "test")
 LONG_FORM = ("nonsense" * 4 + "a", "nonsense" * 4 + "um")
 
 
@@ -137,6 +142,9 @@ def _add_traps(made: _Synsets) -> None:
         made.add("n", made.next_offset(), 4, [made.word()], relation, text)
         # Different definitions that are equal where they are cut.
         made.add("n", made.next_offset(), 4, [made.word()], relation, f"{LONG_BEGINNING} {split}")
+    # A word in a text that is trained on, and the name of a country that is tested on.
+    made.add("n", made.next_offset(), 4, [NAME_THAT_IS_A_WORD.replace(" ", "_")], [("@", parents["train"], "n")],
+             made.definition())  # fmt: skip
     # A noun below two parents: a sister by the second, but of the first one's split.
     both = [("@", parents["test"], "n"), ("@", parents["train"], "n")]
     for _ in range(20):
@@ -181,21 +189,21 @@ def _emoji() -> dict[str, list[str]]:
 
 
 def _write_cldr(common: Path, emoji: dict[str, list[str]]) -> None:
-    codes = ["".join(letters) for letters in itertools.product("abcdefghijkl", repeat=2)]
-    countries = [code.upper() for code in codes[:22]]
     generator = random.Random(2)
-    for folder in ("main", "annotations", "subdivisions"):
+    for folder in ("main", "annotations", "subdivisions", "supplemental"):
         (common / folder).mkdir(parents=True)
     for language in ("en", *LANGUAGES):
         ending = language * 2
         languages = "".join(
-            f'<language type="{c}">Lang{c} {ending}</language>' for c in dict.fromkeys((*codes, *LANGUAGES))
+            f'<language type="{c}">Lang{c} {ending}</language>' for c in dict.fromkeys((*_CODES, "en", *LANGUAGES))
         )
-        territories = "".join(f'<territory type="{c}">Terr{c} {ending}</territory>' for c in countries)
+        territories = "".join(
+            f'<territory type="{c}">Terr{c} {ending}</territory>' for c in (*_COUNTRIES, *CONTINENTS)
+        )
         currencies = "".join(
             f'<currency type="C{c}"><displayName>Coin{c} {ending}</displayName>'
             f'<displayName count="one">no</displayName></currency>'
-            for c in codes[:40]
+            for c in _CODES[:40]
         )
         # The same in two languages; inherited; of the train split here and of the test split there.
         languages += '<language type="same">Samename everywhere</language>'
@@ -206,7 +214,7 @@ def _write_cldr(common: Path, emoji: dict[str, list[str]]) -> None:
             "utf-8",
         )
         annotations = "".join(
-            f'<annotation cp="{cp}">{" | ".join(generator.sample(_SYLLABLES, 4))}</annotation>'
+            f'<annotation cp="{cp}">key {i} {j} {ending} | {" | ".join(generator.sample(_SYLLABLES, 3))}</annotation>'
             f'<annotation cp="{cp}" type="tts">emoji {i} {j} \u00e9{ending}</annotation>'
             for i, members in enumerate(emoji.values())
             for j, cp in enumerate(members)
@@ -214,16 +222,38 @@ def _write_cldr(common: Path, emoji: dict[str, list[str]]) -> None:
         (common / "annotations" / f"{language}.xml").write_text(
             f"<ldml><annotations>{annotations}</annotations></ldml>", "utf-8"
         )
-    stems = (
-        "".join(generator.choices("abcdefghijklmnoprstuvw", k=4)).capitalize() for _ in itertools.count()
-    )
-    subdivisions = "".join(
-        f'<subdivision type="{country.lower()}{i}">{_drawn("subdivision/", split, stems)}shire</subdivision>'
-        for country in countries
+    _write_subdivisions(common / "subdivisions")
+    _write_containment(common / "supplemental/supplementalData.xml")
+
+
+def _write_subdivisions(folder: Path) -> None:
+    stems = (stem.capitalize() for stem in _stems(4, seed=6))
+    names = {
+        f"{country.lower()}{i}": _drawn("subdivision/", split, stems)
+        for country in _COUNTRIES
         for i, split in enumerate(_SPLITS)
-    )
-    (common / "subdivisions/en.xml").write_text(
-        f"<ldml><localeDisplayNames><subdivisions>{subdivisions}</subdivisions></localeDisplayNames></ldml>",
+    }
+    for language in ("en", *LANGUAGES):
+        ending = "shire" if language == "en" else language * 2
+        subdivisions = "".join(
+            f'<subdivision type="{code}">{stem}{ending}</subdivision>' for code, stem in names.items()
+        )
+        (folder / f"{language}.xml").write_text(
+            f"<ldml><localeDisplayNames><subdivisions>{subdivisions}</subdivisions></localeDisplayNames></ldml>",
+            "utf-8",
+        )
+
+
+def _write_containment(path: Path) -> None:
+    """Every fifth country is in each continent, one region below it; the rest in Oceania."""
+    groups = [f'<group type="001" contains="{" ".join((*CONTINENTS, "009"))}"/>']
+    for i, continent in enumerate((*CONTINENTS, "009")):
+        groups.append(f'<group type="{continent}" contains="R{i}"/>')
+        groups.append(f'<group type="R{i}" contains="{" ".join(_COUNTRIES[i::5])}"/>')
+    groups.append(f'<group type="UN" contains="{" ".join(_COUNTRIES)}" grouping="true"/>')
+    groups.append(f'<group type="R0" contains="{" ".join(_COUNTRIES)}" status="deprecated"/>')
+    path.write_text(
+        f"<supplementalData><territoryContainment>{''.join(groups)}</territoryContainment></supplementalData>",
         "utf-8",
     )
 

@@ -178,6 +178,7 @@ def check_task_pack(pack: TaskPack) -> None:
         check_token_table(pack.tokens)
     for task in pack.tasks:
         _check_task(task, pack.tokens)
+    _check_grid(pack)
 
 
 def _check_task(task: Task, tokens: TokenTable | None) -> None:
@@ -244,6 +245,15 @@ def _check_array(
         raise ValueError(f"{where}: values must be finite, but one is {array[~np.isfinite(array)][0]}")
     if "c" in shape and array.shape[shape.index("c")] not in (1, 3):
         raise ValueError(f"{where}: images have 1 or 3 channels, but these have {array.shape[1]}")
+
+
+def _check_grid(pack: TaskPack) -> None:
+    first: dict[str, Task] = {}
+    for task in pack.tasks:
+        if name := task.attributes.get("task"):
+            other = first.setdefault(name, task)
+            if other.attributes.get("classes") != task.attributes.get("classes"):
+                raise ValueError(f"{task.name}: classes must be those of {other.name}, which is '{name}' as well")
 
 
 def _check_classes(task: Task) -> None:

@@ -10,5 +10,6 @@ suite                    puts all of it together, for a scale
 generation               the eight text-to-text tasks
 auxiliary                what their bases learn beside them
 seq2seq                  puts them together
+grid                     three tasks in seven languages
 minilm                   the same examples for a published base, all-MiniLM-L6-v2
 """

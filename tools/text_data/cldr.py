@@ -8,6 +8,7 @@ from pathlib import Path
 LANGUAGES = ("es", "pt", "gl", "ca", "it", "ro", "fr", "de", "nl", "da", "no", "sv", "cs", "sk", "hr", "sl")
 
 _INHERITED = "\u2191\u2191\u2191"  # "as in the parent locale"
+_WORLD = "001"
 _VARIATION = "\ufe0f"  # asks for the coloured form of a character; files disagree about writing it
 
 
@@ -15,13 +16,14 @@ _VARIATION = "\ufe0f"  # asks for the coloured form of a character; files disagr
 class Locale:
     names: dict[str, str]  # concept ("territory/FR", "emoji/...") -> its name
     keywords: dict[str, list[str]]  # concept of an emoji -> words beside its name
+    subdivisions: dict[str, str]  # code, of which the first two letters are the territory -> its name
 
 
 @dataclass(frozen=True)
 class Cldr:
     english: Locale
     locales: dict[str, Locale]  # of LANGUAGES
-    subdivisions: dict[str, str]  # code, of which the first two letters are the territory -> English name
+    continents: dict[str, str]  # code of a territory -> that of its continent, both as in names
     emoji_groups: dict[str, str]  # concept -> title of its group, in the order of the Unicode standard
 
 
@@ -30,7 +32,7 @@ def read_cldr(cldr: Path, unicode_data: Path) -> Cldr:
     return Cldr(
         english=_read_locale(folder, "en"),
         locales={language: _read_locale(folder, language) for language in LANGUAGES},
-        subdivisions=_read_subdivisions(folder),
+        continents=_read_continents(folder / "supplemental/supplementalData.xml"),
         emoji_groups=_read_emoji_groups(unicode_data / "usr/share/unicode/emoji/emoji-test.txt"),
     )
 
@@ -54,7 +56,7 @@ def _read_locale(folder: Path, language: str) -> Locale:
             _put(names, concept, element.text)
         elif element.text and element.text != _INHERITED:
             keywords[concept] = [word.strip() for word in element.text.split("|")]
-    return Locale(names, keywords)
+    return Locale(names, keywords, _read_subdivisions(folder / "subdivisions" / f"{language}.xml"))
 
 
 def _put(names: dict[str, str], concept: str, text: str | None) -> None:
@@ -66,13 +68,25 @@ def emoji_concept(characters: str) -> str:
     return "emoji/" + characters.replace(_VARIATION, "")
 
 
-def _read_subdivisions(folder: Path) -> dict[str, str]:
-    root = ElementTree.parse(folder / "subdivisions/en.xml").getroot()
+def _read_subdivisions(path: Path) -> dict[str, str]:
     names: dict[str, str] = {}
-    for element in root.iter("subdivision"):
+    for element in ElementTree.parse(path).getroot().iter("subdivision"):
         if "alt" not in element.attrib:
             _put(names, element.attrib["type"], element.text)
     return names
+
+
+def _read_continents(path: Path) -> dict[str, str]:
+    """Territories are parts of regions, which are parts of continents, which are parts of the world."""
+    parents: dict[str, str] = {}
+    for element in ElementTree.parse(path).getroot().findall("territoryContainment/group"):
+        if not {"status", "grouping"} & set(element.attrib):  # neither deprecated nor a group beside the regions
+            parents |= dict.fromkeys(element.attrib["contains"].split(), element.attrib["type"])
+
+    def continent(code: str) -> str:
+        return code if parents.get(code, _WORLD) == _WORLD else continent(parents[code])
+
+    return {code: continent(code) for code in parents}
 
 
 def _read_emoji_groups(path: Path) -> dict[str, str]:

@@ -66,7 +66,7 @@ def _texts(inputs: Inputs, synsets: list[Synset], is_free: IsFree) -> Iterator[s
         yield from synset.examples
     for locale in (inputs.cldr.english, *inputs.cldr.locales.values()):
         yield from (name for concept, name in locale.names.items() if is_train(concept))
-    yield from (name for name in inputs.cldr.subdivisions.values() if is_train(subdivision_group(name)))
+    yield from (name for name in inputs.cldr.english.subdivisions.values() if is_train(subdivision_group(name)))
     for word in inputs.words:
         if (
             is_train(word.group)
@@ -93,7 +93,7 @@ def subdivisions(inputs: Inputs) -> Iterator[Pair]:
     """Of countries that are no class of a task."""
     english = inputs.cldr.english.names
     classes = set(class_countries(inputs.cldr))
-    for code, name in inputs.cldr.subdivisions.items():
+    for code, name in inputs.cldr.english.subdivisions.items():
         country = code[:2].upper()
         if country not in classes and f"territory/{country}" in english and is_train(subdivision_group(name)):
             yield name, english[f"territory/{country}"]

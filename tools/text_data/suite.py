@@ -47,21 +47,29 @@ def make_text_pack(inputs: Inputs, scale: Scale, vocabulary: int = VOCABULARY) -
     tokenizer = train_tokenizer(make_corpus(inputs, keeper).texts, vocabulary)
     tokens = byte_level_table(tokenizer)
     maker = RowMaker(tokenizer, tokens, START, SEPARATOR)
-    tasks = tuple(_make_task(pools[name], keeper, maker, scale, len(tokens)) for name in sorted(scale.tasks))
+    tasks = tuple(make_task(pools[name], keeper, maker, scale.caps, len(tokens)) for name in sorted(scale.tasks))
     return TaskPack(scale.suite, manifest_sha256(MANIFEST), tasks, tokens)
 
 
-def _make_task(pool: Pool, keeper: dict[str, str], maker: RowMaker, scale: Scale, vocabulary: int) -> Task:
+def make_task(
+    pool: Pool,
+    keeper: dict[str, str],
+    maker: RowMaker,
+    caps: dict[str, int],
+    vocabulary: int,
+    attributes: dict[str, str] | None = None,
+) -> Task:
+    """A classification task, with attributes beside its classes."""
     candidates = unambiguous(pool, keeper)
     rows = maker.rows([candidate.texts for candidate in candidates], TASK_LENGTH)
     examples = without_equal_rows(
         [Example(row, candidate.label, candidate.group) for row, candidate in zip(rows, candidates)]
     )
-    chosen = choose_splits(pool.name, len(pool.classes), scale.caps, examples)
+    chosen = choose_splits(pool.name, len(pool.classes), caps, examples)
     groups = group_numbers(chosen)
     return Task(
         pool.name, "classify", pool.title, pool.licence, pool.source, pool.group_meaning, SPLIT_RULE,
-        {"classes": list(pool.classes)},
+        {"classes": list(pool.classes)} | (attributes or {}),
         {name: _make_split(split, groups[name], vocabulary) for name, split in chosen.items()},
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from packs.stable import random_stream, stable_hash
 
 from .candidates import Candidate, Pool, split_of
-from .cldr import LANGUAGES, Cldr, read_cldr
+from .cldr import LANGUAGES, Cldr, Locale, read_cldr
 from .cmudict import VOWELS, Word, read_cmudict
 from .wordnet import NOUN_FILES, VERB_FILES, Key, Synset, WordNet, read_wordnet
 
@@ -29,7 +29,7 @@ _KEYWORDS = 6
 _STEM = 4  # letters that keep the parts of one name in one split
 
 WORDNET_LICENCE = "WordNet 3.0 licence (free use with its notice)"
-_UNICODE_LICENCE = "Unicode-DFS-2016"
+UNICODE_LICENCE = "Unicode-DFS-2016"
 CMU_LICENCE = "CMUDICT 0.4 as in festlex-cmu (free use with its notice)"
 _SYNSET_GROUP = (
     "the first hypernym of a noun or verb, the head of an adjective, the adjective of an adverb: sisters"
@@ -65,7 +65,7 @@ def make_pools(inputs: Inputs) -> dict[str, Pool]:
 
 def class_countries(cldr: Cldr) -> list[str]:
     """The territories with most subdivisions; the names of the others may be learnt before."""
-    counts = Counter(code[:2].upper() for code in cldr.subdivisions)
+    counts = Counter(code[:2].upper() for code in cldr.english.subdivisions)
     return sorted(counts, key=lambda code: (-counts[code], code))[:_COUNTRIES]
 
 
@@ -175,7 +175,7 @@ def _lang16(cldr: Cldr) -> Pool:
             if name != cldr.english.names.get(concept) and len(name) >= _SHORTEST_NAME:
                 candidates.append(Candidate((name,), label, concept))
     return Pool(
-        "lang16", "language of a name", _UNICODE_LICENCE,
+        "lang16", "language of a name", UNICODE_LICENCE,
         "unicode-cldr-core 41-0.1, names of languages, territories, currencies and emoji "
         "that differ from the English",
         "what is named: its names in all languages", LANGUAGES, tuple(candidates),
@@ -184,34 +184,40 @@ def _lang16(cldr: Cldr) -> Pool:
 
 def _country20(cldr: Cldr) -> Pool:
     countries = class_countries(cldr)
-    counts = Counter(cldr.subdivisions.values())
+    counts = Counter(cldr.english.subdivisions.values())
     candidates = tuple(
         Candidate((name,), countries.index(code[:2].upper()), subdivision_group(name))
-        for code, name in cldr.subdivisions.items()
+        for code, name in cldr.english.subdivisions.items()
         if code[:2].upper() in countries and counts[name] == 1
     )
     classes = tuple(cldr.english.names[f"territory/{code}"] for code in countries)
     return Pool(
-        "country20", "country of a province", _UNICODE_LICENCE,
+        "country20", "country of a province", UNICODE_LICENCE,
         "unicode-cldr-core 41-0.1, English names of the subdivisions of the 20 countries that have most",
         "the first four letters of the name", classes, candidates,
     )  # fmt: skip
 
 
 def _emoji9(cldr: Cldr) -> Pool:
-    titles = [title for title in dict.fromkeys(cldr.emoji_groups.values()) if title != "Component"]
+    titles, candidates = emoji_candidates(cldr, cldr.english)
+    return Pool(
+        "emoji9", "group of an emoji, by name and keywords", UNICODE_LICENCE,
+        "unicode-cldr-core 41-0.1, English annotations; unicode-data 15.0.0-1, emoji-test.txt",
+        "the emoji: its names in all languages", titles, candidates,
+    )  # fmt: skip
+
+
+def emoji_candidates(cldr: Cldr, locale: Locale) -> tuple[tuple[str, ...], tuple[Candidate, ...]]:
+    """Titles of the groups; names with a few keywords, labelled by their group."""
+    titles = tuple(title for title in dict.fromkeys(cldr.emoji_groups.values()) if title != "Component")
     candidates = []
-    for concept, name in cldr.english.names.items():
+    for concept, name in locale.names.items():
         title = cldr.emoji_groups.get(concept)
         if title in titles:
-            words = [word for word in cldr.english.keywords.get(concept, []) if word != name][:_KEYWORDS]
+            words = [word for word in locale.keywords.get(concept, []) if word != name][:_KEYWORDS]
             text = f"{name}: {', '.join(words)}" if words else name
             candidates.append(Candidate((text,), titles.index(title), concept))
-    return Pool(
-        "emoji9", "group of an emoji, by name and keywords", _UNICODE_LICENCE,
-        "unicode-cldr-core 41-0.1, English annotations; unicode-data 15.0.0-1, emoji-test.txt",
-        "the emoji: its names in all languages", tuple(titles), tuple(candidates),
-    )  # fmt: skip
+    return titles, tuple(candidates)
 
 
 # ---- CMU dictionary ----------------------------------------------------------------------------
