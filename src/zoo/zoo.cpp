@@ -123,7 +123,7 @@ fs::path find_pack(const fs::path& folder, const std::string& name) {
 
 Pooling parse_pooling(const std::string& text, const std::string& where) {
   std::vector<std::string> known;
-  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+  for (const Pooling pooling : {Pooling::kNone, Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
     if (text == to_string(pooling)) {
       return pooling;
     }
