@@ -13,8 +13,8 @@ from pathlib import Path
 
 from packs.command import DATA, command_parser, print_file, run
 from packs.sources import prepare_sources
-from packs.task_pack import read_task_pack
-from packs.pretraining_pool import write_pretraining_pool
+from packs.task_pack import read_tokens
+from packs.pretraining_pool import describe_texts, write_pretraining_pool
 from text_data.suite import MANIFEST, make_text_pool
 from text_data.tasks import read_inputs
 
@@ -24,13 +24,9 @@ def main() -> None:
     parser.add_argument("--pack", type=Path, default=DATA / "text.h5", help="default: %(default)s")
     parser.add_argument("--output", type=Path, help="default: CACHE/text_pool.h5")
     arguments = parser.parse_args()
-    tokens = read_task_pack(arguments.pack).tokens
-    if tokens is None:
-        raise ValueError(f"--pack must name a pack of texts, but {arguments.pack} has no tokens")
-    pool = make_text_pool(read_inputs(prepare_sources(MANIFEST, arguments.cache)), tokens)
-    for source in pool.sources:
-        print(f"{source.name}: {source.kind}, share {source.share:g}, {len(source.tokens)} rows, "
-              f"{len(source.tokens.values)} tokens")  # fmt: skip
+    inputs = read_inputs(prepare_sources(MANIFEST, arguments.cache))
+    pool = make_text_pool(inputs, read_tokens(arguments.pack))
+    print("\n".join(describe_texts(pool)))
     output = arguments.output or arguments.cache / "text_pool.h5"
     write_pretraining_pool(output, pool)
     print_file(output)

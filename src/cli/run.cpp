@@ -20,6 +20,7 @@
 #include "report/choice.h"
 #include "report/leaderboard.h"
 #include "store/result_store.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid {
 namespace {
@@ -152,10 +153,9 @@ bool is_open(const Cell& cell, const Result& result) {
   return result.status == Status::kFailed && (result.transient || result.bindings != cell_bindings(cell));
 }
 
-bool is_tested(const Result& result) {
-  return result.status != Status::kValid ||
-         std::any_of(result.metrics.begin(), result.metrics.end(),
-                     [](const Metric& metric) { return metric.split == "test"; });
+// Valid, but not evaluated on the test split.
+bool is_only_validated(const Result& result) {
+  return result.status == Status::kValid && !splits_of(result).contains("test");
 }
 
 // The cells without a result, those that failed through no fault of theirs, with `retry_failed` all whose result is
@@ -166,7 +166,8 @@ std::vector<Cell> cells_to_run(const std::vector<Cell>& cells, const std::map<st
   for (const auto& cell : cells) {
     const auto found = recorded.find(cell.name());
     if (found == recorded.end() || is_open(cell, found->second) ||
-        (retry_failed && failed_or_invalid(found->second)) || (test_all && !is_tested(found->second))) {
+        (retry_failed && failed_or_invalid(found->second)) ||
+        (test_all && is_only_validated(found->second))) {
       left.push_back(cell);
     }
   }
@@ -298,6 +299,9 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   const RunInfo launch = run_info(in, plan, campaign, bindings);
   Records records = recorded_in(results);
   check_bindings(records, launch);
+  for (const auto& [text, zoo] : plan.zoos) {
+    record_pack_digest(zoo, in.err);
+  }
   const auto forgotten = take_forgotten(options, plan, records.results);
   check_fresh(plan.cells, records.results);
   auto store = ResultStore::open(results, launch);

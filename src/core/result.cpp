@@ -96,6 +96,15 @@ Status parse_status(const std::string& text) {
   throw DataError("a result's status must be valid, invalid or failed, but it is '" + text + "'");
 }
 
+std::set<std::string> splits_of(const Result& result) {
+  std::set<std::string> splits;
+  const auto add = [&](const auto& part) { splits.insert(part.split); };
+  std::for_each(result.metrics.begin(), result.metrics.end(), add);
+  std::for_each(result.outcomes.begin(), result.outcomes.end(), add);
+  std::for_each(result.predictions.begin(), result.predictions.end(), add);
+  return splits;
+}
+
 void to_json(json& j, const Result& result) {
   json metrics = json::array();
   for (const auto& m : result.metrics) {

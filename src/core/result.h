@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -66,6 +67,9 @@ struct Result {
   int64_t attempts = 1;
   std::string worker;  // host, rank and device that ran it
 };
+
+// The splits that the result was evaluated on, even where its metrics are undefined there.
+std::set<std::string> splits_of(const Result& result);
 
 // Lossless both ways; outcomes travel as binary, so use CBOR (nlohmann::json::to_cbor) on the wire and in the
 // journal.

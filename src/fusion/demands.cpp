@@ -34,25 +34,54 @@ bool has(const TaskKind& kind, Demand demand) {
   FUSEGRID_ASSERT(false, "unknown demand");
 }
 
-[[noreturn]] void refuse(const Method& method, Demand demand, const std::string& lacking) {
-  throw ConfigError("method '" + method.card.name + "' needs " + to_string(demand) + ", which " + lacking +
+[[noreturn]] void refuse(const std::string& method, Demand demand, const std::string& lacking) {
+  throw ConfigError("method '" + method + "' needs " + to_string(demand) + ", which " + lacking +
                     " has not; leave the method out, or run it on another zoo");
+}
+
+}  // namespace
+
+namespace {
+
+// Inputs that say the answer are handed out to methods that may see labels, and to no others.
+void check_data(const Method& method, const std::map<std::string, const TaskKind*>& tasks) {
+  const auto& needs = method.card.needs;
+  if (!needs.contains(Need::kTestInputs) &&
+      (!needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels))) {
+    return;
+  }
+  for (const auto& [task, kind] : tasks) {
+    if (kind->inputs_are_labels()) {
+      throw ConfigError("method '" + method.card.name +
+                        "' looks at inputs without labels, but the inputs of task '" + task +
+                        "' are its labels; leave the method out, or run it on another zoo");
+    }
+  }
 }
 
 }  // namespace
 
 void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks) {
+  check_data(method, tasks);
   for (const Demand demand : method.demands(parameters)) {
     if (!has(architecture, demand)) {
-      refuse(method, demand, architecture.name());
+      refuse(method.card.name, demand, architecture.name());
     }
     for (const auto& [task, kind] : tasks) {
       if (!has(*kind, demand)) {
-        refuse(method, demand, "task '" + task + "'");
+        refuse(method.card.name, demand, "task '" + task + "'");
       }
     }
   }
+}
+
+const Blocks& required_blocks(const std::string& method, const Architecture& architecture) {
+  const Blocks* blocks = architecture.blocks();
+  if (blocks == nullptr) {
+    refuse(method, Demand::kBlocks, architecture.name());
+  }
+  return *blocks;
 }
 
 }  // namespace fusegrid

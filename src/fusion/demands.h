@@ -14,4 +14,7 @@ namespace fusegrid {
 void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks);
 
+// For methods that read them, which need not have been called by a grid: ConfigError likewise where there are none.
+const Blocks& required_blocks(const std::string& method, const Architecture& architecture);
+
 }  // namespace fusegrid

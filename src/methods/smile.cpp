@@ -73,6 +73,10 @@ class RoutedLayers final : public Predictor {
     return network.output(base_, inputs, ask.head, routing);
   }
 
+  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
+    return std::make_shared<RoutedLayers>(rounded(base_, precision), layers_, top_k_);
+  }
+
   Weights weights() const override {
     Weights all = base_;
     for (const auto& [name, experts] : layers_) {

@@ -17,6 +17,7 @@
 
 #include "core/philox.h"
 #include "core/text.h"
+#include "fusion/demands.h"
 #include "fusion/whole_model/adam.h"
 #include "fusion/whole_model/adaptation.h"
 #include "fusion/whole_model/routed_mlp.h"
@@ -52,36 +53,49 @@ std::string router_name(int64_t block, int64_t layer, const char* part) {
 class RoutedModel final : public Predictor {
  public:
   RoutedModel(const FusionInput& in, const Options& options) : options_(options), experts_(in.num_experts()) {
+    const Blocks& blocks = required_blocks("wemoe", *in.network().architecture);
     const Field sum = in.task_vector_sum();
     merged_ =
         in.map_elements([&](const Slice& slice) { return at::add(slice.base(), slice[sum], options.scale); });
-    const Blocks& blocks = *in.network().architecture->blocks();
     for (int64_t block = 0; block < blocks.size(); ++block) {
       add_mlps(in, blocks.mlp_layers(block));
       add_router(in, block, blocks.width());
     }
   }
 
-  // Routers stay float32, whatever the precision of the models is.
+  // Routers stay float32 and are shared, so that training those of the copy trains these.
+  RoutedModel copy_held_in(Precision precision) const {
+    RoutedModel held = *this;
+    held.merged_ = rounded(merged_, precision);
+    held.mlp_base_ = rounded(mlp_base_, precision);
+    for (auto& taus : held.mlp_taus_) {
+      for (Weights& tau : taus) {
+        tau = rounded(tau, precision);
+      }
+    }
+    return held;
+  }
+  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
+    return std::make_shared<RoutedModel>(copy_held_in(precision));
+  }
+
   at::Tensor features(const Network& network, const Inputs& inputs) const {
+    if (!are_held_in(merged_, network.precision)) {
+      return copy_held_in(network.precision).features(network, inputs);
+    }
     const Blocks& blocks = *network.architecture->blocks();
-    const Weights merged = rounded(merged_, network.precision);
-    const Weights mlp_base = rounded(mlp_base_, network.precision);
     const at::Tensor mask = blocks.mask(inputs);
     const GateRows rows{inputs.answer.defined() ? inputs.lengths + inputs.answer_lengths : inputs.lengths,
                         blocks.causal(), options_.batch_reduce};
-    at::Tensor x = blocks.embed(merged, inputs);
+    at::Tensor x = blocks.embed(merged_, inputs);
     for (int64_t block = 0; block < blocks.size(); ++block) {
-      x = blocks.attention(merged, block, x, mask, {});
-      const at::Tensor input = blocks.mlp_input(merged, block, x);
-      std::vector<Weights> taus;
-      for (const Weights& tau : mlp_taus_[static_cast<size_t>(block)]) {
-        taus.push_back(rounded(tau, network.precision));
-      }
+      x = blocks.attention(merged_, block, x, mask, {});
+      const at::Tensor input = blocks.mlp_input(merged_, block, x);
       const at::Tensor gates = router_gates(router(block), input.to(at::kFloat), rows).to(input.dtype());
-      x = blocks.add_mlp(merged, block, x, routed_mlp(blocks, block, mlp_base, taus, gates, input));
+      const auto& taus = mlp_taus_[static_cast<size_t>(block)];
+      x = blocks.add_mlp(merged_, block, x, routed_mlp(blocks, block, mlp_base_, taus, gates, input));
     }
-    return blocks.finish(merged, x, inputs, network.pooling());
+    return blocks.finish(merged_, x, inputs, network.pooling());
   }
   at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
     return network.read(merged_, features(network, inputs), ask.head);
@@ -166,6 +180,7 @@ class RoutedModel final : public Predictor {
 };
 
 void train_routers(const FusionInput& in, const Options& options, RoutedModel& model) {
+  const RoutedModel held = model.copy_held_in(in.network().precision);
   TestStream stream(in, options.batch, "wemoe");
   std::vector<std::pair<at::Tensor, Adam>> optimizers;
   for (auto& [name, tensor] : model.routers()) {
@@ -176,9 +191,9 @@ void train_routers(const FusionInput& in, const Options& options, RoutedModel& m
     const at::AutoGradMode with_gradients(true);
     const PrecisionScope scope(in.network().precision);
     const Inputs inputs = stream.next([&](const Inputs& ready, Memory*) {
-      return model.output(in.network(), ready, {in.tasks().front(), std::nullopt});
+      return held.output(in.network(), ready, {in.tasks().front(), std::nullopt});
     });
-    entropy_loss(in, model.merged(), inputs, model.features(in.network(), inputs), options.batch).backward();
+    entropy_loss(in, held.merged(), inputs, held.features(in.network(), inputs), options.batch).backward();
     for (auto& [tensor, adam] : optimizers) {
       adam.step(tensor.grad());
       tensor.mutable_grad().reset();

@@ -35,12 +35,6 @@ std::optional<int64_t> ConfigReader::size_or_null(const std::string& field,
   return config_[field].is_null() ? std::nullopt : std::optional(size(field));
 }
 
-bool ConfigReader::flag(const std::string& field, bool otherwise) const {
-  const nlohmann::json value = config_.value(field, nlohmann::json(otherwise));
-  require(value.is_boolean(), field, "true or false");
-  return value.get<bool>();
-}
-
 std::vector<int64_t> ConfigReader::sizes(const std::string& field) const {
   const nlohmann::json list = config_.value(field, nlohmann::json());
   const auto is_size = [](const nlohmann::json& value) { return is_whole(value, 1); };
@@ -61,13 +55,24 @@ double ConfigReader::positive(const std::string& field, double otherwise) const 
   return value.get<double>();
 }
 
-Activation ConfigReader::activation(const std::string& field, const std::string& otherwise,
-                                    const std::vector<std::string>& known) const {
+bool ConfigReader::flag(const std::string& field, bool otherwise) const {
+  const nlohmann::json value = config_.value(field, nlohmann::json(otherwise));
+  require(value.is_boolean(), field, "true or false");
+  return value.get<bool>();
+}
+
+std::string ConfigReader::one_of(const std::string& field, const std::string& otherwise,
+                                 const std::vector<std::string>& known) const {
   const nlohmann::json value = config_.value(field, nlohmann::json(otherwise));
   const bool is_known =
       value.is_string() && std::find(known.begin(), known.end(), value.get<std::string>()) != known.end();
   require(is_known, field, join(known, " or "));
-  return parse_activation(value.get<std::string>());
+  return value.get<std::string>();
+}
+
+Activation ConfigReader::activation(const std::string& field, const std::string& otherwise,
+                                    const std::vector<std::string>& known) const {
+  return parse_activation(one_of(field, otherwise, known));
 }
 
 void ConfigReader::require_only(const std::string& field, const nlohmann::json& supported) const {

@@ -22,10 +22,12 @@ class ConfigReader {
   int64_t size(const std::string& field) const;                     // the same, which must be given
   // Nothing where it is null; where it is not given, `otherwise`.
   std::optional<int64_t> size_or_null(const std::string& field, std::optional<int64_t> otherwise = {}) const;
-  bool flag(const std::string& field, bool otherwise) const;
   std::vector<int64_t> sizes(const std::string& field) const;  // one or more of them, which must be given
   int64_t count(const std::string& field, int64_t otherwise) const;  // a whole number, 0 or more
   double positive(const std::string& field, double otherwise) const;
+  bool flag(const std::string& field, bool otherwise) const;
+  std::string one_of(const std::string& field, const std::string& otherwise,
+                     const std::vector<std::string>& known) const;
   // One of `known`, by HuggingFace's names.
   Activation activation(const std::string& field, const std::string& otherwise,
                         const std::vector<std::string>& known) const;

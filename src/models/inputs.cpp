@@ -62,19 +62,20 @@ Inputs Inputs::to(at::Device device) const {
 }
 
 at::Tensor Inputs::counting(Rows rows) const {
-  const auto first = [](const at::Tensor& counts, int64_t width) {
-    return at::arange(width, counts.options()).unsqueeze(0) < counts.unsqueeze(1);
-  };
   if (rows == Rows::kAnswer) {
     FUSEGRID_ASSERT(answer.defined(), "rows of an answer that is not there");
-    return first(answer_lengths + 1, answer.size(1) + 1);
+    return counting_positions(answer_lengths + 1, answer.size(1) + 1);
   }
   if (!tokens.defined()) {
     return {};
   }
   return rows == Rows::kBoth && answer.defined()
-             ? first(lengths + answer_lengths, tokens.size(1) + answer.size(1))
-             : first(lengths, tokens.size(1));
+             ? counting_positions(lengths + answer_lengths, tokens.size(1) + answer.size(1))
+             : counting_positions(lengths, tokens.size(1));
+}
+
+at::Tensor counting_positions(const at::Tensor& lengths, int64_t width) {
+  return at::arange(width, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1);
 }
 
 int64_t token_width(int64_t length) {
@@ -146,6 +147,12 @@ Examples Examples::first(int64_t count) const {
   const auto front = [&](const at::Tensor& tensor) { return tensor.narrow(0, 0, used); };
   return {inputs.rows(0, used), applied(labels, front), applied(values, front), applied(wanted, front),
           applied(wanted_lengths, front)};
+}
+
+Examples Examples::to(at::Device device) const {
+  const auto move = [&](const at::Tensor& tensor) { return tensor.to(device); };
+  return {inputs.to(device), applied(labels, move), applied(values, move), applied(wanted, move),
+          applied(wanted_lengths, move)};
 }
 
 }  // namespace fusegrid

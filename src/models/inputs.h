@@ -37,6 +37,9 @@ struct Inputs {
   at::Tensor counting(Rows rows = Rows::kInput) const;
 };
 
+// bool [n, width]: the first lengths[i] positions of row i. lengths: int64 [n]; on its device.
+at::Tensor counting_positions(const at::Tensor& lengths, int64_t width);
+
 // The width that a row of `length` tokens is filled up to: a function of the row alone, so that the bits of an answer
 // do not depend on what else is in its batch.
 int64_t token_width(int64_t length);
@@ -64,6 +67,7 @@ struct Examples {
   at::Tensor wanted_lengths = {};
 
   Examples first(int64_t count) const;  // -1: all; never more than there are
+  Examples to(at::Device device) const;
 };
 
 }  // namespace fusegrid

@@ -65,7 +65,10 @@ Pooling Network::pooling() const {
 }
 
 at::Tensor Network::features(const Weights& weights, const Inputs& inputs, const Pass& pass) const {
-  return architecture->features(rounded(weights, precision), inputs, pooling(), pass);
+  if (!are_held_in(weights, precision)) {
+    return features(rounded(weights, precision), inputs, pass);
+  }
+  return architecture->features(weights, inputs, pooling(), pass);
 }
 
 const Readout& Network::readout(const std::string& head) const {

@@ -5,7 +5,6 @@
 #include <optional>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/arange.h>
 #include <ATen/ops/conv2d.h>
 #include <ATen/ops/embedding.h>
 #include <ATen/ops/gelu.h>
@@ -43,8 +42,7 @@ at::Tensor mean_of_counting(const at::Tensor& x, const at::Tensor& lengths) {
   if (!lengths.defined()) {
     return x.mean(1);
   }
-  const at::Tensor counts =
-      (at::arange(x.size(1), lengths.options()).unsqueeze(0) < lengths.unsqueeze(1)).to(x.dtype());
+  const at::Tensor counts = counting_positions(lengths, x.size(1)).to(x.dtype());
   return (x * counts.unsqueeze(2)).sum(1) / lengths.to(x.dtype()).unsqueeze(1);
 }
 
@@ -100,7 +98,7 @@ std::string to_string(Activation activation) {
 }
 
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                              int64_t heads, const at::Tensor& mask) {
+                              int64_t heads, const at::Tensor& mask, std::optional<double> scale) {
   const int64_t size = query.size(2) / heads;
   // [n, tokens, width] -> [n, heads, tokens, size]
   const auto split = [&](const at::Tensor& x) {
@@ -109,7 +107,8 @@ at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, co
     return shared_by == 1 ? own : own.unsqueeze(2).expand({-1, -1, shared_by, -1, -1}).flatten(1, 2);
   };
   const std::optional<at::Tensor> looks = mask.defined() ? std::optional(mask) : std::nullopt;
-  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks)
+  return at::scaled_dot_product_attention(split(query), split(key), split(value), looks,
+                                          /*dropout_p=*/0, /*is_causal=*/false, scale)
       .transpose(1, 2)
       .flatten(2);
 }

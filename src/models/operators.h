@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,10 +46,12 @@ Activation parse_activation(const std::string& name);
 std::string to_string(Activation activation);
 
 // Attention of heads: query [n, queries, width], key and value [n, keys, ...] -> [n, queries, width]. Key and value may
-// have fewer heads of the same size, each of them for several of the query's. mask: bool, broadcast to [n, heads,
-// queries, keys], true where a query looks at a key; undefined: everywhere.
+// have fewer heads of the same size, each of them for several of the query's. mask: broadcast to [n, heads, queries,
+// keys]; bool, true where a query looks at a key, or in the dtype of the queries, what is added to the scores;
+// undefined: every query looks at every key. scale: of the scores; without, that of a unit variance, 1 / sqrt(width of a
+// head). Scores and their softmax are in float32 at least.
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                              int64_t heads, const at::Tensor& mask);
+                              int64_t heads, const at::Tensor& mask, std::optional<double> scale = {});
 
 // [n, channels, height, width] cut into squares of the kernel's side, each mapped by it: [n, patches, width]. kernel:
 // [width, channels, side, side].
@@ -62,7 +65,7 @@ at::Tensor convolved(const at::Tensor& images, const at::Tensor& kernel, const a
 // left out.
 at::Tensor halved_by_max(const at::Tensor& images);
 
-// Rows of a table by index: [n, length] -> [n, length, width].
+// Rows of a table by index: [...] -> [..., width].
 at::Tensor embedded(const at::Tensor& table, const at::Tensor& indices);
 
 // Hidden states [n, tokens, width] pooled. lengths: int64 [n], tokens that count; undefined: all.

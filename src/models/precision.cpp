@@ -40,11 +40,14 @@ PrecisionScope::~PrecisionScope() {
   allow_tf32(false);
 }
 
+bool are_held_in(const Weights& weights, Precision precision) {
+  return precision != Precision::kBf16 || std::none_of(weights.begin(), weights.end(), [](const auto& entry) {
+           return entry.second.scalar_type() == at::kFloat;
+         });
+}
+
 Weights rounded(const Weights& weights, Precision precision) {
-  const bool is_rounded = std::none_of(weights.begin(), weights.end(), [](const auto& entry) {
-    return entry.second.scalar_type() == at::kFloat;
-  });
-  if (precision != Precision::kBf16 || is_rounded) {
+  if (are_held_in(weights, precision)) {
     return weights;
   }
   Weights held;

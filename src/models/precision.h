@@ -29,6 +29,9 @@ class PrecisionScope {
   PrecisionScope& operator=(const PrecisionScope&) = delete;
 };
 
+// Whether the floating-point tensors are in the dtype that `precision` holds weights in, so that there is nothing to
+// round.
+bool are_held_in(const Weights& weights, Precision precision);
 // The floating-point tensors in the dtype that `precision` holds weights in; the same tensors where they are in it.
 // Gradients flow through.
 Weights rounded(const Weights& weights, Precision precision);

@@ -197,17 +197,9 @@ std::string gap_reason(const Records& records, const BoardCells& board, const Se
   return "its result has no test " + metric.name;
 }
 
-// Whether the result was evaluated on the split, even if its metrics are undefined there.
-bool has_split(const Result& result, const std::string& split) {
-  const auto is_of_split = [&](const auto& part) { return part.split == split; };
-  return std::any_of(result.metrics.begin(), result.metrics.end(), is_of_split) ||
-         std::any_of(result.outcomes.begin(), result.outcomes.end(), is_of_split) ||
-         std::any_of(result.predictions.begin(), result.predictions.end(), is_of_split);
-}
-
 bool is_untested(const BoardCells& board, const SettingCells& cells) {
   for (size_t i = 0; i < cells.size(); ++i) {
-    if (!metric_of(board, cells, i, "val") || has_split(*cells[i], "test")) {
+    if (!metric_of(board, cells, i, "val") || splits_of(*cells[i]).contains("test")) {
       return false;
     }
   }

@@ -135,18 +135,6 @@ void check_predictions(const Result& result) {
 
 }  // namespace
 
-namespace {
-
-std::set<std::string> splits_of(const Result& result) {
-  std::set<std::string> splits;
-  for (const Metric& metric : result.metrics) {
-    splits.insert(metric.split);
-  }
-  return splits;
-}
-
-}  // namespace
-
 void Ledger::apply(FrameType type, uint64_t sequence, const json& payload) {
   if (type != FrameType::kClose) {
     changed = sequence;

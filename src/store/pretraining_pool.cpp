@@ -16,8 +16,9 @@ namespace {
 using packs::fail;
 
 constexpr const char* kPoolMaker =
-    "tools/data_python tools/make_pretraining_pool.py (images) or tools/data_python tools/make_text_pool.py "
-    "(texts)";
+    "tools/data_python tools/make_pretraining_pool.py (images), tools/data_python tools/make_text_pool.py "
+    "(texts) "
+    "or tools/data_python tools/make_seq2seq_pool.py (text to text)";
 constexpr double kShareTolerance = 1e-6;  // of a sum
 
 const std::map<std::string, std::set<std::string>>& arrays_of_kinds() {

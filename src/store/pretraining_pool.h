@@ -25,7 +25,7 @@ struct PoolSourceInfo {
 // Rows of one source. What its kind has not is undefined.
 struct PoolRows {
   TokenRows tokens;    // of text and pairs
-  TokenRows partners;  // of pairs: row i says the same as row i of tokens, in other words
+  TokenRows partners;  // of pairs: row i says the same as row i of tokens in other words, or answers it
   at::Tensor images;   // uint8 [rows, channels (mask: 1, rgb: 3), height, width]
   at::Tensor labels;   // int64 [rows], of mask and rgb: 0-based inside the source
 };

@@ -20,7 +20,9 @@ using nlohmann::json;
 using packs::fail;
 
 constexpr const char* kPackMaker =
-    "tools/data_python tools/make_task_pack.py (images) or tools/data_python tools/make_text_pack.py (texts)";
+    "tools/data_python tools/make_task_pack.py (images), tools/data_python tools/make_text_pack.py (texts) "
+    "or "
+    "tools/data_python tools/make_seq2seq_pack.py (text to text)";
 
 const std::vector<std::string>& split_names() {
   static const std::vector<std::string> names = {"train", "val", "test"};
@@ -104,7 +106,7 @@ std::vector<std::string> read_class_names(const TaskInfo& task, const std::strin
 void check_answer_attributes(const TaskInfo& task, const TokenTable& table, const std::string& where) {
   whole_attribute(task, "answer_start", 0, table.size() - 1, where);
   whole_attribute(task, "answer_end", 0, table.size() - 1, where);
-  whole_attribute(task, "longest_answer", 1, std::numeric_limits<int32_t>::max(), where);
+  whole_attribute(task, "longest_answer", 2, std::numeric_limits<int32_t>::max(), where);
 }
 
 // ---- opening
@@ -193,13 +195,18 @@ TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
 
 // ---- reading
 
-// Decoding stops at the end of an answer, so that it stands at the end of every stored one and nowhere else.
+// Decoding stops at the end of an answer, so that it stands at the end of every stored one and nowhere else. An answer
+// without words could not be told from a model that has none.
 void check_ends(const TokenRows& answers, int64_t end, const std::string& where) {
   for (int64_t i = 0; i < answers.size(); ++i) {
     const auto row = answers.row(i);
     if (row.back() != end || std::count(row.begin(), row.end(), end) != 1) {
       fail(where, "the last token of an answer and no other must be 'answer_end', " + std::to_string(end) +
                       ", but in row " + std::to_string(i) + " of those read it is not so");
+    }
+    if (row.size() == 1) {
+      fail(where, "an answer must have a token before its end, but row " + std::to_string(i) +
+                      " of those read has none: it is an empty text; leave the example out");
     }
   }
 }

@@ -23,8 +23,7 @@ std::map<std::string, Answers> CellEvaluator::answers(const Cell& cell, const Me
                                                       const std::function<void()>& tick) {
   const Network network = with_readouts(zoo.network(cell.seed), merge.model.readouts);
   const PrecisionScope scope(network.precision);
-  const auto held = merge.model.predictor->held_in(network.precision);
-  const Predictor& predictor = held ? *held : *merge.model.predictor;
+  const Predictor& predictor = *merge.model.predictor;
   const CellData data(zoo.data(), cell.shift);
   const bool gets_task = method_registry().at(cell.method).card.needs_task_identity;
   const auto task = gets_task ? std::optional(cell.task) : std::nullopt;

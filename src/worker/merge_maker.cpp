@@ -38,7 +38,7 @@ void MergeMaker::make_in_memory(const Cell& cell, OpenZoo& zoo, const std::funct
   const DeviceClock fuse_clock(device_);
   FusedModel model = merge_in_memory(cell, zoo, models, statistics_, tick);
   const double fuse_s = fuse_clock.seconds();
-  keep(cell, std::move(model));
+  keep(cell, std::move(model), zoo.network(cell.seed).precision);
   last_.timings = {{"load", load_s}, {"fuse", fuse_s}};
 }
 
@@ -48,17 +48,21 @@ Merge& MergeMaker::with_team(const Cell& cell, OpenZoo& zoo, Collectives& group,
   const DeviceClock clock(device_);
   FusedModel model = streamed_merger_.merge(cell, zoo.zoo(), zoo.network(cell.seed), group, tick);
   const double fuse_s = clock.seconds();
-  keep(cell, std::move(model));
+  keep(cell, std::move(model), zoo.network(cell.seed).precision);
   last_.timings = {{"fuse", fuse_s}};
   return last_;
 }
 
-void MergeMaker::keep(const Cell& cell, FusedModel model) {
+// The digest is that of the weights as they were made, whatever precision they are held in.
+void MergeMaker::keep(const Cell& cell, FusedModel model, Precision precision) {
   Merge made;
   made.facts = model.facts;
   made.facts["stored_parameters"] = number_text(model.stored_parameters);
   made.facts["weights_sha256"] = digest(model.predictor->weights());
   made.model = std::move(model);
+  if (const auto held = made.model.predictor->held_in(precision)) {
+    made.model.predictor = held;
+  }
   made.name = merge_name(cell);
   last_ = std::move(made);
 }

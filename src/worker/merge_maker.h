@@ -17,7 +17,7 @@ namespace fusegrid {
 // The merge that cells share, with what is recorded of it.
 struct Merge {
   std::string name;  // merge_name() of its cells; "": none
-  FusedModel model;
+  FusedModel model;  // held in the precision of the zoo's networks
   std::map<std::string, std::string> facts;
   std::map<std::string, double> timings;  // "load" and "fuse", for the cell that it was made for
 };
@@ -42,7 +42,7 @@ class MergeMaker {
 
  private:
   void make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
-  void keep(const Cell& cell, FusedModel model);
+  void keep(const Cell& cell, FusedModel model, Precision precision);
 
   at::Device device_;
   bool streamed_;

@@ -22,10 +22,6 @@ at::Tensor shift_all(const std::string& shift, const at::Tensor& images, const s
   return shifted;
 }
 
-at::Tensor to(const at::Tensor& tensor, at::Device device) {
-  return tensor.defined() ? tensor.to(device) : tensor;
-}
-
 int64_t bytes_of(const Inputs& inputs) {
   int64_t bytes = 0;
   for (const at::Tensor& tensor : {inputs.images, inputs.tokens, inputs.lengths}) {
@@ -49,10 +45,10 @@ const Examples& PackData::whole(const std::string& task, const std::string& spli
 Examples PackData::placed(const Examples& examples) const {
   const int64_t bytes = bytes_of(examples.inputs);
   if (!device_.is_cpu() && bytes > resident_left_) {
-    return {examples.inputs, to(examples.labels, device_), to(examples.values, device_)};
+    return examples;
   }
   resident_left_ -= bytes;
-  return {examples.inputs.to(device_), to(examples.labels, device_), to(examples.values, device_)};
+  return examples.to(device_);
 }
 
 Examples PackData::examples(const std::string& task, const std::string& split, int64_t count) const {

@@ -3,21 +3,10 @@
 #include <cmath>
 
 #include "core/text.h"
+#include "zoo/zoo.h"
 
 namespace fusegrid {
 namespace {
-
-// Of one split, by metric. scores: "<task>/<split>/<metric>".
-std::map<std::string, double> scores_of(const std::map<std::string, double>& scores,
-                                        const std::string& prefix) {
-  std::map<std::string, double> chosen;
-  for (const auto& [name, score] : scores) {
-    if (name.starts_with(prefix)) {
-      chosen.emplace(name.substr(prefix.size()), score);
-    }
-  }
-  return chosen;
-}
 
 void distrust_result(Result& result, const std::optional<std::string>& reason) {
   if (reason && result.status == Status::kValid) {
@@ -65,7 +54,7 @@ void record(const Cell& cell, const std::map<std::string, Answers>& answers,
     if (!of_split.predictions.empty()) {
       result.predictions.push_back({split, of_split.predictions});
     }
-    const auto scores = scores_of(recorded_scores, cell.task + "/" + split + "/");
+    const auto scores = scores_below(recorded_scores, cell.task + "/" + split + "/");
     distrust_result(result, distrust(cell, split, of_split, scores));
   }
 }

@@ -17,7 +17,7 @@ std::optional<std::string> distrust(const Cell& cell, const std::string& split, 
 
 // Writes a cell's answers, by split ("val", "test", or one of them), into its result, and whether they can be
 // trusted. recorded_scores: of the task's owner, as Replicate::scores has them but without its name
-// ("<task>/<split>/<metric>").
+// ("<task>/<split>/<metric>"); none where the answers are of other examples, or of passes in bfloat16.
 void record(const Cell& cell, const std::map<std::string, Answers>& answers,
             const std::map<std::string, double>& recorded_scores, Result& result);
 

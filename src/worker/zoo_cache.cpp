@@ -38,16 +38,8 @@ const Network& OpenZoo::network(int64_t seed) {
 std::map<std::string, double> OpenZoo::owner_scores(const Cell& cell) const {
   const auto owners = zoo_.owners(zoo_.experts_called(cell.experts));
   const auto owner = owners.find(cell.task);
-  std::map<std::string, double> scores;
-  if (owner != owners.end()) {
-    const std::string prefix = owner->second + "/";
-    for (const auto& [name, score] : zoo_.replicate(cell.seed).scores) {
-      if (name.starts_with(prefix)) {
-        scores.emplace(name.substr(prefix.size()), score);
-      }
-    }
-  }
-  return scores;
+  return owner == owners.end() ? std::map<std::string, double>()
+                               : scores_below(zoo_.replicate(cell.seed).scores, owner->second + "/");
 }
 
 std::map<std::string, std::shared_ptr<const Readout>> OpenZoo::multitask_readouts(int64_t seed) const {

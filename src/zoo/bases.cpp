@@ -3,8 +3,10 @@
 
 #include "checkpoint/hf_folder.h"
 #include "core/errors.h"
+#include "core/files.h"
 #include "models/stored_parameters.h"
 #include "zoo/build.h"
+#include "zoo/checkpoint_folder.h"
 #include "zoo/folders.h"
 #include "zoo/recipe.h"
 
@@ -32,16 +34,15 @@ void place_ours(const ZooPlan& plan, int64_t seed) {
   if (recipe_of(plan).card.heads == Heads::kOfBase) {
     fs::copy_file(heads_file(ours, seed), heads_file(plan, seed), fs::copy_options::overwrite_existing);
   }
-  const fs::path partial = target.string() + ".partial";
-  fs::remove_all(partial);
-  fs::copy(base_folder(ours, seed), partial, fs::copy_options::recursive);
-  fs::rename(partial, target);  // the base is complete or absent
+  TemporaryPath partial(target);
+  fs::copy(base_folder(ours, seed), partial.path(), fs::copy_options::recursive);
+  partial.publish();  // the base is complete or absent
 }
 
 // The parameters of the published base, under the names that its experts will have.
 void place_published(const ZooPlan& plan, int64_t seed) {
   const fs::path target = base_folder(plan, seed);
-  const HfFolder published(plan.published_base, {.allow_symlinks = true});
+  const HfFolder published = open_checkpoint(plan.published_base);
   const auto architecture = make_architecture(published.config());
   const Weights weights = load_weights(*architecture, plan.published_base, at::kCPU);
   const std::string digest_now = digest(weights);

@@ -1,16 +1,16 @@
 #include "zoo/bindings.h"
 
-#include "checkpoint/hf_folder.h"
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "models/architecture.h"
+#include "zoo/checkpoint_folder.h"
 
 namespace fusegrid {
 namespace {
 
 std::string config_digest(const Replicate& replicate, const Network& network) {
-  const HfFolder folder(replicate.base, {.allow_symlinks = true});
+  const HfFolder folder = open_checkpoint(replicate.base);
   std::string text = architecture_settings(folder.config()).dump() + "/" + to_string(network.pooling());
   for (const auto& values : {network.normalisation.mean, network.normalisation.std}) {
     for (const double value : values) {
@@ -26,18 +26,12 @@ std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Repl
   const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
   const Network network = load_network(zoo, replicate, at::kCPU);
   std::map<std::string, std::string> bindings{{place + "config", config_digest(replicate, network)}};
-  const auto add_model = [&](const std::string& model, const std::filesystem::path& folder) {
+  for (const std::string& model : models_of(replicate)) {
     const auto recorded = replicate.digests.find(model);
-    bindings[place + model] = recorded != replicate.digests.end()
-                                  ? recorded->second
-                                  : digest(load_weights(*network.architecture, folder, at::kCPU));
-  };
-  add_model("base", replicate.base);
-  for (const auto& [name, folder] : replicate.experts) {
-    add_model("expert/" + name, folder);
-  }
-  if (replicate.multitask) {
-    add_model("multitask", *replicate.multitask);
+    bindings[place + model] =
+        recorded != replicate.digests.end()
+            ? recorded->second
+            : digest(load_weights(*network.architecture, model_folder(zoo, replicate, model), at::kCPU));
   }
   for (const auto& task : zoo.tasks) {
     bindings[place + "heads/" + task] = digest(network.readout(task).weights());

@@ -12,15 +12,14 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
     FUSEGRID_ASSERT(tokens != nullptr, "rows of tokens without a table");
     examples.inputs = token_inputs(split.tokens.ids, split.tokens.offsets, tokens->pad);
   }
-  examples.inputs = examples.inputs.to(device);
-  examples.labels = split.labels.defined() ? split.labels.to(device) : split.labels;
   if (split.answers.defined()) {
     const Inputs answers = token_inputs(split.answers.ids, split.answers.offsets, tokens->pad);
-    examples.wanted = answers.tokens.to(device);
-    examples.wanted_lengths = answers.lengths.to(device);
+    examples.wanted = answers.tokens;
+    examples.wanted_lengths = answers.lengths;
   }
-  examples.values = split.values.defined() ? split.values.to(device) : split.values;
-  return examples;
+  examples.labels = split.labels;
+  examples.values = split.values;
+  return examples.to(device);
 }
 
 }  // namespace fusegrid

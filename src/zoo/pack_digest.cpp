@@ -5,6 +5,7 @@
 #include <fstream>
 #include <map>
 #include <mutex>
+#include <set>
 
 #include <sys/stat.h>
 #include <unistd.h>
@@ -39,14 +40,25 @@ class SeenPacks {
     const auto found = packs_.find(pack);
     return found == packs_.end() ? std::nullopt : std::optional(found->second);
   }
-  void keep(const fs::path& pack, const SeenPack& seen) {
+  void keep(const fs::path& pack, const SeenPack& seen, bool recorded) {
     const std::scoped_lock lock(mutex_);
     packs_[pack] = seen;
+    if (recorded) {
+      unrecorded_.erase(pack);
+    } else {
+      unrecorded_.insert(pack);
+    }
+  }
+  // What was hashed and is not recorded yet; of the next caller it is.
+  std::optional<SeenPack> take_unrecorded(const fs::path& pack) {
+    const std::scoped_lock lock(mutex_);
+    return unrecorded_.erase(pack) == 0 ? std::nullopt : std::optional(packs_.at(pack));
   }
 
  private:
   std::mutex mutex_;
   std::map<fs::path, SeenPack> packs_;
+  std::set<fs::path> unrecorded_;
 };
 
 SeenPacks& seen_packs() {
@@ -62,22 +74,8 @@ std::optional<SeenPack> read_record(const fs::path& record, std::ostream& warnin
   try {
     return json::parse(in).get<SeenPack>();
   } catch (const std::exception&) {  // of JSON, or of a stream
-    warnings << "fusegrid: '" << record.string()
-             << "' is damaged and is written anew, after the task pack was read again\n";
+    warnings << "fusegrid: '" << record.string() << "' is damaged, so the task pack is read again\n";
     return std::nullopt;
-  }
-}
-
-void write_record(const fs::path& record, const SeenPack& seen, std::ostream& warnings) {
-  if (::access(record.parent_path().c_str(), W_OK) != 0) {
-    return;
-  }
-  try {
-    write_atomically(record, json(seen).dump(2) + "\n");
-  } catch (const IoError& error) {
-    warnings
-        << "fusegrid: the digest of the task pack is not recorded, so the next start reads the pack again: "
-        << error.what() << "\n";
   }
 }
 
@@ -122,9 +120,8 @@ std::string pack_digest(const Zoo& zoo, std::ostream& warnings) {
   if (const auto seen = seen_packs().find(zoo.pack); is_this(seen)) {
     return seen->digest;
   }
-  const fs::path record = pack_record(zoo);
-  if (const auto recorded = read_record(record, warnings); is_this(recorded)) {
-    seen_packs().keep(zoo.pack, *recorded);
+  if (const auto recorded = read_record(pack_record(zoo), warnings); is_this(recorded)) {
+    seen_packs().keep(zoo.pack, *recorded, /*recorded=*/true);
     return recorded->digest;
   }
   const SeenPack seen{stamp, digest_of_file(zoo.pack)};
@@ -133,10 +130,23 @@ std::string pack_digest(const Zoo& zoo, std::ostream& warnings) {
                     "' must not change while it is read, but it did; start again when it is complete");
   }
   if (std::max(stamp.modified_ns, stamp.changed_ns) < now - kYoungNs) {
-    seen_packs().keep(zoo.pack, seen);
-    write_record(record, seen, warnings);
+    seen_packs().keep(zoo.pack, seen, /*recorded=*/false);
   }
   return seen.digest;
+}
+
+void record_pack_digest(const Zoo& zoo, std::ostream& warnings) {
+  const auto seen = seen_packs().take_unrecorded(zoo.pack);
+  if (!seen || ::access(zoo.folder.c_str(), W_OK) != 0) {
+    return;
+  }
+  try {
+    write_atomically(pack_record(zoo), json(*seen).dump(2) + "\n");
+  } catch (const IoError& error) {
+    warnings
+        << "fusegrid: the digest of the task pack is not recorded, so the next start reads the pack again: "
+        << error.what() << "\n";
+  }
 }
 
 std::optional<SeenPack> seen_pack(const Zoo& zoo) {

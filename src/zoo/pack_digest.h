@@ -37,11 +37,13 @@ void from_json(const nlohmann::json& json, SeenPack& pack);
 std::filesystem::path pack_record(const Zoo& zoo);
 
 // The digest of the zoo's pack (core/digest.h): the recorded one where the file's stamp is the recorded one, and it is
-// what zoo.json says, else computed and recorded. A pack that was changed less than two seconds before is hashed and
-// not recorded, since the next change might leave the same stamp. A damaged record is told on `warnings` and written
-// anew; where the zoo's folder is not ours to write, there is no record. Throws IoError where the pack cannot be read,
-// DataError where it changes meanwhile.
+// what zoo.json says, else computed. Writes nothing; a damaged record is told on `warnings`. Throws IoError where the
+// pack cannot be read, DataError where it changes meanwhile.
 std::string pack_digest(const Zoo& zoo, std::ostream& warnings = std::cerr);
+// Records what pack_digest() computed in this process. A pack that had been changed less than two seconds before is not
+// recorded, since the next change might leave the same stamp; nor is there a record where the zoo's folder is not ours
+// to write. One that fails is told on `warnings`.
+void record_pack_digest(const Zoo& zoo, std::ostream& warnings = std::cerr);
 
 // For a process that is handed what this one knows: what pack_digest() found here, unless it was not asked or the pack
 // is too young.

@@ -85,6 +85,16 @@ Examples TokenTaskBatches::next() {
           wanted.lengths};
 }
 
+void check_same_tokenizer(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker) {
+  const std::string& of_pool = pool.tokens()->tokenizer_sha256;
+  const std::string& of_pack = pack.tokens()->tokenizer_sha256;
+  if (of_pool != of_pack) {
+    throw ConfigError("pool and pack must have one tokenizer, but that of the pool has SHA-256 " + of_pool +
+                      " and that of '" + pack.path().string() + "' " + of_pack + "; make the pool with " +
+                      maker + " --pack " + pack.path().string());
+  }
+}
+
 void check_text_pool(const PretrainingPool& pool) {
   constexpr const char* kRemedy = "; make it with tools/make_text_pool.py";
   const auto& sources = pool.sources();
@@ -107,8 +117,8 @@ void check_text_pool(const PretrainingPool& pool) {
 TextPoolBatches::TextPoolBatches(const PretrainingPool& pool, const Options& options) : options_(options) {
   check_text_pool(pool);
   const TokenTable& table = *pool.tokens();
-  texts_ = read(pool, "text");
-  pairs_ = read(pool, "pairs");
+  texts_ = PoolMix::read(pool, "text");
+  pairs_ = PoolMix::read(pool, "pairs");
   partner_numbers_ = numbers_of(pairs_.partners);
   pad_ = table.pad;
   mask_ = *table.mask;
@@ -120,8 +130,8 @@ TextPoolBatches::TextPoolBatches(const PretrainingPool& pool, const Options& opt
   }
 }
 
-TextPoolBatches::Rows TextPoolBatches::read(const PretrainingPool& pool, const std::string& kind) {
-  Rows rows;
+PoolMix PoolMix::read(const PretrainingPool& pool, const std::string& kind) {
+  PoolMix rows;
   for (const PoolSourceInfo& source : pool.sources()) {
     if (source.kind == kind) {
       const PoolRows of_source = pool.read(source.name, 0, source.examples);
@@ -135,18 +145,18 @@ TextPoolBatches::Rows TextPoolBatches::read(const PretrainingPool& pool, const s
   return rows;
 }
 
-std::vector<int64_t> TextPoolBatches::draw(const Rows& rows, const std::string& purpose, int64_t count,
-                                           int64_t step) const {
+std::vector<int64_t> PoolMix::draw(const std::string& purpose, uint64_t seed, int64_t count,
+                                   int64_t step) const {
   const auto numbers = [&](const std::string& what) {
-    return uniform(derive_key(options_.seed, "pretrain/" + purpose + "/" + what), static_cast<uint64_t>(step),
-                   0, count);
+    return uniform(derive_key(seed, "pretrain/" + purpose + "/" + what), static_cast<uint64_t>(step), 0,
+                   count);
   };
   const at::Tensor source_numbers = numbers("source");
   const at::Tensor row_numbers = numbers("row");
   std::vector<int64_t> drawn;
   for (int64_t i = 0; i < count; ++i) {
     drawn.push_back(
-        rows.mix.draw(source_numbers.const_data_ptr<float>()[i], row_numbers.const_data_ptr<float>()[i]));
+        mix.draw(source_numbers.const_data_ptr<float>()[i], row_numbers.const_data_ptr<float>()[i]));
   }
   return drawn;
 }
@@ -192,9 +202,9 @@ at::Tensor TextPoolBatches::same_partners(const std::vector<int64_t>& pairs) con
 }
 
 PretrainingBatch TextPoolBatches::at(int64_t step) const {
-  const auto pairs = draw(pairs_, "pairs", options_.pairs, step);
+  const auto pairs = pairs_.draw("pairs", options_.seed, options_.pairs, step);
   std::vector<std::span<const int32_t>> rows;
-  for (const int64_t text : draw(texts_, "texts", options_.texts, step)) {
+  for (const int64_t text : texts_.draw("texts", options_.seed, options_.texts, step)) {
     rows.push_back(texts_.tokens.row(text));
   }
   for (const TokenRows* side : {&pairs_.tokens, &pairs_.partners}) {

@@ -32,6 +32,20 @@ class TokenTaskBatches {
   at::Device device_;
 };
 
+// The rows of all sources of a kind of a pool, and how often each is drawn.
+struct PoolMix {
+  TokenRows tokens, partners;  // partners: of pairs
+  SourceMix mix;
+
+  // kind: text or pairs. A source has its share of the batch.
+  static PoolMix read(const PretrainingPool& pool, const std::string& kind);
+  // `count` rows: a source is drawn by its share, a row of it uniformly; keyed by (seed, purpose, step).
+  std::vector<int64_t> draw(const std::string& purpose, uint64_t seed, int64_t count, int64_t step) const;
+};
+
+// ConfigError where pool and pack have not one tokenizer. maker: the command that makes such a pool.
+void check_same_tokenizer(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker);
+
 // ConfigError where a pool lacks texts or pairs, or its tokenizer a mask.
 void check_text_pool(const PretrainingPool& pool);
 
@@ -54,22 +68,16 @@ class TextPoolBatches {
   };
   // Throws as check_text_pool().
   TextPoolBatches(const PretrainingPool& pool, const Options& options);
-  // A source is drawn by its share, a row of it uniformly. Of the hidden tokens 80 % are masked, 10 % become any token
-  // that is not special, and 10 % stay (Devlin et al., arXiv:1810.04805, section 3.1).
+  // Of the hidden tokens 80 % are masked, 10 % become any token that is not special, and 10 % stay (Devlin et al.,
+  // arXiv:1810.04805, section 3.1).
   PretrainingBatch at(int64_t step) const;
 
  private:
-  struct Rows {
-    TokenRows tokens, partners;
-    SourceMix mix;
-  };
-  static Rows read(const PretrainingPool& pool, const std::string& kind);
-  std::vector<int64_t> draw(const Rows& rows, const std::string& purpose, int64_t count, int64_t step) const;
   void hide(PretrainingBatch& batch, int64_t step) const;
   at::Tensor same_partners(const std::vector<int64_t>& pairs) const;
 
   Options options_;
-  Rows texts_, pairs_;
+  PoolMix texts_, pairs_;
   std::vector<int64_t> partner_numbers_;  // of a pair: equal for equal partners
   int64_t pad_ = 0, mask_ = 0;
   std::vector<bool> special_;      // by id

@@ -5,6 +5,7 @@
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "core/philox.h"
 #include "models/feeder.h"
 #include "zoo/adamw.h"
 
@@ -91,7 +92,8 @@ void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::ve
   std::vector<AdamW> optimisers;
   for (const TrainedGroup& group : groups) {
     trained.insert(trained.end(), group.tensors.begin(), group.tensors.end());
-    optimisers.emplace_back(group.tensors, group.weight_decay, schedule.beta1, schedule.beta2);
+    optimisers.emplace_back(group.tensors, group.weight_decay, schedule.beta1, schedule.beta2,
+                            group.relative);
   }
   for (int64_t step = 0; step < schedule.steps; ++step) {
     if (on_step) {
@@ -111,6 +113,30 @@ void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::ve
   }
 }
 
+at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t key) {
+  int64_t count = 1;
+  for (const int64_t size : shape) {
+    count *= size;
+  }
+  return normal(key, 0, 0, count).mul_(deviation).view(shape);
+}
+
+std::set<std::string> layer_matrices(const Architecture& architecture) {
+  std::set<std::string> names;
+  for (const Layer& layer : architecture.layers()) {
+    names.insert(layer.weight);
+  }
+  return names;
+}
+
+Weights detached(const Weights& weights) {
+  Weights plain;
+  for (const auto& [name, tensor] : weights) {
+    plain.emplace(name, tensor.detach());
+  }
+  return plain;
+}
+
 Trainee make_trainee(const Weights& base, const std::set<std::string>& trained) {
   Trainee trainee;
   for (const auto& [name, tensor] : base) {
@@ -128,11 +154,7 @@ Weights train(const Network& network, const Trainee& trainee, const std::vector<
               const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step) {
   minimise([&](int64_t step) { return mean_loss(network, trainee.weights, tasks, step); }, groups, schedule,
            on_step);
-  Weights weights;
-  for (const auto& [name, tensor] : trainee.weights) {
-    weights.emplace(name, tensor.detach());
-  }
-  return weights;
+  return detached(trainee.weights);
 }
 
 Answers evaluate(const Network& network, const Weights& weights, const std::string& task,

@@ -22,6 +22,7 @@ using OnStep = std::function<void(int64_t step)>;
 struct TrainedGroup {
   std::vector<at::Tensor> tensors;
   double rate_factor = 1;  // of the schedule's learning rate
+  bool relative = false;   // the learning rate is in units of each tensor's root mean square
   double weight_decay = 0;
   bool clipped = true;  // where the schedule clips gradients
 };
@@ -39,6 +40,13 @@ struct Schedule {
 // Changes the tensors of the groups in place so that the loss of the steps falls.
 void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::vector<TrainedGroup>& groups,
               const Schedule& schedule, const OnStep& on_step = {});
+
+// The first value of a tensor that is trained: normal, of mean 0, a function of `key` alone. float32, on the CPU.
+at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t key);
+// The names of the matrices of all affine layers.
+std::set<std::string> layer_matrices(const Architecture& architecture);
+// The same numbers, without what gradients need.
+Weights detached(const Weights& weights);
 
 // A model some of whose tensors are trained.
 struct Trainee {

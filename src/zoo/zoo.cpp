@@ -177,8 +177,12 @@ Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& wh
   zoo.pack_sha256 = written.at("pack_sha256").get<std::string>();
   zoo.tokenizer_sha256 = written.value("tokenizer_sha256", "");
   zoo.tasks = written.at("tasks").get<std::vector<std::string>>();
+  std::set<std::string> tasks;
   for (const std::string& task : zoo.tasks) {
     check_task_name(task, where + ": the name of a task");
+    if (!tasks.insert(task).second) {
+      throw DataError(where + ": task '" + task + "' is there twice");
+    }
   }
   zoo.experts = parse_experts(written.at("experts"), zoo, where);
   zoo.pooling = parse_pooling(written.value("pooling", to_string(Pooling::kFirst)), where);
@@ -206,6 +210,17 @@ std::string known_zoos() {
 }
 
 }  // namespace
+
+std::map<std::string, double> scores_below(const std::map<std::string, double>& scores,
+                                           const std::string& prefix) {
+  std::map<std::string, double> below;
+  for (const auto& [name, score] : scores) {
+    if (name.starts_with(prefix)) {
+      below.emplace(name.substr(prefix.size()), score);
+    }
+  }
+  return below;
+}
 
 Zoo Zoo::load(const fs::path& folder) {
   Zoo zoo = read(folder);

@@ -29,6 +29,10 @@ struct Replicate {
   std::map<std::string, double> scores;  // "<expert>/<task>/<split>/<metric>" -> what it was when it was made
 };
 
+// Of recorded scores, those whose names begin with `prefix`, by the rest of their names.
+std::map<std::string, double> scores_below(const std::map<std::string, double>& scores,
+                                           const std::string& prefix);
+
 // A fine-tuned model, and the tasks that it was made for: a task has at most one such owner.
 struct ZooExpert {
   std::string name;
@@ -78,6 +82,8 @@ std::filesystem::path cache_folder();
 Zoo find_zoo(const std::string& name_or_folder);
 std::vector<std::string> list_zoos();
 
+// The models that a replicate has: "base", "expert/<name>" in order of name, "multitask".
+std::vector<std::string> models_of(const Replicate& replicate);
 // The folder of a replicate's "base", "expert/<name>" or "multitask". ConfigError where the zoo has no such model.
 std::filesystem::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::string& model);
 
@@ -139,6 +145,10 @@ void check_readable(const TaskInfo& task, const InputFormat& input);
 // another tokenizer. tokenizer_sha256: the models'; "" where it is not known.
 void check_tokens(const TaskPack& pack, const InputFormat& input, const std::string& tokenizer_sha256);
 
+// Reads the zoo's pack again, for models with this network. DataError where it is not the recorded one; ConfigError
+// where the models cannot read a task, or its head has not the outputs that the task asks for.
+void check_pack(const Zoo& zoo, const Network& network);
+
 // Reads everything again: the pack's and every model's digest, layouts, NaN, the pack's image size and
 // classes. Returns one line for each thing that is wrong; empty: the zoo is sound.
 std::vector<std::string> verify(const Zoo& zoo);
@@ -152,7 +162,7 @@ struct ImportRequest {
   std::string suite;
   std::filesystem::path base;
   std::vector<std::pair<std::string, std::filesystem::path>> experts;  // name, folder; in the zoo's order
-  std::filesystem::path heads;
+  std::filesystem::path heads;  // empty where the models make tokens themselves
   Pooling pooling = Pooling::kFirst;
   std::filesystem::path pack;
   bool replace = false;  // a zoo that is there

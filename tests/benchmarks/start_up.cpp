@@ -102,6 +102,7 @@ void start(const std::string& zoo_name, const std::string& device, double begun)
   const auto cells = expand(job, zoos);
   for (const auto& [text, zoo] : zoos) {
     check_data(cells, zoo, pack_contents(zoo));
+    record_pack_digest(zoo);
     check_layouts(zoo, zoo.replicates.front());
   }
   const auto bindings = launch_bindings(job, cells, zoos);

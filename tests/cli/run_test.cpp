@@ -1,6 +1,8 @@
+#include <chrono>
 #include <map>
 #include <numeric>
 #include <set>
+#include <thread>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/zeros.h>
@@ -13,6 +15,7 @@
 #include "cli/invoke.h"
 #include "core/digest.h"
 #include "store/result_store.h"
+#include "zoo/pack_digest.h"
 #include "zoo/support.h"
 
 namespace fusegrid {
@@ -198,14 +201,6 @@ TEST_F(RunOfTwoKinds, a_head_of_numbers_has_one_output) {
                         "asks for, 1, but it has 3"));
 }
 
-std::set<std::string> splits_of(const Result& result) {
-  std::set<std::string> splits;
-  for (const Metric& metric : result.metrics) {
-    splits.insert(metric.split);
-  }
-  return splits;
-}
-
 TEST_F(RunOfTwoKinds, tests_what_validation_chose_and_the_rest_when_it_is_asked_for) {
   give_pack("{}");
   const std::string grid = "task = bars\n[simple_average]\n[task_arithmetic]\nscale = 0.1 0.5 1\n";
@@ -231,6 +226,21 @@ TEST_F(RunOfTwoKinds, tests_what_validation_chose_and_the_rest_when_it_is_asked_
       EXPECT_EQ(test_metrics(result), test_metrics(first.at(name))) << name;
     }
   }
+}
+
+TEST_F(RunOfTwoKinds, a_dry_run_writes_nothing) {
+  give_pack("{}");
+  const std::filesystem::path record = pack_record(*zoo_);
+  std::filesystem::remove(record);                               // of a run of another test
+  std::this_thread::sleep_for(std::chrono::milliseconds(2100));  // of a younger pack no digest is recorded
+  const std::string job = (folder_ / "job.cfg").string();
+  write_text(job, "zoo = " + zoo() + "\ntask = bars\n[simple_average]\n");
+  const Ran dry = invoke({"run", job, "--results", results_.string(), "--dry-run"});
+  ASSERT_EQ(dry.code, ExitCode::kOk) << dry.err;
+  EXPECT_FALSE(std::filesystem::exists(record));
+  EXPECT_FALSE(std::filesystem::exists(results_));
+  ASSERT_EQ(run("task = bars\n[simple_average]\n").code, ExitCode::kOk);
+  EXPECT_TRUE(std::filesystem::exists(record)) << "which a run writes";
 }
 
 TEST_F(RunOfTwoKinds, results_of_two_precisions_do_not_mix) {

@@ -59,6 +59,12 @@ inline void register_fake_methods() {
     const RegisterMethod<NoOptions> routed{
         {.name = "fake_routed", .title = "Routed", .paper = "", .formula = "", .demands = {Demand::kBlocks}},
         no_fuse};
+    const RegisterMethod<NoOptions> classes{{.name = "fake_classes",
+                                             .title = "Classes",
+                                             .paper = "",
+                                             .formula = "",
+                                             .demands = {Demand::kClasses}},
+                                            no_fuse};
     const RegisterMethod<NoOptions> oracle{
         {.name = "fake_oracle", .title = "Oracle", .paper = "", .formula = "", .needs_task_identity = true},
         no_fuse};

@@ -313,6 +313,22 @@ TEST_F(Grid, methods_whose_demands_are_not_met_are_refused_before_anything_runs)
           HasSubstr("method 'fake_routed' needs a stack of blocks with MLPs, which mlp has not")));
 }
 
+TEST_F(Grid, demands_are_asked_of_every_method_and_task) {
+  Zoo zoo = three_tasks();
+  PackContents pack = pack_of({{"a", 9}, {"b", 9}, {"c", 9}});
+  pack["c"].kind = "regress";
+  const auto check = [&](const std::string& methods) {
+    check_data(cells("experts = 1\ntask = all\n" + methods), zoo, pack);
+  };
+  EXPECT_THAT(
+      [&] { check("[fake_classes]\n"); },
+      testing::ThrowsMessage<ConfigError>(AllOf(HasSubstr("'fake_classes'"), HasSubstr("task 'c' has not"))));
+  zoo.replicates[0].base = base_folder("perceptron");
+  EXPECT_NO_THROW(check("[fake_average]\n"));
+  EXPECT_THAT([&] { check("[fake_average]\n[fake_routed]\n"); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("method 'fake_routed' needs")));
+}
+
 TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
   const JobSpec job =
       parse_job("zoo = toy\nbatch = 7\nvalidation = 100\nprecision = bf16\n[fake_average]\n", "job.cfg");

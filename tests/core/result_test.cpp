@@ -84,6 +84,18 @@ TEST(Result, keeps_a_loss_that_is_not_a_number) {
   EXPECT_TRUE(std::isnan(over_the_wire(result).metrics[1].value));
 }
 
+TEST(Result, was_evaluated_on_the_splits_of_its_metrics_outcomes_and_predictions) {
+  Result result;
+  EXPECT_TRUE(splits_of(result).empty());
+  result.metrics = {{"loss", "val", 0, 1}, {"accuracy", "val", 0, 1}};
+  EXPECT_EQ(splits_of(result), (std::set<std::string>{"val"}));
+  result.outcomes = {{"test", "mcc", 1, {}}};  // whose metric is undefined
+  EXPECT_EQ(splits_of(result), (std::set<std::string>{"test", "val"}));
+  result.outcomes.clear();
+  result.predictions = {{"train", {}}};
+  EXPECT_EQ(splits_of(result), (std::set<std::string>{"train", "val"}));
+}
+
 TEST(Result, reading_replaces_what_was_there) {
   Result target = full_result();
   from_json(nlohmann::json(Result{}), target);

@@ -92,7 +92,7 @@ std::vector<std::string> seeds() {
   return {
       "{\"classes\": [\"a\", \"b\", \"c\"], \"domain\": \"toy\"}\n"
       "{\"answer_start\": 0, \"answer_end\": 1, \"longest_answer\": 3}\n"
-      "3\n0 2 1\n2 3 4 2 3 3\n0 3 4 6\n3 1 4 3 1 1\n0 2 5 6\n0 5 9 11 12 14\n"};
+      "3\n0 2 1\n2 3 4 2 3 3\n0 3 4 6\n3 1 4 3 1 2 1\n0 2 5 7\n0 5 9 11 12 14\n"};
 }
 
 const RegisterTarget registered{"task_pack",

@@ -138,6 +138,21 @@ TEST_P(EveryMethod, of_experts_equal_to_the_base_answers_as_the_base) {
   }
 }
 
+TEST_P(EveryMethod, held_in_bfloat16_answers_as_where_each_pass_rounds) {
+  const TestZoo z = zoo();
+  z.network->precision = Precision::kBf16;
+  const Merged merged = fuse(z);
+  FusedModel model = *merged.model;
+  model.predictor = model.predictor->held_in(z.network->precision);
+  ASSERT_NE(model.predictor, nullptr);
+  const Weights weights = model.predictor->weights();
+  Merged held;
+  held.model = std::make_shared<const FusedModel>(std::move(model));
+  EXPECT_TRUE(std::any_of(weights.begin(), weights.end(),
+                          [](const auto& entry) { return entry.second.scalar_type() == at::kBFloat16; }));
+  EXPECT_TRUE(z.logits(held, z.tasks[0]).equal(z.logits(merged, z.tasks[0])));
+}
+
 TEST_P(EveryMethod, gives_finite_weights_and_logits) {
   for (const double spread : {0.0, 1e-30, 1.0}) {
     const TestZoo z = zoo(spread);

@@ -2,9 +2,11 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/log_softmax.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/errors.h"
 #include "fusion/fusion_input.h"
 #include "fusion/whole_model/routed_mlp.h"
 #include "models/readout.h"
@@ -216,6 +218,26 @@ TEST(Wemoe, holds_and_stores_base_task_vectors_and_routers_once) {
   EXPECT_DOUBLE_EQ(merged.stored_parameters,
                    static_cast<double>(num_parameters(zoo.base) + 2 * mlps + routers));
   EXPECT_FALSE(merged.weights.at("router0.0.weight").requires_grad());
+}
+
+TEST(Wemoe, shares_its_routers_with_what_is_held_in_another_precision) {
+  const Merged merged = random_zoo(2).fuse("wemoe{steps=0,layers=1}");
+  const Weights held = merged.model->predictor->held_in(Precision::kBf16)->weights();
+  for (const auto& [name, tensor] : merged.weights) {
+    if (name.starts_with("router")) {
+      EXPECT_EQ(held.at(name).data_ptr(), tensor.data_ptr()) << name;
+    } else if (tensor.is_floating_point()) {
+      EXPECT_EQ(held.at(name).scalar_type(), at::kBFloat16) << name;
+    }
+  }
+}
+
+TEST(Wemoe, of_models_without_blocks_is_refused) {
+  const TestZoo zoo = random_zoo(2);
+  zoo.network->architecture = make_architecture(
+      {{"model_type", "mlp"}, {"image_size", 8}, {"hidden_sizes", nlohmann::json::array({2})}});
+  EXPECT_THAT([&] { zoo.fuse("wemoe"); },
+              testing::ThrowsMessage<ConfigError>(testing::HasSubstr("'wemoe' needs a stack of blocks")));
 }
 
 }  // namespace

@@ -12,8 +12,8 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-const json kConfig{{"size", 3},       {"sizes", {3, 4}}, {"zero", 0},
-                   {"epsilon", 1e-5}, {"flag", true},    {"none", nullptr}};
+const json kConfig{{"size", 3},    {"sizes", {3, 4}}, {"zero", 0},      {"epsilon", 1e-5},
+                   {"flag", true}, {"word", "a"},     {"none", nullptr}};
 
 ConfigReader reader() {
   return {kConfig, "tower."};
@@ -27,12 +27,14 @@ TEST(ConfigReader, ReadsWhatIsGivenAndElseTheDefault) {
   EXPECT_EQ(reader().count("zero", 7), 0);
   EXPECT_EQ(reader().count("absent", 7), 7);
   EXPECT_EQ(reader().positive("epsilon", 1), 1e-5);
+  EXPECT_TRUE(reader().flag("flag", false));
+  EXPECT_FALSE(reader().flag("absent", false));
+  EXPECT_EQ(reader().one_of("word", "b", {"a", "b"}), "a");
+  EXPECT_EQ(reader().one_of("absent", "b", {"a", "b"}), "b");
   EXPECT_EQ(reader().size_or_null("size", 7), 3);
   EXPECT_EQ(reader().size_or_null("absent", 7), 7);
   EXPECT_EQ(reader().size_or_null("absent"), std::nullopt);
   EXPECT_EQ(reader().size_or_null("none", 7), std::nullopt);
-  EXPECT_TRUE(reader().flag("flag", false));
-  EXPECT_FALSE(reader().flag("absent", false));
   EXPECT_NO_THROW(reader().require_only("flag", true));
   EXPECT_NO_THROW(reader().require_only("absent", "anything"));
 }
@@ -46,6 +48,12 @@ TEST(ConfigReader, ErrorsNameThePathTheRuleAndTheValue) {
             "config.json: tower.size must be a list of positive whole numbers, but it is 3");
   EXPECT_EQ(message_of<ConfigError>([] { reader().count("epsilon", 7); }),
             "config.json: tower.epsilon must be a whole number, 0 or more, but it is 1e-05");
+  EXPECT_EQ(message_of<ConfigError>([] { reader().flag("zero", true); }),
+            "config.json: tower.zero must be true or false, but it is 0");
+  EXPECT_EQ(message_of<ConfigError>([] {
+              reader().one_of("word", "b", {"b", "c"});
+            }),
+            "config.json: tower.word must be b or c, but it is \"a\"");
   EXPECT_EQ(message_of<ConfigError>([] { reader().require_only("flag", false); }),
             "config.json: tower.flag must be false, but it is true");
   EXPECT_EQ(message_of<ConfigError>([] { reader().flag("size", false); }),

@@ -33,6 +33,7 @@ const std::map<std::string, std::set<std::string>> kTypesOfFiles{
     {"gpt2", {"gpt2"}},
     {"llama", {"llama", "mistral", "mixtral", "qwen2"}},
     {"mlp", {"mlp"}},
+    {"t5", {"t5"}},
 };
 
 json small_tower() {
@@ -78,6 +79,18 @@ json small_config(const std::string& type) {
       {"qwen2", small_decoder()},
       {"mlp", {{"image_size", 3}, {"hidden_sizes", {7, 5, 6}}, {"hidden_act", "gelu"}}},
       {"roberta", small_encoder(11, 1)},
+      {"t5",
+       {{"d_model", 8},
+        {"num_heads", 2},
+        {"d_kv", 3},
+        {"d_ff", 12},
+        {"num_layers", 2},
+        {"vocab_size", 11},
+        {"n_positions", 9},
+        {"relative_attention_num_buckets", 6},
+        {"relative_attention_max_distance", 8},
+        {"feed_forward_proj", "gated-gelu"},
+        {"decoder_start_token_id", 4}}},
       {"xlm-roberta", small_encoder(11, 0)},
   };
   json config = configs.at(type);  // a new family needs a line above
@@ -95,6 +108,7 @@ json shortest_config(const std::string& type) {
       {"mistral", {{"head_dim", 128}}},
       {"mixtral", {{"head_dim", 128}}},
       {"mlp", {{"image_size", 8}, {"hidden_sizes", {4, 5}}}},
+      {"t5", {{"decoder_start_token_id", 3}, {"num_decoder_layers", 5}}},
       {"qwen2", {{"num_key_value_heads", 8}, {"head_dim", 128}}},
   };
   json config = configs.contains(type) ? configs.at(type) : json::object();
@@ -102,11 +116,23 @@ json shortest_config(const std::string& type) {
   return config;
 }
 
-// Examples of different lengths where the architecture reads tokens.
+bool has_answers(const Architecture& architecture) {
+  return architecture.input().answer_start.has_value();
+}
+
+// Examples of different lengths where the architecture reads tokens, and where it answers, of different answers.
 Inputs examples_of(const Architecture& architecture) {
   const InputFormat format = architecture.input();
-  return format.image_size > 0 ? random_images(3, format.image_size)
-                               : random_tokens({5, format.positions, 1}, format.vocabulary);
+  if (format.image_size > 0) {
+    return random_images(3, format.image_size);
+  }
+  Inputs inputs = random_tokens({5, format.positions, 1}, format.vocabulary);
+  if (has_answers(architecture)) {
+    const Inputs answers = random_tokens({3, 0, 7}, format.vocabulary);
+    inputs.answer = answers.tokens;
+    inputs.answer_lengths = answers.lengths;
+  }
+  return inputs;
 }
 
 bool has_one_row(const Architecture& architecture) {
@@ -114,11 +140,23 @@ bool has_one_row(const Architecture& architecture) {
 }
 
 std::vector<Pooling> poolings_of(const Architecture& architecture) {
-  std::vector<Pooling> all{Pooling::kFirst, Pooling::kLast, Pooling::kMean};
+  if (has_answers(architecture)) {
+    return {Pooling::kNone};
+  }
+  std::vector<Pooling> all{Pooling::kMean, Pooling::kFirst, Pooling::kLast};
   if (!has_one_row(architecture)) {
     all.push_back(Pooling::kNone);
   }
   return all;
+}
+
+// Features of one example, without those of rows that fill it up.
+at::Tensor counting_features(const at::Tensor& features, const Inputs& inputs, int64_t example) {
+  if (features.dim() == 2 || !inputs.tokens.defined()) {
+    return features[example];
+  }
+  const at::Tensor counting = inputs.counting(inputs.answer.defined() ? Rows::kAnswer : Rows::kInput);
+  return features[example].narrow(0, 0, counting[example].sum().item<int64_t>());
 }
 
 class EveryFamily : public testing::TestWithParam<std::string> {
@@ -126,9 +164,13 @@ class EveryFamily : public testing::TestWithParam<std::string> {
   std::unique_ptr<Architecture> architecture = make_architecture(small_config(GetParam()));
   Weights weights = random_weights(*architecture);
   Inputs inputs = examples_of(*architecture);
+  Pooling usual = poolings_of(*architecture).front();
 
-  at::Tensor features(const Weights& from, Pooling pooling = Pooling::kMean, const Pass& pass = {}) const {
+  at::Tensor features(const Weights& from, Pooling pooling, const Pass& pass = {}) const {
     return architecture->features(from, inputs, pooling, pass);
+  }
+  at::Tensor features(const Weights& from, const Pass& pass = {}) const {
+    return features(from, usual, pass);
   }
 };
 
@@ -183,14 +225,17 @@ TEST_P(EveryFamily, HooksSeeEachLayerOnceInOrder) {
         EXPECT_TRUE(weight.is_same(weights.at(layer.weight))) << layer.name;
         EXPECT_EQ(x.size(0), inputs.size()) << layer.name;
         EXPECT_EQ(x.size(-1), weight.size(1)) << layer.name;
+        if (x.dim() == 3 && inputs.tokens.defined()) {
+          EXPECT_EQ(x.size(1), inputs.counting(layer.rows).size(1)) << layer.name;
+        }
         EXPECT_TRUE(inputs_by_key.emplace(layer.input, x).first->second.equal(x)) << layer.name;
         return at::linear(x, weight, bias);
       }};
 
-  const at::Tensor observed = features(weights, Pooling::kFirst, observing);
+  const at::Tensor observed = features(weights, observing);
 
   EXPECT_EQ(seen, layers);
-  EXPECT_TRUE(observed.equal(features(weights, Pooling::kFirst)));
+  EXPECT_TRUE(observed.equal(features(weights)));
 }
 
 TEST_P(EveryFamily, WhatAHookGivesIsUsed) {
@@ -203,7 +248,7 @@ TEST_P(EveryFamily, WhatAHookGivesIsUsed) {
         [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
           return at::linear(x, weight, bias) * (layer.name == changed.name ? 0.0 : 1.0);
         }};
-    EXPECT_GT(max_error(features(weights, Pooling::kMean, zeroing), plain), 1e-6) << changed.name;
+    EXPECT_GT(max_error(features(weights, zeroing), plain), 1e-6) << changed.name;
   }
 }
 
@@ -213,7 +258,8 @@ TEST_P(EveryFamily, FeaturesHaveTheirShapeInTheDtypeOfTheWeights) {
     for (const Pooling pooling : poolings_of(*architecture)) {
       std::vector<int64_t> shape{inputs.size(), architecture->feature_size()};
       if (pooling == Pooling::kNone) {
-        shape.insert(shape.begin() + 1, architecture->num_tokens());
+        shape.insert(shape.begin() + 1,
+                     has_answers(*architecture) ? inputs.answer.size(1) + 1 : architecture->num_tokens());
       }
       EXPECT_EQ(features(cast, pooling).sizes().vec(), shape) << to_string(pooling);
       EXPECT_EQ(features(cast, pooling).scalar_type(), dtype) << to_string(pooling);
@@ -226,6 +272,12 @@ TEST_P(EveryFamily, FeaturesHaveTheirShapeInTheDtypeOfTheWeights) {
 }
 
 TEST_P(EveryFamily, PoolingsAreThoseOfTheRowsThatCount) {
+  if (has_answers(*architecture)) {
+    for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+      EXPECT_THROW(features(weights, pooling), ConfigError);
+    }
+    return;
+  }
   if (has_one_row(*architecture)) {
     EXPECT_TRUE(features(weights, Pooling::kFirst).equal(features(weights, Pooling::kMean)));
     EXPECT_TRUE(features(weights, Pooling::kLast).equal(features(weights, Pooling::kMean)));
@@ -241,14 +293,18 @@ TEST_P(EveryFamily, PoolingsAreThoseOfTheRowsThatCount) {
 }
 
 TEST_P(EveryFamily, ExamplesDoNotSeeEachOtherNorWhatFillsThemUp) {
-  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+  for (const Pooling pooling : poolings_of(*architecture)) {
     const at::Tensor together = features(weights, pooling);
     for (int64_t i = 0; i < inputs.size(); ++i) {
       Inputs alone = inputs.rows(i, 1);
       if (alone.tokens.defined()) {
         alone.tokens = alone.tokens.narrow(1, 0, alone.lengths.item<int64_t>());
       }
-      EXPECT_LE(max_error(architecture->features(weights, alone, pooling)[0], together[i]), 1e-6) << i;
+      if (alone.answer.defined()) {
+        alone.answer = alone.answer.narrow(1, 0, alone.answer_lengths.item<int64_t>());
+      }
+      const at::Tensor by_itself = architecture->features(weights, alone, pooling);
+      EXPECT_LE(max_error(by_itself[0], counting_features(together, inputs, i)), 1e-6) << i;
     }
   }
 }
@@ -260,8 +316,17 @@ TEST_P(EveryFamily, WhichIdsFillRowsUpDoesNotMatter) {
   Inputs other = inputs;
   other.tokens = at::where(inputs.counting(), inputs.tokens, architecture->input().vocabulary - 1);
   ASSERT_FALSE(other.tokens.equal(inputs.tokens));
-  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
-    EXPECT_TRUE(architecture->features(weights, other, pooling).equal(features(weights, pooling)));
+  if (inputs.answer.defined()) {
+    const at::Tensor counting = inputs.counting(Rows::kAnswer).narrow(1, 1, inputs.answer.size(1));
+    other.answer = at::where(counting, inputs.answer, architecture->input().vocabulary - 1);
+    ASSERT_FALSE(other.answer.equal(inputs.answer));
+  }
+  for (const Pooling pooling : poolings_of(*architecture)) {
+    const at::Tensor plain = features(weights, pooling);
+    const at::Tensor changed = architecture->features(weights, other, pooling);
+    for (int64_t i = 0; i < inputs.size(); ++i) {
+      EXPECT_TRUE(counting_features(changed, inputs, i).equal(counting_features(plain, inputs, i))) << i;
+    }
   }
 }
 
@@ -307,7 +372,7 @@ TEST_P(EveryFamily, GradientsReachEveryParameterAndAgreeWithFiniteDifferences) {
   const auto noise = [](const std::string& purpose, at::IntArrayRef shape) {
     return normal(derive_key(5, purpose), 0, 0, c10::multiply_integers(shape)).view(shape).to(at::kDouble);
   };
-  const at::Tensor probe = noise("probe", {inputs.size(), architecture->feature_size()});
+  const at::Tensor probe = noise("probe", features(weights).sizes());
   const auto loss = [&] { return (features(weights) * probe).sum(); };
   std::vector<at::Tensor> parameters;
   for (auto& [name, tensor] : weights) {

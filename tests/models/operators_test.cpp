@@ -93,6 +93,20 @@ TEST(Operators, AMaskedKeyIsNotLookedAt) {
   EXPECT_THAT(values_of(attention_of_heads(zeros, zeros, value, 1, {})), testing::Each(testing::FloatEq(2)));
 }
 
+TEST(Operators, ScoresOfAttentionHaveTheirScaleAndWhatIsAdded) {
+  const at::Tensor query = at::tensor({2.0, 0.0, 0.0, 0.0}, at::kDouble).view({1, 1, 4});
+  const at::Tensor key = at::tensor({1.0, 0.0, 0.0, 0.0, 3.0, 0.0, 0.0, 0.0}, at::kDouble).view({1, 2, 4});
+  const at::Tensor value = at::tensor({0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0}, at::kDouble).view({1, 2, 4});
+  const at::Tensor added = at::tensor({0.5, -1.0}, at::kDouble).view({1, 1, 1, 2});
+  // of two keys the second has the weight 1 / (1 + exp(score of the first - that of the second))
+  const auto weight = [&](const at::Tensor& mask, std::optional<double> scale) {
+    return attention_of_heads(query, key, value, 1, mask, scale)[0][0][0].item<double>();
+  };
+  EXPECT_NEAR(weight({}, {}), 1 / (1 + std::exp(1.0 - 3.0)), 1e-12);
+  EXPECT_NEAR(weight({}, 1.0), 1 / (1 + std::exp(2.0 - 6.0)), 1e-12);
+  EXPECT_NEAR(weight(added, 1.0), 1 / (1 + std::exp(2.5 - 5.0)), 1e-12);
+}
+
 TEST(Operators, ParametersComeSortedByName) {
   ParameterList list;
   list.add(Layer("b"), {4, 3});

@@ -62,7 +62,7 @@ StoredGroup words() {
 StoredGroup translation() {
   StoredGroup split = stored_split(3);
   split.add_rows("tokens", {{2, 3, 4}, {2}, {3, 3}});
-  split.add_rows("answers", {{3, 1}, {4, 3, 1}, {1}});
+  split.add_rows("answers", {{3, 1}, {4, 3, 1}, {2, 1}});
   return task_of("generate", R"({"answer_start": 0, "answer_end": 1, "longest_answer": 3})", split);
 }
 
@@ -172,7 +172,7 @@ TEST_F(TaskPackFile, ReadsInputsAndTargetsOfEveryKind) {
   EXPECT_FALSE(classify.images.defined() || classify.values.defined() || classify.answers.defined());
 
   const Split generate = pack.read("translation", "test");
-  EXPECT_EQ(rows_in(generate.answers), (Rows{{3, 1}, {4, 3, 1}, {1}}));
+  EXPECT_EQ(rows_in(generate.answers), (Rows{{3, 1}, {4, 3, 1}, {2, 1}}));
   EXPECT_FALSE(generate.labels.defined());
 
   const Split model = pack.read("text", "train");
@@ -248,8 +248,9 @@ TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
   };
   EXPECT_THAT(message(1),
               AllOf(HasSubstr("reads version 2"), HasSubstr("has version 1"),
-                    HasSubstr("make it anew with tools/data_python tools/make_task_pack.py (images) or "
-                              "tools/data_python tools/make_text_pack.py (texts)")));
+                    HasSubstr("make it anew with tools/data_python tools/make_task_pack.py (images), "
+                              "tools/data_python tools/make_text_pack.py (texts) or "
+                              "tools/data_python tools/make_seq2seq_pack.py (text to text)")));
   EXPECT_THAT(message(3),
               AllOf(HasSubstr("has version 3"), HasSubstr("use the program that it was made for")));
   EXPECT_THAT(error("words", [](StoredGroup& pack) { pack.attributes["format"] = "something"; }),
@@ -381,12 +382,14 @@ TEST_F(TaskPackFile, RefusesTargetsOutOfRange) {
 TEST_F(TaskPackFile, RefusesAnswersThatDoNotEnd) {
   const auto message = [&](const std::vector<uint16_t>& answer) {
     return split_error("translation", [&](StoredGroup& split) {
-      split.add_rows("answers", {{1}, answer, {1}});
+      split.add_rows("answers", {{3, 1}, answer, {3, 1}});
     });
   };
   const std::string rule = "the last token of an answer and no other must be 'answer_end', 1, but in row 1";
   EXPECT_THAT(message({3, 4}), HasSubstr(rule));
   EXPECT_THAT(message({1, 3, 1}), HasSubstr(rule));
+  EXPECT_THAT(message({1}),
+              HasSubstr("an answer must have a token before its end, but row 1 of those read has none"));
   EXPECT_THAT(message({3, 3, 3, 1}), HasSubstr("at most 'longest_answer' tokens, 3, but one has 4"));
 }
 
@@ -417,8 +420,8 @@ TEST_F(TaskPackFile, RefusesAttributesThatAreNotThoseOfTheKind) {
   EXPECT_THAT(message("5", "3"), HasSubstr("'answer_start' must be a whole number in [0, 4], but it is 5"));
   EXPECT_THAT(message("18446744073709551615", "3"), HasSubstr("[0, 4], but it is 18446744073709551615"));
   EXPECT_THAT(message("1.5", "3"), HasSubstr("[0, 4], but it is 1.5"));
-  EXPECT_THAT(message("0", "0"),
-              HasSubstr("'longest_answer' must be a whole number in [1, 2147483647], but it is 0"));
+  EXPECT_THAT(message("0", "1"),
+              HasSubstr("'longest_answer' must be a whole number in [2, 2147483647], but it is 1"));
   EXPECT_THAT(attributes_error("translation", R"({"answer_start": 0, "longest_answer": 3})"),
               HasSubstr("kind generate has 'answer_end', but it is missing"));
 }

@@ -81,6 +81,49 @@ TEST(TextPacks, MediumHasTwoMoreInTheSameTokens) {
             TaskPack(source_folder() / "data/text.h5").tokens()->tokenizer_sha256);
 }
 
+TEST(TextPacks, TextToTextHasEightTasksInTheSameTokens) {
+  struct Asked {
+    std::string task, split, text, answer;
+    int64_t examples = 0, group = 0;
+  };
+  const TaskPack pack(source_folder() / "data/seq2seq.h5");
+  EXPECT_EQ(pack.suite(), "seq2seq8");
+  const TokenTable& table = *pack.tokens();
+  EXPECT_EQ(table.tokenizer_sha256, TaskPack(source_folder() / "data/text.h5").tokens()->tokenizer_sha256);
+  for (const Asked& expected :
+       {Asked{"g2p", "train", "g2p: r i m e r", "r ay m er", 6000, 4616},
+        {"lemma", "val", "lemma: p r o n e p h r a", "p r o n e p h r o s", 300, 1657},
+        {"nominal", "test", "nominal: a g r o n o m i c a l", "a g r o n o m y", 600, 70},
+        {"country", "test", "country: Ciudad Real", "Spain", 386, 291},
+        {"emoji", "train", "emoji: beer mug: bar, beer, drink, mug", "Food & Drink", 1095, 326},
+        {"language", "val", "language: \u017eena dribluj\u00edc\u00ed s m\u00ed\u010dem", "Czech", 300,
+         666}}) {
+    SCOPED_TRACE(expected.task + "/" + expected.split);
+    EXPECT_EQ(pack.task(expected.task).examples.at(expected.split), expected.examples);
+    const Split first = pack.read(expected.task, expected.split, 0, 1);
+    EXPECT_EQ(table.text(first.tokens.row(0)), expected.text);
+    EXPECT_EQ(table.text(first.answers.row(0)), expected.answer);
+    EXPECT_EQ(first.groups.item<int64_t>(), expected.group);
+  }
+
+  int64_t asked = 0;
+  int64_t answered = 0;
+  for (const TaskInfo& task : pack.tasks()) {
+    EXPECT_EQ(task.kind, "generate");
+    EXPECT_EQ(task.attributes.at("answer_start"), table.pad);
+    EXPECT_EQ(table.entries[task.attributes.at("answer_end").get<size_t>()], "</s>");
+    EXPECT_LE(task.longest_row, 40);
+    EXPECT_LE(task.attributes.at("longest_answer").get<int64_t>(), 20);
+    for (const auto& [split, examples] : task.examples) {
+      const Split read = pack.read(task.name, split);  // whole, and so checked
+      asked += read.tokens.ids.size(0);
+      answered += read.answers.ids.size(0);
+    }
+  }
+  EXPECT_EQ(asked, 545970);
+  EXPECT_EQ(answered, 192614);
+}
+
 TEST(TextPacks, HaveTheTableOfTheirTokenizer) {
   const TaskPack pack(source_folder() / "data/text.h5");
   const TokenTable& table = *pack.tokens();

@@ -8,10 +8,12 @@ from support import ROOT
 from embedded_data.pack import MANIFEST as EMBEDDED_MANIFEST
 from packs.sources import manifest_sha256
 from packs.task_pack import SPLITS, read_task_pack
+from text_data.seq2seq import ANSWER_LENGTH, CAPS, SOURCE_LENGTH, SUITE
 from text_data.suite import MANIFEST, SCALES, TASK_LENGTH
-from texts import splits_of_texts
+from texts import splits_of_questions, splits_of_texts
 
 TEXT_PACKS = {"small": ROOT / "data/text.h5", "medium": ROOT / "data/text_medium.h5"}
+SEQ2SEQ_PACK = ROOT / "data/seq2seq.h5"
 MOST_BYTES = 48 * 2**20  # of all files of the repository
 
 
@@ -50,6 +52,35 @@ class TextPacksTest(unittest.TestCase):
         small, medium = (self.packs[scale].tokens for scale in ("small", "medium"))
         self.assertEqual(small, medium)
         self.assertEqual(hashlib.sha256(small.tokenizer).hexdigest(), small.tokenizer_sha256)
+
+
+class Seq2SeqPackTest(unittest.TestCase):
+    def setUp(self):
+        self.pack = read_task_pack(SEQ2SEQ_PACK)
+
+    def test_no_text_is_asked_in_two_splits_and_no_row_stands_twice(self):
+        found = splits_of_questions(self.pack)
+        self.assertGreater(len(found), 36000)
+        self.assertEqual({text: splits for text, splits in found.items() if len(splits) > 1}, {})
+        for task in self.pack.tasks:
+            rows = [tuple(row) for split in task.splits.values() for row in split.arrays["tokens"].rows()]
+            self.assertEqual(len(set(rows)), len(rows), task.name)
+
+    def test_is_what_its_makers_say(self):
+        self.assertEqual(self.pack.suite, SUITE)
+        self.assertEqual(self.pack.sources_sha256, manifest_sha256(MANIFEST))
+        self.assertEqual(self.pack.tokens, read_task_pack(TEXT_PACKS["small"]).tokens)
+        self.assertEqual(len(self.pack.tasks), 8)
+        self.assertLess(SEQ2SEQ_PACK.stat().st_size, 2**20)
+        for task in self.pack.tasks:
+            longest = {"tokens": 0, "answers": 0}
+            for name, split in task.splits.items():
+                self.assertLessEqual(len(split), CAPS[name])
+                for array in longest:
+                    longest[array] = max(longest[array], *map(len, split.arrays[array].rows()))
+            self.assertEqual(task.attributes["longest_answer"], longest["answers"], task.name)
+            self.assertLessEqual(longest["tokens"], SOURCE_LENGTH, task.name)
+            self.assertLessEqual(longest["answers"], ANSWER_LENGTH, task.name)
 
 
 class EmbeddedPackTest(unittest.TestCase):

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 
+from text_data.seq2seq import make_seq2seq_pack, make_seq2seq_pool
 from text_data.suite import SCALES, Scale, make_text_pack
 from text_data.tasks import Inputs, read_inputs
 from text_sources import make_packages
@@ -32,6 +33,17 @@ class FolderTest(unittest.TestCase):
 def made_up_inputs() -> Inputs:
     with tempfile.TemporaryDirectory() as folder:
         return read_inputs(make_packages(Path(folder)))
+
+
+@cache
+def made_up_seq2seq_pack():
+    """Of all there is."""
+    return make_seq2seq_pack(made_up_inputs(), made_up_pack("whole").tokens, WHOLE.caps)
+
+
+@cache
+def made_up_seq2seq_pool():
+    return make_seq2seq_pool(made_up_inputs(), made_up_seq2seq_pack())
 
 
 @cache

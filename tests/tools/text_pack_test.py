@@ -95,12 +95,16 @@ class TextPackTest(FolderTest):
         script = (
             "import sys; from pathlib import Path; import support; from packs.task_pack import write_task_pack;"
             "from packs.pretraining_pool import write_pretraining_pool; from text_data.suite import make_text_pool;"
-            "pack = support.made_up_pack('small'); write_task_pack(Path(sys.argv[1]), pack);"
-            "write_pretraining_pool(Path(sys.argv[2]), make_text_pool(support.made_up_inputs(), pack.tokens))"
+            "from text_data.seq2seq import make_seq2seq_pool;"
+            "pack, seq2seq = support.made_up_pack('small'), support.made_up_seq2seq_pack();"
+            "write_task_pack(Path(sys.argv[1]), pack); write_task_pack(Path(sys.argv[3]), seq2seq);"
+            "write_pretraining_pool(Path(sys.argv[2]), make_text_pool(support.made_up_inputs(), pack.tokens));"
+            "write_pretraining_pool(Path(sys.argv[4]), make_seq2seq_pool(support.made_up_inputs(), seq2seq))"
         )
         digests = []
         for seed in ("1", "2"):
-            files = [self.folder / f"{name}{seed}.h5" for name in ("pack", "pool")]
+            names = ("pack", "pool", "seq2seq", "seq2seq_pool")
+            files = [self.folder / f"{name}{seed}.h5" for name in names]
             environment = os.environ | {"PYTHONHASHSEED": seed}
             subprocess.run(
                 [sys.executable, "-c", script, *files], check=True, env=environment, cwd=ROOT / "tests/tools"

@@ -6,6 +6,7 @@ examples in each. Some texts are there to be caught: they would leak from one sp
 
 import itertools
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 from text_data.candidates import split_of
@@ -19,6 +20,7 @@ _SYLLABLES = ("ba", "co", "du", "fi", "ge", "la", "mo", "nu", "pi", "re", "sa", 
 
 SHARED_DEFINITION = "what two synsets of different splits both say"
 LONG_BEGINNING = " ".join(f"word{i}" for i in range(30))
+AMBIGUOUS_FORM = "axes"  # of three words
 
 
 def make_packages(folder: Path) -> dict[str, Path]:
@@ -35,6 +37,15 @@ def make_packages(folder: Path) -> dict[str, Path]:
 def _drawn(prefix: str, split: str, candidates) -> str:
     """The next candidate whose group falls into the split."""
     return next(c for c in candidates if split_of(prefix + c) == split)
+
+
+# A form that is tested on, though the dictionary has it in a group that is trained on; and one too long to be asked.
+_FORM = next(
+    f"{a}{b}rma" for a, b in itertools.product("bcdfgh", repeat=2)
+    if split_of(f"cmu/{a}{b}rma") == "train" and split_of(f"word/{a}{b}rm") == "test"
+)  # fmt: skip
+FORM_OF_TEST = (_FORM, _FORM[:-1] + "um")
+LONG_FORM = ("nonsense" * 4 + "a", "nonsense" * 4 + "um")
 
 
 # ---- WordNet -----------------------------------------------------------------------------------
@@ -64,12 +75,12 @@ class _Synsets:
         offset: str,
         file: int,
         words: list[str],
-        relations: list[tuple[str, str, str]],
+        relations: list[tuple[str, ...]],  # symbol, target, its part of speech; the numbers of the words
         gloss: str,
         kind: str | None = None,
     ) -> None:
         listed = " ".join(f"{word} 0" for word in words)
-        pointers = " ".join(f"{symbol} {target} {of} 0000" for symbol, target, of in relations)
+        pointers = " ".join(" ".join((*relation, "0000")[:4]) for relation in relations)
         self.lines[part].append(
             f"{offset} {file:02d} {kind or part} {len(words):02x} {listed} {len(relations):03d} {pointers} | {gloss}  "
         )
@@ -107,7 +118,9 @@ def _write_wordnet(folder: Path) -> None:
             )
             made.add("r", made.next_offset(), 2, [made.word()], [("\\", head, "a")], made.definition())
     _add_traps(made)
+    _add_derivations(made)
     folder.mkdir(parents=True)
+    _write_exceptions(folder)
     for part, name in (("n", "noun"), ("v", "verb"), ("a", "adj"), ("r", "adv")):
         header = "  1 This is the licence, indented by two spaces.  \n"
         (folder / f"data.{name}").write_text(
@@ -130,6 +143,34 @@ def _add_traps(made: _Synsets) -> None:
         made.add("n", made.next_offset(), 4, [made.word()], both, made.definition())
 
 
+def _add_derivations(made: _Synsets) -> None:
+    """Of each split adjectives with a noun, an adverb and, by the same letters, a verb."""
+    stems = _stems(4, seed=4)
+    for split in _SPLITS * 2:
+        stem = _drawn("word/", split, stems)
+        noun, adjective = made.next_offset(), made.next_offset()
+        # The second word of the adjective: it is not the synset that is related.
+        derived = [("+", noun, "n", "0201"), ("+", noun, "n", "0202")]
+        made.add("n", noun, 7, [f"{stem}osity", f"{stem}ness"], [], made.definition())
+        made.add("a", adjective, 0, [made.word(), f"{stem}ous"], derived, made.definition(), kind="s")
+        made.add("r", made.next_offset(), 2, [f"{stem}ously"], [("\\", adjective, "a", "0102")], made.definition())
+        made.add("v", made.next_offset(), 30, [f"{stem}ize"], [("+", noun, "n", "0101")], made.definition())
+
+
+def _write_exceptions(folder: Path) -> None:
+    stems = _stems(4, seed=5)
+    lines = [f"{stem}ia {stem}ium" for stem in (_drawn("word/", split, stems) for split in _SPLITS * 2)]
+    lines += [f"{form} {word}" for form, word in (FORM_OF_TEST, LONG_FORM)]
+    lines += [f"{AMBIGUOUS_FORM} axis axe", "kept_apart keep_apart", "same same"]
+    for name in ("noun.exc", "verb.exc", "adj.exc", "adv.exc"):
+        (folder / name).write_text("\n".join(lines if name == "noun.exc" else [f"{AMBIGUOUS_FORM} ax"]), "latin-1")
+
+
+def _stems(length: int, seed: int) -> Iterator[str]:
+    generator = random.Random(seed)
+    return ("".join(generator.choices("abcdefghilmnoprst", k=length)) for _ in itertools.count())
+
+
 # ---- CLDR --------------------------------------------------------------------------------------
 
 
@@ -147,7 +188,9 @@ def _write_cldr(common: Path, emoji: dict[str, list[str]]) -> None:
         (common / folder).mkdir(parents=True)
     for language in ("en", *LANGUAGES):
         ending = language * 2
-        languages = "".join(f'<language type="{c}">Lang{c} {ending}</language>' for c in codes)
+        languages = "".join(
+            f'<language type="{c}">Lang{c} {ending}</language>' for c in dict.fromkeys((*codes, *LANGUAGES))
+        )
         territories = "".join(f'<territory type="{c}">Terr{c} {ending}</territory>' for c in countries)
         currencies = "".join(
             f'<currency type="C{c}"><displayName>Coin{c} {ending}</displayName>'
@@ -199,9 +242,8 @@ def _write_emoji_groups(folder: Path, emoji: dict[str, list[str]]) -> None:
 
 
 def _write_cmudict(folder: Path) -> None:
-    generator = random.Random(3)
-    stems = ("".join(generator.choices("abcdefghilmnoprst", k=5)) for _ in itertools.count())
-    lines = []
+    stems = _stems(5, seed=3)
+    lines = [f'("{FORM_OF_TEST[0]}" nil (((f ao) 1) ((m ax) 0)))']
     for vowel in VOWELS:
         for split in _SPLITS:
             stem = _drawn("cmu/", split, stems)

@@ -28,3 +28,27 @@ def splits_of_texts(pack) -> dict[str, set[str]]:
         if definition in found:
             found[definition].add(name)
     return found
+
+
+def question_of(text: str) -> str:
+    """Without the name of the task in front."""
+    return text.split(": ", 1)[1]
+
+
+def asked_in(task, tokens) -> dict[str, str]:
+    """What a text-to-text task asks, and the answers."""
+    return {
+        question_of(tokens.text(row.tolist())): tokens.text(answer.tolist())
+        for split in task.splits.values()
+        for row, answer in zip(split.arrays["tokens"].rows(), split.arrays["answers"].rows())
+    }
+
+
+def splits_of_questions(pack) -> dict[str, set[str]]:
+    """Folded text, without the name of the task -> the splits that ask it, over all text-to-text tasks."""
+    found = defaultdict(set)
+    for task in pack.tasks:
+        for name, split in task.splits.items():
+            for row in split.arrays["tokens"].rows():
+                found[folded(question_of(pack.tokens.text(row.tolist())))].add(name)
+    return found

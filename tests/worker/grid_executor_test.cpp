@@ -24,7 +24,8 @@ class GridExecutorTest : public TinyZoos {
   }
 
   std::unique_ptr<Executor> executor(const std::map<std::string, SeenPack>& packs = {},
-                                     const std::map<std::string, std::string>& bindings = {}) {
+                                     const std::map<std::string, std::string>& bindings = {},
+                                     const std::string& precision = "fp32") {
     const nlohmann::json settings{
         {"zoos",
          {{"embedded-tiny", zoo_folder().string()}, {"other-tiny", zoo_folder("other-tiny").string()}}},
@@ -33,7 +34,7 @@ class GridExecutorTest : public TinyZoos {
         {"batch", 4},
         {"splits", {"val", "test"}},
         {"validation", -1},
-        {"precision", "fp32"},
+        {"precision", precision},
         {"statistics", (copy() / "statistics").string()},
         {"memory_limit_bytes", 0},
         {"shards", 1}};
@@ -86,6 +87,18 @@ TEST_F(GridExecutorTest, tells_what_must_not_be_trusted) {
   EXPECT_EQ(expert.status, Status::kInvalid);
   EXPECT_THAT(expert.reason, HasSubstr("0.123"));
   EXPECT_EQ(executor()->run(tiny_cell("individual", "rows").name(), progress_).status, Status::kValid);
+}
+
+TEST_F(GridExecutorTest, recorded_scores_judge_passes_of_float32_alone) {
+  nlohmann::json zoo = nlohmann::json::parse(read_text(zoo_folder() / "zoo.json"));
+  zoo["replicates"][0]["scores"]["bars/bars/test/accuracy"] = 0.123;
+  write_text(zoo_folder() / "zoo.json", zoo.dump());
+  const auto status = [&](const std::string& precision) {
+    return executor({}, {}, precision)->run(tiny_cell("individual").name(), progress_).status;
+  };
+  EXPECT_EQ(status("fp32"), Status::kInvalid);
+  EXPECT_EQ(status("tf32"), Status::kInvalid);
+  EXPECT_EQ(status("bf16"), Status::kValid);
 }
 
 // "bars" is made to own both tasks: the spy is that expert, whatever the task.

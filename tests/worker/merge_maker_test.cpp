@@ -1,5 +1,7 @@
 #include "worker/merge_maker.h"
 
+#include <algorithm>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -91,6 +93,26 @@ TEST_F(MergeMakerTest, makes_a_multitask_model_of_it_alone) {
   }
   EXPECT_EQ(merge(tiny_cell("multitask")).facts.at("weights_sha256"),
             zoos_.open("embedded-tiny").zoo().replicate(0).digests.at("multitask"));
+}
+
+TEST_F(MergeMakerTest, a_merge_is_held_in_bfloat16_and_its_digest_is_that_of_float32) {
+  ZooCache rounding{{{"embedded-tiny", zoo_folder().string()}}, at::kCPU, {}, Precision::kBf16};
+  MergeMaker in_memory{{.statistics_bytes = 1 << 20}, at::kCPU};
+  MergeMaker streaming{{.streamed = true}, at::kCPU};
+  for (const std::string method :
+       {"task_arithmetic{scale=0.3}", "individual", "simple_ensemble", "smile{rank=2}", "wemoe{steps=0}"}) {
+    const Cell cell = tiny_cell(method);
+    const std::string digest = merge(cell).facts.at("weights_sha256");
+    EXPECT_EQ(weights_of(merge(cell)), digest) << method;
+    for (MergeMaker* maker : {&in_memory, &streaming}) {
+      const Merge& rounded = maker->of(cell, rounding.open(cell.zoo), [] {});
+      EXPECT_EQ(rounded.facts.at("weights_sha256"), digest) << method;
+      const Weights held = rounded.model.predictor->weights();
+      EXPECT_TRUE(std::any_of(held.begin(), held.end(), [](const auto& entry) {
+        return entry.second.scalar_type() == at::kBFloat16;
+      })) << method;
+    }
+  }
 }
 
 TEST_F(MergeMakerTest, a_streamed_merge_has_the_same_bits) {

@@ -29,6 +29,19 @@ TEST_F(PackDataTest, reads_a_split_once) {
   EXPECT_EQ(data.examples("bars", "test", 7).inputs.images.data_ptr(), first.inputs.images.data_ptr());
 }
 
+// A device that holds no values stands for a GPU.
+TEST_F(PackDataTest, splits_are_on_the_device_as_long_as_they_fit_into_its_share) {
+  const auto bytes =
+      static_cast<int64_t>(PackData(pack_, at::kCPU, {}).examples("bars", "test", -1).inputs.images.nbytes());
+  const PackData data(pack_, at::kMeta, {.resident = bytes});
+  const Examples first = data.examples("bars", "test", -1);
+  EXPECT_EQ(first.inputs.images.device(), at::kMeta);
+  EXPECT_EQ(first.labels.device(), at::kMeta);
+  const Examples beyond = data.examples("rows", "test", -1);
+  EXPECT_EQ(beyond.inputs.images.device(), at::kCPU);
+  EXPECT_EQ(beyond.labels.device(), at::kCPU);
+}
+
 TEST_F(PackDataTest, shifts_a_split_as_a_whole_and_once_for_all_that_ask) {
   const PackData data(pack_, at::kCPU, {.shifted = kPlenty});
   const Examples clean = data.examples("bars", "test", -1);

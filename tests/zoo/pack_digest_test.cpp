@@ -36,9 +36,12 @@ class PackDigest : public testing::Test {
   }
   // What would be recorded after two seconds.
   static void wait_until_old() { std::this_thread::sleep_for(std::chrono::milliseconds(2100)); }
+  // As a run asks for it.
   std::string digest() {
     warnings_.str("");
-    return pack_digest(zoo_, warnings_);
+    std::string digest = pack_digest(zoo_, warnings_);
+    record_pack_digest(zoo_, warnings_);
+    return digest;
   }
 
   TemporaryFolder folder_;
@@ -59,6 +62,14 @@ TEST_F(PackDigest, is_recorded_beside_the_zoo_and_taken_from_there) {
   EXPECT_EQ(digest(), kSomeDigest) << "was read again";
   EXPECT_EQ(seen_pack(zoo_).value().digest, kSomeDigest);
   EXPECT_THAT(warnings_.str(), IsEmpty());
+}
+
+TEST_F(PackDigest, is_recorded_only_where_that_is_asked_for) {
+  wait_until_old();
+  EXPECT_EQ(pack_digest(zoo_, warnings_), sha256_hex("a pack"));
+  EXPECT_TRUE(fs::is_empty(zoo_.folder));
+  EXPECT_EQ(digest(), sha256_hex("a pack"));
+  EXPECT_TRUE(fs::exists(pack_record(zoo_)));
 }
 
 TEST_F(PackDigest, of_a_young_file_is_not_recorded) {

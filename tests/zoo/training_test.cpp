@@ -1,5 +1,8 @@
 #include "zoo/training.h"
 
+#include <cmath>
+#include <set>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/allclose.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -72,6 +75,34 @@ TEST(Minimise, ClipsTheGroupsThatAreClipped) {
       {.steps = 1, .learning_rate = 0.1, .clip = 1e-12});
   EXPECT_LT(clipped.item<double>(), 1e-4);
   EXPECT_NEAR(free.item<double>(), 0.1, 1e-5);
+}
+
+TEST(FirstValues, AreNormalAndAFunctionOfTheKey) {
+  const at::Tensor first = normal_tensor({40, 50}, 0.5, 7);
+  EXPECT_TRUE(first.equal(normal_tensor({40, 50}, 0.5, 7)));
+  EXPECT_FALSE(first.equal(normal_tensor({40, 50}, 0.5, 8)));
+  EXPECT_NEAR(first.mean().item<double>(), 0, 4 * 0.5 / std::sqrt(2000.0));
+  EXPECT_NEAR(first.square().mean().item<double>(), 0.25, 0.04);
+}
+
+TEST(LayerMatrices, AreTheMatricesOfAffineLayersAlone) {
+  const auto model = make_architecture(
+      {{"model_type", "mlp"}, {"image_size", 2}, {"hidden_sizes", nlohmann::json::array({3, 2})}});
+  std::set<std::string> matrices;
+  for (const TensorInfo& info : model->parameters()) {
+    if (info.shape.size() == 2) {
+      matrices.insert(info.name);
+    }
+  }
+  EXPECT_EQ(layer_matrices(*model), matrices);
+  EXPECT_EQ(matrices.size(), 2U);
+}
+
+TEST(Detached, HasTheSameNumbersWithoutGradients) {
+  const Weights trained{{"x", leaf(3)}};
+  const at::Tensor plain = detached(trained).at("x");
+  EXPECT_FALSE(plain.requires_grad());
+  EXPECT_EQ(plain.data_ptr(), trained.at("x").data_ptr());
 }
 
 TEST(TraineeTest, HasCopiesOfWhatIsTrainedAndTheBaseItselfOtherwise) {

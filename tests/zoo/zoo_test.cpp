@@ -86,6 +86,8 @@ TEST_F(ZooFolder, LoadsWhatWasBuilt) {
 
   EXPECT_EQ(zoo.tasks, (std::vector<std::string>{"bars", "rows"}));
   EXPECT_EQ(zoo.expert_names(), zoo.tasks);
+  EXPECT_EQ(models_of(zoo.replicates[0]),
+            (std::vector<std::string>{"base", "expert/bars", "expert/rows", "multitask"}));
   EXPECT_EQ(loaded.experts.size(), 2U);
   EXPECT_TRUE(loaded.multitask.has_value());
   EXPECT_EQ(loaded.network.readouts.size(), 2U);
@@ -96,6 +98,14 @@ TEST_F(ZooFolder, LoadsWhatWasBuilt) {
                                  examples_of(split, nullptr, at::kCPU));
   EXPECT_EQ(again.metrics.at("accuracy"), zoo.replicates[0].scores.at("rows/rows/test/accuracy"));
   EXPECT_THAT(verify(zoo), IsEmpty());
+}
+
+TEST(RecordedScores, AreFoundBelowAPrefix) {
+  const std::map<std::string, double> scores{
+      {"a/bars/val/accuracy", 1}, {"a/bars/val/loss", 2}, {"ab/bars/val/loss", 3}, {"b/bars/val/loss", 4}};
+  EXPECT_EQ(scores_below(scores, "a/bars/val/"),
+            (std::map<std::string, double>{{"accuracy", 1}, {"loss", 2}}));
+  EXPECT_THAT(scores_below(scores, "c/"), IsEmpty());
 }
 
 TEST_F(ZooFolder, SavesWhatItLoaded) {
@@ -320,6 +330,13 @@ TEST_F(ZooFolder, ExpertsThatContradictThemselvesAreErrors) {
               HasSubstr("the model 'rows' of seed 0 must be of one of the zoo's experts: bars"));
   EXPECT_THAT(complaint(R"([{"name": "a+b", "tasks": []}])"), HasSubstr("the name of an expert must have"));
   EXPECT_THAT(complaint(R"([{"name": "bars"}])"), HasSubstr("tasks"));
+}
+
+TEST_F(ZooFolder, ATaskThatIsListedTwiceIsAnError) {
+  json written = description();
+  written["tasks"] = {"bars", "rows", "bars"};
+  describe(written);
+  EXPECT_THAT(message_of<DataError>([&] { Zoo::load(folder_); }), HasSubstr("task 'bars' is there twice"));
 }
 
 TEST_F(ZooFolder, AnUnknownPoolingIsAnError) {

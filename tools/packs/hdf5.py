@@ -6,7 +6,8 @@ another HDF5 may lay the same data out differently.
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -24,6 +25,20 @@ def write_file(path: Path, fill: Callable[[h5py.Group], None]) -> None:
     with _open_without_times(partial) as file:
         fill(file)
     partial.replace(path)
+
+
+@contextmanager
+def open_file(path: Path, file_format: str, version: int) -> Iterator[h5py.File]:
+    """For reading; ValueError where the file is not what set_format() says."""
+    with h5py.File(path) as file:
+        if read_text(file, "format") != file_format or int(file.attrs["version"]) != version:
+            raise ValueError(f"{path} must be a {file_format} of version {version}; make it again with tools/")
+        yield file
+
+
+def set_format(root: h5py.Group, file_format: str, version: int) -> None:
+    set_text(root, "format", file_format)
+    set_integer(root, "version", version)
 
 
 def make_group(parent: h5py.Group, name: str) -> h5py.Group:

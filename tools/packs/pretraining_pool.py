@@ -10,7 +10,17 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from .hdf5 import make_group, read_text, set_integer, set_real, set_text, write_array, write_file
+from .hdf5 import (
+    make_group,
+    open_file,
+    read_text,
+    set_format,
+    set_integer,
+    set_real,
+    set_text,
+    write_array,
+    write_file,
+)
 from .tokens import (
     Ragged,
     TokenTable,
@@ -32,7 +42,7 @@ class TextSource:
     name: str
     share: float  # of a batch of its kind
     tokens: Ragged
-    partners: Ragged | None = None  # row i says the same as row i of tokens, in other words
+    partners: Ragged | None = None  # row i says the same as row i of tokens in other words, or answers it
 
     @property
     def kind(self) -> str:
@@ -67,8 +77,7 @@ def write_pretraining_pool(path: Path, pool: PretrainingPool) -> None:
     _check(pool)
 
     def fill(root: h5py.Group) -> None:
-        set_text(root, "format", FORMAT)
-        set_integer(root, "version", VERSION)
+        set_format(root, FORMAT, VERSION)
         set_text(root, "sources_sha256", pool.sources_sha256)
         if pool.tokens is not None:
             write_token_table(root, pool.tokens)
@@ -80,9 +89,7 @@ def write_pretraining_pool(path: Path, pool: PretrainingPool) -> None:
 
 
 def read_pretraining_pool(path: Path) -> PretrainingPool:
-    with h5py.File(path) as file:
-        if read_text(file, "format") != FORMAT or int(file.attrs["version"]) != VERSION:
-            raise ValueError(f"{path} must be a {FORMAT} of version {VERSION}; make it again with tools/")
+    with open_file(path, FORMAT, VERSION) as file:
         pool = PretrainingPool(
             sources_sha256=read_text(file, "sources_sha256"),
             sources=tuple(_read_source(group, name) for name, group in file["sources"].items()),
@@ -90,6 +97,16 @@ def read_pretraining_pool(path: Path) -> PretrainingPool:
         )
     _check(pool)
     return pool
+
+
+def describe_texts(pool: PretrainingPool) -> list[str]:
+    """One line for each source of texts."""
+    return [
+        f"{source.name}: {source.kind}, share {source.share:.4g}, {len(source.tokens)} rows, "
+        f"{len(source.tokens.values)} tokens"
+        for source in pool.sources
+        if isinstance(source, TextSource)
+    ]
 
 
 def _write_source(group: h5py.Group, source: TextSource | ImageSource) -> None:

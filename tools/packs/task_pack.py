@@ -9,8 +9,10 @@ import numpy as np
 
 from .hdf5 import (
     make_group,
+    open_file,
     read_json,
     read_text,
+    set_format,
     set_integer,
     set_text,
     write_array,
@@ -102,8 +104,7 @@ def write_task_pack(path: Path, pack: TaskPack) -> None:
     check_task_pack(pack)
 
     def fill(root: h5py.Group) -> None:
-        set_text(root, "format", FORMAT)
-        set_integer(root, "version", VERSION)
+        set_format(root, FORMAT, VERSION)
         set_text(root, "suite", pack.suite)
         set_text(root, "sources_sha256", pack.sources_sha256)
         if pack.tokens is not None:
@@ -116,9 +117,7 @@ def write_task_pack(path: Path, pack: TaskPack) -> None:
 
 
 def read_task_pack(path: Path) -> TaskPack:
-    with h5py.File(path) as file:
-        if read_text(file, "format") != FORMAT or int(file.attrs["version"]) != VERSION:
-            raise ValueError(f"{path} must be a {FORMAT} of version {VERSION}; make it again with tools/")
+    with open_file(path, FORMAT, VERSION) as file:
         pack = TaskPack(
             suite=read_text(file, "suite"),
             sources_sha256=read_text(file, "sources_sha256"),
@@ -127,6 +126,14 @@ def read_task_pack(path: Path) -> TaskPack:
         )
     check_task_pack(pack)
     return pack
+
+
+def read_tokens(path: Path) -> TokenTable:
+    """The token table of a pack of texts."""
+    tokens = read_task_pack(path).tokens
+    if tokens is None:
+        raise ValueError(f"this must be a pack of texts, but it has no tokens: {path}")
+    return tokens
 
 
 def _write_task(group: h5py.Group, task: Task) -> None:
@@ -260,9 +267,9 @@ def _check_answers(task: Task, tokens: TokenTable | None) -> None:
     end, longest = task.attributes["answer_end"], task.attributes["longest_answer"]
     for split_name, split in task.splits.items():
         for row in split.arrays["answers"].rows():
-            if len(row) > longest or row[-1] != end or (row[:-1] == end).any():
+            if not 2 <= len(row) <= longest or row[-1] != end or (row[:-1] == end).any():
                 raise ValueError(
-                    f"{task.name}/{split_name}/answers: an answer has at most {longest} tokens, of which the "
+                    f"{task.name}/{split_name}/answers: an answer has 2 to {longest} tokens, of which the "
                     f"last and no other is {end}, but one is {row.tolist()}"
                 )
     if task.attributes["answer_start"] >= len(tokens):

@@ -7,5 +7,8 @@ selection                no text in two splits; balanced choice of the examples
 corpus                   what bases are pretrained on: nothing of a val or test split
 tokenizer                the byte-level tokenizer, and rows made with it
 suite                    puts all of it together, for a scale
+generation               the eight text-to-text tasks
+auxiliary                what their bases learn beside them
+seq2seq                  puts them together
 minilm                   the same examples for a published base, all-MiniLM-L6-v2
 """

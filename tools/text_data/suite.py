@@ -11,12 +11,12 @@ from tokenizers import Tokenizer
 from packs.pretraining_pool import PretrainingPool, TextSource
 from packs.sources import manifest_sha256
 from packs.stable import random_stream
-from packs.task_pack import SPLITS, Split, Task, TaskPack
+from packs.task_pack import Split, Task, TaskPack
 from packs.tokens import Ragged, TokenTable
 
-from .candidates import Pool, held_out_texts, split_of
+from .candidates import Pool, held_out_texts
 from .corpus import Corpus, make_corpus
-from .selection import Example, choose, unambiguous, without_equal_rows
+from .selection import Example, choose_splits, group_numbers, unambiguous, without_equal_rows
 from .tasks import SPLIT_RULE, Inputs, make_pools
 from .tokenizer import SEPARATOR, START, VOCABULARY, RowMaker, byte_level_table, train_tokenizer
 
@@ -57,28 +57,21 @@ def _make_task(pool: Pool, keeper: dict[str, str], maker: RowMaker, scale: Scale
     examples = without_equal_rows(
         [Example(row, candidate.label, candidate.group) for row, candidate in zip(rows, candidates)]
     )
-    chosen = {
-        split: choose(
-            pool.name, split, len(pool.classes), scale.caps[split],
-            [example for example in examples if split_of(example.group) == split],
-        )
-        for split in SPLITS
-    }  # fmt: skip
-    names = sorted({example.group for split in chosen.values() for example in split})
-    numbers = {name: i for i, name in enumerate(names)}  # no hash: two groups must not share a number
+    chosen = choose_splits(pool.name, len(pool.classes), scale.caps, examples)
+    groups = group_numbers(chosen)
     return Task(
         pool.name, "classify", pool.title, pool.licence, pool.source, pool.group_meaning, SPLIT_RULE,
         {"classes": list(pool.classes)},
-        {name: _make_split(split, numbers, vocabulary) for name, split in chosen.items()},
+        {name: _make_split(split, groups[name], vocabulary) for name, split in chosen.items()},
     )  # fmt: skip
 
 
-def _make_split(examples: Sequence[Example], numbers: dict[str, int], vocabulary: int) -> Split:
+def _make_split(examples: Sequence[Example], groups: np.ndarray, vocabulary: int) -> Split:
     arrays = {
         "tokens": Ragged.from_rows([example.row for example in examples], vocabulary),
         "labels": np.array([example.label for example in examples], np.uint16),
     }
-    return Split(arrays, np.array([numbers[example.group] for example in examples], np.uint32))
+    return Split(arrays, groups)
 
 
 def make_text_pool(inputs: Inputs, tokens: TokenTable) -> PretrainingPool:
@@ -94,15 +87,15 @@ def _make_sources(corpus: Corpus, maker: RowMaker, vocabulary: int) -> tuple[Tex
     def ragged(texts: Sequence[str]) -> Ragged:
         return Ragged.from_rows(maker.rows([(text,) for text in texts], POOL_LENGTH), vocabulary)
 
-    sources = [TextSource("corpus", 1.0, ragged(_mixed("corpus", corpus.texts)))]
+    sources = [TextSource("corpus", 1.0, ragged(mixed("corpus", corpus.texts)))]
     for source in corpus.pairs:
-        pairs = _mixed(source.name, source.pairs)[:_PAIRS]
+        pairs = mixed(source.name, source.pairs)[:_PAIRS]
         first, second = zip(*pairs)
         sources.append(TextSource(source.name, source.share, ragged(first), ragged(second)))
     return tuple(sorted(sources, key=lambda source: source.name))
 
 
-def _mixed(name: str, items: Sequence) -> list:
+def mixed(name: str, items: Sequence) -> list:
     return [items[i] for i in random_stream(f"pool/{name}").permutation(len(items)).tolist()]
 
 

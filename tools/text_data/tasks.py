@@ -16,6 +16,8 @@ SPLIT_RULE = (
     "SHA256 of the group's name: 70 percent train, 10 percent val, 20 percent test, in every task alike"
 )
 
+PARTS_OF_SPEECH = {"n": "noun", "v": "verb", "a": "adjective", "r": "adverb"}
+
 _ARTIFACTS = (
     "clothing", "building", "vehicle", "container", "musical_instrument", "furniture", "weapon",
     "fabric", "tool", "machine", "room", "measuring_instrument", "drug",
@@ -26,13 +28,13 @@ _SHORTEST_NAME = 4  # characters; shorter ones do not tell a language
 _KEYWORDS = 6
 _STEM = 4  # letters that keep the parts of one name in one split
 
-_WORDNET_LICENCE = "WordNet 3.0 licence (free use with its notice)"
+WORDNET_LICENCE = "WordNet 3.0 licence (free use with its notice)"
 _UNICODE_LICENCE = "Unicode-DFS-2016"
-_CMU_LICENCE = "CMUDICT 0.4 as in festlex-cmu (free use with its notice)"
+CMU_LICENCE = "CMUDICT 0.4 as in festlex-cmu (free use with its notice)"
 _SYNSET_GROUP = (
     "the first hypernym of a noun or verb, the head of an adjective, the adjective of an adverb: sisters"
 )
-_CMU_GROUP = "the first five letters of the word: its inflections"
+CMU_GROUP = "the first five letters of the word: its inflections"
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def _definitions(
         if synset.key in labels
     )
     source = f"wordnet-base 1:3.0-37, definitions of {what}, without their examples"
-    return Pool(name, title, _WORDNET_LICENCE, source, _SYNSET_GROUP, classes, candidates)
+    return Pool(name, title, WORDNET_LICENCE, source, _SYNSET_GROUP, classes, candidates)
 
 
 def _by_file(wordnet: WordNet, part: str, files: dict[int, str]) -> dict[Key, int]:
@@ -106,14 +108,15 @@ def _verb14(wordnet: WordNet) -> Pool:
 
 
 def _pos4(wordnet: WordNet) -> Pool:
+    parts = list(PARTS_OF_SPEECH)
     labels = {
-        synset.key: "nvar".index(synset.key[0])
+        synset.key: parts.index(synset.key[0])
         for synset in wordnet.defined
         if not (synset.key[0] == "n" and synset.words[0][0].isupper())  # names of persons and places
     }
     return _definitions(
         wordnet, "pos4", "part of speech, by the definition", "all words but names",
-        ("noun", "verb", "adjective", "adverb"), labels,
+        tuple(PARTS_OF_SPEECH.values()), labels,
     )  # fmt: skip
 
 
@@ -156,7 +159,7 @@ def _rel3(wordnet: WordNet) -> Pool:
             texts = tuple(f"{one.name}: {one.definition}" for one in (synset, partner))
             candidates.append(Candidate(texts, label, group))
     return Pool(
-        "rel3", "relation of two nouns, by word and definition", _WORDNET_LICENCE,
+        "rel3", "relation of two nouns, by word and definition", WORDNET_LICENCE,
         "wordnet-base 1:3.0-37, pairs of nouns with their definitions", _SYNSET_GROUP,
         ("hypernym", "sister", "unrelated"), tuple(candidates),
     )  # fmt: skip
@@ -217,7 +220,7 @@ def _emoji9(cldr: Cldr) -> Pool:
 def _spelled(name: str, title: str, classes: tuple[str, ...], labelled: Iterator[tuple[Word, int]]) -> Pool:
     candidates = tuple(Candidate((word.spelled,), label, word.group) for word, label in labelled)
     source = "festlex-cmu 2.4-2, spelled words"
-    return Pool(name, title, _CMU_LICENCE, source, _CMU_GROUP, classes, candidates)
+    return Pool(name, title, CMU_LICENCE, source, CMU_GROUP, classes, candidates)
 
 
 def _stress3(words: tuple[Word, ...]) -> Pool:

@@ -5,6 +5,7 @@ encoders, decoders and encoder-decoders (the sentinels are for span corruption).
 """
 
 import hashlib
+import sys
 from collections.abc import Iterable, Sequence
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -12,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from packs.tokens import TokenTable
 
 VOCABULARY = 4096
+UNCUT = sys.maxsize  # as the length of a row
 PAD, START, SEPARATOR, MASK, END = "<pad>", "<cls>", "<sep>", "<mask>", "</s>"
 _SENTINELS = 16
 _SPECIAL = (PAD, START, SEPARATOR, MASK, END, *(f"<extra_id_{i}>" for i in range(_SENTINELS)))
@@ -62,15 +64,19 @@ def _visible_bytes() -> dict[int, str]:
 
 
 class RowMaker:
-    """Rows as a model reads them: START text SEPARATOR, or START one SEPARATOR other SEPARATOR for a pair."""
+    """Rows as a model reads them.
 
-    def __init__(self, tokenizer: Tokenizer, tokens: TokenTable, start: str, separator: str) -> None:
+    With a start: START text SEPARATOR, or START one SEPARATOR other SEPARATOR for a pair.
+    Without: text SEPARATOR, which an encoder-decoder reads and writes.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, tokens: TokenTable, start: str | None, separator: str) -> None:
         self._tokenizer = tokenizer
         self._tokens = tokens
-        self._start = tokenizer.token_to_id(start)
+        self._start = [] if start is None else [tokenizer.token_to_id(start)]
         self._separator = tokenizer.token_to_id(separator)
 
-    def rows(self, texts: Sequence[tuple[str, ...]], length: int) -> list[tuple[int, ...]]:
+    def rows(self, texts: Sequence[tuple[str, ...]], length: int = UNCUT) -> list[tuple[int, ...]]:
         """A row for each text or pair, cut to at most `length` tokens; the parts of a pair are cut alike."""
         flat = self._tokenizer.encode_batch(
             [part for parts in texts for part in parts], add_special_tokens=False
@@ -78,8 +84,8 @@ class RowMaker:
         encoded = iter(flat)
         rows = []
         for parts in texts:
-            limit = (length - 1) // len(parts) - 1
-            row = [self._start]
+            limit = (length - len(self._start)) // len(parts) - 1
+            row = self._start.copy()
             for _ in parts:
                 row += [*self._cut(next(encoded).ids, limit), self._separator]
             rows.append(tuple(row))

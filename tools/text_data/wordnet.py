@@ -16,7 +16,9 @@ from .candidates import folded, is_train
 Key = tuple[str, str]  # part of speech (n, v, a, r), offset in its file
 
 _FILES = {"n": "data.noun", "v": "data.verb", "a": "data.adj", "r": "data.adv"}
+_EXCEPTION_FILES = ("noun.exc", "verb.exc", "adj.exc", "adv.exc")
 _SHORTEST_DEFINITION = 8  # characters; shorter ones say nothing
+_WHOLE_SYNSETS = "0000"  # numbers of the words of a relation that is not one of single words
 
 # Numbers of the lexicographer files; left out: nouns of the top (3) and motives (16), of which there are few.
 NOUN_FILES = {
@@ -39,6 +41,7 @@ class Synset:
     is_satellite: bool  # of an adjective
     words: tuple[str, ...]
     relations: tuple[tuple[str, Key], ...]  # symbol, target
+    word_relations: tuple[tuple[str, int, Key, int], ...]  # those of single words: symbol, word, target, its word
     definition: str
     examples: tuple[str, ...]
 
@@ -53,6 +56,7 @@ class Synset:
 @dataclass(frozen=True)
 class WordNet:
     synsets: dict[Key, Synset]
+    exceptions: tuple[tuple[str, str], ...]  # irregular form of a word, and the word
 
     def group(self, synset: Synset) -> str:
         return self._groups[synset.key]
@@ -107,6 +111,13 @@ class WordNet:
             waiting += below
         return seen
 
+    def related_words(self, part: str, symbol: str, target_part: str) -> Iterator[tuple[str, str]]:
+        """Words that a relation of single words connects: happy and happiness by ("a", "+", "n")."""
+        for synset in self.synsets.values():
+            for relation, word, target, target_word in synset.word_relations:
+                if (synset.key[0], relation, target[0]) == (part, symbol, target_part):
+                    yield synset.words[word], self.synsets[target].words[target_word]
+
     def train(self) -> Iterator[Synset]:
         return (synset for synset in self.defined if is_train(self.group(synset)))
 
@@ -126,7 +137,15 @@ def read_wordnet(package: Path) -> WordNet:
             if not line.startswith("  "):  # the licence stands in front, indented
                 synset = _parse(part, line)
                 synsets[synset.key] = synset
-    return WordNet(synsets)
+    return WordNet(synsets, tuple(_read_exceptions(folder)))
+
+
+def _read_exceptions(folder: Path) -> Iterator[tuple[str, str]]:
+    """A line has a form and the words, one or more, that it is a form of."""
+    for name in _EXCEPTION_FILES:
+        for line in (folder / name).read_text(encoding="latin-1").splitlines():
+            form, *words = line.split()
+            yield from ((form, word) for word in words)
 
 
 def _parse(part: str, line: str) -> Synset:
@@ -136,14 +155,18 @@ def _parse(part: str, line: str) -> Synset:
     word_count = int(fields[3], 16)
     words = tuple(re.sub(r"\((a|p|ip)\)$", "", fields[4 + 2 * i]) for i in range(word_count))
     at = 4 + 2 * word_count
-    relations = []
+    relations, word_relations = [], []
     for i in range(int(fields[at])):
-        symbol, offset, target, _ = fields[at + 1 + 4 * i : at + 5 + 4 * i]
-        relations.append((symbol, ("a" if target == "s" else target, offset)))
+        symbol, offset, target_part, numbers = fields[at + 1 + 4 * i : at + 5 + 4 * i]
+        target = ("a" if target_part == "s" else target_part, offset)
+        relations.append((symbol, target))
+        if numbers != _WHOLE_SYNSETS:
+            word_relations.append((symbol, int(numbers[:2], 16) - 1, target, int(numbers[2:], 16) - 1))
     definition, examples = _parse_gloss(gloss.strip())
     return Synset(
-        (part, fields[0]), int(fields[1]), fields[2] == "s", words, tuple(relations), definition, examples
-    )
+        (part, fields[0]), int(fields[1]), fields[2] == "s", words, tuple(relations), tuple(word_relations),
+        definition, examples,
+    )  # fmt: skip
 
 
 def _parse_gloss(gloss: str) -> tuple[str, tuple[str, ...]]:

@@ -10,6 +10,7 @@
 
 #include "core/concatenate.h"
 #include "core/errors.h"
+#include "metrics/correlation.h"
 #include "tasks/kind.h"
 
 namespace fusegrid::kinds::regress {
@@ -59,12 +60,12 @@ Answers Regress::answer(const Examples& examples, const Asking& asking) const {
   const at::Tensor answered =
       at::empty({count}, at::kFloat).index_copy_(0, concatenate(places), concatenate(numbers).cpu());
   const at::Tensor wanted = examples.values.cpu();
-  Outcomes products{"", "pearson", 5, {}};
+  Outcomes products{"", "pearson", kPairWidth, {}};
   Outcomes squares{"", "rmse", 1, {}};
   for (int64_t i = 0; i < count; ++i) {
     const float x = answered.const_data_ptr<float>()[i];
     const float y = wanted.const_data_ptr<float>()[i];
-    products.rows.insert(products.rows.end(), {x, y, x * x, y * y, x * y});
+    add_pair(products.rows, x, y);
     squares.rows.push_back((x - y) * (x - y));
   }
   Answers answers;

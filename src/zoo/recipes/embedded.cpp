@@ -178,13 +178,8 @@ std::vector<LabelledTask> read_tasks(const TaskPack& pack, const std::vector<std
 
 // ---- the base
 
-at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t seed,
-                         const std::string& name) {
-  int64_t count = 1;
-  for (const int64_t size : shape) {
-    count *= size;
-  }
-  return normal(derive_key(seed, "pretrain/init/" + name), 0, 0, count).mul_(deviation).view(shape);
+uint64_t first_value_key(uint64_t seed, const std::string& name) {
+  return derive_key(seed, "pretrain/init/" + name);
 }
 
 // One tensor's first value, by the role that its name tells: matrices have standard deviation fan_in^-1/2, the two that
@@ -194,11 +189,12 @@ at::Tensor initial_tensor(const TensorInfo& info, int64_t blocks, uint64_t seed)
   if (info.name.ends_with(".bias")) {
     return at::zeros(info.shape);
   }
+  const uint64_t key = first_value_key(seed, info.name);
   if (info.name.ends_with("class_embedding")) {
-    return normal_tensor(info.shape, 0.02, seed, info.name);
+    return normal_tensor(info.shape, 0.02, key);
   }
   if (info.name.ends_with("position_embedding.weight")) {
-    return normal_tensor(info.shape, 0.5, seed, info.name);
+    return normal_tensor(info.shape, 0.5, key);
   }
   if (info.shape.size() == 1) {
     return at::ones(info.shape);  // scale of a layer norm
@@ -206,7 +202,7 @@ at::Tensor initial_tensor(const TensorInfo& info, int64_t blocks, uint64_t seed)
   const double fan_in = static_cast<double>(info.numel()) / static_cast<double>(info.shape.front());
   const bool residual = info.name.ends_with("out_proj.weight") || info.name.ends_with("fc2.weight");
   const double divisor = residual ? std::sqrt(2.0 * static_cast<double>(blocks)) : 1;
-  return normal_tensor(info.shape, 1 / std::sqrt(fan_in) / divisor, seed, info.name);
+  return normal_tensor(info.shape, 1 / std::sqrt(fan_in) / divisor, key);
 }
 
 // What pretraining trains: the model, the table of all classes, and the logarithm of the logits' scale.
@@ -222,8 +218,9 @@ Pretrained first_values(const Options& options, const Architecture& architecture
     first.weights.emplace(info.name,
                           initial_tensor(info, options.blocks, in.seed).to(in.device).requires_grad_(true));
   }
-  first.table =
-      normal_tensor({classes, options.width}, 0.1, in.seed, "class_table").to(in.device).requires_grad_(true);
+  first.table = normal_tensor({classes, options.width}, 0.1, first_value_key(in.seed, "class_table"))
+                    .to(in.device)
+                    .requires_grad_(true);
   first.scale = at::full({}, std::log(options.initial_scale), at::kFloat).to(in.device).requires_grad_(true);
   return first;
 }
@@ -281,9 +278,7 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
             .clip = 1.0},
            in.on_step);
   MadeBase made;
-  for (const auto& [name, tensor] : trained.weights) {
-    made.weights.emplace(name, tensor.detach());
-  }
+  made.weights = detached(trained.weights);
   made.config = config;
   made.files = {{"preprocessor_config.json", preprocessor_config(options).dump(2) + "\n"}};
   made.heads = heads_of(trained, batches, tasks);
@@ -294,11 +289,7 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const bool expert = in.kind == ZooItem::Kind::kExpert;
-  std::set<std::string> matrices;
-  for (const Layer& layer : in.network.architecture->layers()) {
-    matrices.insert(layer.weight);
-  }
-  const Trainee trainee = make_trainee(in.base, matrices);
+  const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
   std::vector<TrainedTask> tasks;
   for (const LabelledTask& task : read_tasks(in.pack, in.tasks)) {
     const int64_t batch = expert ? options.expert_batch : options.multitask_batch;

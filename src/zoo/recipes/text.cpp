@@ -159,23 +159,10 @@ void check_pool(const Options& options, const PretrainingPool& pool, const TaskP
                         "; set positions=" + std::to_string(source.longest_row));
     }
   }
-  if (pool.tokens()->tokenizer_sha256 != pack.tokens()->tokenizer_sha256) {
-    throw ConfigError("pool and pack must have one tokenizer, but that of the pool has SHA-256 " +
-                      pool.tokens()->tokenizer_sha256 + " and that of '" + pack.path().string() + "' " +
-                      pack.tokens()->tokenizer_sha256 +
-                      "; make the pool with tools/make_text_pool.py --pack " + pack.path().string());
-  }
+  check_same_tokenizer(pool, pack, "tools/make_text_pool.py");
 }
 
 // ---- the base
-
-at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t key) {
-  int64_t count = 1;
-  for (const int64_t size : shape) {
-    count *= size;
-  }
-  return normal(key, 0, 0, count).mul_(deviation).view(shape);
-}
 
 // One tensor's first value, by the role that its name tells: matrices have standard deviation fan_in^-1/2, the two that
 // write to the residual stream are divided by sqrt(2 * blocks).
@@ -257,13 +244,7 @@ class Pretraining {
     return of_tokens + between;
   }
 
-  Weights weights() const {
-    Weights trained;
-    for (const auto& [name, tensor] : model_) {
-      trained.emplace(name, tensor.detach());
-    }
-    return trained;
-  }
+  Weights weights() const { return detached(model_); }
 
   // Means over the last steps.
   std::vector<Metric> metrics() const {
@@ -355,15 +336,12 @@ AffineHead probe_head(const Split& train, int64_t classes, const ModelInput& in)
 }
 
 std::set<std::string> trained_tensors(bool joint, const ModelInput& in) {
+  if (!joint) {
+    return layer_matrices(*in.network.architecture);
+  }
   std::set<std::string> names;
-  if (joint) {
-    for (const auto& [name, tensor] : in.base) {
-      names.insert(name);
-    }
-  } else {
-    for (const Layer& layer : in.network.architecture->layers()) {
-      names.insert(layer.weight);
-    }
+  for (const auto& [name, tensor] : in.base) {
+    names.insert(name);
   }
   return names;
 }

@@ -1,0 +1,128 @@
+// Reads the heads files that a zoo describes.
+#include <cmath>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_vector_norm.h>
+#include <ATen/ops/zeros.h>
+
+#include "checkpoint/checks.h"
+#include "checkpoint/safetensors.h"
+#include "core/errors.h"
+#include "core/text.h"
+#include "models/architecture.h"
+#include "models/stored_parameters.h"
+#include "zoo/checkpoint_folder.h"
+#include "zoo/zoo.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string head_of(const SafetensorsFile& file, const std::string& task) {
+  return "'" + file.path().string() + "': head of task '" + task + "'";
+}
+
+void check_columns(const at::Tensor& matrix, int64_t columns, const std::string& what) {
+  if (matrix.dim() != 2 || matrix.size(1) != columns) {
+    throw ConfigError(what + " must have the shape [classes, " + std::to_string(columns) + "], but it has " +
+                      shape_text(matrix.sizes().vec()));
+  }
+}
+
+// Frozen rows of unit length. projection: of the base, undefined where it has none.
+std::shared_ptr<const Readout> read_cosine_head(const SafetensorsFile& file, const std::string& task,
+                                                double scale, const at::Tensor& projection,
+                                                int64_t features) {
+  const std::string what = head_of(file, task);
+  const at::Tensor rows = file.read(task + ".rows").to(at::kFloat);
+  check_columns(rows, projection.defined() ? projection.size(0) : features, what);
+  const double off = (at::linalg_vector_norm(rows, 2, {{1}}) - 1).abs().max().item<double>();
+  if (!(off < 1e-3)) {  // also where it is NaN
+    throw DataError(what + " must have rows of length 1, but one is off by " + number_text(off));
+  }
+  return cosine_readout(rows, scale, projection);
+}
+
+std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, const std::string& task,
+                                                int64_t features, Pooling pooling) {
+  const std::string what = head_of(file, task);
+  const at::Tensor weight = file.read(task + ".weight").to(at::kFloat);
+  check_columns(weight, features, what);
+  const at::Tensor bias = file.contains(task + ".bias") ? file.read(task + ".bias").to(at::kFloat)
+                                                        : at::zeros({weight.size(0)}, at::kFloat);
+  if (bias.sizes() != at::IntArrayRef{weight.size(0)}) {
+    throw ConfigError(what + " must have a bias of shape [" + std::to_string(weight.size(0)) +
+                      "], but it has " + shape_text(bias.sizes().vec()));
+  }
+  check_finite({{task + ".weight", weight}, {task + ".bias", bias}}, file.path().string());
+  return affine_readout(weight, bias, pooling);
+}
+
+// Of models that make tokens.
+std::shared_ptr<const Readout> own_readout(const Architecture& architecture) {
+  const auto head = architecture.token_head();
+  if (!head) {
+    throw ConfigError("the zoo has no heads, and its models, of the architecture " + architecture.name() +
+                      ", make no tokens; name a heads file");
+  }
+  return token_readout(*head, architecture.feature_size(), architecture.input().vocabulary);
+}
+
+double read_logit_scale(const SafetensorsFile& file) {
+  const at::Tensor scale = file.read("logit_scale");
+  const bool one = scale.numel() == 1 && scale.is_floating_point();
+  const double value = one ? std::exp(scale.reshape({}).item<double>()) : 0;
+  if (!(value > 0 && std::isfinite(value))) {
+    throw DataError("'" + file.path().string() +
+                    "': logit_scale must be one finite number, the logarithm of " +
+                    "the scale of the logits");
+  }
+  return value;
+}
+
+}  // namespace
+
+std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::path& base,
+                                                                    const fs::path& heads,
+                                                                    const std::vector<std::string>& tasks,
+                                                                    Pooling pooling, at::Device device) {
+  const HfFolder folder = open_checkpoint(base);
+  const auto architecture = make_architecture(folder.config());
+  const int64_t features = architecture->feature_size();
+  const auto projection = architecture->projection();
+  at::Tensor projected;
+  if (projection && (projection->required || folder.contains(projection->info.name))) {
+    const auto& [name, shape, dtype] = projection->info;
+    projected = folder.read(stored_tensor(folder, {name}, shape).name).to(at::kFloat);
+  }
+  std::map<std::string, std::shared_ptr<const Readout>> readouts;
+  if (heads.empty()) {
+    const auto own = own_readout(*architecture);
+    for (const std::string& task : tasks) {
+      readouts[task] = own;
+    }
+    return readouts;
+  }
+  const SafetensorsFile file(heads);
+  std::optional<double> scale;
+  for (const std::string& task : tasks) {
+    if (file.contains(task + ".rows")) {
+      if (pooling != Pooling::kFirst) {
+        throw ConfigError(head_of(file, task) + " reads the first token, but the pooling of the zoo is " +
+                          to_string(pooling) + "; all heads of a zoo must read features pooled alike");
+      }
+      scale = scale ? scale : read_logit_scale(file);
+      readouts[task] = read_cosine_head(file, task, *scale, projected, features)->to(device);
+    } else if (file.contains(task + ".weight")) {
+      readouts[task] = read_affine_head(file, task, features, pooling)->to(device);
+    } else {
+      throw ConfigError(head_of(file, task) + " is missing; the file needs a tensor " + task +
+                        ".rows [classes, embedding size] of unit length, or " + task + ".weight [classes, " +
+                        std::to_string(features) + "] and " + task + ".bias [classes]");
+    }
+  }
+  return readouts;
+}
+
+}  // namespace fusegrid

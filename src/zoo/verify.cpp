@@ -1,0 +1,181 @@
+// Checks that the parts of a zoo fit each other, and are those that were recorded.
+#include "core/errors.h"
+#include "core/parallel.h"
+#include "models/architecture.h"
+#include "models/stored_parameters.h"
+#include "store/task_pack.h"
+#include "tasks/kind.h"
+#include "zoo/checkpoint_folder.h"
+#include "zoo/zoo.h"
+
+namespace fusegrid {
+namespace {
+
+namespace fs = std::filesystem;
+
+// The same weights in a model of other settings (heads, activation, ...) would be another function.
+void check_settings(const HfFolder& base, const HfFolder& model) {
+  const std::string family = make_architecture(base.config())->name();
+  if (const std::string other = make_architecture(model.config())->name(); other != family) {
+    throw ConfigError("'" + (model.path() / "config.json").string() + "' describes a " + other +
+                      ", but the base '" + base.path().string() + "' is a " + family +
+                      "; models of one zoo have one architecture");
+  }
+  const nlohmann::json wanted = architecture_settings(base.config());
+  const nlohmann::json seen = architecture_settings(model.config());
+  for (const auto& [field, value] : wanted.items()) {
+    if (seen.at(field) != value) {
+      throw ConfigError("'" + (model.path() / "config.json").string() + "': " + field + " must be " +
+                        value.dump() + ", as that of the base '" + base.path().string() + "', but it is " +
+                        seen.at(field).dump() + "; models of one zoo have one architecture");
+    }
+  }
+}
+
+// The multi-task model's own heads, where it has any, answer the same questions as the zoo's.
+void check_multitask_heads(const Zoo& zoo, const Replicate& replicate, const Network& network) {
+  if (!replicate.multitask_heads) {
+    return;
+  }
+  const fs::path& file = *replicate.multitask_heads;
+  for (const auto& [task, readout] : load_readouts(replicate.base, file, zoo.tasks, zoo.pooling, at::kCPU)) {
+    const int64_t outputs = network.readout(task).outputs();
+    if (readout->outputs() != outputs) {
+      throw ConfigError("'" + file.string() + "': head of task '" + task + "' must have " +
+                        std::to_string(outputs) + " outputs, as the zoo's has, but it has " +
+                        std::to_string(readout->outputs()));
+    }
+  }
+}
+
+// An answer of the pack begins with the token with which those of the models do.
+void check_answers(const TaskInfo& task, const InputFormat& input) {
+  const auto start = task.attributes.find("answer_start");
+  if (start != task.attributes.end() && input.answer_start && *input.answer_start != start->get<int64_t>()) {
+    throw ConfigError("answers of task '" + task.name + "' begin with the token " + start->dump() +
+                      ", but those of the models with " + std::to_string(*input.answer_start) +
+                      "; use the task pack that the models were trained on");
+  }
+}
+
+void check_outputs(const TaskInfo& task, const Readout& readout) {
+  const TaskKind& kind = task_kind(task.kind);
+  const bool is_models_own = readout.weights().empty();
+  if (kind.has_tokens() != is_models_own) {
+    throw ConfigError("task '" + task.name + "' is of the kind " + task.kind +
+                      (is_models_own ? ", which asks for a head, but the zoo has none; name a heads file"
+                                     : ", whose answers are tokens, but the zoo has heads; leave them out"));
+  }
+  if (is_models_own) {
+    return;
+  }
+  const auto classes = static_cast<int64_t>(task.class_names.size());
+  const int64_t outputs = readout.outputs();
+  const int64_t wanted = kind.outputs(classes);
+  if (outputs != wanted) {
+    throw ConfigError("the head of task '" + task.name +
+                      "' must have as many outputs as a task of the kind " + task.kind +
+                      (classes > 0 ? " with " + std::to_string(classes) + " classes" : "") + " asks for, " +
+                      std::to_string(wanted) + ", but it has " + std::to_string(outputs) +
+                      "; use the task pack that the head was made for");
+  }
+}
+
+template <typename Function>
+void collect(std::vector<std::string>& problems, const Function& check) {
+  try {
+    check();
+  } catch (const Error& error) {
+    problems.emplace_back(error.what());
+  }
+}
+
+}  // namespace
+
+void check_readable(const TaskInfo& task, const InputFormat& input) {
+  const bool has_images = task.image_height > 0;
+  const std::string what = "the inputs of task '" + task.name + "' are ";
+  if (has_images != (input.image_size > 0)) {
+    throw ConfigError("the models read " + std::string(has_images ? "tokens" : "images") + ", but " + what +
+                      (has_images ? "images" : "tokens") + "; use a task pack that the models can read");
+  }
+  if (has_images && (task.image_height != input.image_size || task.image_width != input.image_size)) {
+    throw ConfigError("the models take images of " + std::to_string(input.image_size) + " x " +
+                      std::to_string(input.image_size) + " pixels, but " + what +
+                      std::to_string(task.image_height) + " x " + std::to_string(task.image_width) +
+                      "; make a task pack of the models' size");
+  }
+  if (!has_images && task.longest_row > input.positions) {
+    throw ConfigError("the models take rows of at most " + std::to_string(input.positions) + " tokens, but " +
+                      what + "up to " + std::to_string(task.longest_row) +
+                      "; make a task pack with shorter rows");
+  }
+}
+
+void check_tokens(const TaskPack& pack, const InputFormat& input, const std::string& tokenizer_sha256) {
+  const TokenTable* tokens = pack.tokens();
+  if (tokens == nullptr || input.vocabulary == 0) {
+    return;
+  }
+  const std::string where = "task pack '" + pack.path().string() + "' ";
+  if (!tokenizer_sha256.empty() && tokens->tokenizer_sha256 != tokenizer_sha256) {
+    throw ConfigError(where + "was made with another tokenizer (SHA-256 " + tokens->tokenizer_sha256 +
+                      ") than the models (" + tokenizer_sha256 + "); use a pack in the tokens of the models");
+  }
+  if (tokens->size() > input.vocabulary) {
+    throw ConfigError(where + "has " + std::to_string(tokens->size()) + " token ids, but the models have " +
+                      std::to_string(input.vocabulary) + "; use a pack in the tokens of the models");
+  }
+}
+
+void check_pack(const Zoo& zoo, const Network& network) {
+  const TaskPack pack(zoo.pack);
+  if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
+    throw DataError("task pack '" + zoo.pack.string() +
+                    "' is not the one that the zoo was made with (SHA-256 " + zoo.pack_sha256 + ", now " +
+                    pack.sha256() + ")");
+  }
+  check_tokens(pack, network.architecture->input(), zoo.tokenizer_sha256);
+  for (const std::string& task : zoo.tasks) {
+    check_readable(pack.task(task), network.architecture->input());
+    check_answers(pack.task(task), network.architecture->input());
+    check_outputs(pack.task(task), network.readout(task));
+  }
+}
+
+void check_layouts(const Zoo& zoo, const Replicate& replicate) {
+  const Network network = load_network(zoo, replicate, at::kCPU);
+  check_multitask_heads(zoo, replicate, network);
+  const HfFolder base = open_checkpoint(replicate.base);
+  for (const std::string& model : models_of(replicate)) {
+    const HfFolder folder = open_checkpoint(model_folder(zoo, replicate, model));
+    check_settings(base, folder);
+    const StoredParameters all_are_there(*network.architecture, folder);
+  }
+}
+
+std::vector<std::string> verify(const Zoo& zoo) {
+  std::vector<std::string> problems;
+  for (const Replicate& replicate : zoo.replicates) {
+    Network network;
+    collect(problems, [&] { network = load_network(zoo, replicate, at::kCPU); });
+    if (!network.architecture) {
+      continue;  // without its base nothing else can be judged
+    }
+    collect(problems, [&] { check_pack(zoo, network); });
+    collect(problems, [&] { check_layouts(zoo, replicate); });
+    const auto models = models_of(replicate);
+    std::vector<std::vector<std::string>> of_models(models.size());
+    in_parallel(reading_threads(), models.size(), [&](size_t i) {
+      collect(of_models[i], [&] {
+        check_model(*network.architecture, replicate, models[i], model_folder(zoo, replicate, models[i]));
+      });
+    });
+    for (const auto& of_model : of_models) {
+      problems.insert(problems.end(), of_model.begin(), of_model.end());
+    }
+  }
+  return problems;
+}
+
+}  // namespace fusegrid
