@@ -5,7 +5,8 @@
 //          arXiv:2402.00433.
 // Differs: gates are those of each input by default; batch_reduce=true averages them over the evaluation batch as
 //          FusionBench's code does, and then a prediction depends on the other inputs of its batch. The products
-//          x W(x)^T are summed expert by expert, without building W(x).
+//          x W(x)^T are summed expert by expert, without building W(x). In a causal model a token's gates are the mean
+//          over it and the tokens in front of it, so that they neither see nor change with what is behind it.
 // Cost:    `steps` forward and backward passes of batch inputs per task; inference computes every MLP N + 1 times.
 
 #include <ATen/TensorOperators.h>
@@ -84,13 +85,13 @@ class RoutedModel final : public Predictor {
     }
     const Blocks& blocks = *network.architecture->blocks();
     const at::Tensor mask = blocks.mask(inputs);
+    const GateRows rows{inputs.answer.defined() ? inputs.lengths + inputs.answer_lengths : inputs.lengths,
+                        blocks.causal(), options_.batch_reduce};
     at::Tensor x = blocks.embed(merged_, inputs);
     for (int64_t block = 0; block < blocks.size(); ++block) {
       x = blocks.attention(merged_, block, x, mask, {});
       const at::Tensor input = blocks.mlp_input(merged_, block, x);
-      const at::Tensor gates =
-          router_gates(router(block), input.to(at::kFloat), inputs.lengths, options_.batch_reduce)
-              .to(input.dtype());
+      const at::Tensor gates = router_gates(router(block), input.to(at::kFloat), rows).to(input.dtype());
       const auto& taus = mlp_taus_[static_cast<size_t>(block)];
       x = blocks.add_mlp(merged_, block, x, routed_mlp(blocks, block, mlp_base_, taus, gates, input));
     }
@@ -216,7 +217,7 @@ const RegisterMethod<Options> registered{
      .title = "WEMoE",
      .paper = "Tang et al., ICML 2024, arXiv:2402.00433",
      .formula =
-         R"(MLPs    W(x) = W_0 + sum_i g_i tau_i  for weights and biases of fc1 and fc2,   g = mean over tokens of router(x_token)
+         R"(MLPs    W(x) = W_0 + sum_i g_i tau_i  for weights and biases of fc1 and fc2,   g = mean over tokens (causal models: those so far) of router(x_token)
 others  theta = theta_0 + scale * sum_i tau_i
 router: 0, 1 or 2 layers; its last bias starts at scale, so that training starts at task arithmetic)",
      .family = Family::kRouting,

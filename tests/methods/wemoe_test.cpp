@@ -9,7 +9,9 @@
 #include "core/errors.h"
 #include "fusion/fusion_input.h"
 #include "fusion/whole_model/routed_mlp.h"
+#include "models/readout.h"
 #include "support/golden.h"
+#include "support/small_models.h"
 #include "support/test_zoo.h"
 
 namespace fusegrid::wemoe_test {
@@ -61,7 +63,7 @@ TEST_P(RoutedMlp, equals_fusion_bench) {
   const auto router = router_of(golden, layers);
 
   const at::AutoGradMode with_gradients(true);
-  const at::Tensor gates = router_gates(router, hidden, {}, batch_reduce);
+  const at::Tensor gates = router_gates(router, hidden, {.batch_reduce = batch_reduce});
   const at::Tensor output = routed_mlp(*zoo.network->architecture->blocks(), 0, base, taus, gates, hidden);
   (output * golden.tensors.at("probe")).sum().backward();
 
@@ -87,10 +89,10 @@ TEST(RouterGates, reduced_over_the_batch_are_the_mean_of_the_images_gates) {
   const Golden golden = read_golden("wemoe__router2_sample");
   const auto router = router_of(golden, 2);
   const at::Tensor hidden = golden.tensors.at("hidden_states");
-  const at::Tensor single = router_gates(router, hidden, {}, false).detach();
-  expect_close(single, golden.tensors.at("coefficients"), 1e-13);
-  expect_close(router_gates(router, hidden, {}, true).detach(), single.mean(0, true).expand_as(single),
-               1e-14);
+  const at::Tensor single = router_gates(router, hidden, {}).detach();
+  expect_close(single.squeeze(1), golden.tensors.at("coefficients"), 1e-13);
+  expect_close(router_gates(router, hidden, {.batch_reduce = true}).detach(),
+               single.mean(0, true).expand_as(single), 1e-14);
 }
 
 TEST(RouterGates, do_not_see_what_fills_rows_of_tokens_up) {
@@ -99,8 +101,35 @@ TEST(RouterGates, do_not_see_what_fills_rows_of_tokens_up) {
   const at::Tensor hidden = golden.tensors.at("hidden_states");  // [n, tokens, width]
   const int64_t shorter = hidden.size(1) - 2;
   const at::Tensor lengths = at::full({hidden.size(0)}, shorter, at::kLong);
-  const at::Tensor gates = router_gates(router, hidden, lengths, false).detach();
-  expect_close(gates, router_gates(router, hidden.narrow(1, 0, shorter), {}, false).detach(), 1e-14);
+  const at::Tensor gates = router_gates(router, hidden, {.lengths = lengths}).detach();
+  expect_close(gates, router_gates(router, hidden.narrow(1, 0, shorter), {}).detach(), 1e-14);
+}
+
+TEST(RouterGates, of_causal_models_are_those_of_the_row_cut_behind_the_token) {
+  const Golden golden = read_golden("wemoe__router2_sample");
+  const auto router = router_of(golden, 2);
+  const at::Tensor hidden = golden.tensors.at("hidden_states");
+  const at::Tensor gates = router_gates(router, hidden, {.causal = true}).detach();
+  ASSERT_EQ(gates.size(1), hidden.size(1));
+  for (int64_t token = 0; token < hidden.size(1); ++token) {
+    const at::Tensor cut = router_gates(router, hidden.narrow(1, 0, token + 1), {}).detach();
+    expect_close(gates.narrow(1, token, 1), cut, 1e-14);
+  }
+}
+
+TEST(RouterGates, of_causal_models_reduced_over_the_batch_leave_out_what_fills_rows_up) {
+  const Golden golden = read_golden("wemoe__router2_sample");
+  const auto router = router_of(golden, 2);
+  const at::Tensor hidden = golden.tensors.at("hidden_states");
+  const int64_t width = hidden.size(1);
+  at::Tensor lengths = at::full({hidden.size(0)}, width, at::kLong);
+  lengths[0] = 1;
+  const at::Tensor single = router_gates(router, hidden, {.causal = true}).detach();
+  const at::Tensor reduced =
+      router_gates(router, hidden, {.lengths = lengths, .causal = true, .batch_reduce = true}).detach();
+  expect_close(reduced.select(1, 0), single.select(1, 0).mean(0, true).expand_as(single.select(1, 0)), 1e-14);
+  const at::Tensor others = single.narrow(0, 1, single.size(0) - 1).select(1, width - 1);
+  expect_close(reduced.select(1, width - 1)[1], others.mean(0), 1e-14);
 }
 
 TEST(Wemoe, with_constant_gates_and_no_steps_is_task_arithmetic) {
@@ -144,6 +173,38 @@ TEST(Wemoe, training_lowers_the_entropy) {
   };
   const double before = entropy(zoo.fuse("wemoe{steps=0}"));
   EXPECT_LT(entropy(zoo.fuse("wemoe{steps=20,batch=20,lr=0.01}")), before - 0.001);
+}
+
+TEST(Wemoe, of_a_causal_model_answers_alike_whatever_follows) {
+  TestZoo zoo;
+  zoo.network = std::make_shared<Network>();
+  zoo.network->architecture = make_architecture({{"model_type", "gpt2"},
+                                                 {"n_embd", 8},
+                                                 {"n_layer", 2},
+                                                 {"n_head", 2},
+                                                 {"vocab_size", 11},
+                                                 {"n_positions", 12}});
+  const Architecture& architecture = *zoo.network->architecture;
+  zoo.network->readouts["task0"] = token_readout(architecture.token_head().value(), 8, 11);
+  zoo.tasks = {"task0"};
+  zoo.base = random_weights(architecture, at::kFloat);
+  zoo.experts.push_back(zoo.base);
+  for (auto& [name, tensor] : zoo.experts.front()) {
+    tensor = tensor * 2;
+  }
+  Inputs inputs = random_tokens({5, 2, 7}, 11);
+  zoo.data.set("task0", "test", {inputs});
+  const Merged merged = zoo.fuse("wemoe{steps=0,layers=2}");
+  const auto logits = [&] { return merged.model->predictor->output(*zoo.network, inputs, {"task0", {}}); };
+
+  inputs.answer = random_tokens({4, 4, 4}, 11).tokens;
+  inputs.answer_lengths = at::full({3}, 4, at::kLong);
+  const at::Tensor before = logits();
+  inputs.answer.select(1, 2).fill_(1);
+  const at::Tensor after = logits();
+
+  EXPECT_TRUE(after.narrow(1, 0, 3).equal(before.narrow(1, 0, 3)));
+  EXPECT_FALSE(after.narrow(1, 3, 2).equal(before.narrow(1, 3, 2)));
 }
 
 TEST(Wemoe, holds_and_stores_base_task_vectors_and_routers_once) {

@@ -2,7 +2,6 @@
 // tests/models/families_test.cpp.
 #include "models/decoder.h"
 
-#include <algorithm>
 #include <set>
 
 #include <ATen/TensorOperators.h>
@@ -72,31 +71,6 @@ class DecoderGolden : public testing::TestWithParam<std::string> {
 TEST_P(DecoderGolden, HiddenStatesAgree) {
   const at::Tensor features = architecture->features(weights, inputs, Pooling::kNone);
   EXPECT_LE(max_error(counting(features), expected.read("hidden")), 1e-5);
-}
-
-TEST_P(DecoderGolden, SavedParametersAreTheTensorsOfTheFile) {
-  for (const auto& [name, tensor] : as_stored(*architecture, weights)) {
-    const auto names = architecture->names_in_files(name);
-    const auto stored =
-        std::find_if(names.begin(), names.end(), [&](const auto& each) { return folder.contains(each); });
-    ASSERT_NE(stored, names.end()) << name;
-    EXPECT_TRUE(tensor.equal(folder.read(*stored))) << name;
-  }
-}
-
-TEST_P(DecoderGolden, RangesOfParametersAreThoseOfWholeTensors) {
-  const StoredParameters stored(*architecture, folder);
-  for (const TensorInfo& info : stored.tensors()) {
-    const at::Tensor whole = weights.at(info.name).reshape({-1});
-    for (const auto& [begin, end] : {std::pair<int64_t, int64_t>{0, info.numel()},
-                                     {info.numel() / 3, info.numel() / 2},
-                                     {info.numel() - 1, info.numel()},
-                                     {1, 1}}) {
-      at::Tensor part = at::empty({end - begin}, info.dtype);
-      stored.read_range(info.name, begin, end - begin, part.mutable_data_ptr());
-      EXPECT_TRUE(part.equal(whole.narrow(0, begin, end - begin))) << info.name << " from " << begin;
-    }
-  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGolden,

@@ -17,16 +17,21 @@ struct RouterLayer {
   at::Tensor bias;    // [out]
 };
 
-// Gates [n, experts] of the MLP's inputs x [n, tokens, width]: the mean over the tokens that count (lengths, int64 [n];
-// undefined: all) of affine layers with ReLU between them. A single layer without a weight gives its bias to every
-// example. batch_reduce: also the mean over the batch.
-at::Tensor router_gates(const std::vector<RouterLayer>& layers, const at::Tensor& x,
-                        const at::Tensor& lengths, bool batch_reduce);
+// Which tokens of an input decide its gates.
+struct GateRows {
+  at::Tensor lengths = {};    // int64 [n]: how many of a row count; undefined: all
+  bool causal = false;        // a token's gates are decided by itself and those in front of it
+  bool batch_reduce = false;  // gates are the mean of those of all inputs of the batch
+};
 
-// The block's MLP with W(x) = W_0 + sum_i gates[x, i] tau_i for its weights and biases, without building
-// W(x). base: the tensors of the MLP; taus: the experts' differences to them under the same names. Source:
-// Tang et al., "Merging Multi-Task Models via Weight-Ensembling Mixture of Experts", ICML 2024,
-// arXiv:2402.00433.
+// Gates of the MLP's inputs x [n, tokens, width]: affine layers with ReLU between them, and the mean of what they give
+// over the tokens that decide: [n, 1, experts], the same for all tokens, or of causal ones [n, tokens, experts]. A
+// single layer without a weight gives its bias to every example.
+at::Tensor router_gates(const std::vector<RouterLayer>& layers, const at::Tensor& x, const GateRows& rows);
+
+// The block's MLP with W(x) = W_0 + sum_i gates[x, i] tau_i of each token x for its weights and biases, without
+// building W(x). base: the tensors of the MLP; taus: the experts' differences to them under the same names. Source:
+// Tang et al., "Merging Multi-Task Models via Weight-Ensembling Mixture of Experts", ICML 2024, arXiv:2402.00433.
 at::Tensor routed_mlp(const Blocks& blocks, int64_t block, const Weights& base,
                       const std::vector<Weights>& taus, const at::Tensor& gates, const at::Tensor& x);
 

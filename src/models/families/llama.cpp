@@ -1,6 +1,6 @@
-// Llama, Mistral, Qwen2 and Mixtral with the parameter names of HuggingFace's ...ForCausalLM: blocks of causal attention
-// and a gated MLP, norms by the root of the mean square in front of both, positions as rotations of queries and keys.
-// Mixtral has several MLPs in each block, of which a router gives every token the best few.
+// Llama, Mistral, Qwen2 and Mixtral with the parameter names of HuggingFace's ...ForCausalLM: blocks of causal
+// attention and a gated MLP, norms by the root of the mean square in front of both, positions as rotations of queries
+// and keys. Mixtral has several MLPs in each block, of which a router gives every token the best few.
 //
 // Source:  Touvron et al., "LLaMA: Open and Efficient Foundation Language Models", arXiv:2302.13971; Jiang et al.,
 //          "Mistral 7B", arXiv:2310.06825; Yang et al., "Qwen2 Technical Report", arXiv:2407.10671; Jiang et al.,
@@ -8,9 +8,9 @@
 // Differs: attention has no window: rows are at most as long as the window of the configuration, where it has one, and
 //          then the window leaves nothing out. Mixtral's MLPs compute all tokens, and those not chosen count as 0: the
 //          same function at the cost of a dense model, but a layer's input has the same rows in every family.
-// Config:  model_type llama, mistral, qwen2 or mixtral. Fields that are not given have HuggingFace's defaults. Positions
-//          are not scaled, or as Llama 3 does. rope_parameters, as transformers 5 writes them, count before rope_theta
-//          and rope_scaling. Dropout and the training of routers are ignored.
+// Config:  model_type llama, mistral, qwen2 or mixtral. Fields that are not given have HuggingFace's defaults.
+//          Positions are not scaled, or as Llama 3 does. rope_parameters, as transformers 5 writes them, count before
+//          rope_theta and rope_scaling. Dropout and the training of routers are ignored.
 
 #include <algorithm>
 #include <cmath>

@@ -1,13 +1,10 @@
 // Golden values: tests/models/decoder_test.cpp. What holds for every family: tests/models/families_test.cpp.
-#include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
-#include "checkpoint/hf_folder.h"
 #include "core/errors.h"
 #include "models/architecture.h"
-#include "support/small_models.h"
 #include "support/temporary_folder.h"
 
 namespace fusegrid::gpt2_test {
@@ -35,20 +32,6 @@ TEST(Gpt2, ALanguageModelsHeadIsItsTableOfTokens) {
   EXPECT_EQ(make_architecture(config)->token_head()->weight, "wte.weight");
   config["architectures"] = {"GPT2ForSequenceClassification"};
   EXPECT_FALSE(make_architecture(config)->token_head());
-}
-
-TEST(Gpt2, MatricesOfAFileAreTransposed) {
-  const auto architecture = make_architecture(tiny());
-  const Weights weights = random_weights(*architecture, at::kFloat);
-  const TemporaryFolder temporary;
-  const auto path = temporary.path() / "model";
-  save_hf_folder(path, as_stored(*architecture, weights), tiny());
-  const HfFolder folder(path);
-  EXPECT_EQ(folder.info("h.0.attn.c_attn.weight").shape, (std::vector<int64_t>{8, 24}));
-  EXPECT_EQ(folder.info("wte.weight").shape, (std::vector<int64_t>{9, 8}));
-  for (const auto& [name, tensor] : read_parameters(*architecture, folder)) {
-    EXPECT_TRUE(tensor.equal(weights.at(name))) << name;
-  }
 }
 
 TEST(Gpt2, UnsupportedConfigurationsNameFieldAndValue) {
