@@ -1,5 +1,5 @@
-// How much of a wanted text an answer holds, as the metrics of text-to-text tasks count it. Texts are UTF-8; a byte that
-// is none counts as a character of its own.
+// How much of a wanted text an answer holds, as the metrics of text-to-text tasks count it. Texts are UTF-8; a byte
+// that is none counts as a character of its own.
 #pragma once
 
 #include <array>
