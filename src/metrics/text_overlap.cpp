@@ -124,7 +124,7 @@ NgramCounts ngram_counts(const std::string& answer, const std::string& wanted) {
   for (size_t n = 1; n <= kLongestNgram; ++n) {
     const Counts a = ngrams_of(of_answer, n);
     const Counts b = ngrams_of(of_wanted, n);
-    counts[3 * (n - 1)] = static_cast<float>(total(a));
+    counts[3 * (n - 1)] = b.empty() ? 0 : static_cast<float>(total(a));
     counts[3 * (n - 1) + 1] = static_cast<float>(total(b));
     counts[3 * (n - 1) + 2] = static_cast<float>(common(a, b));
   }
