@@ -42,8 +42,9 @@ bool is_continuation(char c) {
 std::vector<std::string> characters_of(const std::string& text) {
   std::vector<std::string> characters;
   for (size_t i = 0; i < text.size();) {
-    size_t bytes = std::min(character_bytes(static_cast<unsigned char>(text[i])), text.size() - i);
-    if (!std::all_of(text.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+    size_t bytes = character_bytes(static_cast<unsigned char>(text[i]));
+    if (i + bytes > text.size() ||
+        !std::all_of(text.begin() + static_cast<std::ptrdiff_t>(i) + 1,
                      text.begin() + static_cast<std::ptrdiff_t>(i + bytes), is_continuation)) {
       bytes = 1;
     }
