@@ -27,6 +27,8 @@ namespace {
 
 namespace po = boost::program_options;
 
+constexpr double kStatisticsGib = 8;
+
 Options run_options() {
   Options options(
       "run",
@@ -50,8 +52,21 @@ Options run_options() {
       "device", po::value<std::string>()->value_name("KIND"), "auto, cpu or cuda; overrides the job file")(
       "threads", po::value<int>()->value_name("N"), "CPU threads of a worker; overrides the job file")(
       "max-attempts", po::value<int>()->value_name("N"), "attempts of a cell; overrides the job file")(
-      "quiet,q", "no progress");
+      "statistics-cache", po::value<double>()->default_value(kStatisticsGib)->value_name("GIB"),
+      "disk that results/NAME/statistics may take, where workers share Gram matrices, decompositions and the "
+      "like")("no-statistics-cache", "save none of them: each worker makes what it needs")("quiet,q",
+                                                                                           "no progress");
   return options;
+}
+
+SavedStatistics saved_statistics(const Options& options, const std::filesystem::path& results) {
+  const auto gib = options.get<double>("statistics-cache");
+  if (!(gib > 0 && gib <= 1e6)) {
+    throw UsageError("--statistics-cache must be above 0 and at most 1e6 GiB, but it is " + number_text(gib) +
+                     "; --no-statistics-cache saves nothing");
+  }
+  return {options.has("no-statistics-cache") ? std::filesystem::path() : results / "statistics",
+          static_cast<int64_t>(gib * static_cast<double>(int64_t{1} << 30))};
 }
 
 CampaignOptions campaign_options(const Options& options, const Plan& plan,
@@ -61,8 +76,8 @@ CampaignOptions campaign_options(const Options& options, const Plan& plan,
   CampaignOptions campaign;
   campaign.executor_kind = "grid";
   campaign.memory_limit_bytes = job.memory_limit_bytes();
-  campaign.executor_settings =
-      grid_settings(job, plan.zoos, results / "statistics", campaign.memory_limit_bytes, bindings);
+  campaign.executor_settings = grid_settings(job, plan.zoos, saved_statistics(options, results),
+                                             campaign.memory_limit_bytes, bindings);
   campaign.max_attempts = whole_number(options, "max-attempts", kHighestAttempts,
                                        job.max_attempts.value_or(campaign.max_attempts));
   campaign.threads =
@@ -311,7 +326,6 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   }
   store->forget(forgotten);
   std::filesystem::create_directories(results / "logs");
-  std::filesystem::create_directories(results / "statistics");
   if (store->runs().size() > 1 && store->runs()[store->runs().size() - 2].plan_sha256 != plan.sha256) {
     in.err << "fusegrid: " << results.string()
            << " holds results of another list of cells; this job's are added to them\n";

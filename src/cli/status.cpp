@@ -6,6 +6,7 @@
 #include "cli/print.h"
 #include "cli/results_folder.h"
 #include "core/text.h"
+#include "fusion/whole_model/statistics_cache.h"
 #include "store/result_store.h"
 
 namespace fusegrid {
@@ -68,6 +69,10 @@ ExitCode print_status(Invocation& in) {
     return ExitCode::kOk;
   }
   print_runs(in.out, store->records());
+  if (const int64_t bytes = bytes_of_saved_statistics(folder / "statistics"); bytes > 0) {
+    in.out << "statistics cache: " << bytes_text(bytes)
+           << "; it saves time alone and may be removed while no run goes on\n";
+  }
   const std::string job =
       store->runs().empty() ? "" : store->runs().back().provenance.value("job", std::string());
   for (const auto& [name, result] : store->results()) {

@@ -396,7 +396,7 @@ void check_workers(const JobSpec& job, int workers) {
   }
 }
 
-nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
+nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const SavedStatistics& statistics,
                              int64_t memory_limit_bytes, const std::map<std::string, std::string>& bindings) {
   auto folders = nlohmann::json::object();
   auto packs = nlohmann::json::object();
@@ -406,16 +406,18 @@ nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std:
       packs[zoo.name] = *seen;
     }
   }
-  return {{"zoos", folders},
-          {"packs", packs},
-          {"batch", job.batch},
-          {"splits", {"val", "test"}},
-          {"validation", job.validation.value_or(-1)},
-          {"precision", job.precision},
-          {"statistics", std::filesystem::absolute(statistics).string()},
-          {"memory_limit_bytes", memory_limit_bytes},
-          {"shards", job.shards},
-          {"bindings", bindings}};
+  return {
+      {"zoos", folders},
+      {"packs", packs},
+      {"batch", job.batch},
+      {"splits", {"val", "test"}},
+      {"validation", job.validation.value_or(-1)},
+      {"precision", job.precision},
+      {"statistics", statistics.folder.empty() ? "" : std::filesystem::absolute(statistics.folder).string()},
+      {"statistics_disk_bytes", statistics.disk_bytes},
+      {"memory_limit_bytes", memory_limit_bytes},
+      {"shards", job.shards},
+      {"bindings", bindings}};
 }
 
 }  // namespace fusegrid

@@ -57,14 +57,20 @@ std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::strin
 // ConfigError where the job wants teams of more workers than there are.
 void check_workers(const JobSpec& job, int workers);
 
+// Where executors save what merges share.
+struct SavedStatistics {
+  std::filesystem::path folder;  // "": nowhere
+  int64_t disk_bytes = 0;        // at most
+};
+
 // Settings of the executor kind "grid":
 //   {"zoos": {"<zoo name>": "<folder>"}, "packs": {"<zoo name>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
-//    "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
+//    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
 // packs: as pack_digest() saw them here, so that executors need not read them again; splits: what is evaluated;
 // validation: examples at most, -1: all.
 // Executors compare what they load with the bindings of the launch.
-nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const std::filesystem::path& statistics,
+nlohmann::json grid_settings(const JobSpec& job, const JobZoos& zoos, const SavedStatistics& statistics,
                              int64_t memory_limit_bytes, const std::map<std::string, std::string>& bindings);
 
 }  // namespace fusegrid

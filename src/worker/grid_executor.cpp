@@ -1,7 +1,7 @@
 // Executor of kind "grid": an item is a cell. Settings (coordinator/grid.h makes them):
 //   {"zoos": {"<name>": "<folder>"}, "packs": {"<zoo>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
-//    "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
+//    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
 //
 // With shards > 1, what can be sharded is merged from files, in teams or alone, and everything else in memory.
 
@@ -26,6 +26,7 @@ namespace {
 MergeSettings merge_settings(const nlohmann::json& settings, const MemoryShares& shares) {
   return {.statistics = settings.at("statistics").get<std::string>(),
           .statistics_bytes = shares.statistics,
+          .statistics_disk_bytes = settings.at("statistics_disk_bytes"),
           .memory_limit_bytes = settings.at("memory_limit_bytes"),
           .streamed = settings.at("shards").get<int64_t>() > 1};
 }

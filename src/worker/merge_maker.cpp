@@ -11,7 +11,7 @@ namespace fusegrid {
 MergeMaker::MergeMaker(const MergeSettings& settings, at::Device device)
     : device_(device),
       streamed_(settings.streamed),
-      statistics_(settings.statistics_bytes, settings.statistics, device),
+      statistics_(settings.statistics_bytes, settings.statistics, device, settings.statistics_disk_bytes),
       streamed_merger_(device, settings.memory_limit_bytes) {}
 
 bool MergeMaker::is_streamed(const Cell& cell) const {

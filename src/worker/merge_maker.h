@@ -25,6 +25,7 @@ struct Merge {
 struct MergeSettings {
   std::filesystem::path statistics = {};  // folder of what merges share; "": in memory alone
   int64_t statistics_bytes = 0;           // in memory
+  int64_t statistics_disk_bytes = 0;      // of the folder
   int64_t memory_limit_bytes = 0;         // of a streamed merge; 0: none
   bool streamed = false;                  // those that can be are made from files, by teams or alone
 };

@@ -106,7 +106,7 @@ void start(const std::string& zoo_name, const std::string& device, double begun)
     check_layouts(zoo, zoo.replicates.front());
   }
   const auto bindings = launch_bindings(job, cells, zoos);
-  auto settings = grid_settings(job, zoos, fs::temp_directory_path(), 0, bindings);
+  auto settings = grid_settings(job, zoos, {fs::temp_directory_path(), int64_t{1} << 33}, 0, bindings);
   settings["splits"] = {"val"};
   const double checked = seconds();
   if (device != "cpu") {

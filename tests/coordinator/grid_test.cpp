@@ -333,7 +333,7 @@ TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
   const JobSpec job =
       parse_job("zoo = toy\nbatch = 7\nvalidation = 100\nprecision = bf16\n[fake_average]\n", "job.cfg");
   const auto settings =
-      grid_settings(job, {{"toy", three_tasks()}}, "results/statistics", 99, {{"toy/0/base", "ab"}});
+      grid_settings(job, {{"toy", three_tasks()}}, {"results/statistics", 77}, 99, {{"toy/0/base", "ab"}});
   EXPECT_EQ(settings["bindings"]["toy/0/base"], "ab");
   EXPECT_EQ(settings["packs"], nlohmann::json::object()) << "nobody has hashed a pack here";
   EXPECT_EQ(settings["zoos"]["toy"], std::filesystem::absolute("zoos/toy").string());
@@ -342,6 +342,7 @@ TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
   EXPECT_EQ(settings["precision"], "bf16");
   EXPECT_EQ(settings["splits"], nlohmann::json({"val", "test"}));
   EXPECT_EQ(settings["statistics"], std::filesystem::absolute("results/statistics").string());
+  EXPECT_EQ(settings["statistics_disk_bytes"], 77);
   EXPECT_EQ(settings["memory_limit_bytes"], 99);
 }
 
@@ -437,7 +438,8 @@ TEST_F(Grid, teams_need_enough_workers) {
               testing::ThrowsMessage<ConfigError>(
                   AllOf(StartsWith("job.cfg:2: 'shards' must be at most the number of workers, but it is 3"),
                         HasSubstr("there are 2"), HasSubstr("mpirun -n 4"))));
-  EXPECT_EQ(grid_settings(job, {{"toy", three_tasks()}}, "statistics", 0, {})["shards"], 3);
+  EXPECT_EQ(grid_settings(job, {{"toy", three_tasks()}}, {}, 0, {})["shards"], 3);
+  EXPECT_EQ(grid_settings(job, {{"toy", three_tasks()}}, {}, 0, {})["statistics"], "") << "saved nowhere";
 }
 
 TEST_F(Grid, estimates_follow_recorded_timings) {

@@ -36,6 +36,7 @@ class GridExecutorTest : public TinyZoos {
         {"validation", -1},
         {"precision", precision},
         {"statistics", (copy() / "statistics").string()},
+        {"statistics_disk_bytes", int64_t{1} << 30},
         {"memory_limit_bytes", 0},
         {"shards", 1}};
     return executor_registry().at("grid")({settings, "cpu", 1, &progress_});

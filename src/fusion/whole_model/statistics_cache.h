@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <string>
@@ -20,11 +21,14 @@ namespace fusegrid {
 // kind).
 //
 // The disk only saves time: a full one, a folder that cannot be written or a damaged file costs what was saved, is told
-// once on stderr, and fails no merge.
+// once on stderr, and fails no merge. Where the files outgrow their limit, those that were not used for longest go, but
+// none that somebody computes or reads.
 class StatisticsCache {
  public:
-  // memory_limit_bytes: of what is kept beyond its use. folder: "" keeps nothing on disk.
-  StatisticsCache(int64_t memory_limit_bytes, std::filesystem::path folder, at::Device device);
+  // memory_limit_bytes: of what is kept beyond its use. folder: "" keeps nothing on disk. disk_limit_bytes: of the
+  // folder, whoever wrote there; a value that is larger alone is not written.
+  StatisticsCache(int64_t memory_limit_bytes, std::filesystem::path folder, at::Device device,
+                  int64_t disk_limit_bytes = std::numeric_limits<int64_t>::max());
 
   enum class Keep {
     kMemory,         // cheap to make again: sums, directions
@@ -40,13 +44,18 @@ class StatisticsCache {
  private:
   Weights from_disk_or_compute(const std::string& key, const std::function<Weights()>& compute);
   Weights compute_and_count(const std::string& key, const std::function<Weights()>& compute);
+  void write(const std::filesystem::path& path, const std::string& key, const Weights& value) const;
   void go_on_without(const std::string& what, const Error& error);
 
   LeastRecentlyUsed<Weights> memory_;
   std::filesystem::path folder_;  // "": nothing on disk
   at::Device device_;
+  int64_t disk_limit_bytes_;
   bool warned_ = false;
   std::map<std::string, int64_t> computed_;
 };
+
+// Bytes of what caches have saved in a folder; 0 where there is none.
+int64_t bytes_of_saved_statistics(const std::filesystem::path& folder);
 
 }  // namespace fusegrid

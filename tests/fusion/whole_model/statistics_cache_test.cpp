@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <csignal>
 #include <functional>
 #include <iostream>
@@ -9,8 +10,11 @@
 #include <thread>
 
 #include <ATen/ops/full.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "support/temporary_folder.h"
 
@@ -55,6 +59,74 @@ TEST(StatisticsCache, keeps_a_value_in_use_that_is_larger_than_its_memory) {
   const auto value = cache.get("a", Keep::kMemory, [] { return value_of(7); });
   cache.get("b", Keep::kMemory, [] { return value_of(8); });
   EXPECT_EQ(number_in(value), 7);
+}
+
+// Of how many bytes each of the values is on disk.
+int64_t saved_bytes() {
+  const TemporaryFolder folder;
+  StatisticsCache(1 << 20, folder.path(), at::kCPU).get("a", Keep::kMemoryAndDisk, [] {
+    return value_of(1);
+  });
+  return bytes_of_saved_statistics(folder.path());
+}
+
+// The saved files, each a minute older than it was.
+std::vector<std::filesystem::path> aged_files(const std::filesystem::path& folder) {
+  std::vector<std::filesystem::path> files;
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    if (entry.path().extension() == ".safetensors") {
+      std::filesystem::last_write_time(entry, entry.last_write_time() - std::chrono::minutes(1));
+      files.push_back(entry.path());
+    }
+  }
+  return files;
+}
+
+TEST(StatisticsCache, keeps_its_folder_below_the_limit_by_what_was_not_used_for_longest) {
+  const TemporaryFolder folder;
+  const int64_t limit = 2 * saved_bytes() + saved_bytes() / 2;
+  const auto computed = [&](const std::string& key) {
+    StatisticsCache cache(1 << 20, folder.path(), at::kCPU, limit);
+    cache.get(key, Keep::kMemoryAndDisk, [] { return value_of(0); });
+    aged_files(folder.path());
+    return cache.computed().contains(key);
+  };
+  EXPECT_TRUE(computed("a"));
+  EXPECT_TRUE(computed("b"));
+  EXPECT_FALSE(computed("a"));
+  EXPECT_TRUE(computed("c"));  // b goes
+  EXPECT_FALSE(computed("a"));
+  EXPECT_TRUE(computed("b"));
+  EXPECT_LE(bytes_of_saved_statistics(folder.path()), limit);
+}
+
+TEST(StatisticsCache, saves_nothing_that_is_larger_than_its_limit) {
+  const TemporaryFolder folder;
+  StatisticsCache cache(1 << 20, folder.path(), at::kCPU, 100);
+  EXPECT_EQ(number_in(cache.get("a", Keep::kMemoryAndDisk, [] { return value_of(3); })), 3);
+  EXPECT_EQ(bytes_of_saved_statistics(folder.path()), 0);
+}
+
+TEST(StatisticsCache, removes_nothing_that_somebody_reads) {
+  const TemporaryFolder folder;
+  const auto get = [&](const std::string& key, int64_t limit) {
+    StatisticsCache(1 << 20, folder.path(), at::kCPU, limit).get(key, Keep::kMemoryAndDisk, [] {
+      return value_of(1);
+    });
+  };
+  get("a", 1 << 20);
+  const std::filesystem::path file = aged_files(folder.path()).at(0);
+  const int held = ::open((file.string() + ".lock").c_str(), O_RDWR | O_CLOEXEC);
+  ASSERT_EQ(::flock(held, LOCK_EX), 0);
+  get("b", saved_bytes());
+  EXPECT_TRUE(std::filesystem::exists(file));
+  ::close(held);
+  get("c", saved_bytes());
+  EXPECT_FALSE(std::filesystem::exists(file));
+}
+
+TEST(StatisticsCache, has_saved_nothing_where_there_is_no_folder) {
+  EXPECT_EQ(bytes_of_saved_statistics("/nonexistent/folder"), 0);
 }
 
 TEST(StatisticsCache, finds_on_disk_what_another_process_left) {
