@@ -39,10 +39,6 @@ bool has(const TaskKind& kind, Demand demand) {
                     " has not; leave the method out, or run it on another zoo");
 }
 
-}  // namespace
-
-namespace {
-
 // Inputs that say the answer are handed out to methods that may see labels, and to no others.
 void check_data(const Method& method, const std::map<std::string, const TaskKind*>& tasks) {
   const auto& needs = method.card.needs;
