@@ -134,14 +134,7 @@ void check_pack(const Options&, const TaskPack& pack, const std::vector<std::str
 
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_span_pool(pool);
-  for (const PoolSourceInfo& source : pool.sources()) {
-    if (source.longest_row > options.positions) {
-      throw ConfigError("models read rows of at most " + std::to_string(options.positions) +
-                        " tokens, but source '" + source.name + "' of the pool has rows of up to " +
-                        std::to_string(source.longest_row) +
-                        "; set positions=" + std::to_string(source.longest_row));
-    }
-  }
+  check_pool_rows(pool, options.positions);
   check_same_tokenizer(pool, pack, "tools/make_seq2seq_pool.py");
 }
 
