@@ -41,15 +41,17 @@ AffineHead probe_head(const Split& train, int64_t classes, Pooling pooling, cons
   return fit_probe(features, labels, classes);
 }
 
-std::set<std::string> trained_tensors(bool joint, const ModelInput& in) {
-  if (!joint) {
-    return layer_matrices(*in.network.architecture);
-  }
-  std::set<std::string> names;
-  for (const auto& [name, tensor] : in.base) {
-    names.insert(name);
-  }
-  return names;
+TrainedTask trained_task(const std::string& task, Split train, const Tuning& options, const ModelInput& in) {
+  const auto batches = std::make_shared<TokenTaskBatches>(
+      task, std::move(train), in.pack.tokens()->pad,
+      in.kind == ZooItem::Kind::kExpert ? options.expert_batch : options.multitask_batch, in.seed,
+      in.network.device);
+  return {task, &task_kind(in.pack.task(task).kind), [batches](int64_t) { return batches->next(); }};
+}
+
+Schedule schedule_of(const Tuning& options, ZooItem::Kind kind) {
+  const int64_t steps = kind == ZooItem::Kind::kExpert ? options.expert_steps : options.multitask_steps;
+  return {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)};
 }
 
 }  // namespace
@@ -77,8 +79,8 @@ void check_fine_tuning(const std::string& recipe, const FineTuning& options, con
 
 MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput& in) {
   const bool joint = options.head == "joint";
-  const bool expert = in.kind == ZooItem::Kind::kExpert;
-  const Trainee trainee = make_trainee(in.base, trained_tensors(joint, in));
+  const Trainee trainee =
+      make_trainee(in.base, joint ? names_of(in.base) : layer_matrices(*in.network.architecture));
   Network network = in.network;
   TrainedGroup heads{.tensors = {}, .rate_factor = options.head_lr_factor};
   MadeModel made;
@@ -86,32 +88,34 @@ MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput
   for (const std::string& task : in.tasks) {
     Split train = in.pack.read(task, "train");
     const TaskInfo& info = in.pack.task(task);
-    const TaskKind& kind = task_kind(info.kind);
-    const int64_t outputs = kind.outputs(static_cast<int64_t>(info.class_names.size()));
+    const int64_t outputs = task_kind(info.kind).outputs(static_cast<int64_t>(info.class_names.size()));
     const AffineHead head = joint ? first_head(task, outputs, in) : probe_head(train, outputs, pooling, in);
     network.readouts[task] = affine_readout(head.weight, head.bias, pooling);
     heads.tensors.insert(heads.tensors.end(), {head.weight, head.bias});
     // the same numbers, which training changes
     made.heads.emplace(task + ".weight", head.weight.detach());
     made.heads.emplace(task + ".bias", head.bias.detach());
-    const auto batches = std::make_shared<TokenTaskBatches>(
-        task, std::move(train), in.pack.tokens()->pad,
-        expert ? options.expert_batch : options.multitask_batch, in.seed, network.device);
-    tasks.push_back({task, &kind, [batches](int64_t) { return batches->next(); }});
+    tasks.push_back(trained_task(task, std::move(train), options, in));
   }
   std::vector<TrainedGroup> groups{{.tensors = trainee.trained}};
   if (joint) {
     groups.push_back(heads);
   }
-  const int64_t steps = expert ? options.expert_steps : options.multitask_steps;
-  made.weights = fusegrid::train(
-      network, trainee, tasks, groups,
-      {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)},
-      in.on_step);
+  made.weights = fusegrid::train(network, trainee, tasks, groups, schedule_of(options, in.kind), in.on_step);
   return made;
 }
 
-int64_t rows_seen(const FineTuning& options, ZooItem::Kind kind, int64_t tasks) {
+MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in) {
+  const Trainee trainee = make_trainee(in.base, trained);
+  std::vector<TrainedTask> tasks;
+  for (const std::string& task : in.tasks) {
+    tasks.push_back(trained_task(task, in.pack.read(task, "train"), options, in));
+  }
+  return {.weights = fusegrid::train(in.network, trainee, tasks, {{.tensors = trainee.trained}},
+                                     schedule_of(options, in.kind), in.on_step)};
+}
+
+int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks) {
   return kind == ZooItem::Kind::kMultitask ? options.multitask_steps * options.multitask_batch * tasks
                                            : options.expert_steps * options.expert_batch;
 }

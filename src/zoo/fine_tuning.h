@@ -1,7 +1,8 @@
-// Fine-tuning on tasks of tokens under affine heads of the experts' own: what recipes of encoders and decoders share.
+// Fine-tuning on tasks of tokens: what recipes share.
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,14 +11,18 @@
 namespace fusegrid {
 
 // Options that experts and multi-task models depend on, beside the base's.
-struct FineTuning {
-  std::string head = "joint";
+struct Tuning {
   double expert_lr = 1e-3;
-  double head_lr_factor = 5;
   int64_t expert_steps = 400;
   int64_t expert_batch = 64;
   int64_t multitask_steps = 1000;
   int64_t multitask_batch = 32;
+};
+
+// Under affine heads, of which each expert brings its own.
+struct FineTuning : Tuning {
+  std::string head = "joint";
+  double head_lr_factor = 5;
 
   template <typename Visitor>
   void describe_models(Visitor& v) {
@@ -33,6 +38,19 @@ struct FineTuning {
   }
 };
 
+// Of models that make tokens themselves.
+struct TokenTuning : Tuning {
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
+    v.param("expert_steps", expert_steps, Range{1, 1e9}, "steps of fine-tuning");
+    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a step of fine-tuning");
+    v.param("multitask_steps", multitask_steps, Range{1, 1e9}, "steps of the multi-task model");
+    v.param("multitask_batch", multitask_batch, Range{1, 65536},
+            "examples of each task in a step of the multi-task model");
+  }
+};
+
 // ConfigError where the recipe of that name cannot train on the tasks: of images, of answers that a head does not
 // give, or without the classes that a probe is fitted on.
 void check_fine_tuning(const std::string& recipe, const FineTuning& options, const TaskPack& pack,
@@ -42,7 +60,10 @@ void check_fine_tuning(const std::string& recipe, const FineTuning& options, con
 // that are pooled so.
 MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput& in);
 
+// Trains the tensors of these names.
+MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in);
+
 // Rows that an expert or a multi-task model of so many tasks is trained on.
-int64_t rows_seen(const FineTuning& options, ZooItem::Kind kind, int64_t tasks);
+int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks);
 
 }  // namespace fusegrid
