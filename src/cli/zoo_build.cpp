@@ -41,7 +41,9 @@ Options build_options(const std::string& name, const std::string& doc,
   options.add()("scale", text("SCALE")->required(), "one of the recipe's, for example small")(
       "seeds", text("SEEDS")->default_value("0"), "one seed or FIRST..LAST")(
       "out", text("DIR"), "folder of the zoo (default: RECIPE-SCALE in $FUSEGRID_ZOOS or ./zoos)")(
-      "pack", text("FILE"), "task pack (default: the one of the scale's suite that comes with the program)")(
+      "pack", text("FILE"),
+      "task pack (default: that of the scale's suite, which comes with the program or is in "
+      "$FUSEGRID_CACHE)")(
       "pool", text("FILE"),
       "pretraining pool, only for training bases (default: the recipe's in $FUSEGRID_CACHE)")(
       "set", po::value<std::vector<std::string>>()->value_name("OPTION=VALUE"),
@@ -106,6 +108,12 @@ bool makes_multitask(const Options& options) {
   return skipped.empty();
 }
 
+// The one that comes with the program, or else the one that its maker put into the cache.
+std::filesystem::path default_pack(const Suite& suite) {
+  const auto ours = data_folder() / suite.pack;
+  return std::filesystem::exists(ours) ? ours : cache_folder() / suite.pack;
+}
+
 ZooPlan plan_of(const Options& options) {
   namespace fs = std::filesystem;
   ZooPlan plan;
@@ -122,7 +130,11 @@ ZooPlan plan_of(const Options& options) {
   const fs::path out = options.get_or("out", (zoos_folder() / (plan.recipe + "-" + plan.scale)).string());
   plan.folder = (fs::absolute(out).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"
   check_name(plan.name(), "the name of a zoo, which is its folder's,");
-  plan.pack = fs::absolute(options.get_or("pack", (data_folder() / suite.pack).string()));
+  plan.pack = fs::absolute(options.get_or("pack", default_pack(suite).string()));
+  if (!fs::exists(plan.pack)) {
+    throw ConfigError("there is no task pack '" + plan.pack.string() +
+                      "'; name one with --pack, or make that of " + suite.name + ": " + suite.source);
+  }
   plan.pool = fs::absolute(options.get_or("pool", (cache_folder() / recipe.card.pool).string()));
   if (options.has("base")) {
     plan.published_base = fs::absolute(options.get<std::string>("base"));

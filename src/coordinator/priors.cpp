@@ -34,6 +34,21 @@ double forward_s(const ZooSize& size, double images) {
   return 2 * parameters * static_cast<double>(size.tokens) * images / kFlopsPerSecond;
 }
 
+// Rows of an example's hidden states: of an image as the architecture has them; of tokens no more than the longest row
+// and answer of the zoo's tasks ask for, since a model may read far longer ones.
+int64_t num_rows(const Architecture& architecture, const Zoo& zoo, const PackContents& contents) {
+  if (architecture.input().image_size > 0) {
+    return architecture.num_tokens();
+  }
+  int64_t longest = 1;
+  for (const std::string& task : zoo.tasks) {
+    if (const auto found = contents.find(task); found != contents.end()) {
+      longest = std::max(longest, longest_with_answer(found->second));
+    }
+  }
+  return longest;
+}
+
 }  // namespace
 
 ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
@@ -41,13 +56,13 @@ ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
   const auto architecture = load_network_without_readouts(replicate.base, at::kCPU).architecture;
   const Blocks* blocks = architecture->blocks();
   const InputFormat input = architecture->input();
-  ZooSize size{
-      .tokens = architecture->num_tokens(),
-      .width = architecture->feature_size(),
-      .blocks = blocks == nullptr ? 1 : blocks->size(),
-      .input_bytes = input.image_size > 0 ? 3 * input.image_size * input.image_size : 8 * input.positions,
-      .contents = contents,
-      .pack_bytes = static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
+  const int64_t tokens = num_rows(*architecture, zoo, contents);
+  ZooSize size{.tokens = tokens,
+               .width = architecture->feature_size(),
+               .blocks = blocks == nullptr ? 1 : blocks->size(),
+               .input_bytes = input.image_size > 0 ? 3 * input.image_size * input.image_size : 8 * tokens,
+               .contents = contents,
+               .pack_bytes = static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
   for (const TensorInfo& info : architecture->parameters()) {
     size.model_bytes += info.numel() * static_cast<int64_t>(sizeof(float));
   }

@@ -69,9 +69,10 @@ std::string to_string(Pooling pooling);
 
 // What an architecture reads.
 struct InputFormat {
-  int64_t image_size = 0;  // pixels of one side of an image with three channels; 0: it reads no images
-  int64_t vocabulary = 0;  // token ids are less than it; 0: it reads no tokens
-  int64_t positions = 0;   // tokens of the longest row, of a decoder its answer included
+  int64_t image_size = 0;    // pixels of one side of an image with three channels; 0: it reads no images
+  int64_t vocabulary = 0;    // token ids are less than it; 0: it reads no tokens
+  int64_t positions = 0;     // tokens of the longest row
+  bool with_answer = false;  // of a decoder: an answer takes positions too, right behind its input
   std::optional<int64_t> answer_start = {};  // the token that an encoder-decoder's answer begins with
 };
 

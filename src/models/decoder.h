@@ -28,7 +28,7 @@ class Decoder : public BlockArchitecture {
 
   std::string name() const override { return shape_.name; }
   InputFormat input() const override {
-    return {.vocabulary = shape_.vocabulary, .positions = shape_.positions};
+    return {.vocabulary = shape_.vocabulary, .positions = shape_.positions, .with_answer = true};
   }
   int64_t feature_size() const override { return shape_.width; }
   int64_t num_tokens() const override { return shape_.positions; }

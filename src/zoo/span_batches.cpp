@@ -53,16 +53,7 @@ SpanTokens span_tokens(const TokenTable& table) {
 }
 
 void check_span_pool(const PretrainingPool& pool) {
-  for (const std::string kind : {"text", "pairs"}) {
-    const auto& sources = pool.sources();
-    if (std::none_of(sources.begin(), sources.end(),
-                     [&](const auto& source) { return source.kind == kind; })) {
-      throw ConfigError(
-          "a pool for encoder-decoders must have sources of the kinds text and pairs, but it has none of "
-          "the kind " +
-          kind + "; make it with tools/make_seq2seq_pool.py");
-    }
-  }
+  check_pool_kinds(pool, {"text", "pairs"}, "encoder-decoders", "tools/make_seq2seq_pool.py");
   span_tokens(*pool.tokens());
 }
 

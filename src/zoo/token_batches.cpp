@@ -12,6 +12,7 @@
 #include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
+#include "core/text.h"
 
 namespace fusegrid {
 namespace {
@@ -95,22 +96,37 @@ void check_same_tokenizer(const PretrainingPool& pool, const TaskPack& pack, con
   }
 }
 
-void check_text_pool(const PretrainingPool& pool) {
-  constexpr const char* kRemedy = "; make it with tools/make_text_pool.py";
-  const auto& sources = pool.sources();
-  for (const std::string kind : {"text", "pairs"}) {
-    if (std::none_of(sources.begin(), sources.end(),
-                     [&](const auto& source) { return source.kind == kind; })) {
-      throw ConfigError(
-          "a pool for encoders of text must have sources of the kinds text and pairs, but it has none "
-          "of the kind " +
-          kind + kRemedy);
+void check_pool_rows(const PretrainingPool& pool, int64_t positions) {
+  for (const PoolSourceInfo& source : pool.sources()) {
+    if (source.longest_row > positions) {
+      throw ConfigError("models read rows of at most " + std::to_string(positions) + " tokens, but source '" +
+                        source.name + "' of the pool has rows of up to " +
+                        std::to_string(source.longest_row) +
+                        "; set positions=" + std::to_string(source.longest_row));
     }
   }
+}
+
+void check_pool_kinds(const PretrainingPool& pool, const std::vector<std::string>& kinds,
+                      const std::string& models, const std::string& maker) {
+  const auto& sources = pool.sources();
+  for (const std::string& kind : kinds) {
+    if (std::none_of(sources.begin(), sources.end(),
+                     [&](const auto& source) { return source.kind == kind; })) {
+      throw ConfigError("a pool for " + models + " must have sources of the kind" +
+                        (kinds.size() > 1 ? "s " : " ") + join(kinds, " and ") +
+                        ", but it has none of the kind " + kind + "; make it with " + maker);
+    }
+  }
+}
+
+void check_text_pool(const PretrainingPool& pool) {
+  const std::string maker = "tools/make_text_pool.py";
+  check_pool_kinds(pool, {"text", "pairs"}, "encoders of text", maker);
   if (!pool.tokens()->mask) {
     throw ConfigError(
-        std::string("a pool for encoders of text must have a tokenizer with a mask, but its has none") +
-        kRemedy);
+        "a pool for encoders of text must have a tokenizer with a mask, but its has none; make it with " +
+        maker);
   }
 }
 

@@ -46,6 +46,13 @@ struct PoolMix {
 // ConfigError where pool and pack have not one tokenizer. maker: the command that makes such a pool.
 void check_same_tokenizer(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker);
 
+// ConfigError where a pool has longer rows than models of so many positions read.
+void check_pool_rows(const PretrainingPool& pool, int64_t positions);
+
+// ConfigError where a pool has no source of one of the kinds. models: that it is for; maker: as above.
+void check_pool_kinds(const PretrainingPool& pool, const std::vector<std::string>& kinds,
+                      const std::string& models, const std::string& maker);
+
 // ConfigError where a pool lacks texts or pairs, or its tokenizer a mask.
 void check_text_pool(const PretrainingPool& pool);
 

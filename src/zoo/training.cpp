@@ -129,6 +129,14 @@ std::set<std::string> layer_matrices(const Architecture& architecture) {
   return names;
 }
 
+std::set<std::string> names_of(const Weights& weights) {
+  std::set<std::string> names;
+  for (const auto& [name, tensor] : weights) {
+    names.insert(name);
+  }
+  return names;
+}
+
 Weights detached(const Weights& weights) {
   Weights plain;
   for (const auto& [name, tensor] : weights) {

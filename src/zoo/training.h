@@ -45,6 +45,8 @@ void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::ve
 at::Tensor normal_tensor(const std::vector<int64_t>& shape, double deviation, uint64_t key);
 // The names of the matrices of all affine layers.
 std::set<std::string> layer_matrices(const Architecture& architecture);
+// Those of all tensors.
+std::set<std::string> names_of(const Weights& weights);
 // The same numbers, without what gradients need.
 Weights detached(const Weights& weights);
 

@@ -92,6 +92,10 @@ void collect(std::vector<std::string>& problems, const Function& check) {
 
 }  // namespace
 
+int64_t longest_with_answer(const TaskInfo& task) {
+  return task.longest_row + task.attributes.value("longest_answer", int64_t{0});
+}
+
 void check_readable(const TaskInfo& task, const InputFormat& input) {
   const bool has_images = task.image_height > 0;
   const std::string what = "the inputs of task '" + task.name + "' are ";
@@ -105,10 +109,19 @@ void check_readable(const TaskInfo& task, const InputFormat& input) {
                       std::to_string(task.image_height) + " x " + std::to_string(task.image_width) +
                       "; make a task pack of the models' size");
   }
-  if (!has_images && task.longest_row > input.positions) {
-    throw ConfigError("the models take rows of at most " + std::to_string(input.positions) + " tokens, but " +
-                      what + "up to " + std::to_string(task.longest_row) +
-                      "; make a task pack with shorter rows");
+  if (has_images) {
+    return;
+  }
+  const std::string most = "the models take rows of at most " + std::to_string(input.positions) + " tokens";
+  const std::string longest = what + "up to " + std::to_string(task.longest_row);
+  if (task.longest_row > input.positions) {
+    throw ConfigError(most + ", but " + longest + "; make a task pack with shorter rows");
+  }
+  // the last token of an answer is never read
+  if (input.with_answer && longest_with_answer(task) - 1 > input.positions) {
+    throw ConfigError(most + ", answers included, but " + longest + " and its answers up to " +
+                      std::to_string(longest_with_answer(task) - task.longest_row) +
+                      "; make a task pack with shorter rows or answers");
   }
 }
 

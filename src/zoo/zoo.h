@@ -137,8 +137,11 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const std::f
 Weights load_weights(const Architecture& architecture, const std::filesystem::path& folder,
                      at::Device device);
 
-// ConfigError where models that read `input` cannot read the task's inputs: images of another size, tokens beyond the
-// vocabulary, rows longer than there are positions. vocabulary: of the pack's tokens, 0 without.
+// Tokens of a task's longest row and of its longest answer together; 0 where its inputs are images.
+int64_t longest_with_answer(const TaskInfo& task);
+
+// ConfigError where models that read `input` cannot read the task's inputs: images of another size, rows longer than
+// there are positions, of decoders with their answers.
 void check_readable(const TaskInfo& task, const InputFormat& input);
 
 // ConfigError where ids of a pack are not those that models of this input were trained with: ids mean nothing under

@@ -18,8 +18,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-// Of models that read images of 12 pixels ("images", and "perceptron" without blocks) or tokens ("texts"). They have no
-// more weights than a folder needs.
+// Of models that read images of 12 pixels ("images", and "perceptron" without blocks) or tokens ("texts", and
+// "decoder"). They have no more weights than a folder needs.
 std::filesystem::path base_folder(const std::string& name) {
   static const TemporaryFolder folder;
   static const std::map<std::string, nlohmann::json> configs{
@@ -40,6 +40,13 @@ std::filesystem::path base_folder(const std::string& name) {
         {"num_hidden_layers", 1},
         {"num_attention_heads", 2},
         {"max_position_embeddings", 10},
+        {"vocab_size", 30}}},
+      {"decoder",
+       {{"model_type", "gpt2"},
+        {"n_embd", 8},
+        {"n_layer", 1},
+        {"n_head", 2},
+        {"n_positions", 11},
         {"vocab_size", 30}}}};
   if (!std::filesystem::exists(folder / name)) {
     save_hf_folder(folder / name, {{"w", at::zeros({1})}}, configs.at(name),
@@ -298,6 +305,10 @@ TEST_F(Grid, tasks_that_the_models_cannot_read_are_refused_before_anything_runs)
   EXPECT_THAT([&] { check_data(grid, texts, pack); },
               testing::ThrowsMessage<ConfigError>(
                   HasSubstr("'contrast-1' changes images, but the inputs of task 'a'")));
+  texts.replicates[0].base = base_folder("decoder");
+  pack["a"].attributes = {{"longest_answer", 4}};
+  EXPECT_THAT([&] { check_data(grid, texts, pack); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("at most 11 tokens, answers included")));
 }
 
 TEST_F(Grid, methods_whose_demands_are_not_met_are_refused_before_anything_runs) {

@@ -2,9 +2,12 @@
 
 #include <functional>
 
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "checkpoint/hf_folder.h"
 #include "fusion/method.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -79,6 +82,30 @@ TEST_F(Priors, work_is_the_result_and_the_activations) {
   EXPECT_EQ(work_bytes(cell_of("prior_per_task"), kSize, 8), activations + 4 * kSize.model_bytes);
   EXPECT_GT(work_bytes(cell_of("prior_training{batch=64}"), kSize, 1),
             work_bytes(cell_of("prior_training{batch=16}"), kSize, 1));
+}
+
+// A decoder may read a thousand tokens where the tasks have twelve.
+TEST(SizeOfAZoo, TokensAreThoseOfTheLongestRowOfItsTasks) {
+  const TemporaryFolder folder;
+  const nlohmann::json config{{"model_type", "gpt2"}, {"n_embd", 8},      {"n_layer", 2},
+                              {"n_head", 2},          {"vocab_size", 16}, {"n_positions", 1024}};
+  save_hf_folder(folder / "base", {{"w", at::zeros({1})}}, config);
+  write_text(folder / "pack.h5", "pack");
+  Zoo zoo;
+  zoo.tasks = {"short", "long"};
+  zoo.pack = folder / "pack.h5";
+  Replicate replicate;
+  replicate.base = folder / "base";
+  zoo.replicates = {replicate};
+  PackContents contents;
+  contents["short"].longest_row = 5;
+  contents["long"].longest_row = 9;
+  contents["long"].attributes = {{"longest_answer", 3}};
+  contents["of_others"].longest_row = 100;
+  const ZooSize size = zoo_size(zoo, contents);
+  EXPECT_EQ(size.tokens, 12);
+  EXPECT_EQ(size.input_bytes, 8 * 12);
+  EXPECT_EQ(size.blocks, 2);
 }
 
 }  // namespace

@@ -52,11 +52,19 @@ TEST(RecipeRegistry, SuitesAreThoseOfThePacks) {
     const Recipe& recipe = recipe_registry().at(name);
     for (const RecipeScale& scale : recipe.card.scales) {
       const Suite& suite = suite_registry().at(scale.suite);
-      const TaskPack pack(source_folder() / "data" / suite.pack);
+      const std::filesystem::path path = source_folder() / "data" / suite.pack;
+      if (!std::filesystem::exists(path)) {
+        EXPECT_EQ(suite.pack, "language_model.h5") << "the one that is made by whoever needs it";
+        continue;
+      }
+      const TaskPack pack(path);
       EXPECT_EQ(pack.suite(), suite.name);
       std::vector<std::string> tasks;
       for (const TaskCard& card : suite.tasks) {
-        EXPECT_EQ(pack.task(card.name).class_names.size(), static_cast<size_t>(card.classes)) << card.name;
+        const TaskInfo& task = pack.task(card.name);
+        if (task_kind(task.kind).has_classes()) {
+          EXPECT_EQ(task.class_names.size(), static_cast<size_t>(card.classes)) << card.name;
+        }
         tasks.push_back(card.name);
       }
       EXPECT_NO_THROW(recipe.check_pack(scale, nlohmann::json::object(), pack, tasks))

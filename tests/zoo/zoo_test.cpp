@@ -220,6 +220,30 @@ TEST_F(ZooFolder, APackOfOtherInputsIsNamed) {
                   "the models read images, but the inputs of task 'bars' are tokens; use a task pack")));
 }
 
+TEST(Readable, AnswersOfDecodersTakePositionsBehindTheirInputs) {
+  TaskInfo task;
+  task.name = "a";
+  task.longest_row = 11;
+  task.attributes = {{"longest_answer", 6}};
+  const auto refusal = [&](int64_t positions, bool with_answer) -> std::string {
+    try {
+      check_readable(task, {.vocabulary = 24, .positions = positions, .with_answer = with_answer});
+      return "";
+    } catch (const ConfigError& error) {
+      return error.what();
+    }
+  };
+  EXPECT_EQ(refusal(16, true), "") << "the last token of an answer is never read";
+  EXPECT_EQ(
+      refusal(15, true),
+      "the models take rows of at most 15 tokens, answers included, but the inputs of task 'a' are up to "
+      "11 and its answers up to 6; make a task pack with shorter rows or answers");
+  EXPECT_EQ(refusal(11, false), "") << "of an encoder-decoder, whose answers are rows of their own";
+  EXPECT_THAT(refusal(10, true), HasSubstr("at most 10 tokens, but the inputs of task 'a' are up to 11;"));
+  task.attributes.clear();
+  EXPECT_EQ(refusal(11, true), "") << "a task without answers";
+}
+
 TEST_F(ZooFolder, BindingsNameEveryInputAndFollowIt) {
   const Zoo zoo = Zoo::load(folder_);
   const auto before = replicate_bindings(zoo, zoo.replicate(0));

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from packs.stable import stable_hash
 
 from .candidates import folded, is_train
+from .cmudict import Word
 from .tasks import Inputs, class_countries, subdivision_group
 from .wordnet import Synset, spaced
 
@@ -62,7 +63,7 @@ def kept_pairs(is_free: IsFree, pairs: Iterable[Pair]) -> tuple[Pair, ...]:
 
 def _texts(inputs: Inputs, synsets: list[Synset], is_free: IsFree) -> Iterator[str]:
     for synset in synsets:
-        yield f"{', '.join(map(spaced, synset.words[:_WORDS]))}: {synset.definition}"
+        yield synset_text(synset)
         yield from synset.examples
     for locale in (inputs.cldr.english, *inputs.cldr.locales.values()):
         yield from (name for concept, name in locale.names.items() if is_train(concept))
@@ -73,7 +74,15 @@ def _texts(inputs: Inputs, synsets: list[Synset], is_free: IsFree) -> Iterator[s
             and is_free(word.spelled)
             and stable_hash("corpus/" + word.spelling) % 3 == 0
         ):
-            yield f"{word.spelled} / {' '.join(word.phones)}"
+            yield word_text(word)
+
+
+def synset_text(synset: Synset) -> str:
+    return f"{', '.join(map(spaced, synset.words[:_WORDS]))}: {synset.definition}"
+
+
+def word_text(word: Word) -> str:
+    return f"{word.spelled} / {' '.join(word.phones)}"
 
 
 def _names(inputs: Inputs) -> Iterator[Pair]:

@@ -31,7 +31,7 @@ _STEM = 4  # letters that keep the parts of one name in one split
 WORDNET_LICENCE = "WordNet 3.0 licence (free use with its notice)"
 UNICODE_LICENCE = "Unicode-DFS-2016"
 CMU_LICENCE = "CMUDICT 0.4 as in festlex-cmu (free use with its notice)"
-_SYNSET_GROUP = (
+SYNSET_GROUP = (
     "the first hypernym of a noun or verb, the head of an adjective, the adjective of an adverb: sisters"
 )
 CMU_GROUP = "the first five letters of the word: its inflections"
@@ -85,7 +85,7 @@ def _definitions(
         if synset.key in labels
     )
     source = f"wordnet-base 1:3.0-37, definitions of {what}, without their examples"
-    return Pool(name, title, WORDNET_LICENCE, source, _SYNSET_GROUP, classes, candidates)
+    return Pool(name, title, WORDNET_LICENCE, source, SYNSET_GROUP, classes, candidates)
 
 
 def _by_file(wordnet: WordNet, part: str, files: dict[int, str]) -> dict[Key, int]:
@@ -160,7 +160,7 @@ def _rel3(wordnet: WordNet) -> Pool:
             candidates.append(Candidate(texts, label, group))
     return Pool(
         "rel3", "relation of two nouns, by word and definition", WORDNET_LICENCE,
-        "wordnet-base 1:3.0-37, pairs of nouns with their definitions", _SYNSET_GROUP,
+        "wordnet-base 1:3.0-37, pairs of nouns with their definitions", SYNSET_GROUP,
         ("hypernym", "sister", "unrelated"), tuple(candidates),
     )  # fmt: skip
 

@@ -17,6 +17,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
+#include "zoo/fine_tuning.h"
 #include "zoo/recipe.h"
 #include "zoo/span_batches.h"
 #include "zoo/token_batches.h"
@@ -24,7 +25,7 @@
 namespace fusegrid::recipes::seq2seq {
 namespace {
 
-struct Options {
+struct Options : TokenTuning {
   // architecture
   int64_t width = 128;
   int64_t blocks = 4;
@@ -41,13 +42,6 @@ struct Options {
   int64_t base_pairs = 156;
   double hidden_share = 0.25;
   double mean_span = 2.5;
-
-  // experts and multi-task models
-  double expert_lr = 1e-3;
-  int64_t expert_steps = 350;
-  int64_t expert_batch = 64;
-  int64_t multitask_steps = 1000;
-  int64_t multitask_batch = 32;
 
   static Options of_scale(const std::string& scale);
 
@@ -69,16 +63,6 @@ struct Options {
     v.param("mean_span", mean_span, Range{1, 100}, "tokens of a hidden span, on average");
   }
 
-  template <typename Visitor>
-  void describe_models(Visitor& v) {
-    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
-    v.param("expert_steps", expert_steps, Range{1, 1e9}, "steps of fine-tuning");
-    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a step of fine-tuning");
-    v.param("multitask_steps", multitask_steps, Range{1, 1e9}, "steps of the multi-task model");
-    v.param("multitask_batch", multitask_batch, Range{1, 65536},
-            "examples of each task in a step of the multi-task model");
-  }
-
   void check() const {
     if (width % head_width != 0) {
       throw ConfigError("width must be a multiple of head_width, but it is " + std::to_string(width) +
@@ -89,6 +73,7 @@ struct Options {
 
 Options Options::of_scale(const std::string& scale) {
   Options options;
+  options.expert_steps = 350;
   if (scale == "medium") {
     options.width = 256;
     options.blocks = 6;
@@ -134,14 +119,7 @@ void check_pack(const Options&, const TaskPack& pack, const std::vector<std::str
 
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_span_pool(pool);
-  for (const PoolSourceInfo& source : pool.sources()) {
-    if (source.longest_row > options.positions) {
-      throw ConfigError("models read rows of at most " + std::to_string(options.positions) +
-                        " tokens, but source '" + source.name + "' of the pool has rows of up to " +
-                        std::to_string(source.longest_row) +
-                        "; set positions=" + std::to_string(source.longest_row));
-    }
-  }
+  check_pool_rows(pool, options.positions);
   check_same_tokenizer(pool, pack, "tools/make_seq2seq_pool.py");
 }
 
@@ -248,33 +226,16 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 // ---- experts and multi-task models
 
 MadeModel make_model(const Options& options, const ModelInput& in) {
-  const bool expert = in.kind == ZooItem::Kind::kExpert;
-  const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
-  std::vector<TrainedTask> tasks;
-  for (const std::string& task : in.tasks) {
-    const auto batches = std::make_shared<TokenTaskBatches>(
-        task, in.pack.read(task, "train"), in.pack.tokens()->pad,
-        expert ? options.expert_batch : options.multitask_batch, in.seed, in.network.device);
-    tasks.push_back({task, &task_kind("generate"), [batches](int64_t) { return batches->next(); }});
-  }
-  const int64_t steps = expert ? options.expert_steps : options.multitask_steps;
-  return {
-      .weights = fusegrid::train(
-          in.network, trainee, tasks, {{.tensors = trainee.trained}},
-          {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)},
-          in.on_step)};
+  return fine_tune(options, layer_matrices(*in.network.architecture), in);
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {
   // measured: 200 rows/s of the small scale (128 wide, 4 + 4 blocks); work grows with width^2 * blocks
   const double size =
       static_cast<double>(options.width * options.width * options.blocks) / (128.0 * 128.0 * 4.0);
-  int64_t rows = options.expert_steps * options.expert_batch;
-  if (kind == ZooItem::Kind::kBase) {
-    rows = options.base_steps * (options.base_texts + options.base_pairs);
-  } else if (kind == ZooItem::Kind::kMultitask) {
-    rows = options.multitask_steps * options.multitask_batch * tasks;
-  }
+  const int64_t rows = kind == ZooItem::Kind::kBase
+                           ? options.base_steps * (options.base_texts + options.base_pairs)
+                           : rows_seen(options, kind, tasks);
   return static_cast<double>(rows) * size / 200.0;
 }
 

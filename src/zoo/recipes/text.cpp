@@ -12,7 +12,6 @@
 #include <limits>
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/full.h>
@@ -22,13 +21,11 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/zeros.h>
 
-#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
 #include "models/operators.h"
 #include "models/unit_rows.h"
-#include "zoo/examples.h"
-#include "zoo/probe.h"
+#include "zoo/fine_tuning.h"
 #include "zoo/recipe.h"
 #include "zoo/token_batches.h"
 
@@ -37,7 +34,7 @@ namespace {
 
 const double kLargestLogScale = std::log(100.0);
 
-struct Options {
+struct Options : FineTuning {
   // architecture
   int64_t width = 128;
   int64_t blocks = 4;
@@ -53,15 +50,6 @@ struct Options {
   double base_weight_decay = 0.05;
   double hidden_share = 0.2;
   double initial_scale = 15;
-
-  // experts and multi-task models
-  std::string head = "joint";
-  double expert_lr = 1e-3;
-  double head_lr_factor = 5;
-  int64_t expert_steps = 400;
-  int64_t expert_batch = 64;
-  int64_t multitask_steps = 1000;
-  int64_t multitask_batch = 32;
 
   static Options of_scale(const std::string& scale);
 
@@ -80,18 +68,6 @@ struct Options {
     v.param("hidden_share", hidden_share, Range{0.01, 1}, "share of the tokens that are hidden");
     v.param("initial_scale", initial_scale, Range{1, 100},
             "of the similarity of pairs; learned, at most 100");
-  }
-  template <typename Visitor>
-  void describe_models(Visitor& v) {
-    v.param("head", head, Choices{"joint", "probe"},
-            "trained with each model, or fitted on the base and frozen");
-    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
-    v.param("head_lr_factor", head_lr_factor, Range{0, 1000},
-            "learning rate of joint heads in units of expert_lr");
-    v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
-    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a fine-tuning step");
-    v.param("multitask_steps", multitask_steps, Range{1, 1e7}, "steps of the multi-task model");
-    v.param("multitask_batch", multitask_batch, Range{1, 65536}, "examples of each task in such a step");
   }
   void check() const {
     if (width % head_width != 0) {
@@ -135,30 +111,12 @@ nlohmann::json architecture_config(const Options& options, const TokenTable& tab
 }
 
 void check_pack(const Options& options, const TaskPack& pack, const std::vector<std::string>& tasks) {
-  for (const std::string& task : tasks) {
-    const TaskInfo& info = pack.task(task);
-    const std::string what = "task '" + task + "' of '" + pack.path().string() + "'";
-    if (info.longest_row == 0) {
-      throw ConfigError("the recipe text trains on tokens, but " + what +
-                        " has images; choose another pack or another recipe");
-    }
-    if (options.head == "probe" && !task_kind(info.kind).has_classes()) {
-      throw ConfigError("probes are heads of classes, but " + what + " is of the kind " + info.kind +
-                        "; leave head=probe out");
-    }
-  }
+  check_fine_tuning("text", options, pack, tasks);
 }
 
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_text_pool(pool);
-  for (const PoolSourceInfo& source : pool.sources()) {
-    if (source.longest_row > options.positions) {
-      throw ConfigError("models read rows of at most " + std::to_string(options.positions) +
-                        " tokens, but source '" + source.name + "' of the pool has rows of up to " +
-                        std::to_string(source.longest_row) +
-                        "; set positions=" + std::to_string(source.longest_row));
-    }
-  }
+  check_pool_rows(pool, options.positions);
   check_same_tokenizer(pool, pack, "tools/make_text_pool.py");
 }
 
@@ -310,88 +268,17 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 
 // ---- experts and multi-task models
 
-AffineHead first_head(const std::string& task, int64_t outputs, const ModelInput& in) {
-  const at::Tensor weight = normal_tensor({outputs, in.network.architecture->feature_size()}, 0.02,
-                                          derive_key(in.seed, "fine_tune/head/" + task));
-  return {weight.to(in.network.device).requires_grad_(true),
-          at::zeros({outputs}).to(in.network.device).requires_grad_(true)};
-}
-
-// What the base makes of a split, and the labels of the same rows.
-std::pair<at::Tensor, at::Tensor> base_features(const Split& split, const ModelInput& in) {
-  const at::NoGradGuard no_grad;
-  const Examples examples = examples_of(split, in.pack.tokens(), in.network.device);
-  std::vector<at::Tensor> features, places;
-  for_each_batch(examples.inputs, 256, [&](const Inputs& part, const at::Tensor& rows) {
-    features.push_back(in.network.architecture->features(in.base, in.network.ready(part), Pooling::kMean));
-    places.push_back(rows);
-  });
-  return {concatenate(features),
-          examples.labels.index_select(0, sent(concatenate(places), in.network.device))};
-}
-
-AffineHead probe_head(const Split& train, int64_t classes, const ModelInput& in) {
-  const auto [features, labels] = base_features(train, in);
-  return fit_probe(features, labels, classes);
-}
-
-std::set<std::string> trained_tensors(bool joint, const ModelInput& in) {
-  if (!joint) {
-    return layer_matrices(*in.network.architecture);
-  }
-  std::set<std::string> names;
-  for (const auto& [name, tensor] : in.base) {
-    names.insert(name);
-  }
-  return names;
-}
-
 MadeModel make_model(const Options& options, const ModelInput& in) {
-  const bool joint = options.head == "joint";
-  const bool expert = in.kind == ZooItem::Kind::kExpert;
-  const Trainee trainee = make_trainee(in.base, trained_tensors(joint, in));
-  Network network = in.network;
-  TrainedGroup heads{.tensors = {}, .rate_factor = options.head_lr_factor};
-  MadeModel made;
-  std::vector<TrainedTask> tasks;
-  for (const std::string& task : in.tasks) {
-    Split train = in.pack.read(task, "train");
-    const TaskInfo& info = in.pack.task(task);
-    const TaskKind& kind = task_kind(info.kind);
-    const int64_t outputs = kind.outputs(static_cast<int64_t>(info.class_names.size()));
-    const AffineHead head = joint ? first_head(task, outputs, in) : probe_head(train, outputs, in);
-    network.readouts[task] = affine_readout(head.weight, head.bias, Pooling::kMean);
-    heads.tensors.insert(heads.tensors.end(), {head.weight, head.bias});
-    // the same numbers, which training changes
-    made.heads.emplace(task + ".weight", head.weight.detach());
-    made.heads.emplace(task + ".bias", head.bias.detach());
-    const auto batches = std::make_shared<TokenTaskBatches>(
-        task, std::move(train), in.pack.tokens()->pad,
-        expert ? options.expert_batch : options.multitask_batch, in.seed, network.device);
-    tasks.push_back({task, &kind, [batches](int64_t) { return batches->next(); }});
-  }
-  std::vector<TrainedGroup> groups{{.tensors = trainee.trained}};
-  if (joint) {
-    groups.push_back(heads);
-  }
-  const int64_t steps = expert ? options.expert_steps : options.multitask_steps;
-  made.weights = fusegrid::train(
-      network, trainee, tasks, groups,
-      {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)},
-      in.on_step);
-  return made;
+  return fine_tune(options, Pooling::kMean, in);
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {
   // measured: 800 rows/s of the small scale (128 wide, 4 blocks); work grows with width^2 * blocks
   const double size =
       static_cast<double>(options.width * options.width * options.blocks) / (128.0 * 128.0 * 4.0);
-  int64_t rows = options.expert_steps * options.expert_batch;
-  if (kind == ZooItem::Kind::kBase) {
-    rows = options.base_steps * (options.base_texts + 2 * options.base_pairs);
-  } else if (kind == ZooItem::Kind::kMultitask) {
-    rows = options.multitask_steps * options.multitask_batch * tasks;
-  }
+  const int64_t rows = kind == ZooItem::Kind::kBase
+                           ? options.base_steps * (options.base_texts + 2 * options.base_pairs)
+                           : rows_seen(options, kind, tasks);
   return static_cast<double>(rows) * size / 800.0;
 }
 

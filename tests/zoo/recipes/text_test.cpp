@@ -12,7 +12,7 @@
 #include "zoo/bindings.h"
 #include "zoo/folders.h"
 #include "zoo/recipe.h"
-#include "zoo/text_world.h"
+#include "zoo/token_recipe.h"
 
 namespace fusegrid::test {
 namespace {
@@ -24,71 +24,14 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::Key;
 
-template <typename Function>
-std::string refusal_of(const Function& function) {
-  try {
-    function();
-    return "";
-  } catch (const ConfigError& error) {
-    return error.what();
-  }
-}
-
 // A world with a base, of which every test has a copy.
-class TextRecipe : public testing::Test {
+class TextRecipe : public TokenRecipe {
  protected:
-  static void SetUpTestSuite() {
-    with_base_ = new TemporaryFolder;
-    const ZooPlan plan = word_plan(with_base_->path());
-    base_ = new Result(make_item(plan, {plan.name(), 0, Kind::kBase, ""}, at::kCPU));
-  }
-  static void TearDownTestSuite() {
-    delete base_;
-    delete with_base_;
-  }
-  TextRecipe() { fs::copy(with_base_->path() / "zoos", world_.path() / "zoos", fs::copy_options::recursive); }
+  static void SetUpTestSuite() { made_ = new MadeBaseOnce(word_plan); }
+  static void TearDownTestSuite() { delete made_; }
+  TextRecipe() : TokenRecipe(word_plan, *made_) {}
 
-  Result make(Kind kind, const std::string& task = "", int64_t seed = 0) const {
-    return make_item(plan_, {plan_.name(), seed, kind, task}, at::kCPU);
-  }
-  Weights model(const std::string& folder) const {
-    const fs::path path = plan_.folder / "seed-0" / folder;
-    return load_weights(*make_architecture(HfFolder(path).config()), path, at::kCPU);
-  }
-  at::Tensor head(const std::string& file, const std::string& tensor) const {
-    return SafetensorsFile(plan_.folder / "seed-0" / file).read(tensor);
-  }
-  std::set<std::string> changed(const std::string& folder) const {
-    std::set<std::string> names;
-    const Weights base = model("base");
-    for (const auto& [name, tensor] : model(folder)) {
-      if (!tensor.equal(base.at(name))) {
-        names.insert(name);
-      }
-    }
-    return names;
-  }
-  // The experts, the multi-task model where the plan has it, and the description of the zoo.
-  Zoo make_zoo(std::vector<Result> results = {}) const {
-    for (const ZooItem& item : model_items(plan_, {0})) {
-      results.push_back(make_item(plan_, item, at::kCPU));
-    }
-    return finish(plan_, {0}, results);
-  }
-  static double value(const Result& result, const std::string& metric, const std::string& split = "test") {
-    for (const Metric& each : result.metrics) {
-      if (each.name == metric && each.split == split) {
-        return each.value;
-      }
-    }
-    ADD_FAILURE() << "no " << metric << " on " << split;
-    return NAN;
-  }
-
-  static inline TemporaryFolder* with_base_ = nullptr;
-  static inline Result* base_ = nullptr;
-  TemporaryFolder world_;
-  ZooPlan plan_ = word_plan(world_.path());
+  static inline MadeBaseOnce* made_ = nullptr;
 };
 
 TEST_F(TextRecipe, ABaseIsAnEncoderWithItsTokenizer) {
@@ -96,18 +39,19 @@ TEST_F(TextRecipe, ABaseIsAnEncoderWithItsTokenizer) {
   EXPECT_EQ(folder.config().at("model_type"), "bert");
   EXPECT_EQ(folder.config().at("vocab_size"), 24);
   EXPECT_EQ(folder.config().at("hidden_size"), 8);
-  EXPECT_EQ(folder.digest(), base_->facts.at("weights_sha256")) << "what pretraining alone needs is not kept";
+  EXPECT_EQ(folder.digest(), made_->result.facts.at("weights_sha256"))
+      << "what pretraining alone needs is not kept";
   EXPECT_EQ(tokenizer_digest(folder.path()), sha256_hex("{\"words\": 20}"));
   EXPECT_EQ(read_provenance(folder.path()).at("sources").at("tokenizer_sha256"),
             tokenizer_digest(folder.path()));
   EXPECT_FALSE(fs::exists(plan_.folder / "seed-0/heads.safetensors"));
-  EXPECT_GT(value(*base_, "hidden_token_loss", "train"), 0);
-  EXPECT_NEAR(value(*base_, "pair_scale", "train"), 15, 1);
+  EXPECT_GT(value(made_->result, "hidden_token_loss", "train"), 0);
+  EXPECT_NEAR(value(made_->result, "pair_scale", "train"), 15, 1);
 }
 
 TEST_F(TextRecipe, PretrainingTwiceGivesTheSameBits) {
-  EXPECT_EQ(make(Kind::kBase).facts, base_->facts);
-  EXPECT_NE(make(Kind::kBase, "", 1).facts, base_->facts);
+  EXPECT_EQ(make(Kind::kBase).facts, made_->result.facts);
+  EXPECT_NE(make(Kind::kBase, "", 1).facts, made_->result.facts);
 }
 
 TEST_F(TextRecipe, BothLossesOfPretrainingFall) {
@@ -311,7 +255,7 @@ TEST_F(TextRecipe, APublishedBaseIsTakenOver) {
   EXPECT_THAT(place_bases(plan_, {0}), IsEmpty());
   EXPECT_THAT(place_bases(plan_, {0}), IsEmpty()) << "it is there";
   EXPECT_TRUE(fs::exists(plan_.folder / "seed-0/base/tokenizer.json"));
-  EXPECT_EQ(make_zoo().replicate(0).digests.at("base"), base_->facts.at("weights_sha256"));
+  EXPECT_EQ(make_zoo().replicate(0).digests.at("base"), made_->result.facts.at("weights_sha256"));
   EXPECT_THAT(refusal_of([&] { check_pool(plan_); }), HasSubstr("are published, not trained"));
 
   plan_.published_base = plan_.folder / "seed-0/experts/shapes";

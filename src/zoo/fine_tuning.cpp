@@ -1,0 +1,123 @@
+#include "zoo/fine_tuning.h"
+
+#include <algorithm>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include "core/concatenate.h"
+#include "core/errors.h"
+#include "core/philox.h"
+#include "zoo/examples.h"
+#include "zoo/probe.h"
+#include "zoo/token_batches.h"
+
+namespace fusegrid {
+namespace {
+
+AffineHead first_head(const std::string& task, int64_t outputs, const ModelInput& in) {
+  const at::Tensor weight = normal_tensor({outputs, in.network.architecture->feature_size()}, 0.02,
+                                          derive_key(in.seed, "fine_tune/head/" + task));
+  return {weight.to(in.network.device).requires_grad_(true),
+          at::zeros({outputs}).to(in.network.device).requires_grad_(true)};
+}
+
+// What the base makes of a split, and the labels of the same rows.
+std::pair<at::Tensor, at::Tensor> base_features(const Split& split, Pooling pooling, const ModelInput& in) {
+  const at::NoGradGuard no_grad;
+  const Examples examples = examples_of(split, in.pack.tokens(), in.network.device);
+  std::vector<at::Tensor> features, places;
+  for_each_batch(examples.inputs, 256, [&](const Inputs& part, const at::Tensor& rows) {
+    features.push_back(in.network.architecture->features(in.base, in.network.ready(part), pooling));
+    places.push_back(rows);
+  });
+  return {concatenate(features),
+          examples.labels.index_select(0, sent(concatenate(places), in.network.device))};
+}
+
+AffineHead probe_head(const Split& train, int64_t classes, Pooling pooling, const ModelInput& in) {
+  const auto [features, labels] = base_features(train, pooling, in);
+  return fit_probe(features, labels, classes);
+}
+
+TrainedTask trained_task(const std::string& task, Split train, const Tuning& options, const ModelInput& in) {
+  const auto batches = std::make_shared<TokenTaskBatches>(
+      task, std::move(train), in.pack.tokens()->pad,
+      in.kind == ZooItem::Kind::kExpert ? options.expert_batch : options.multitask_batch, in.seed,
+      in.network.device);
+  return {task, &task_kind(in.pack.task(task).kind), [batches](int64_t) { return batches->next(); }};
+}
+
+Schedule schedule_of(const Tuning& options, ZooItem::Kind kind) {
+  const int64_t steps = kind == ZooItem::Kind::kExpert ? options.expert_steps : options.multitask_steps;
+  return {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)};
+}
+
+}  // namespace
+
+void check_fine_tuning(const std::string& recipe, const FineTuning& options, const TaskPack& pack,
+                       const std::vector<std::string>& tasks) {
+  for (const std::string& task : tasks) {
+    const TaskInfo& info = pack.task(task);
+    const std::string what = "task '" + task + "' of '" + pack.path().string() + "'";
+    if (info.longest_row == 0) {
+      throw ConfigError("the recipe " + recipe + " trains on tokens, but " + what +
+                        " has images; choose another pack or another recipe");
+    }
+    const TaskKind& kind = task_kind(info.kind);
+    if (kind.has_tokens()) {
+      throw ConfigError("the recipe " + recipe + " trains heads, but " + what + " is of the kind " +
+                        info.kind + ", whose answers are tokens; choose another pack or another recipe");
+    }
+    if (options.head == "probe" && !kind.has_classes()) {
+      throw ConfigError("probes are heads of classes, but " + what + " is of the kind " + info.kind +
+                        "; leave head=probe out");
+    }
+  }
+}
+
+MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput& in) {
+  const bool joint = options.head == "joint";
+  const Trainee trainee =
+      make_trainee(in.base, joint ? names_of(in.base) : layer_matrices(*in.network.architecture));
+  Network network = in.network;
+  TrainedGroup heads{.tensors = {}, .rate_factor = options.head_lr_factor};
+  MadeModel made;
+  std::vector<TrainedTask> tasks;
+  for (const std::string& task : in.tasks) {
+    Split train = in.pack.read(task, "train");
+    const TaskInfo& info = in.pack.task(task);
+    const int64_t outputs = task_kind(info.kind).outputs(static_cast<int64_t>(info.class_names.size()));
+    const AffineHead head = joint ? first_head(task, outputs, in) : probe_head(train, outputs, pooling, in);
+    network.readouts[task] = affine_readout(head.weight, head.bias, pooling);
+    heads.tensors.insert(heads.tensors.end(), {head.weight, head.bias});
+    // the same numbers, which training changes
+    made.heads.emplace(task + ".weight", head.weight.detach());
+    made.heads.emplace(task + ".bias", head.bias.detach());
+    tasks.push_back(trained_task(task, std::move(train), options, in));
+  }
+  std::vector<TrainedGroup> groups{{.tensors = trainee.trained}};
+  if (joint) {
+    groups.push_back(heads);
+  }
+  made.weights = fusegrid::train(network, trainee, tasks, groups, schedule_of(options, in.kind), in.on_step);
+  return made;
+}
+
+MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in) {
+  const Trainee trainee = make_trainee(in.base, trained);
+  std::vector<TrainedTask> tasks;
+  for (const std::string& task : in.tasks) {
+    tasks.push_back(trained_task(task, in.pack.read(task, "train"), options, in));
+  }
+  return {.weights = fusegrid::train(in.network, trainee, tasks, {{.tensors = trainee.trained}},
+                                     schedule_of(options, in.kind), in.on_step)};
+}
+
+int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks) {
+  return kind == ZooItem::Kind::kMultitask ? options.multitask_steps * options.multitask_batch * tasks
+                                           : options.expert_steps * options.expert_batch;
+}
+
+}  // namespace fusegrid

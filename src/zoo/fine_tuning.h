@@ -1,0 +1,69 @@
+// Fine-tuning on tasks of tokens: what recipes share.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "zoo/recipe.h"
+
+namespace fusegrid {
+
+// Options that experts and multi-task models depend on, beside the base's.
+struct Tuning {
+  double expert_lr = 1e-3;
+  int64_t expert_steps = 400;
+  int64_t expert_batch = 64;
+  int64_t multitask_steps = 1000;
+  int64_t multitask_batch = 32;
+};
+
+// Under affine heads, of which each expert brings its own.
+struct FineTuning : Tuning {
+  std::string head = "joint";
+  double head_lr_factor = 5;
+
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    v.param("head", head, Choices{"joint", "probe"},
+            "trained with each model, or fitted on the base and frozen");
+    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
+    v.param("head_lr_factor", head_lr_factor, Range{0, 1000},
+            "learning rate of joint heads in units of expert_lr");
+    v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
+    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a fine-tuning step");
+    v.param("multitask_steps", multitask_steps, Range{1, 1e7}, "steps of the multi-task model");
+    v.param("multitask_batch", multitask_batch, Range{1, 65536}, "examples of each task in such a step");
+  }
+};
+
+// Of models that make tokens themselves.
+struct TokenTuning : Tuning {
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
+    v.param("expert_steps", expert_steps, Range{1, 1e9}, "steps of fine-tuning");
+    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a step of fine-tuning");
+    v.param("multitask_steps", multitask_steps, Range{1, 1e9}, "steps of the multi-task model");
+    v.param("multitask_batch", multitask_batch, Range{1, 65536},
+            "examples of each task in a step of the multi-task model");
+  }
+};
+
+// ConfigError where the recipe of that name cannot train on the tasks: of images, of answers that a head does not
+// give, or without the classes that a probe is fitted on.
+void check_fine_tuning(const std::string& recipe, const FineTuning& options, const TaskPack& pack,
+                       const std::vector<std::string>& tasks);
+
+// With joint heads all parameters are trained, with probes the matrices of the affine layers. The heads read features
+// that are pooled so.
+MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput& in);
+
+// Trains the tensors of these names.
+MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in);
+
+// Rows that an expert or a multi-task model of so many tasks is trained on.
+int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks);
+
+}  // namespace fusegrid
