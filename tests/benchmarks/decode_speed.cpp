@@ -1,4 +1,4 @@
-// Prints what greedy decoding of a zoo's text-to-text tasks costs, with the memory that evaluation uses, beside decoding
+// Prints what greedy decoding of text-to-text tasks costs, with the memory that evaluation uses, beside decoding
 // that encodes once and makes every row of the answer again, and beside decoding without any memory, in the same run.
 //
 //   decode_speed ZOO [cpu | cuda:0]

@@ -80,7 +80,7 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
        "'methods'?)"},
       {{"zoo"}, "'fusegrid zoo' needs one of the commands build, pretrain, list"},
       {{"zoo", "bild"}, "no command 'fusegrid zoo bild'; did you mean 'build'? Known: build, pretrain"},
-      {{"zoo", "build", "imagenet", "--scale", "small"}, "RECIPE must be one of embedded, text, but it is"},
+      {{"zoo", "build", "imagenet", "--scale", "small"}, "RECIPE must be one of embedded, seq2seq, text, but it is"},
       {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
       {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "2..0"},
        "--seeds must be a seed or FIRST..LAST"},
