@@ -31,7 +31,7 @@ std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Repl
     bindings[place + model] =
         recorded != replicate.digests.end()
             ? recorded->second
-            : digest(load_weights(*network.architecture, model_folder(zoo, replicate, model), at::kCPU));
+            : model_digest(*network.architecture, replicate, model_folder(zoo, replicate, model));
   }
   for (const auto& task : zoo.tasks) {
     bindings[place + "heads/" + task] = digest(network.readout(task).weights());

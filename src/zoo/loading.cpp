@@ -18,14 +18,13 @@ namespace fs = std::filesystem;
 
 // Calls use(name, values) for each parameter, in name order: read, and checked while it is in the cache.
 template <typename Use>
-void for_parameters(const Architecture& architecture, const fs::path& path, const Use& use) {
-  const HfFolder folder = open_checkpoint(path);
-  const StoredParameters stored(architecture, folder);
+void for_parameters(const StoredParameters& stored, const Use& use) {
   for (const TensorInfo& info : stored.tensors()) {
     const at::Tensor values = stored.read(info.name).to(at::kFloat);
-    check_finite({{info.name, values}}, path.string());
+    check_finite({{info.name, values}}, stored.name());
     use(info.name, values);
   }
+  stored.check_unchanged();
 }
 
 std::vector<double> three_numbers(const nlohmann::json& config, const std::string& field) {
@@ -69,9 +68,10 @@ void check_digest(const Replicate& replicate, const std::string& model, const st
 
 LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
                        const std::string& model, at::Device device) {
+  const ModelFolder folder(replicate.base, model_folder(zoo, replicate, model));
   LoadedModel loaded;
   Sha256 hash;
-  for_parameters(architecture, model_folder(zoo, replicate, model),
+  for_parameters(StoredParameters(architecture, folder.model()),
                  [&](const std::string& name, const at::Tensor& values) {
                    add_to_digest(hash, name, values);
                    loaded.weights.emplace(name, values.to(device));
@@ -84,20 +84,26 @@ LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const R
 }  // namespace
 
 Weights load_weights(const Architecture& architecture, const fs::path& folder, at::Device device) {
+  const HfFolder checkpoint = open_checkpoint(folder);
   Weights weights;
-  for_parameters(architecture, folder, [&](const std::string& name, const at::Tensor& values) {
-    weights.emplace(name, values.to(device));
-  });
+  for_parameters(
+      StoredParameters(architecture, checkpoint),
+      [&](const std::string& name, const at::Tensor& values) { weights.emplace(name, values.to(device)); });
   return weights;
+}
+
+std::string model_digest(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
+  const ModelFolder folder(replicate.base, path);
+  Sha256 hash;
+  for_parameters(
+      StoredParameters(architecture, folder.model()),
+      [&](const std::string& name, const at::Tensor& values) { add_to_digest(hash, name, values); });
+  return hash.hex();
 }
 
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
                  const fs::path& path) {
-  Sha256 hash;
-  for_parameters(architecture, path, [&](const std::string& name, const at::Tensor& values) {
-    add_to_digest(hash, name, values);
-  });
-  check_digest(replicate, model, hash.hex());
+  check_digest(replicate, model, model_digest(architecture, replicate, path));
 }
 
 Network load_network_without_readouts(const fs::path& base, at::Device device) {

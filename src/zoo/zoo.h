@@ -15,7 +15,8 @@
 
 namespace fusegrid {
 
-// One copy of a zoo's models, trained with its own seed. `seed` of a cell chooses it.
+// One copy of a zoo's models, trained with its own seed. `seed` of a cell chooses it. Experts and the multi-task model
+// are HuggingFace folders, or PEFT adapters on the base, which stand for the dense models that they make of it.
 struct Replicate {
   int64_t seed = 0;
   std::filesystem::path base;  // HuggingFace folder
@@ -117,9 +118,11 @@ LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
 // heads. Throws as load_models(), which also finds NaN and other bytes than the recorded ones.
 void check_layouts(const Zoo& zoo, const Replicate& replicate);
 
-// Reads the parameters of one model, a tensor at a time. Throws as load_models() where they have NaN or Inf,
-// do not fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<name>" or
-// "multitask".
+// The digest of the float32 parameters of one model of a replicate, read a tensor at a time. Throws as load_models()
+// where they have NaN or Inf, or do not fit the architecture.
+std::string model_digest(const Architecture& architecture, const Replicate& replicate,
+                         const std::filesystem::path& folder);
+// DataError where it is not the one that zoo.json recorded. model: "base", "expert/<name>" or "multitask".
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
                  const std::filesystem::path& folder);
 
