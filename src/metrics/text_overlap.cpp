@@ -42,8 +42,9 @@ bool is_continuation(char c) {
 std::vector<std::string> characters_of(const std::string& text) {
   std::vector<std::string> characters;
   for (size_t i = 0; i < text.size();) {
-    size_t bytes = std::min(character_bytes(static_cast<unsigned char>(text[i])), text.size() - i);
-    if (!std::all_of(text.begin() + static_cast<std::ptrdiff_t>(i) + 1,
+    size_t bytes = character_bytes(static_cast<unsigned char>(text[i]));
+    if (i + bytes > text.size() ||
+        !std::all_of(text.begin() + static_cast<std::ptrdiff_t>(i) + 1,
                      text.begin() + static_cast<std::ptrdiff_t>(i + bytes), is_continuation)) {
       bytes = 1;
     }
@@ -124,7 +125,7 @@ NgramCounts ngram_counts(const std::string& answer, const std::string& wanted) {
   for (size_t n = 1; n <= kLongestNgram; ++n) {
     const Counts a = ngrams_of(of_answer, n);
     const Counts b = ngrams_of(of_wanted, n);
-    counts[3 * (n - 1)] = static_cast<float>(total(a));
+    counts[3 * (n - 1)] = b.empty() ? 0 : static_cast<float>(total(a));
     counts[3 * (n - 1) + 1] = static_cast<float>(total(b));
     counts[3 * (n - 1) + 2] = static_cast<float>(common(a, b));
   }

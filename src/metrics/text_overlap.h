@@ -1,5 +1,5 @@
-// How much of a wanted text an answer holds, as the metrics of text-to-text tasks count it. Texts are UTF-8; a byte that
-// is none counts as a character of its own.
+// How much of a wanted text an answer holds, as the metrics of text-to-text tasks count it. Texts are UTF-8; a byte
+// that is none counts as a character of its own.
 #pragma once
 
 #include <array>
@@ -17,7 +17,8 @@ double word_f1(const std::string& answer, const std::string& wanted);
 // without a stemmer: 0 where one side has no word.
 double rouge_l(const std::string& answer, const std::string& wanted);
 
-// n-grams of characters without white space, for each n of 1..6: of the answer, of the wanted text, of both.
+// n-grams of characters without (ASCII's) white space, for each n of 1..6: of the answer, of the wanted text, of both.
+// Where the wanted text is too short to have any, those of the answer do not count either, as in sacreBLEU.
 constexpr size_t kLongestNgram = 6;
 using NgramCounts = std::array<float, 3 * kLongestNgram>;
 NgramCounts ngram_counts(const std::string& answer, const std::string& wanted);

@@ -48,8 +48,8 @@ std::string to_string(Activation activation);
 // Attention of heads: query [n, queries, width], key and value [n, keys, ...] -> [n, queries, width]. Key and value may
 // have fewer heads of the same size, each of them for several of the query's. mask: broadcast to [n, heads, queries,
 // keys]; bool, true where a query looks at a key, or in the dtype of the queries, what is added to the scores;
-// undefined: every query looks at every key. scale: of the scores; without, that of a unit variance, 1 / sqrt(width of a
-// head). Scores and their softmax are in float32 at least.
+// undefined: every query looks at every key. scale: of the scores; without, 1 / sqrt(width of a head), which keeps
+// their variance. Scores and their softmax are in float32 at least.
 at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
                               int64_t heads, const at::Tensor& mask, std::optional<double> scale = {});
 

@@ -26,7 +26,7 @@ void check_span_pool(const PretrainingPool& pool);
 
 // Hides spans of a row that ends with tokens.end: each becomes a sentinel, and the answer is the spans, each behind its
 // sentinel, and the end (Raffel et al., arXiv:1910.10683, section 3.1.4). The spans have `share` of the tokens and a
-// mean of `mean_span`; no two of them touch and none is at the front. numbers: in [0, 1), as many as the row has tokens.
+// mean of `mean_span`; no two of them touch and none is at the front. numbers: in [0, 1), one for each token.
 std::pair<std::vector<int32_t>, std::vector<int32_t>> hide_spans(std::span<const int32_t> row,
                                                                  const SpanTokens& tokens, double share,
                                                                  double mean_span,

@@ -123,13 +123,25 @@ fs::path find_pack(const fs::path& folder, const std::string& name) {
 
 Pooling parse_pooling(const std::string& text, const std::string& where) {
   std::vector<std::string> known;
-  for (const Pooling pooling : {Pooling::kNone, Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean, Pooling::kNone}) {
     if (text == to_string(pooling)) {
       return pooling;
     }
     known.push_back(to_string(pooling));
   }
   throw DataError(where + ": the pooling must be one of " + join(known, ", ") + ", but it is '" + text + "'");
+}
+
+// Heads read pooled features; rows of tokens, which have no head, are not pooled.
+void check_heads(const Zoo& zoo, const std::string& where) {
+  for (const Replicate& replicate : zoo.replicates) {
+    if (replicate.heads.empty() != (zoo.pooling == Pooling::kNone)) {
+      throw DataError(
+          where + ": the pooling must be none where the models have no heads and nowhere else, but it is " +
+          to_string(zoo.pooling) + ", and seed " + std::to_string(replicate.seed) + " has " +
+          (replicate.heads.empty() ? "no heads" : "heads"));
+    }
+  }
 }
 
 std::vector<ZooExpert> parse_experts(const json& written, const Zoo& zoo, const std::string& where) {
@@ -197,6 +209,7 @@ Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& wh
   if (zoo.replicates.empty() || zoo.tasks.empty() || zoo.experts.empty()) {
     throw DataError(where + ": a zoo needs at least one task, one expert and one replicate");
   }
+  check_heads(zoo, where);
   std::sort(zoo.replicates.begin(), zoo.replicates.end(),
             [](const Replicate& a, const Replicate& b) { return a.seed < b.seed; });
   return zoo;

@@ -52,7 +52,7 @@ struct Zoo {
   std::string tokenizer_sha256;    // of the tokens that the models were trained with; "" where they read none
   std::vector<std::string> tasks;  // what can be evaluated, in the order of tables
   std::vector<ZooExpert> experts;  // in their order: "experts=3" means the first three
-  Pooling pooling = Pooling::kFirst;  // of the features that heads of classes read
+  Pooling pooling = Pooling::kFirst;  // of the features that heads read; kNone where there are none
   std::vector<Replicate> replicates;  // sorted by seed
   bool imported = false;  // by import_zoo(): nothing is known of how its one replicate was trained
 

@@ -67,5 +67,45 @@ TEST(Demands, may_come_from_parameters) {
   }
 }
 
+std::shared_ptr<const Architecture> decoder() {
+  return token_zoo(1).network->architecture;
+}
+
+// Members of an ensemble have no head in common that could read the mean of their features.
+TEST(Demands, of_heads_are_not_met_by_models_that_make_tokens) {
+  const TaskKind& texts = task_kind("generate");
+  for (const std::string method : {"simple_ensemble", "weighted_ensemble", "max_model"}) {
+    EXPECT_EQ(refusal(method, tower(), kNumbers, kNumbers), "");
+    EXPECT_THAT(refusal(method, decoder(), texts, texts),
+                HasSubstr("method '" + method + "' needs heads outside the models, which task 'a' has not"));
+    EXPECT_EQ(refusal(method + "{level=logits}", decoder(), texts, texts), "");
+  }
+  EXPECT_EQ(refusal("simple_ensemble{level=probabilities}", decoder(), texts, texts), "");
+}
+
+TEST(Demands, of_models_that_make_tokens) {
+  const TaskKind& texts = task_kind("generate");
+  for (const std::string method : {"ties", "regmean", "smile", "fisher", "fisher{variant=sampled}",
+                                   "layer_wise_adamerging", "individual"}) {
+    EXPECT_EQ(refusal(method, decoder(), texts, texts), "") << method;
+  }
+  EXPECT_THAT(refusal("fisher{variant=exact}", decoder(), texts, texts),
+              HasSubstr("needs tasks of classes, which task 'a' has not"));
+  EXPECT_THAT(refusal("wemoe", decoder(), texts, texts), HasSubstr("which t5 has not"));
+}
+
+TEST(Demands, inputs_that_say_the_answer_are_shown_to_none_who_may_not_see_labels) {
+  const TaskKind& next_tokens = task_kind("language_model");
+  const TaskKind& texts = task_kind("generate");
+  for (const std::string method : {"fisher", "regmean", "layer_wise_adamerging"}) {
+    EXPECT_THAT(refusal(method, decoder(), texts, next_tokens),
+                HasSubstr("method '" + method +
+                          "' looks at inputs without labels, but the inputs of task 'b' are its labels"));
+  }
+  for (const std::string method : {"ties", "individual", "simple_ensemble{level=logits}", "smile"}) {
+    EXPECT_EQ(refusal(method, decoder(), next_tokens, next_tokens), "") << method;
+  }
+}
+
 }  // namespace
 }  // namespace fusegrid::demands_test

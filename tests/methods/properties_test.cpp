@@ -8,7 +8,9 @@
 #include <ATen/ops/log_softmax.h>
 #include <gtest/gtest.h>
 
+#include "core/errors.h"
 #include "core/text.h"
+#include "fusion/demands.h"
 #include "fusion/fusion_input.h"
 #include "support/golden.h"
 #include "support/quick_options.h"
@@ -239,6 +241,37 @@ TEST_P(EveryMethod, asks_for_the_task_only_if_the_card_says_so) {
   } else {
     EXPECT_NO_THROW(anonymous());
   }
+}
+
+// A predictor that a memory reaches computes the new token alone, any other all of them again.
+TEST_P(EveryMethod, answers_in_tokens_with_a_memory_as_without_where_its_demands_are_met) {
+  const Method& method = method_registry().at(GetParam());
+  const std::string call =
+      has_parameter(GetParam(), "level") ? quick(GetParam(), "level=logits") : quick(GetParam());
+  const TestZoo z = token_zoo(experts());
+  std::map<std::string, const TaskKind*> kinds;
+  for (const std::string& task : z.tasks) {
+    kinds[task] = &z.data.kind(task);
+  }
+  try {
+    check_demands(method, parse_call(call).second, *z.network->architecture, kinds);
+  } catch (const ConfigError& error) {
+    GTEST_SKIP() << error.what();
+  }
+  const Merged merged = z.fuse(call);
+  const std::string& task = z.tasks[0];
+  const Inputs inputs = z.network->ready(z.data.examples(task, "test", -1).inputs);
+  const auto answered = [&](bool remembers) {
+    return kinds.at(task)->completed(inputs, [&](const Inputs& ready, Memory* memory) {
+      const at::Tensor logits = merged.model->predictor->output(
+          *z.network, ready, {.head = task, .task = task, .memory = remembers ? memory : nullptr});
+      EXPECT_TRUE(logits.isfinite().all().item<bool>());
+      return logits;
+    });
+  };
+  const Inputs remembered = answered(true);
+  EXPECT_GT(remembered.answer.size(1), 0);
+  EXPECT_TRUE(remembered.answer.equal(answered(false).answer));
 }
 
 TEST_P(EveryMethod, options_round_trip_through_their_canonical_text) {

@@ -15,6 +15,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/text.h"
+#include "metrics/text_overlap.h"
 #include "support/source_folder.h"
 
 namespace fusegrid {
@@ -35,8 +36,31 @@ std::vector<int32_t> random_classes(uint64_t stream, size_t examples, int32_t cl
   return list;
 }
 
+// Up to eight letters of three.
+std::string random_text(uint64_t stream) {
+  std::string text;
+  for (int32_t letter : random_classes(stream, static_cast<size_t>(9 * uniform_number(stream, 0)), 3)) {
+    text += static_cast<char>('a' + letter);
+  }
+  return text;
+}
+
+// The counts of two texts an example.
+std::vector<float> random_ngrams(uint64_t stream, size_t examples) {
+  std::vector<float> numbers;
+  for (size_t e = 0; e < examples; ++e) {
+    const uint64_t text = 1000 * stream + 2 * e;
+    const NgramCounts counts = ngram_counts(random_text(text), random_text(text + 1));
+    numbers.insert(numbers.end(), counts.begin(), counts.end());
+  }
+  return numbers;
+}
+
 // Rows that a model may have: of two numbers a and b an example, a b and their squares where the rule is that wide.
 std::vector<float> random_numbers(const MetricRule& rule, uint64_t stream, size_t examples) {
+  if (rule.width == 3 * kLongestNgram) {
+    return random_ngrams(stream, examples);
+  }
   std::vector<float> numbers;
   for (size_t e = 0; e < examples; ++e) {
     const double a = uniform_number(stream, 2 * e);

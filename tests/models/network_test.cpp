@@ -119,6 +119,42 @@ TEST(Network, AnAffineReadoutAddsItsBias) {
   EXPECT_EQ(network.pooling(), Pooling::kMean);
 }
 
+TEST(Network, TheDigestIsOfAllAroundTheWeights) {
+  const std::string before = digest(two_wide());
+  EXPECT_EQ(digest(two_wide()), before);
+  const auto changed = [](const std::function<void(Network&)>& change) {
+    Network network = two_wide();
+    change(network);
+    return digest(network);
+  };
+  EXPECT_NE(changed([](Network& network) { network.precision = Precision::kTf32; }), before);
+  EXPECT_NE(changed([](Network& network) { network.normalisation.mean[1] = 0.25; }), before);
+  EXPECT_NE(changed([](Network& network) { network.readouts["b"] = network.readouts["mnist"]; }), before);
+  EXPECT_NE(changed([](Network& network) { network.readouts["mnist"] = cosine_readout(two_rows(), 11); }),
+            before);
+}
+
+// Heads of their own would be in the digest; those of tokens are in the models, and their features are not pooled.
+TEST(Network, TheDigestOfModelsOfTokensHasNoHeads) {
+  Network network = of_tokens();
+  const std::string without = digest(network);
+  network.readouts["a"] = token_readout({"rows"}, 2, 7);
+  EXPECT_EQ(network.pooling(), Pooling::kNone);
+  EXPECT_NE(digest(network), without);
+  const std::string of_one_task = digest(network);
+  network.readouts["b"] = network.readouts["a"];
+  EXPECT_EQ(digest(network), of_one_task);
+}
+
+TEST(Network, ReadyInputsKeepTheirAnswers) {
+  Inputs inputs = rows_of_ones(16);
+  inputs.answer = at::ones({2, 3}, at::kLong);
+  inputs.answer_lengths = at::tensor({3, 2}, at::kLong);
+  const Inputs ready = of_tokens().ready(inputs);
+  EXPECT_TRUE(ready.answer.equal(inputs.answer));
+  EXPECT_TRUE(ready.answer_lengths.equal(inputs.answer_lengths));
+}
+
 TEST(Network, UnknownHeadsListTheKnown) {
   const auto message = message_of<ConfigError>([] { two_wide().readout("fashion"); });
   EXPECT_THAT(message, HasSubstr("Heads: mnist"));

@@ -11,6 +11,8 @@
 #include "fusion/fusion_input.h"
 #include "models/network.h"
 #include "support/golden.h"
+#include "support/small_models.h"
+#include "support/token_task.h"
 
 namespace fusegrid {
 namespace {
@@ -52,6 +54,43 @@ void add_task(TestZoo& zoo, const std::string& task, uint64_t key, int64_t class
   zoo.data.set(task, "test", noise(key + 3, 20, classes));
 }
 
+// ---- tokens
+
+constexpr int64_t kVocabulary = 7;
+
+nlohmann::json tiny_t5() {
+  return {{"model_type", "t5"},
+          {"d_model", 8},
+          {"d_kv", 4},
+          {"d_ff", 10},
+          {"num_layers", 2},
+          {"num_heads", 2},
+          {"vocab_size", kVocabulary},
+          {"n_positions", 16},
+          {"feed_forward_proj", "gated-gelu"},
+          {"decoder_start_token_id", kPad}};
+}
+
+std::shared_ptr<const TaskKind> answers_of_four_tokens() {
+  static const TokenTable table = [] {
+    TokenTable letters = letter_table();
+    letters.entries.resize(kVocabulary);
+    return letters;
+  }();
+  return kind_of(token_task("generate", 4), &table);
+}
+
+Examples random_rows_of_tokens(uint64_t key, int64_t count) {
+  std::vector<std::vector<int64_t>> rows;
+  for (int64_t i = 0; i < count; ++i) {
+    const at::Tensor ids =
+        uniform(key, static_cast<uint64_t>(i), 0, 1 + (5 * i) % 12) * (kVocabulary - 1) + 1;
+    const at::Tensor whole = ids.to(at::kLong);  // no padding
+    rows.emplace_back(whole.const_data_ptr<int64_t>(), whole.const_data_ptr<int64_t>() + whole.numel());
+  }
+  return {rows_of(rows)};
+}
+
 }  // namespace
 
 void SyntheticData::set(const std::string& task, const std::string& split, Examples examples) {
@@ -63,8 +102,13 @@ Examples SyntheticData::examples(const std::string& task, const std::string& spl
   return examples_.at(task + "/" + split).first(count);
 }
 
-const TaskKind& SyntheticData::kind(const std::string&) const {
-  return task_kind("classify");
+void SyntheticData::set_kind(const std::string& task, std::shared_ptr<const TaskKind> kind) {
+  kinds_[task] = std::move(kind);
+}
+
+const TaskKind& SyntheticData::kind(const std::string& task) const {
+  const auto kind = kinds_.find(task);
+  return kind == kinds_.end() ? task_kind("classify") : *kind->second;
 }
 
 void TestZoo::with_input(const MethodCard& card, const std::function<void(const FusionInput&)>& visit) const {
@@ -164,6 +208,30 @@ TestZoo random_zoo(size_t experts, double spread) {
   for (size_t i = 0; i < experts; ++i) {
     const auto key = static_cast<uint64_t>(100 + 10 * i);
     add_task(zoo, "task" + std::to_string(i), key, 3 + static_cast<int64_t>(i % 3));
+    zoo.experts.push_back(perturbed(zoo.base, spread, key));
+  }
+  return zoo;
+}
+
+TestZoo token_zoo(size_t experts, double spread) {
+  TestZoo zoo;
+  zoo.network = std::make_shared<Network>();
+  zoo.network->architecture = make_architecture(tiny_t5());
+  const Architecture& architecture = *zoo.network->architecture;
+  zoo.base = random_weights(architecture, at::kFloat);
+  for (auto& [name, tensor] : zoo.base) {  // so that answers differ, and end sooner or later
+    tensor = name.find("layer_norm") == std::string::npos ? tensor * 2 : tensor + 1;
+  }
+  zoo.multitask = perturbed(zoo.base, spread, 2);
+  for (size_t i = 0; i < experts; ++i) {
+    const std::string task = "task" + std::to_string(i);
+    const auto key = static_cast<uint64_t>(100 + 10 * i);
+    zoo.tasks.push_back(task);
+    zoo.network->readouts[task] =
+        token_readout(*architecture.token_head(), architecture.feature_size(), kVocabulary);
+    zoo.data.set_kind(task, answers_of_four_tokens());
+    zoo.data.set(task, "train", random_rows_of_tokens(key + 1, 9));
+    zoo.data.set(task, "test", random_rows_of_tokens(key + 2, 8));
     zoo.experts.push_back(perturbed(zoo.base, spread, key));
   }
   return zoo;

@@ -26,13 +26,15 @@ enum class Need;
 class SyntheticData final : public DataSource {
  public:
   void set(const std::string& task, const std::string& split, Examples examples);
+  void set_kind(const std::string& task, std::shared_ptr<const TaskKind> kind);
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
-  const TaskKind& kind(const std::string& task) const override;  // all are of classes
+  const TaskKind& kind(const std::string& task) const override;  // of classes where none was set
   std::string key() const override { return "synthetic"; }
   std::set<std::string> touched() const { return touched_; }
 
  private:
   std::map<std::string, Examples> examples_;
+  std::map<std::string, std::shared_ptr<const TaskKind>> kinds_;
   mutable std::set<std::string> touched_;
 };
 
@@ -76,6 +78,9 @@ struct TestZoo {
 // task vectors: `spread`), 3 to 5 classes per task, images of noise, and an integer tensor as published
 // checkpoints have.
 TestZoo random_zoo(size_t experts, double spread = 0.05);
+// A T5 of width 8 with 7 tokens, random experts as above, tasks of the kind generate with rows of 1 to 12 tokens; the
+// models' answers have up to 4, the end included.
+TestZoo token_zoo(size_t experts, double spread = 0.2);
 // tests/golden/methods/inputs.safetensors: base and experts expert0 to expert3, exact in float32. No data.
 TestZoo golden_zoo();
 

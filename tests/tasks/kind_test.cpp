@@ -19,6 +19,7 @@
 #include "core/philox.h"
 #include "core/text.h"
 #include "support/source_folder.h"
+#include "support/token_task.h"
 
 namespace fusegrid {
 namespace {
@@ -33,6 +34,12 @@ TEST(TaskKinds, are_known_by_name) {
   EXPECT_FALSE(task_kind("classify").doc().empty());
   EXPECT_THAT([] { task_kind("clasify"); },
               testing::ThrowsMessage<ConfigError>(testing::HasSubstr("did you mean 'classify'?")));
+}
+
+TEST(TaskKinds, are_the_same_for_all_tasks_where_they_read_nothing_of_them) {
+  EXPECT_EQ(kind_of(token_task("classify"), nullptr).get(), &task_kind("classify"));
+  const TokenTable table = letter_table();
+  EXPECT_NE(kind_of(token_task("generate"), &table).get(), &task_kind("generate"));
 }
 
 TEST(TaskKinds, are_the_file_stems) {
@@ -71,35 +78,47 @@ Examples numbered_images(int64_t count) {
   return {{all.to(at::kByte).view({-1, 1, 1, 1}), {}, {}}, all};
 }
 
-// Five examples with all that any kind may ask for, of a task with three classes.
+// Five examples with all that any kind may ask for: of classes a task with three.
 class EveryKind : public testing::TestWithParam<std::string> {
  protected:
   EveryKind() {
     examples_.labels = at::tensor({0, 1, 2, 1, 0}, at::kLong);
     examples_.values = at::tensor({0.5, -1.0, 2.0, 0.0, 0.25}, at::kFloat);
+    const Inputs wanted = rows_of({ended("a"), ended("be"), ended("c"), ended("dog"), ended("e")});
+    examples_.wanted = wanted.tokens;
+    examples_.wanted_lengths = wanted.lengths;
   }
-  // outputs_: of the model, row i for example i.
+  // Of the model: row i of outputs_ for example i, whose first token is the letter of its number; of tokens as many
+  // places as the inputs ask for.
+  at::Tensor output(const Inputs& ready) const {
+    const at::Tensor rows = outputs_.index_select(0, ready.tokens.select(1, 0) - letters("a")[0]);
+    return kind_->has_tokens()
+               ? rows.narrow(1, 0, ready.answer.defined() ? ready.answer.size(1) + 1 : ready.tokens.size(1))
+               : rows;
+  }
+  Asker asker() const {
+    return [this](const Inputs& ready, Memory*) { return output(ready); };
+  }
   Answers answers(
       int64_t batch = 256, const std::function<void()>& on_batch = [] {}) const {
-    return kind_.answer(examples_, {.feed = for_each_batch,
-                                    .output =
-                                        [this](const Inputs& ready, Memory*) {
-                                          return outputs_.index_select(0,
-                                                                       ready.images.view({-1}).to(at::kLong));
-                                        },
-                                    .batch = batch,
-                                    .on_batch = on_batch});
+    return kind_->answer(examples_,
+                         {.feed = for_each_batch, .output = asker(), .batch = batch, .on_batch = on_batch});
   }
 
-  const TaskKind& kind_ = task_kind(GetParam());
-  Examples examples_ = numbered_images(5);
-  at::Tensor outputs_ = normal(1, 0, 0, 5 * kind_.outputs(3)).view({5, kind_.outputs(3)});
+  const TokenTable table_ = letter_table();
+  const TaskInfo task_ = token_task(GetParam());
+  const std::shared_ptr<const TaskKind> kind_ = kind_of(task_, &table_);
+  Examples examples_{
+      rows_of({letters("ax"), letters("bxyz"), letters("cxy"), letters("dx"), letters("exyzabc")})};
+  at::Tensor outputs_ = kind_->has_tokens() ? normal(1, 0, 0, 5 * 8 * table_.size()).view({5, 8, -1})
+                                            : normal(1, 0, 0, 5 * kind_->outputs(3)).view({5, -1});
 };
 
 TEST_P(EveryKind, says_what_it_is) {
-  EXPECT_FALSE(kind_.doc().empty());
-  ASSERT_FALSE(kind_.metrics().empty());
-  for (const std::string& metric : kind_.metrics()) {
+  EXPECT_FALSE(kind_->doc().empty());
+  EXPECT_EQ(kind_->has_tokens(), kind_->outputs(3) == 0) << "models make tokens without a head";
+  ASSERT_FALSE(kind_->metrics().empty());
+  for (const std::string& metric : kind_->metrics()) {
     EXPECT_EQ(metric_registry().at(metric).name, metric);
   }
 }
@@ -108,11 +127,11 @@ TEST_P(EveryKind, has_each_of_its_metrics_or_says_why_not) {
   const Answers seen = answers();
   EXPECT_EQ(seen.examples, 5);
   EXPECT_TRUE(seen.finite);
-  for (const std::string& metric : kind_.metrics()) {
+  for (const std::string& metric : kind_->metrics()) {
     EXPECT_EQ(seen.metrics.count(metric) + seen.undefined.count(metric), 1U) << metric;
   }
-  EXPECT_EQ(seen.metrics.size() + seen.undefined.size(), kind_.metrics().size());
-  EXPECT_EQ(seen.predictions.size(), kind_.has_classes() ? 5U : 0U);
+  EXPECT_EQ(seen.metrics.size() + seen.undefined.size(), kind_->metrics().size());
+  EXPECT_EQ(seen.predictions.size(), kind_->has_classes() ? 5U : 0U);
 }
 
 // Reports resample the rows.
@@ -127,7 +146,7 @@ TEST_P(EveryKind, its_rows_give_its_metrics) {
         << rule.name;
     explained.insert(rule.name);
   }
-  const std::string primary = kind_.metrics().front();
+  const std::string primary = kind_->metrics().front();
   EXPECT_TRUE(explained.contains(primary) || metric_registry().at(primary).row == MetricRow::kClassCounts);
 }
 
@@ -153,12 +172,15 @@ TEST_P(EveryKind, says_where_an_output_is_not_finite) {
   }
 }
 
-TEST_P(EveryKind, has_a_loss_of_each_row_and_a_distribution_where_it_says_so) {
-  const at::Tensor losses = kind_.losses(outputs_, examples_);
+TEST_P(EveryKind, has_a_loss_of_each_example_and_a_distribution_where_it_says_so) {
+  const at::Tensor losses = kind_->losses(output(kind_->taught(examples_)), examples_);
   EXPECT_EQ(losses.sizes().vec(), std::vector<int64_t>{5});
   EXPECT_TRUE(losses.isfinite().all().item<bool>());
-  if (kind_.has_distribution()) {
-    EXPECT_NEAR(kind_.log_probabilities(outputs_, examples_.inputs).exp().sum().item<double>(), 5, 1e-5);
+  if (kind_->has_distribution()) {
+    const Inputs completed = kind_->completed(examples_.inputs, asker());
+    const at::Tensor rows = kind_->log_probabilities(output(completed), completed).exp().sum(1);
+    EXPECT_GE(rows.size(0), 5);
+    EXPECT_LE((rows - 1).abs().max().item<double>(), 1e-5);
   }
 }
 

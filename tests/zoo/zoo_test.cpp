@@ -344,7 +344,7 @@ TEST_F(ZooFolder, AnUnknownPoolingIsAnError) {
   written["pooling"] = "middle";
   describe(written);
   EXPECT_THAT(message_of<DataError>([&] { Zoo::load(folder_); }),
-              HasSubstr("the pooling must be one of first, last, mean, but it is 'middle'"));
+              HasSubstr("the pooling must be one of first, last, mean, none, but it is 'middle'"));
 }
 
 TEST_F(ZooFolder, ADescriptionOfTheFirstVersionSaysWhatToDo) {

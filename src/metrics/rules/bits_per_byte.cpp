@@ -1,5 +1,5 @@
-// Bits per byte: a perplexity that models of different tokenizers can be compared by. An example has two numbers: minus the
-// binary logarithm of its probability, and the bytes of the text that was predicted.
+// Bits per byte: a perplexity that models of different tokenizers can be compared by. An example has two numbers: minus
+// the binary logarithm of its probability, and the bytes of the text that was predicted.
 
 #include "metrics/metric.h"
 

@@ -1,5 +1,5 @@
-// Spearman's rank correlation of answers x and labels y. An example has five numbers (metrics/correlation.h) of the ranks
-// of x and y in the whole split, divided by the number of examples, so that any part of a split is one of these ranks.
+// Spearman's rank correlation of answers x and labels y. An example has five numbers (metrics/correlation.h) of the
+// ranks of x and y in the whole split, divided by the number of examples: any part of a split is one of these ranks.
 //
 // Source:  Spearman, "The proof and measurement of association between two things", American Journal of Psychology 15,
 //          1904; ties have the mean of their ranks.

@@ -1,4 +1,5 @@
-// Token F1: how many words of answers and wanted texts agree. An example has one number: its F1 (metrics/text_overlap.h).
+// Token F1: how many words of answers and wanted texts agree. An example has one number: its F1
+// (metrics/text_overlap.h).
 
 #include "metrics/metric.h"
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
 #include <numeric>
 #include <utility>
 
@@ -129,8 +130,10 @@ Decoded Generate::decoded(const Inputs& ready, const Asker& output) const {
   return {inputs.answer, lengths, finite};
 }
 
+// A model may have more tokens than the table, whose rest is no text.
 std::string Generate::text(const int64_t* row, int64_t length) const {
-  const std::vector<int32_t> ids(row, row + length);
+  std::vector<int32_t> ids;
+  std::copy_if(row, row + length, std::back_inserter(ids), [&](int64_t id) { return id < tokens_->size(); });
   return trim(tokens_->text(ids));
 }
 

@@ -1,7 +1,7 @@
 // Encoder-decoders of the layout of T5 on text-to-text tasks (docs/design/text_zoo.md).
 //
-// Base:    hidden spans of texts are guessed and questions answered, some of them those of the tasks; steps are in units
-//          of each tensor's root mean square, without which a small base learns a third as much in the same time.
+// Base:    hidden spans of texts are guessed and questions answered, some of them those of the tasks; steps are in
+//          units of each tensor's root mean square, without which a small base learns a third as much in the same time.
 // Experts: the matrices of the affine layers; the multi-task model likewise, on all tasks. Models make their tokens
 //          themselves, so that there are no heads.
 // Source:  Raffel et al., arXiv:1910.10683 (layout, spans); Shazeer & Stern, arXiv:1804.04235, section 8 (steps).

@@ -7,11 +7,13 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/eye.h>
+#include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
 #include "core/concatenate.h"
+#include "fusion/answers_alone.h"
 #include "fusion/whole_model/adam.h"
 #include "support/golden.h"
 #include "support/table_model.h"
@@ -115,6 +117,37 @@ TEST(TestStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
       EXPECT_EQ(first > 1, row >= 2) << "task after task";
       EXPECT_EQ(both.tokens[row].sum().item<int64_t>(), first * both.lengths[row].item<int64_t>());
     }
+  });
+}
+
+// Of a model that answers in tokens, against what it does with each of the inputs alone.
+TEST(TestStream, completes_inputs_by_answers_whose_rows_the_entropy_means_over) {
+  constexpr int64_t kBatch = 5;
+  const TestZoo zoo = token_zoo(2);
+  const Network& network = *zoo.network;
+  const Weights& model = zoo.experts[1];
+  zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
+    const Inputs inputs = TestStream(in, kBatch, "a test").next(asker_of(network, model, "task0"));
+    ASSERT_EQ(inputs.size(), 2 * kBatch);
+    double expected = 0;
+    int64_t all_rows = 0;
+    for (int64_t task = 0; task < 2; ++task) {
+      double sum = 0;
+      int64_t rows = 0;
+      for (int64_t i = task * kBatch; i < (task + 1) * kBatch; ++i) {
+        const Inputs one = answered_alone(network, model, "task0", inputs, i, 4);
+        EXPECT_EQ(inputs.answer_lengths[i].item<int64_t>(), one.answer.size(1));
+        EXPECT_TRUE(inputs.answer[i].narrow(0, 0, one.answer.size(1)).equal(one.answer[0])) << i;
+        const at::Tensor p = at::softmax(network.output(model, one, "task0")[0].to(at::kDouble), 1);
+        sum -= (p * p.log()).sum().item<double>();
+        rows += p.size(0);
+      }
+      expected += sum / static_cast<double>(rows);
+      all_rows += rows;
+    }
+    EXPECT_LT(all_rows, 4 * inputs.size()) << "some answers end";
+    const at::Tensor loss = entropy_loss(in, model, inputs, network.features(model, inputs), kBatch);
+    EXPECT_NEAR(loss.item<double>(), expected, 1e-5);
   });
 }
 

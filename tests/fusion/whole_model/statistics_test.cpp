@@ -8,10 +8,14 @@
 #include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/tensor.h>
+#include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "core/errors.h"
 #include "core/philox.h"
+#include "fusion/answers_alone.h"
 #include "support/golden.h"
 #include "support/numbers_kind.h"
 #include "support/table_model.h"
@@ -75,6 +79,35 @@ TEST(GramMatrices, do_not_see_what_fills_rows_of_tokens_up) {
   expect_close(grams.at("fc"), at::matmul(x.t(), x) / 11, 1e-13);
 }
 
+// Of an encoder the rows are those of the inputs, of a decoder those of the model's own answers.
+TEST(GramMatrices, of_models_that_answer_in_tokens_are_of_what_they_read_alone) {
+  const TestZoo zoo = token_zoo(1);
+  const Inputs inputs = train_inputs(zoo);
+  std::map<std::string, at::Tensor> sums;
+  std::map<std::string, int64_t> rows;
+  for (int64_t i = 0; i < inputs.size(); ++i) {
+    const Inputs one = answered_alone(*zoo.network, zoo.base, "task0", inputs, i, 4);
+    zoo.network->features(
+        zoo.base, one,
+        {[&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+          const at::Tensor flat = x.reshape({-1, x.size(-1)}).to(at::kDouble);
+          const at::Tensor gram = at::matmul(flat.t(), flat);
+          at::Tensor& sum = sums[layer.name];
+          sum = sum.defined() ? sum + gram : gram;
+          rows[layer.name] += flat.size(0);
+          return at::linear(x, weight, bias);
+        }});
+  }
+  EXPECT_EQ(rows.at("encoder.block.0.layer.0.SelfAttention.q"), inputs.lengths.sum().item<int64_t>());
+  EXPECT_LT(rows.at("decoder.block.0.layer.0.SelfAttention.q"), 4 * inputs.size()) << "some answers end";
+  EXPECT_GT(rows.at("decoder.block.0.layer.0.SelfAttention.q"), inputs.size()) << "others go on";
+  const Weights grams =
+      gram_matrices(*zoo.network, zoo.base, "task0", zoo.data.kind("task0"), inputs, kNoTick);
+  for (const Layer& layer : zoo.network->architecture->layers()) {
+    expect_close(grams.at(layer.input), sums.at(layer.name) / static_cast<double>(rows.at(layer.name)), 1e-4);
+  }
+}
+
 // A linear softmax model in float32 on 6 rows: logits = W x.
 struct LinearModel {
   at::Tensor x = random(1, 6, 3);
@@ -116,6 +149,78 @@ TEST(FisherDiagonal, exact_equals_the_enumeration_of_classes_by_finite_differenc
     expected.view({-1})[entry] += (log_p(weight).exp() * slope.square()).sum();
   }
   expect_close(model.fisher({2}, 1, "exact"), expected, 1e-5);
+}
+
+// The first class whose cumulated probability is above a number in [0, 1).
+int64_t drawn_class(const at::Tensor& log_p, float number) {
+  const at::Tensor p = log_p.detach().to(at::kDouble).exp();
+  double up_to = 0;
+  int64_t c = 0;
+  for (; c + 1 < p.size(0); ++c) {
+    up_to += p[c].item<double>();
+    if (number < up_to) {
+      break;
+    }
+  }
+  return c;
+}
+
+// d log p_c / dW_jk = (1[j = c] - p_j) x_k
+TEST(FisherDiagonal, sampled_equals_the_closed_form_of_the_drawn_classes) {
+  const LinearModel model;
+  const at::Tensor x = model.x.to(at::kDouble);
+  const at::Tensor log_p = at::log_softmax(at::matmul(x, model.weights.at("W").to(at::kDouble).t()), 1);
+  at::Tensor expected = at::zeros({4, 3}, at::kDouble);
+  for (int64_t i = 0; i < 6; ++i) {
+    const at::Tensor number = uniform(derive_key(0, "fisher/task"), static_cast<uint64_t>(i), 0, 1);
+    at::Tensor of_logits = -log_p[i].exp();
+    of_logits[drawn_class(log_p[i], number.item<float>())] += 1;
+    expected += at::matmul(of_logits.unsqueeze(1), x[i].unsqueeze(0)).square() / 6;
+  }
+  const std::vector<int64_t> all{0, 1, 2, 3, 4, 5};
+  expect_close(model.fisher(all, 2, "sampled"), expected, 1e-5);
+  EXPECT_TRUE(model.fisher(all, 2, "sampled").equal(model.fisher(all, 5, "sampled")));
+}
+
+TEST(FisherDiagonal, sampled_approaches_exact) {
+  const LinearModel model;
+  const at::Tensor exact = model.fisher({2}, 1, "exact");
+  const at::Tensor sampled = model.fisher(std::vector<int64_t>(4000, 2), 1, "sampled");
+  EXPECT_LE((sampled - exact).abs().max().item<double>(), 0.05 * exact.max().item<double>());
+  EXPECT_GT((model.fisher({2}, 1, "sampled") - exact).abs().max().item<double>(),
+            0.2 * exact.max().item<double>())
+      << "of one drawing it is far";
+}
+
+// Along an answer the classes of all its rows are drawn, and their sum is derived.
+TEST(FisherDiagonal, sampled_of_an_answer_sums_its_rows_before_it_squares) {
+  const TestZoo zoo = token_zoo(1);
+  const Inputs inputs = train_inputs(zoo);
+  const Weights sampled =
+      fisher_diagonal(*zoo.network, zoo.base, "task0", zoo.data.kind("task0"), inputs, 3, "sampled", kNoTick);
+  const at::AutoGradMode with_gradients(true);
+  Weights leaves, expected;
+  std::vector<at::Tensor> parameters;
+  for (const auto& [name, tensor] : zoo.base) {
+    parameters.push_back(leaves[name] = tensor.clone().requires_grad_(true));
+    expected[name] = at::zeros_like(tensor);
+  }
+  for (int64_t i = 0; i < inputs.size(); ++i) {
+    const Inputs one = answered_alone(*zoo.network, zoo.base, "task0", inputs, i, 4);
+    const at::Tensor log_p = at::log_softmax(zoo.network->output(leaves, one, "task0")[0], 1);
+    const at::Tensor numbers =
+        uniform(derive_key(0, "fisher/task0"), static_cast<uint64_t>(i), 0, log_p.size(0));
+    at::Tensor sum = at::zeros({});
+    for (int64_t row = 0; row < log_p.size(0); ++row) {
+      sum = sum + log_p[row][drawn_class(log_p[row], numbers[row].item<float>())];
+    }
+    const auto gradients = torch::autograd::grad({sum}, parameters);
+    auto gradient = gradients.begin();
+    for (auto& [name, total] : expected) {
+      total += (*gradient++).square() / static_cast<double>(inputs.size());
+    }
+  }
+  expect_close(sampled, expected, 1e-3);
 }
 
 TEST(FisherDiagonal, exact_is_additive_over_the_data_and_batch_squared_is_not) {

@@ -1,0 +1,95 @@
+// A tiny world of questions: two tasks whose answer is a word that the row contains, twice, a pool, and options with
+// which the recipe of text-to-text models trains on it in milliseconds.
+#pragma once
+
+#include "text_world.h"
+
+namespace fusegrid::test {
+
+// The tokens of text_world.h, whose 2 ends rows, and two that stand for hidden spans: 24 and 25.
+inline StoredGroup question_tokens() {
+  const std::vector<std::string> special{"<pad>", "<cls>", "</s>", "<mask>"};
+  std::string bytes;
+  std::vector<uint32_t> offsets{0};
+  for (int64_t id = 0; id < 26; ++id) {
+    bytes += id < 4    ? special[static_cast<size_t>(id)]
+             : id < 24 ? std::string(" ") + static_cast<char>('a' + id - 4)
+                       : "<extra_id_" + std::to_string(id - 24) + ">";
+    offsets.push_back(static_cast<uint32_t>(bytes.size()));
+  }
+  StoredGroup tokens = word_tokens("{\"words\": 22}");
+  tokens.arrays["bytes"] = stored_bytes(bytes);
+  tokens.arrays["bytes_offsets"] = stored(offsets);
+  tokens.arrays["special"] = stored<uint32_t>({0, 1, 2, 3, 24, 25});
+  return tokens;
+}
+
+inline std::vector<std::vector<uint16_t>> answer_rows(int64_t count) {
+  std::vector<std::vector<uint16_t>> rows;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto word = static_cast<uint16_t>(4 + i % 3);
+    rows.push_back({word, word, 2});
+  }
+  return rows;
+}
+
+// Tasks "first" and "second" with 60 / 12 / 12 examples.
+inline void write_question_pack(const fs::path& path) {
+  std::map<std::string, StoredGroup> tasks;
+  for (const std::string name : {"first", "second"}) {
+    StoredGroup& task = tasks[name] =
+        stored_task("generate", R"({"answer_start": 0, "answer_end": 2, "longest_answer": 4})");
+    for (const std::string split : {"train", "val", "test"}) {
+      const int64_t count = split == "train" ? 60 : 12;
+      StoredGroup& group = task.groups[split] = stored_split(count);
+      group.add_rows("tokens", word_rows(count, derive_key(name == "first" ? 1 : 2, split)));
+      group.add_rows("answers", answer_rows(count));
+    }
+  }
+  StoredGroup pack = stored_pack(tasks);
+  pack.groups["tokens"] = question_tokens();
+  pack.write(path);
+}
+
+// 40 texts and 30 questions.
+inline StoredGroup question_pool() {
+  std::map<std::string, StoredGroup> sources;
+  sources["corpus"].attributes = {{"kind", "text"}, {"examples", int64_t{40}}, {"share", 1.0}};
+  std::vector<std::vector<uint16_t>> texts;
+  for (std::vector<uint16_t> row : word_rows(40, 7)) {
+    row.front() = 9;  // no row begins with a special token
+    texts.push_back(row);
+  }
+  sources["corpus"].add_rows("tokens", texts);
+  sources["questions"].attributes = {{"kind", "pairs"}, {"examples", int64_t{30}}, {"share", 1.0}};
+  sources["questions"].add_rows("tokens", word_rows(30, 8));
+  sources["questions"].add_rows("partners", answer_rows(30));
+  StoredGroup pool = stored_pool(sources);
+  pool.groups["tokens"] = question_tokens();
+  return pool;
+}
+
+inline ZooPlan question_plan(const fs::path& folder) {
+  write_question_pack(folder / "pack.h5");
+  question_pool().write(folder / "pool.h5");
+  return {.recipe = "seq2seq",
+          .scale = "small",
+          .suite = "tiny",
+          .tasks = {"first", "second"},
+          .folder = folder / "zoos" / "seq2seq-tiny",
+          .pack = folder / "pack.h5",
+          .pool = folder / "pool.h5",
+          .overrides = {{"width", 8},
+                        {"blocks", 2},
+                        {"head_width", 4},
+                        {"positions", 16},
+                        {"base_steps", 10},
+                        {"base_texts", 6},
+                        {"base_pairs", 6},
+                        {"expert_steps", 10},
+                        {"expert_batch", 8},
+                        {"multitask_steps", 10},
+                        {"multitask_batch", 4}}};
+}
+
+}  // namespace fusegrid::test

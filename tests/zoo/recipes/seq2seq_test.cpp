@@ -1,0 +1,148 @@
+#include <cmath>
+#include <set>
+
+#include <ATen/TensorOperators.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "checkpoint/hf_folder.h"
+#include "core/errors.h"
+#include "models/stored_parameters.h"
+#include "zoo/folders.h"
+#include "zoo/question_world.h"
+#include "zoo/recipe.h"
+
+namespace fusegrid::test {
+namespace {
+
+using Kind = ZooItem::Kind;
+using testing::HasSubstr;
+
+// A world with a base, of which every test has a copy.
+class Seq2SeqRecipe : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    with_base_ = new TemporaryFolder;
+    const ZooPlan plan = question_plan(with_base_->path());
+    base_ = new Result(make_item(plan, {plan.name(), 0, Kind::kBase, ""}, at::kCPU));
+  }
+  static void TearDownTestSuite() {
+    delete base_;
+    delete with_base_;
+  }
+  Seq2SeqRecipe() {
+    fs::copy(with_base_->path() / "zoos", world_.path() / "zoos", fs::copy_options::recursive);
+  }
+
+  Result make(Kind kind, const std::string& task = "", int64_t seed = 0) const {
+    return make_item(plan_, {plan_.name(), seed, kind, task}, at::kCPU);
+  }
+  Weights model(const std::string& folder) const {
+    const fs::path path = plan_.folder / "seed-0" / folder;
+    return load_weights(*make_architecture(HfFolder(path).config()), path, at::kCPU);
+  }
+  std::set<std::string> changed(const std::string& folder) const {
+    std::set<std::string> names;
+    const Weights base = model("base");
+    for (const auto& [name, tensor] : model(folder)) {
+      if (!tensor.equal(base.at(name))) {
+        names.insert(name);
+      }
+    }
+    return names;
+  }
+  Zoo make_zoo() const {
+    std::vector<Result> results;
+    for (const ZooItem& item : model_items(plan_, {0})) {
+      results.push_back(make_item(plan_, item, at::kCPU));
+    }
+    return finish(plan_, {0}, results);
+  }
+  static double value(const Result& result, const std::string& metric, const std::string& split = "test") {
+    for (const Metric& each : result.metrics) {
+      if (each.name == metric && each.split == split) {
+        return each.value;
+      }
+    }
+    ADD_FAILURE() << "no " << metric << " on " << split;
+    return NAN;
+  }
+
+  static inline TemporaryFolder* with_base_ = nullptr;
+  static inline Result* base_ = nullptr;
+  TemporaryFolder world_;
+  ZooPlan plan_ = question_plan(world_.path());
+};
+
+TEST_F(Seq2SeqRecipe, ABaseIsAnEncoderDecoderThatAnswersAllTasks) {
+  const HfFolder folder(plan_.folder / "seed-0/base");
+  EXPECT_EQ(folder.config().at("model_type"), "t5");
+  EXPECT_EQ(folder.config().at("vocab_size"), 26);
+  EXPECT_EQ(folder.config().at("eos_token_id"), 2);
+  EXPECT_EQ(folder.config().at("decoder_start_token_id"), 0);
+  EXPECT_FALSE(fs::exists(plan_.folder / "seed-0/heads.safetensors")) << "models make tokens themselves";
+  EXPECT_TRUE(fs::exists(folder.path() / "tokenizer.json"));
+  EXPECT_GT(value(*base_, "token_loss", "train"), 0);
+  EXPECT_GE(value(*base_, "exact_match/first"), 0);
+}
+
+TEST_F(Seq2SeqRecipe, PretrainingTwiceGivesTheSameBits) {
+  EXPECT_EQ(make(Kind::kBase).facts, base_->facts);
+  EXPECT_NE(make(Kind::kBase, "", 1).facts, base_->facts);
+}
+
+TEST_F(Seq2SeqRecipe, TheLossOfPretrainingFalls) {
+  plan_.overrides["base_steps"] = 1;
+  const double first = value(make(Kind::kBase), "token_loss", "train");
+  plan_.overrides["base_steps"] = 300;
+  EXPECT_LT(value(make(Kind::kBase), "token_loss", "train"), first - 1);
+}
+
+TEST_F(Seq2SeqRecipe, AnExpertTrainsTheMatricesOfLayersAndLearnsToAnswer) {
+  plan_.overrides["expert_steps"] = 300;
+  plan_.overrides["expert_lr"] = 0.01;
+  const Result expert = make(Kind::kExpert, "first");
+  const auto architecture = make_architecture(HfFolder(plan_.folder / "seed-0/base").config());
+  EXPECT_EQ(changed("experts/first"), layer_matrices(*architecture));
+  EXPECT_GT(value(expert, "exact_match", "val"), 0.5) << "of three answers";
+  EXPECT_EQ(make(Kind::kExpert, "first").facts, expert.facts) << "the same bits";
+}
+
+TEST_F(Seq2SeqRecipe, AZooHasNoHeadsAndIsSound) {
+  const Zoo zoo = make_zoo();
+  EXPECT_TRUE(zoo.replicates.front().heads.empty());
+  EXPECT_EQ(zoo.pooling, Pooling::kNone);
+  EXPECT_EQ(verify(zoo), std::vector<std::string>());
+  EXPECT_EQ(zoo.replicates.front().scores.count("first/first/test/exact_match"), 1U);
+}
+
+TEST_F(Seq2SeqRecipe, RefusesOtherKindsOfTask) {
+  write_word_pack(world_ / "words.h5");
+  const Recipe& recipe = recipe_of(plan_);
+  const TaskPack pack(world_ / "words.h5");
+  EXPECT_THAT([&] { recipe.check_pack(recipe.scale("small"), plan_.overrides, pack, {"colours"}); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("of the kind classify")));
+}
+
+TEST_F(Seq2SeqRecipe, RefusesAPoolWithLongerRowsOrOtherTokens) {
+  const Recipe& recipe = recipe_of(plan_);
+  const TaskPack pack(plan_.pack);
+  const PretrainingPool pool(plan_.pool);
+  plan_.overrides["positions"] = 4;
+  EXPECT_THAT([&] { recipe.check_pool(recipe.scale("small"), plan_.overrides, pool, pack); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("set positions=")));
+  plan_.overrides["positions"] = 16;
+  StoredGroup other = question_pool();
+  other.groups["tokens"] = question_tokens();
+  other.groups["tokens"].attributes["tokenizer_sha256"] = sha256_hex("{}");
+  other.groups["tokens"].arrays["tokenizer"] = stored_bytes("{}");
+  other.write(world_ / "other.h5");
+  EXPECT_THAT(
+      [&] {
+        recipe.check_pool(recipe.scale("small"), plan_.overrides, PretrainingPool(world_ / "other.h5"), pack);
+      },
+      testing::ThrowsMessage<ConfigError>(HasSubstr("must have one tokenizer")));
+}
+
+}  // namespace
+}  // namespace fusegrid::test
