@@ -3,6 +3,7 @@
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
+#include "checkpoint/lora_folder.h"
 #include "checkpoint/mixture.h"
 #include "core/errors.h"
 
@@ -31,7 +32,7 @@ class FolderSpec final : public ModelSpec {
 std::unique_ptr<ModelSource> open_folder(const std::filesystem::path& path, const ModelSource* base,
                                          HfFolderOptions options) {
   const ContainedFolder folder(path, options.allow_symlinks, options.follow_links);
-  if (!folder.contains("adapter_config.json")) {
+  if (!folder.contains(kAdapterConfig)) {
     return std::make_unique<HfFolder>(path, options);
   }
   if (folder.contains("model.safetensors") || folder.contains("model.safetensors.index.json")) {

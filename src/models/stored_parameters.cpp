@@ -74,6 +74,15 @@ void StoredParameters::read_range(const std::string& name, int64_t begin, int64_
   std::memcpy(destination, wanted.const_data_ptr(), static_cast<size_t>(count) * wanted.element_size());
 }
 
+std::optional<LowRankFactors> StoredParameters::factors(const std::string& name) const {
+  const auto& [stored, transposed] = places_.at(name);
+  const auto factors = model_.factors(stored->name);
+  if (!factors || !transposed) {
+    return factors;
+  }
+  return LowRankFactors{factors->a.t().contiguous(), factors->b.t().contiguous(), factors->scale};
+}
+
 Weights as_stored(const Architecture& architecture, const Weights& parameters) {
   Weights stored;
   for (const auto& [name, tensor] : parameters) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,7 @@ class StoredParameters final : public ModelSource {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const nlohmann::json& config() const override { return model_.config(); }
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override;
+  std::optional<LowRankFactors> factors(const std::string& name) const override;
   void check_unchanged() const override { model_.check_unchanged(); }
   at::Tensor read(const std::string& name) const;  // a whole one, contiguous
 
