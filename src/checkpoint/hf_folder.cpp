@@ -10,7 +10,7 @@
 #include "checkpoint/lossless_json.h"
 #include "checkpoint/missing_weights.h"
 #include "checkpoint/quantised.h"
-#include "checkpoint/safetensors_writer.h"
+#include "checkpoint/save_folder.h"
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/files.h"
@@ -104,20 +104,6 @@ std::vector<SafetensorsFile> open_files(const ContainedFolder& folder) {
   return files;
 }
 
-void check_target(const std::filesystem::path& path, const std::map<std::string, std::string>& extra_files) {
-  std::error_code error;
-  if (std::filesystem::exists(path, error) && !std::filesystem::is_empty(path, error)) {
-    throw ConfigError("a checkpoint must be saved to a new folder, but '" + path.string() +
-                      "' exists; remove it or choose another");
-  }
-  for (const auto& [name, content] : extra_files) {
-    if (!is_file_name(name) || name == kConfig || name == kSingle || name == kIndex) {
-      throw ConfigError("an extra file of a checkpoint must have a plain name of its own, but it is '" +
-                        name + "'");
-    }
-  }
-}
-
 }  // namespace
 
 HfFolder::HfFolder(const std::filesystem::path& path, HfFolderOptions options)
@@ -203,22 +189,15 @@ std::string HfFolder::digest() const {
 
 void save_hf_folder(const std::filesystem::path& path, const Weights& weights, const nlohmann::json& config,
                     const std::map<std::string, std::string>& extra_files) {
-  // without a slash at its end, which would put the temporary folder inside
-  const auto target = (std::filesystem::absolute(path) / "").parent_path();
-  check_target(target, extra_files);
-  TemporaryPath temporary(target);
-  std::error_code error;
-  if (!std::filesystem::create_directories(temporary.path(), error)) {
-    throw IoError("cannot create '" + temporary.path().string() + "': " + error.message());
+  for (const std::string ours : {kConfig, kIndex}) {
+    if (extra_files.contains(ours)) {
+      throw ConfigError("an extra file of a checkpoint must have a plain name of its own, but it is '" +
+                        ours + "'");
+    }
   }
-  write_synced(temporary.path() / kConfig, dump_lossless(config, 2) + "\n");
-  for (const auto& [name, content] : extra_files) {
-    write_synced(temporary.path() / name, content);
-  }
-  // transformers refuses files that do not name the framework
-  write_safetensors(temporary.path() / kSingle, weights, {{"format", "pt"}});
-  sync_folder(temporary.path());
-  temporary.publish();
+  auto files = extra_files;
+  files[kConfig] = dump_lossless(config, 2) + "\n";
+  save_folder(path, files, kSingle, weights);
 }
 
 }  // namespace fusegrid

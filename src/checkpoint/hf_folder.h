@@ -67,10 +67,8 @@ class HfFolder final : public ModelSource {
   std::vector<TensorInfo> tensors_;
 };
 
-// Writes config.json, model.safetensors and `extra_files` (name -> content) to a temporary folder beside
-// `path`, syncs them and renames the folder: `path` is complete or absent. The same arguments, the same
-// bytes. Throws ConfigError where `path` exists and is not empty or a name cannot be written, IoError where
-// writing fails.
+// Writes config.json, model.safetensors and `extra_files` (name -> content). The same arguments, the same bytes. Throws
+// as save_folder().
 void save_hf_folder(const std::filesystem::path& path, const Weights& weights, const nlohmann::json& config,
                     const std::map<std::string, std::string>& extra_files = {});
 

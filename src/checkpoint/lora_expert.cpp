@@ -10,11 +10,13 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/tensor.h>
 
 #include "checkpoint/checks.h"
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/json_scanner.h"
 #include "checkpoint/lora_config.h"
+#include "checkpoint/lora_folder.h"
 #include "checkpoint/lora_keys.h"
 #include "checkpoint/name_prefix.h"
 #include "checkpoint/tied_head.h"
@@ -24,8 +26,6 @@
 namespace fusegrid {
 namespace {
 
-constexpr auto kAdapterConfig = "adapter_config.json";
-constexpr auto kWeights = "adapter_model.safetensors";
 constexpr uint64_t kMaxAdapterConfigBytes = uint64_t{16} << 20;
 constexpr size_t kMaxListed = 5;
 constexpr int64_t kReadBlock = 65'536;  // elements that are converted at a time
@@ -89,13 +89,13 @@ bool same_bytes(const SafetensorsFile& file, const std::string& first, const std
 }
 
 PosixFile open_weights(const ContainedFolder& folder) {
-  if (!folder.contains(kWeights) && folder.contains("adapter_model.bin")) {
+  if (!folder.contains(kAdapterWeights) && folder.contains("adapter_model.bin")) {
     throw ConfigError(
         "'" + (folder.path() / "adapter_model.bin").string() +
         "' is a pickle file, which can run code when it is loaded and is never read; convert it with "
         "PEFT's model.save_pretrained(folder, safe_serialization=True)");
   }
-  return folder.open(kWeights);
+  return folder.open(kAdapterWeights);
 }
 
 }  // namespace
@@ -409,6 +409,22 @@ void LoraExpert::add_update(const Change& change, int64_t begin, int64_t count, 
       }
     }
   }
+}
+
+std::optional<LowRankFactors> LoraExpert::factors(const std::string& name) const {
+  const auto it = changes_.find(name);
+  if (it == changes_.end() || it->second.module.empty() || !it->second.copy.empty() ||
+      it->second.origin != name) {
+    return std::nullopt;
+  }
+  const Change& change = it->second;
+  if (find_tensor(base_, name)->shape != std::vector<int64_t>{change.rows, change.cols}) {
+    return std::nullopt;
+  }
+  const auto left = left_factor(change, 0, change.rows);
+  const auto right = right_factor(change);
+  return LowRankFactors{at::tensor(left).view({change.rows, change.rank}),
+                        at::tensor(right).view({change.rank, change.cols}), change.scale};
 }
 
 void LoraExpert::check_unchanged() const {

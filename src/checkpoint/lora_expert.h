@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,8 @@ class LoraExpert final : public ModelSource {
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const nlohmann::json& config() const override { return config_; }  // the base's, or untied
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override;
+  // Of the tensors that A and B alone change: neither of trained copies, nor of rows that the base lacks.
+  std::optional<LowRankFactors> factors(const std::string& name) const override;
   void check_unchanged() const override;  // the adapter's file and the base's
 
  private:

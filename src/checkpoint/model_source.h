@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "core/low_rank_factors.h"
 #include "core/weights.h"
 
 namespace fusegrid {
@@ -27,6 +29,9 @@ class ModelSource {
   // TensorInfo, to `destination` (count * element size bytes, on the host). Throws IoError, or DataError where
   // the data is damaged.
   virtual void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const = 0;
+  // How tensor `name` differs from the base's of that name, where the model is stored as that and not as a whole (an
+  // adapter): float32, on the host. read_range() gives their sum.
+  virtual std::optional<LowRankFactors> factors(const std::string& /*name*/) const { return std::nullopt; }
   // Throws DataError where a file has changed since it was opened. Call once when all ranges are read.
   virtual void check_unchanged() const = 0;
 };

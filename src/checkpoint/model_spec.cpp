@@ -3,13 +3,13 @@
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
+#include "checkpoint/lora_folder.h"
 #include "checkpoint/mixture.h"
 #include "core/errors.h"
 
 namespace fusegrid {
 namespace {
 
-// A checkpoint, or an adapter: by what the folder holds.
 class FolderSpec final : public ModelSpec {
  public:
   explicit FolderSpec(std::filesystem::path path) : path_(std::move(path)) {}
@@ -19,22 +19,7 @@ class FolderSpec final : public ModelSpec {
   std::string default_name() const override { return (path_ / "").parent_path().filename().string(); }
   std::string identity() const override { return std::filesystem::canonical(path_).string(); }
   std::unique_ptr<ModelSource> open(const ModelSource* base, HfFolderOptions options) const override {
-    const ContainedFolder folder(path_, options.allow_symlinks, options.follow_links);
-    if (!folder.contains("adapter_config.json")) {
-      return std::make_unique<HfFolder>(path_, options);
-    }
-    if (folder.contains("model.safetensors") || folder.contains("model.safetensors.index.json")) {
-      throw ConfigError("a model folder must hold either a checkpoint or an adapter, but '" + path_.string() +
-                        "' holds both; move one away");
-    }
-    if (base == nullptr) {
-      throw ConfigError(
-          "a base, and each part of a model that is made of several, must be a whole checkpoint, but '" +
-          path_.string() +
-          "' is an adapter; give the checkpoint that it was trained on, or merge "
-          "it into that (--method passthrough --base BASE --expert ADAPTER)");
-    }
-    return std::make_unique<LoraExpert>(path_, *base, options);
+    return open_folder(path_, base, options);
   }
   nlohmann::json config(HfFolderOptions options) const override { return HfFolder(path_, options).config(); }
 
@@ -43,6 +28,26 @@ class FolderSpec final : public ModelSpec {
 };
 
 }  // namespace
+
+std::unique_ptr<ModelSource> open_folder(const std::filesystem::path& path, const ModelSource* base,
+                                         HfFolderOptions options) {
+  const ContainedFolder folder(path, options.allow_symlinks, options.follow_links);
+  if (!folder.contains(kAdapterConfig)) {
+    return std::make_unique<HfFolder>(path, options);
+  }
+  if (folder.contains("model.safetensors") || folder.contains("model.safetensors.index.json")) {
+    throw ConfigError("a model folder must hold either a checkpoint or an adapter, but '" + path.string() +
+                      "' holds both; move one away");
+  }
+  if (base == nullptr) {
+    throw ConfigError(
+        "a base, and each part of a model that is made of several, must be a whole checkpoint, but '" +
+        path.string() +
+        "' is an adapter; give the checkpoint that it was trained on, or merge "
+        "it into that (--method passthrough --base BASE --expert ADAPTER)");
+  }
+  return std::make_unique<LoraExpert>(path, *base, options);
+}
 
 std::unique_ptr<ModelSpec> parse_model(const std::string& text) {
   if (!std::filesystem::exists(text)) {

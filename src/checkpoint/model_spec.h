@@ -38,6 +38,10 @@ class ModelSpec {
 // them but wrongly written.
 std::unique_ptr<ModelSpec> parse_model(const std::string& text);
 
+// A checkpoint folder, or an adapter on `base`: by what the folder holds. As ModelSpec::open().
+std::unique_ptr<ModelSource> open_folder(const std::filesystem::path& path, const ModelSource* base,
+                                         HfFolderOptions options = {});
+
 // parse_model(text)->open(base, options)
 std::unique_ptr<ModelSource> open_model(const std::filesystem::path& text, const ModelSource* base,
                                         HfFolderOptions options = {});

@@ -58,6 +58,11 @@ std::vector<at::Tensor> Slice::task_vectors() const {
   return taus;
 }
 
+std::optional<LowRankFactors> Slice::factors(size_t index) const {
+  declared(base_block);
+  return read_factors ? read_factors(index) : std::nullopt;
+}
+
 std::vector<SliceVector> Slice::expert_views() const {
   std::vector<SliceVector> views;
   for (const SliceBlock& block : expert_blocks) {

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "core/errors.h"
+#include "core/low_rank_factors.h"
 #include "core/weights.h"
 #include "fusion/loops/slice_vector.h"
 
@@ -50,6 +52,8 @@ struct Slice {
   SliceBlock base_block;  // undefined unless the method's card declares Need::kPretrained
   std::vector<SliceBlock> expert_blocks;
   std::function<at::Tensor(const Slice&, const Field&)> field_value;
+  // See factors(); empty where no expert has any.
+  std::function<std::optional<LowRankFactors>(size_t expert)> read_factors;
   // In a pass that makes models, memory for the result of each (float32, 1-D), or nothing. A result that is made there
   // need not be copied.
   std::vector<at::Tensor> results;
@@ -62,6 +66,10 @@ struct Slice {
   std::vector<at::Tensor> experts() const;
   at::Tensor task_vector(size_t expert) const;
   std::vector<at::Tensor> task_vectors() const;
+  // The task vector of the whole tensor as the expert has it in its file, on the engine's device, where that is an
+  // adapter which changes it by factors alone. The difference of weights is that product after rounding. AccessError
+  // where the base is undefined.
+  std::optional<LowRankFactors> factors(size_t expert) const;
   // For loops over chunks, which need no float32 copies: slice_vector.h.
   SliceVector base_view() const;  // AccessError where it is undefined
   std::vector<SliceVector> expert_views() const;

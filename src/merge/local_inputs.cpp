@@ -2,6 +2,8 @@
 
 #include <cstring>
 
+#include <ATen/ops/empty.h>
+
 #include "checkpoint/model_spec.h"
 #include "comm/agreement.h"
 #include "core/errors.h"
@@ -12,13 +14,28 @@ namespace {
 
 constexpr int kAnsweringThreads = 4;
 
-// A question: which elements of which tensor.
+// What of a tensor is asked for.
+enum class Part : uint64_t { kWhole, kB, kA };
+
+// A question: which elements of which tensor, or of which of its factors.
 struct Place {
   uint64_t expert = 0;
   uint64_t tensor = 0;  // position in tensors()
+  Part part = Part::kWhole;
   int64_t begin = 0;
   int64_t count = 0;
 };
+
+// Ranks and scales of the factors of a model, by tensor.
+nlohmann::json factors_json(const ModelSource& model) {
+  nlohmann::json all = nlohmann::json::object();
+  for (const TensorInfo& info : model.tensors()) {
+    if (const auto factors = model.factors(info.name)) {
+      all[info.name] = {factors->b.size(1), factors->scale};
+    }
+  }
+  return all;
+}
 
 // Dtypes as numbers: the ranks run one program.
 nlohmann::json to_json(const std::vector<TensorInfo>& tensors) {
@@ -48,6 +65,9 @@ class Here final : public ModelSource {
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     model_.read_range(name, begin, count, destination);
   }
+  std::optional<LowRankFactors> factors(const std::string& name) const override {
+    return model_.factors(name);
+  }
   void check_unchanged() const override { model_.check_unchanged(); }
 
  private:
@@ -76,15 +96,33 @@ class LocalInputs::Remote final : public ModelSource {
   const nlohmann::json& config() const override { return expert_.config; }
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     const size_t tensor = places_.at(name);
-    const Place place{index_, tensor, begin, count};
-    std::string question(sizeof place, '\0');
-    std::memcpy(question.data(), &place, sizeof place);
-    const auto width = static_cast<int64_t>(c10::elementSize(expert_.tensors[tensor].dtype));
-    requests_.ask(expert_.owner, question, destination, static_cast<size_t>(count * width));
+    ask({index_, tensor, Part::kWhole, begin, count}, expert_.tensors[tensor].dtype, destination);
+  }
+  std::optional<LowRankFactors> factors(const std::string& name) const override {
+    if (!expert_.factors.contains(name)) {
+      return std::nullopt;
+    }
+    const size_t tensor = places_.at(name);
+    const auto& shape = expert_.tensors[tensor].shape;
+    const auto rank = expert_.factors[name].at(0).get<int64_t>();
+    const auto read = [&](Part part, int64_t rows, int64_t columns) {
+      at::Tensor factor = at::empty({rows, columns}, at::kFloat);
+      ask({index_, tensor, part, 0, factor.numel()}, at::kFloat, factor.mutable_data_ptr());
+      return factor;
+    };
+    return LowRankFactors{read(Part::kB, shape[0], rank), read(Part::kA, rank, shape[1]),
+                          expert_.factors[name].at(1).get<double>()};
   }
   void check_unchanged() const override {}  // the rank that has it checks
 
  private:
+  void ask(const Place& place, at::ScalarType dtype, void* destination) const {
+    std::string question(sizeof place, '\0');
+    std::memcpy(question.data(), &place, sizeof place);
+    requests_.ask(expert_.owner, question, destination,
+                  static_cast<size_t>(place.count) * c10::elementSize(dtype));
+  }
+
   const Expert& expert_;
   size_t index_;
   Requests& requests_;
@@ -128,9 +166,9 @@ void LocalInputs::open_here(const MergeSpec& spec) {
 void LocalInputs::find_owners(Collectives& group) {
   nlohmann::json mine = nlohmann::json::array();
   for (const Expert& expert : experts_) {
-    mine.push_back(
-        expert.model ? nlohmann::json::array({to_json(expert.tensors), expert.stamp, expert.model->config()})
-                     : nlohmann::json());
+    mine.push_back(expert.model ? nlohmann::json::array({to_json(expert.tensors), expert.stamp,
+                                                         expert.model->config(), factors_json(*expert.model)})
+                                : nlohmann::json());
   }
   std::vector<nlohmann::json> all;
   for (const std::string& theirs : all_gather_bytes(group, mine.dump())) {
@@ -162,6 +200,7 @@ void LocalInputs::find_owners(Collectives& group) {
     experts_[i].tensors = tensors_of(all[owners[0]][i][0]);
     experts_[i].stamp = all[owners[0]][i][1];
     experts_[i].config = all[owners[0]][i][2];
+    experts_[i].factors = all[owners[0]][i][3];
   }
 }
 
@@ -178,9 +217,16 @@ void LocalInputs::answer(const std::string& question, void* destination, size_t 
   std::memcpy(&place, question.data(), sizeof place);
   const Expert& expert = experts_.at(place.expert);
   const TensorInfo& info = expert.tensors.at(place.tensor);
-  FUSEGRID_ASSERT(size == static_cast<size_t>(place.count) * c10::elementSize(info.dtype),
-                  "a range of other bytes");
-  expert.model->read_range(info.name, place.begin, place.count, destination);
+  const bool whole = place.part == Part::kWhole;
+  FUSEGRID_ASSERT(
+      size == static_cast<size_t>(place.count) * c10::elementSize(whole ? info.dtype : at::kFloat),
+      "a range of other bytes");
+  if (whole) {
+    expert.model->read_range(info.name, place.begin, place.count, destination);
+    return;
+  }
+  const auto factors = expert.model->factors(info.name);
+  std::memcpy(destination, (place.part == Part::kB ? factors->b : factors->a).const_data_ptr(), size);
 }
 
 }  // namespace fusegrid

@@ -42,6 +42,7 @@ class LocalInputs {
     int holder = 0;                      // the first that has it
     std::vector<TensorInfo> tensors;
     nlohmann::json config;
+    nlohmann::json factors;  // rank and scale by tensor, where it is stored as factors
     nlohmann::json stamp;
   };
   class Remote;

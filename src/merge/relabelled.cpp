@@ -21,6 +21,9 @@ class Relabelled final : public ModelSource {
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {
     model_->read_range(names_.at(name), begin, count, destination);
   }
+  std::optional<LowRankFactors> factors(const std::string& name) const override {
+    return model_->factors(names_.at(name));
+  }
   void check_unchanged() const override { model_->check_unchanged(); }
 
  private:

@@ -42,6 +42,10 @@ class TiedView final : public ModelSource {
     const auto it = copies_.find(name);
     model_->read_range(it == copies_.end() ? name : it->second, begin, count, destination);
   }
+  // A copy need not differ from the base's tensor of its name as the one it copies does from that of its own.
+  std::optional<LowRankFactors> factors(const std::string& name) const override {
+    return copies_.contains(name) ? std::nullopt : model_->factors(name);
+  }
   void check_unchanged() const override { model_->check_unchanged(); }
 
  private:

@@ -48,6 +48,9 @@ class WithVocabulary final : public ModelSource {
   std::string name() const override { return expert_->name(); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
   const nlohmann::json& config() const override { return expert_->config(); }
+  std::optional<LowRankFactors> factors(const std::string& name) const override {
+    return changed_.contains(name) ? std::nullopt : expert_->factors(name);
+  }
   void check_unchanged() const override { expert_->check_unchanged(); }
 
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override {

@@ -3,11 +3,12 @@
 //
 // Source:  Panariello et al., "Accurate and Efficient Low-Rank Model Merging in Core Space", NeurIPS 2025,
 //          arXiv:2509.17786, and the authors' code, whose experts are LoRA factors: tau_i = B_i A_i.
-// Differs: experts arrive as effective weights, and their factors are not unique (B_i G, G^-1 A_i): here B_i and A_i
-//          are the balanced factors of the `rank` leading significant triplets (see svd.h), so the bases are the
-//          eigenvectors of sum_i (tau_i tau_i^T)^1/2 and sum_i (tau_i^T tau_i)^1/2. Task arithmetic, TSV and Iso-C
-//          depend on the space that a basis spans, TIES on the basis itself, but not on the signs of its vectors: a
-//          flip negates a row or column of all cores. Where singular values of the stacked factors are equal, their
+// Differs: of experts that are adapters B_i and A_i are theirs, as in the authors' code. Others arrive as effective
+//          weights, and factors of these are not unique (B_i G, G^-1 A_i): there B_i and A_i are the balanced factors
+//          of the `rank` leading significant triplets (see svd.h), so the bases are the eigenvectors of
+//          sum_i (tau_i tau_i^T)^1/2 and sum_i (tau_i^T tau_i)^1/2. Task arithmetic, TSV and Iso-C depend on the space
+//          that a basis spans, TIES on the basis itself, but not on the signs of its vectors: a flip negates a row or
+//          column of all cores. Where singular values of the stacked factors are equal, their
 //          vectors, and so the result of TIES, are arbitrary. Directions below the rounding of the weights
 //          are left out of the bases, and Iso-C does not raise them, though its mean counts them as the authors'
 //          does. TIES keeps as many entries as theirs, of equal ones the first; a zero sum elects -, theirs the sign
@@ -26,6 +27,7 @@
 #include "core/concatenate.h"
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/matrix_merges.h"
+#include "fusion/subspaces/task_factors.h"
 
 namespace fusegrid::methods::core_space {
 namespace {
@@ -39,7 +41,8 @@ struct Options {
   template <typename Visitor>
   void describe(Visitor& v) {
     v.param("rank", rank, Range{0, 1 << 20},
-            "singular triplets of each task vector, the rank of its factors; 0: all");
+            "singular triplets of each task vector, the rank of its factors; 0: all, and an adapter's own "
+            "factors");
     v.param("merge", merge, Choices{"task_arithmetic", "ties", "tsv", "iso_c", "ties_iso_c", "tsv_iso_c"},
             "how cores are merged; ..._iso_c: then makes the merged core isotropic");
     v.param("density", density, Range{0.001, 1}, "ties: fraction of the entries of each core that are kept");
@@ -67,8 +70,9 @@ CoreSpace core_space(const FusionInput& in, const Slice& slice, int64_t rank) {
   for (size_t i = 0; i < in.num_experts(); ++i) {
     const Svd svd = task_vector_svd(in, slice, i);
     taus.push_back(rank == 0 ? svd : svd.first(rank));
-    b.push_back(taus.back().u * taus.back().s.sqrt());
-    a.push_back(taus.back().v * taus.back().s.sqrt());
+    const TaskFactors factors = factors_of(in, slice, i, rank);
+    b.push_back(factors.b);
+    a.push_back(factors.a);
     ranks += taus.back().rank();
   }
   CoreSpace space;
@@ -132,7 +136,8 @@ const RegisterDirection<Options> registered{
      .title = "Core Space",
      .paper = "Panariello et al., NeurIPS 2025, arXiv:2509.17786",
      .formula =
-         R"(matrices  tau_i = U_i S_i V_i^T,  `rank` leading triplets,   B_i = U_i S_i^1/2,   A_i = S_i^1/2 V_i^T
+         R"(matrices  tau_i = B_i A_i of an adapter; else tau_i = U_i S_i V_i^T,  `rank` leading triplets,
+                                                  B_i = U_i S_i^1/2,   A_i = S_i^1/2 V_i^T
           [B_1 .. B_N] = U_B . .,   [A_1; ..; A_N] = . . V_A^T,   M_i = U_B^T B_i A_i V_A
           tau = U_B merge(M_1 .. M_N) V_A^T
 merge     task_arithmetic  sum_i M_i

@@ -5,7 +5,7 @@
 // Differs: TIES keeps its largest entries per tensor, so that whole tensors suffice (the authors rank the entries
 //          of the whole model, 0.1 to 0.3 points better in the small embedded zoo); a zero sum of signs elects -.
 //          Tensors that are no matrices are merged by the same TIES as they are (LoRA, for which KnOTS was made,
-//          has none).
+//          has none). Task vectors of adapters are the products of their factors, without the rounding of weights.
 // Cost:    one SVD of an N times wider matrix per matrix: the eigenvectors of its smaller Gram side.
 
 #include <ATen/TensorOperators.h>
@@ -40,7 +40,7 @@ at::Tensor ties(const std::vector<at::Tensor>& values, const Options& options) {
 at::Tensor merged(const Slice& slice, const Options& options) {
   std::vector<at::Tensor> taus;
   for (size_t i = 0; i < slice.num_experts(); ++i) {
-    taus.push_back(slice.task_vector(i).to(at::kDouble));
+    taus.push_back(exact_task_vector(slice, i));
   }
   if (!is_matrix(*slice.info)) {
     return ties(taus, options).to(at::kFloat);

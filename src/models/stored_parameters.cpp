@@ -1,6 +1,5 @@
 #include "models/stored_parameters.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include <ATen/TensorOperators.h>
@@ -18,29 +17,29 @@ std::vector<int64_t> reversed(const std::vector<int64_t>& shape) {
 
 }  // namespace
 
-const TensorInfo& stored_tensor(const HfFolder& folder, const std::vector<std::string>& names,
+const TensorInfo& stored_tensor(const ModelSource& model, const std::vector<std::string>& names,
                                 const std::vector<int64_t>& shape) {
-  const auto name =
-      std::find_if(names.begin(), names.end(), [&](const auto& each) { return folder.contains(each); });
-  if (name == names.end()) {
-    throw ConfigError("'" + folder.path().string() + "': tensor " + names.front() +
+  const TensorInfo* seen = nullptr;
+  for (auto name = names.begin(); seen == nullptr && name != names.end(); ++name) {
+    seen = find_tensor(model, *name);
+  }
+  if (seen == nullptr) {
+    throw ConfigError("'" + model.name() + "': tensor " + names.front() +
                       " is missing; a checkpoint must have all parameters of the architecture");
   }
-  const TensorInfo& seen = folder.info(*name);
-  if (seen.shape != shape || !seen.floating()) {
-    throw ConfigError("'" + folder.path().string() + "': tensor " + seen.name +
-                      " must be floating-point of shape " + shape_text(shape) + ", but it is " +
-                      at::toString(seen.dtype) + " " + shape_text(seen.shape) +
-                      "; experts must have the architecture of their base");
+  if (seen->shape != shape || !seen->floating()) {
+    throw ConfigError("'" + model.name() + "': tensor " + seen->name + " must be floating-point of shape " +
+                      shape_text(shape) + ", but it is " + at::toString(seen->dtype) + " " +
+                      shape_text(seen->shape) + "; experts must have the architecture of their base");
   }
-  return seen;
+  return *seen;
 }
 
-StoredParameters::StoredParameters(const Architecture& architecture, const HfFolder& folder)
-    : folder_(folder), tensors_(architecture.parameters()) {
+StoredParameters::StoredParameters(const Architecture& architecture, const ModelSource& model)
+    : model_(model), tensors_(architecture.parameters()) {
   for (TensorInfo& info : tensors_) {
     const bool transposed = architecture.transposed_in_files(info.name);
-    const TensorInfo& stored = stored_tensor(folder, architecture.names_in_files(info.name),
+    const TensorInfo& stored = stored_tensor(model, architecture.names_in_files(info.name),
                                              transposed ? reversed(info.shape) : info.shape);
     info.dtype = stored.dtype;
     places_.emplace(info.name, Place{&stored, transposed});
@@ -49,7 +48,8 @@ StoredParameters::StoredParameters(const Architecture& architecture, const HfFol
 
 at::Tensor StoredParameters::read(const std::string& name) const {
   const Place& place = places_.at(name);
-  const at::Tensor values = folder_.read(place.stored->name);
+  at::Tensor values = at::empty(place.stored->shape, place.stored->dtype);
+  model_.read_range(place.stored->name, 0, values.numel(), values.mutable_data_ptr());
   return place.transposed ? values.t().contiguous() : values;
 }
 
@@ -57,7 +57,7 @@ void StoredParameters::read_range(const std::string& name, int64_t begin, int64_
                                   void* destination) const {
   const auto& [stored, transposed] = places_.at(name);
   if (!transposed || count == 0) {
-    folder_.read_range(stored->name, begin, count, destination);
+    model_.read_range(stored->name, begin, count, destination);
     return;
   }
   // The rows of the parameter that the range touches are columns of the file, which are read line by line.
@@ -68,10 +68,19 @@ void StoredParameters::read_range(const std::string& name, int64_t begin, int64_
   const auto line_bytes = static_cast<size_t>(columns) * part.element_size();
   auto* to = static_cast<char*>(part.mutable_data_ptr());
   for (int64_t line = 0; line < lines; ++line, to += line_bytes) {
-    folder_.read_range(stored->name, line * stored->shape[1] + first, columns, to);
+    model_.read_range(stored->name, line * stored->shape[1] + first, columns, to);
   }
   const at::Tensor wanted = part.t().contiguous().view({-1}).narrow(0, begin - first * lines, count);
   std::memcpy(destination, wanted.const_data_ptr(), static_cast<size_t>(count) * wanted.element_size());
+}
+
+std::optional<LowRankFactors> StoredParameters::factors(const std::string& name) const {
+  const auto& [stored, transposed] = places_.at(name);
+  const auto factors = model_.factors(stored->name);
+  if (!factors || !transposed) {
+    return factors;
+  }
+  return LowRankFactors{factors->a.t().contiguous(), factors->b.t().contiguous(), factors->scale};
 }
 
 Weights as_stored(const Architecture& architecture, const Weights& parameters) {

@@ -2,34 +2,35 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
-#include "checkpoint/hf_folder.h"
 #include "checkpoint/model_source.h"
 #include "core/weights.h"
 #include "models/architecture.h"
 
 namespace fusegrid {
 
-// What a checkpoint has under the first of `names` that is there. ConfigError where none of them is, or its shape is
-// not `shape`, or its dtype is not floating.
-const TensorInfo& stored_tensor(const HfFolder& folder, const std::vector<std::string>& names,
+// What a model has under the first of `names` that is there. ConfigError where none of them is, or its shape is not
+// `shape`, or its dtype is not floating.
+const TensorInfo& stored_tensor(const ModelSource& model, const std::vector<std::string>& names,
                                 const std::vector<int64_t>& shape);
 
-// Reads a checkpoint as the architecture has its parameters: their names and shapes, in the dtypes of the files.
+// Reads a model in the names and shapes of files as the architecture has its parameters, in the dtypes that it has.
 class StoredParameters final : public ModelSource {
  public:
-  // ConfigError as stored_tensor(). The folder outlives it.
-  StoredParameters(const Architecture& architecture, const HfFolder& folder);
+  // ConfigError as stored_tensor(). The model outlives it.
+  StoredParameters(const Architecture& architecture, const ModelSource& model);
 
-  std::string name() const override { return folder_.name(); }
+  std::string name() const override { return model_.name(); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
-  const nlohmann::json& config() const override { return folder_.config(); }
+  const nlohmann::json& config() const override { return model_.config(); }
   void read_range(const std::string& name, int64_t begin, int64_t count, void* destination) const override;
-  void check_unchanged() const override { folder_.check_unchanged(); }
+  std::optional<LowRankFactors> factors(const std::string& name) const override;
+  void check_unchanged() const override { model_.check_unchanged(); }
   at::Tensor read(const std::string& name) const;  // a whole one, contiguous
 
  private:
@@ -38,7 +39,7 @@ class StoredParameters final : public ModelSource {
     bool transposed = false;
   };
 
-  const HfFolder& folder_;
+  const ModelSource& model_;
   std::vector<TensorInfo> tensors_;
   std::map<std::string, Place> places_;
 };

@@ -25,20 +25,22 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   context.tick = tick;
   const auto names = models_read(method.card, context.expert_names);
   FUSEGRID_ASSERT(names.size() == models.size(), cell.name());
+  std::vector<const FactorsByName*> factors;
   for (size_t i = 0; i < names.size(); ++i) {
     if (names[i] == kBaseModel) {
       context.base = &models[i]->weights;
-      context.base_key = models[i]->digest;
+      context.base_key = models[i]->key;
     } else if (names[i] == kMultitaskModel) {
       context.multitask = &models[i]->weights;
       context.multitask_readouts = zoo.multitask_readouts(cell.seed);
     } else {
       context.experts.push_back(&models[i]->weights);
-      context.expert_keys.push_back(models[i]->digest);
+      context.expert_keys.push_back(models[i]->key);
+      factors.push_back(&models[i]->factors);
     }
   }
   MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
-                      statistics, tick);
+                      statistics, tick, factors);
   context.engine = &engine;
   return method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
 }

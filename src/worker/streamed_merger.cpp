@@ -4,7 +4,6 @@
 #include <memory>
 #include <numeric>
 
-#include "checkpoint/hf_folder.h"
 #include "comm/agreement.h"
 #include "core/errors.h"
 #include "fusion/cell_merge.h"
@@ -13,6 +12,7 @@
 #include "fusion/fusion_input.h"
 #include "models/stored_parameters.h"
 #include "worker/executor.h"
+#include "zoo/checkpoint_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -34,7 +34,7 @@ FusedModel fuse(const Cell& cell, const std::vector<std::string>& experts, Engin
 struct StreamedMerger::Source {
   std::string model;  // as models_read() names it
   std::filesystem::path path;
-  std::unique_ptr<HfFolder> folder;
+  std::unique_ptr<ModelFolder> folder;
   std::unique_ptr<StoredParameters> parameters;
 };
 
@@ -92,8 +92,8 @@ std::vector<StreamedMerger::Source> StreamedMerger::open(const Zoo& zoo, const R
     }
     for (size_t i = 0; i < sources.size(); ++i) {
       Source& source = sources[i];
-      source.folder = std::make_unique<HfFolder>(source.path, HfFolderOptions{.allow_symlinks = true});
-      source.parameters = std::make_unique<StoredParameters>(*network.architecture, *source.folder);
+      source.folder = std::make_unique<ModelFolder>(replicate.base, source.path);
+      source.parameters = std::make_unique<StoredParameters>(*network.architecture, source.folder->model());
       const bool is_mine = i % static_cast<size_t>(group.size()) == static_cast<size_t>(group.rank());
       if (is_mine && !checked_.contains(source.path.string())) {
         check_model(*network.architecture, replicate, source.model, source.path);

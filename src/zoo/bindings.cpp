@@ -27,11 +27,7 @@ std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Repl
   const Network network = load_network(zoo, replicate, at::kCPU);
   std::map<std::string, std::string> bindings{{place + "config", config_digest(replicate, network)}};
   for (const std::string& model : models_of(replicate)) {
-    const auto recorded = replicate.digests.find(model);
-    bindings[place + model] =
-        recorded != replicate.digests.end()
-            ? recorded->second
-            : digest(load_weights(*network.architecture, model_folder(zoo, replicate, model), at::kCPU));
+    bindings[place + model] = model_key(*network.architecture, zoo, replicate, model);
   }
   for (const auto& task : zoo.tasks) {
     bindings[place + "heads/" + task] = digest(network.readout(task).weights());

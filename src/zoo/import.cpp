@@ -37,7 +37,7 @@ Zoo import_zoo(const ImportRequest& request) {
   const Network network = load_network(zoo, replicate, at::kCPU);
   for (const std::string& model : models_of(replicate)) {
     replicate.digests[model] =
-        digest(load_weights(*network.architecture, model_folder(zoo, replicate, model), at::kCPU));
+        model_digest(*network.architecture, replicate, model_folder(zoo, replicate, model));
   }
   const TaskPack pack(zoo.pack);
   if (pack.tokens() != nullptr) {

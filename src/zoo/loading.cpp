@@ -18,14 +18,13 @@ namespace fs = std::filesystem;
 
 // Calls use(name, values) for each parameter, in name order: read, and checked while it is in the cache.
 template <typename Use>
-void for_parameters(const Architecture& architecture, const fs::path& path, const Use& use) {
-  const HfFolder folder = open_checkpoint(path);
-  const StoredParameters stored(architecture, folder);
+void for_parameters(const StoredParameters& stored, const Use& use) {
   for (const TensorInfo& info : stored.tensors()) {
     const at::Tensor values = stored.read(info.name).to(at::kFloat);
-    check_finite({{info.name, values}}, path.string());
+    check_finite({{info.name, values}}, stored.name());
     use(info.name, values);
   }
+  stored.check_unchanged();
 }
 
 std::vector<double> three_numbers(const nlohmann::json& config, const std::string& field) {
@@ -67,37 +66,78 @@ void check_digest(const Replicate& replicate, const std::string& model, const st
   }
 }
 
+Weights read_weights(const Architecture& architecture, const ModelSource& model, at::Device device) {
+  Weights weights;
+  for_parameters(
+      StoredParameters(architecture, model),
+      [&](const std::string& name, const at::Tensor& values) { weights.emplace(name, values.to(device)); });
+  return weights;
+}
+
+FactorsByName factors_of(const StoredParameters& stored, at::Device device) {
+  FactorsByName all;
+  for (const TensorInfo& info : stored.tensors()) {
+    if (const auto factors = stored.factors(info.name)) {
+      all.emplace(info.name, LowRankFactors{factors->b.to(device), factors->a.to(device), factors->scale});
+    }
+  }
+  return all;
+}
+
+std::string key_of(const std::string& digest_of_parameters, const FactorsByName& factors) {
+  return digest_of_parameters + (factors.empty() ? "" : "/" + digest(factors));
+}
+
 LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
                        const std::string& model, at::Device device) {
+  const ModelFolder folder(replicate.base, model_folder(zoo, replicate, model));
+  const StoredParameters stored(architecture, folder.model());
   LoadedModel loaded;
+  loaded.factors = factors_of(stored, device);
   Sha256 hash;
-  for_parameters(architecture, model_folder(zoo, replicate, model),
-                 [&](const std::string& name, const at::Tensor& values) {
-                   add_to_digest(hash, name, values);
-                   loaded.weights.emplace(name, values.to(device));
-                 });
+  for_parameters(stored, [&](const std::string& name, const at::Tensor& values) {
+    add_to_digest(hash, name, values);
+    loaded.weights.emplace(name, values.to(device));
+  });
   loaded.digest = hash.hex();
   check_digest(replicate, model, loaded.digest);
+  loaded.key = key_of(loaded.digest, loaded.factors);
   return loaded;
 }
 
 }  // namespace
 
 Weights load_weights(const Architecture& architecture, const fs::path& folder, at::Device device) {
-  Weights weights;
-  for_parameters(architecture, folder, [&](const std::string& name, const at::Tensor& values) {
-    weights.emplace(name, values.to(device));
-  });
-  return weights;
+  return read_weights(architecture, open_checkpoint(folder), device);
+}
+
+Weights load_weights(const Architecture& architecture, const fs::path& base, const fs::path& folder,
+                     at::Device device) {
+  return read_weights(architecture, ModelFolder(base, folder).model(), device);
+}
+
+std::string model_digest(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
+  const ModelFolder folder(replicate.base, path);
+  Sha256 hash;
+  for_parameters(
+      StoredParameters(architecture, folder.model()),
+      [&](const std::string& name, const at::Tensor& values) { add_to_digest(hash, name, values); });
+  return hash.hex();
+}
+
+std::string model_key(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
+                      const std::string& model) {
+  const fs::path path = model_folder(zoo, replicate, model);
+  const ModelFolder folder(replicate.base, path);
+  const auto recorded = replicate.digests.find(model);
+  return key_of(
+      recorded != replicate.digests.end() ? recorded->second : model_digest(architecture, replicate, path),
+      factors_of(StoredParameters(architecture, folder.model()), at::kCPU));
 }
 
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
                  const fs::path& path) {
-  Sha256 hash;
-  for_parameters(architecture, path, [&](const std::string& name, const at::Tensor& values) {
-    add_to_digest(hash, name, values);
-  });
-  check_digest(replicate, model, hash.hex());
+  check_digest(replicate, model, model_digest(architecture, replicate, path));
 }
 
 Network load_network_without_readouts(const fs::path& base, at::Device device) {

@@ -14,20 +14,20 @@ namespace {
 namespace fs = std::filesystem;
 
 // The same weights in a model of other settings (heads, activation, ...) would be another function.
-void check_settings(const HfFolder& base, const HfFolder& model) {
+void check_settings(const ModelSource& base, const ModelSource& model) {
   const std::string family = make_architecture(base.config())->name();
   if (const std::string other = make_architecture(model.config())->name(); other != family) {
-    throw ConfigError("'" + (model.path() / "config.json").string() + "' describes a " + other +
-                      ", but the base '" + base.path().string() + "' is a " + family +
+    throw ConfigError("the configuration of '" + model.name() + "' describes a " + other +
+                      ", but the base '" + base.name() + "' is a " + family +
                       "; models of one zoo have one architecture");
   }
   const nlohmann::json wanted = architecture_settings(base.config());
   const nlohmann::json seen = architecture_settings(model.config());
   for (const auto& [field, value] : wanted.items()) {
     if (seen.at(field) != value) {
-      throw ConfigError("'" + (model.path() / "config.json").string() + "': " + field + " must be " +
-                        value.dump() + ", as that of the base '" + base.path().string() + "', but it is " +
-                        seen.at(field).dump() + "; models of one zoo have one architecture");
+      throw ConfigError("the configuration of '" + model.name() + "': " + field + " must be " + value.dump() +
+                        ", as that of the base '" + base.name() + "', but it is " + seen.at(field).dump() +
+                        "; models of one zoo have one architecture");
     }
   }
 }
@@ -161,9 +161,9 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
   check_multitask_heads(zoo, replicate, network);
   const HfFolder base = open_checkpoint(replicate.base);
   for (const std::string& model : models_of(replicate)) {
-    const HfFolder folder = open_checkpoint(model_folder(zoo, replicate, model));
-    check_settings(base, folder);
-    const StoredParameters all_are_there(*network.architecture, folder);
+    const ModelFolder folder(replicate.base, model_folder(zoo, replicate, model));
+    check_settings(base, folder.model());
+    const StoredParameters all_are_there(*network.architecture, folder.model());
   }
 }
 

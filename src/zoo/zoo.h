@@ -9,13 +9,15 @@
 #include <utility>
 #include <vector>
 
+#include "core/low_rank_factors.h"
 #include "core/weights.h"
 #include "models/network.h"
 #include "store/task_pack.h"
 
 namespace fusegrid {
 
-// One copy of a zoo's models, trained with its own seed. `seed` of a cell chooses it.
+// One copy of a zoo's models, trained with its own seed. `seed` of a cell chooses it. Experts and the multi-task model
+// are HuggingFace folders, or PEFT adapters on the base, which stand for the dense models that they make of it.
 struct Replicate {
   int64_t seed = 0;
   std::filesystem::path base;  // HuggingFace folder
@@ -92,6 +94,8 @@ std::filesystem::path model_folder(const Zoo& zoo, const Replicate& replicate, c
 struct LoadedModel {
   Weights weights;
   std::string digest;
+  FactorsByName factors = {};  // of an adapter, on the device of the weights
+  std::string key;             // says everything that a fusion may depend on: model_key()
 };
 // Some models of a replicate, in their order, read by several threads at once (reading_threads()), each of which holds
 // a tensor besides. models: as for model_folder(). Throws ConfigError where there is no such model or it does not fit
@@ -117,11 +121,21 @@ LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
 // heads. Throws as load_models(), which also finds NaN and other bytes than the recorded ones.
 void check_layouts(const Zoo& zoo, const Replicate& replicate);
 
-// Reads the parameters of one model, a tensor at a time. Throws as load_models() where they have NaN or Inf,
-// do not fit the architecture, or are not those that zoo.json recorded. model: "base", "expert/<name>" or
-// "multitask".
+// The digest of the float32 parameters of one model of a replicate, read a tensor at a time. Throws as load_models()
+// where they have NaN or Inf, or do not fit the architecture.
+std::string model_digest(const Architecture& architecture, const Replicate& replicate,
+                         const std::filesystem::path& folder);
+// The digest of a model's parameters, which is not computed where it is recorded, and of an adapter that of its factors
+// besides: other factors can make the same parameters.
+std::string model_key(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
+                      const std::string& model);
+// DataError where it is not the one that zoo.json recorded. model: "base", "expert/<name>" or "multitask".
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,
                  const std::filesystem::path& folder);
+
+// The parameters of a checkpoint, or of an adapter on `base`.
+Weights load_weights(const Architecture& architecture, const std::filesystem::path& base,
+                     const std::filesystem::path& folder, at::Device device);
 
 // The parts: what surrounds the weights, with the readouts of all tasks of the zoo or without any, and the parameters
 // of one checkpoint folder.

@@ -108,6 +108,60 @@ INSTANTIATE_TEST_SUITE_P(Cases, GoldenLora,
                                          "fan_in_fan_out", "bfloat16", "tower"),
                          [](const auto& test) { return std::string(test.param); });
 
+// What PEFT merges is the base plus the product of the factors, wherever there are any.
+TEST_P(GoldenLora, has_the_factors_of_what_changes) {
+  const HfFolder base(kGolden / "base");
+  const LoraExpert expert(kGolden / GetParam(), base);
+  const SafetensorsFile expected(kGolden / GetParam() / "expected.safetensors");
+  const SafetensorsFile adapter(kGolden / GetParam() / "adapter_model.safetensors");
+  int with_factors = 0;
+  for (const auto& tensor : expert.tensors()) {
+    const at::Tensor change =
+        expected.read(tensor.name).to(at::kFloat) - base.read(tensor.name).to(at::kFloat);
+    const auto factors = expert.factors(tensor.name);
+    if (!factors) {
+      const std::string module = "base_model.model." + tensor.name.substr(0, tensor.name.rfind('.'));
+      const bool adapted =
+          adapter.contains(module + ".lora_A.weight") || adapter.contains(module + ".lora_embedding_A");
+      EXPECT_FALSE(adapted && tensor.name.ends_with(".weight")) << tensor.name;
+      continue;
+    }
+    ++with_factors;
+    EXPECT_EQ(factors->b.size(1), factors->a.size(0));
+    EXPECT_LT(factors->b.size(1), std::min(tensor.shape[0], tensor.shape[1]));
+    EXPECT_LE((factors->scale * factors->b.matmul(factors->a) - change).abs().max().item<float>(), 2e-6)
+        << tensor.name;
+  }
+  EXPECT_GE(with_factors, 1);
+}
+
+TEST_F(LoraFolder, has_no_factors_of_what_is_not_the_base_plus_a_product) {
+  const auto factors_of_up = [&](const Weights& adapter) {
+    return LoraExpert(write(adapter, plain_config()), base_).factors("m.up.weight");
+  };
+  const auto plain = factors_of_up(plain_adapter());
+  ASSERT_TRUE(plain);
+  EXPECT_TRUE(plain->b.equal(numbers({6, 2}, 6)));
+  EXPECT_TRUE(plain->a.equal(numbers({2, 4}, 5)));
+  EXPECT_EQ(plain->scale, 3);
+
+  Weights own_copy = plain_adapter();
+  own_copy.emplace("base_model.model.m.up.base_layer.weight", at::zeros({6, 4}));
+  own_copy.emplace("base_model.model.m.q.modules_to_save.default.weight", at::ones({4, 4}));
+  EXPECT_FALSE(factors_of_up(own_copy));
+  own_copy.erase("base_model.model.m.up.base_layer.weight");
+  EXPECT_TRUE(factors_of_up(own_copy)) << "copies are no matter of other tensors";
+  const LoraExpert saved(write(own_copy, plain_config()), base_);
+  for (const std::string name : {"m.q.weight", "m.up.bias", "m.embed.weight", "m.steps"}) {
+    EXPECT_FALSE(saved.factors(name)) << name;
+  }
+  EXPECT_FALSE(base_.factors("m.up.weight"));
+
+  const Weights more_tokens{{"base_model.model.m.embed.lora_embedding_A", numbers({2, 9}, 3)},
+                            {"base_model.model.m.embed.lora_embedding_B", numbers({4, 2}, 4)}};
+  EXPECT_FALSE(LoraExpert(write(more_tokens, plain_config()), base_).factors("m.embed.weight"));
+}
+
 TEST_F(LoraFolder, adds_the_scaled_product_and_keeps_all_else) {
   const LoraExpert expert(write(plain_adapter(), plain_config()), base_);
   const Weights adapter = plain_adapter();
@@ -371,6 +425,8 @@ TEST_F(TiedLora, what_training_changed_alone_is_untied) {
   const at::Tensor update = numbers({7, 2}, 6).matmul(numbers({2, 4}, 5));
   EXPECT_TRUE(at::allclose(read_all(head).at("lm_head.weight"), embedding_ + 3 * update));
   EXPECT_TRUE(same_bits(read_all(head).at("model.embed_tokens.weight"), embedding_));
+  EXPECT_FALSE(head.factors("lm_head.weight"))
+      << "the base has no tensor of that name to which they could be added";
 }
 
 TEST_F(TiedLora, what_training_kept_tied_is_one_tensor) {

@@ -12,7 +12,9 @@
 #include "checkpoint/lora_expert.h"
 #include "comm/agreement.h"
 #include "core/concatenate.h"
+#include "fusion/engines/memory_engine.h"
 #include "fusion/engines/stream_engine.h"
+#include "fusion/fusion_input.h"
 #include "merge/checkpoints.h"
 #include "merge/manifest.h"
 #include "merge/piece_digests.h"
@@ -246,6 +248,52 @@ TEST(Merge, takes_an_adapter_as_the_model_that_it_makes) {
     at::Tensor effective = at::empty(info.shape, info.dtype);
     expert.read_range(info.name, 0, info.numel(), effective.mutable_data_ptr());
     EXPECT_TRUE(merged.read(info.name).equal(effective.to(at::kFloat))) << info.name;
+  }
+}
+
+// Methods see the factors of adapters wherever the models are: the bits are those of models in memory.
+TEST(Merge, shows_the_factors_of_adapters_to_methods) {
+  const TemporaryFolder folder;
+  const std::filesystem::path golden = source_folder() / "tests/golden/lora";
+  MergeSpec spec;
+  spec.base = golden / "base";
+  spec.experts = {{"linear", golden / "linear"}, {"patterns", golden / "patterns"}};
+  spec.methods = {{"knots", {{"scale", "1"}, {"density", "1"}}}};
+  spec.dtype = at::kFloat;
+
+  const HfFolder base_folder(golden / "base");
+  const Weights base = base_folder.read_all();
+  std::vector<Weights> experts;
+  std::vector<FactorsByName> factors;
+  for (const MergeExpert& given : spec.experts) {
+    const LoraExpert expert(given.path, base_folder);
+    experts.emplace_back();
+    factors.emplace_back();
+    for (const TensorInfo& info : expert.tensors()) {
+      at::Tensor& values = experts.back()[info.name] = at::empty(info.shape, info.dtype);
+      expert.read_range(info.name, 0, info.numel(), values.mutable_data_ptr());
+      if (const auto of_tensor = expert.factors(info.name)) {
+        factors.back().emplace(info.name, *of_tensor);
+      }
+    }
+  }
+  const auto in_memory = [&](const std::vector<const FactorsByName*>& known) {
+    StatisticsCache cache(0, "", at::kCPU);
+    MemoryEngine engine(
+        base, {&experts[0], &experts[1]}, "models", cache, [] {}, known);
+    const Method& method = method_registry().at("knots");
+    const FusionContext context = streamed_context(method, engine, cache, {"linear", "patterns"}, 0);
+    return method.fuse(FusionInput(context), spec.methods[0].parameters).predictor->weights();
+  };
+  const Weights expected = in_memory({&factors[0], &factors[1]});
+  EXPECT_NE(digest(expected), digest(in_memory({}))) << "differences of weights are rounded";
+  for (const int ranks : {1, 3}) {
+    spec.out = folder / std::to_string(ranks);
+    merge(spec, ranks);
+    const HfFolder merged(spec.out);
+    for (const auto& [name, tensor] : expected) {
+      EXPECT_TRUE(merged.read(name).equal(tensor)) << name;
+    }
   }
 }
 

@@ -1,6 +1,10 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_svd.h>
+#include <ATen/ops/where.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
+#include "core/concatenate.h"
 #include "fusion/subspaces/svd.h"
 #include "methods/planted.h"
 #include "support/golden.h"
@@ -97,6 +101,56 @@ TEST(CoreSpace, works_on_the_leading_triplets) {
 TEST(CoreSpace, of_ranks_beyond_the_matrix_is_that_of_all_triplets) {
   const TestZoo zoo = random_zoo(2);
   EXPECT_EQ(digest(zoo.fuse("core_space{rank=1000}").weights), digest(zoo.fuse("core_space").weights));
+}
+
+// What does not depend on the basis is the same for any factors of the same task vectors: for those of adapters, and
+// for the balanced ones of dense models.
+TEST(CoreSpace, of_adapters_is_that_of_the_dense_models_up_to_rounding) {
+  const auto experts = low_rank_experts(3, 2, 12, 16);
+  for (const std::string merge : {"task_arithmetic", "tsv", "iso_c", "tsv_iso_c"}) {
+    for (const std::string rank : {"0", "2", "5"}) {
+      const std::string call = "core_space{merge=" + merge + ",rank=" + rank + "}";
+      expect_close(low_rank_merge(low_rank_zoo(experts, true), call),
+                   low_rank_merge(low_rank_zoo(experts, false), call), 1e-5);
+    }
+  }
+}
+
+// The authors' algorithm in their own steps: TIES of U_B^T B_i A_i V_A, in the bases of the stacked factors.
+TEST(CoreSpace, of_adapters_is_the_authors_algorithm_on_their_factors) {
+  const auto experts = low_rank_experts(3, 2, 12, 16);
+  std::vector<at::Tensor> b, a;
+  for (const LowRankExpert& expert : experts) {
+    b.push_back(expert.b.to(at::kDouble));
+    a.push_back(expert.a.to(at::kDouble));
+  }
+  const at::Tensor left = std::get<0>(at::linalg_svd(concatenate(b, 1), false));
+  const at::Tensor right = std::get<2>(at::linalg_svd(concatenate(a, 0), false)).t();
+  const auto in_core = [&](const at::Tensor& tau) { return left.t().matmul(tau).matmul(right); };
+  std::vector<at::Tensor> cores;
+  for (const LowRankExpert& expert : experts) {
+    cores.push_back(in_core(expert.tau()).unsqueeze(0));
+  }
+  const at::Tensor stacked = concatenate(cores);
+  const at::Tensor sign = at::where(stacked.sum(0) > 0, 1.0, -1.0);
+  const at::Tensor agrees = stacked * sign > 0;
+  const at::Tensor mean = (stacked * agrees).sum(0) / agrees.sum(0).clamp_min(1);
+  const at::Tensor expected = left.matmul(mean).matmul(right.t()).to(at::kFloat);
+  const std::string call = "core_space{merge=ties,density=1}";
+  expect_close(low_rank_merge(low_rank_zoo(experts, true), call), expected, 1e-5);
+  EXPECT_GT((low_rank_merge(low_rank_zoo(experts, false), call) - expected).abs().max().item<double>(), 0.01)
+      << "balanced factors have other bases";
+}
+
+// Fewer triplets than an adapter has: those of the product of its factors, which are not its own leading columns.
+TEST(CoreSpace, of_a_lower_rank_takes_the_leading_triplets_of_adapters) {
+  const auto experts = low_rank_experts(2, 3, 12, 16);
+  at::Tensor leading = at::zeros({12, 16}, at::kDouble);
+  for (const LowRankExpert& expert : experts) {
+    leading += leading_part(expert.tau());
+  }
+  expect_close(low_rank_merge(low_rank_zoo(experts, true), "core_space{merge=task_arithmetic,rank=1}"),
+               leading.to(at::kFloat), 1e-5);
 }
 
 // Every rank and rule goes on from one decomposition per expert and matrix, which is the one of TSV-M.

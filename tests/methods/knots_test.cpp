@@ -1,6 +1,8 @@
 #include <ATen/TensorOperators.h>
 #include <gtest/gtest.h>
 
+#include "fusion/fusion_input.h"
+#include "fusion/subspaces/svd.h"
 #include "methods/planted.h"
 #include "support/golden.h"
 
@@ -19,6 +21,27 @@ TEST(Knots, of_equal_experts_without_trimming_is_that_expert) {
   TestZoo zoo = random_zoo(3);
   zoo.experts = {zoo.experts[0], zoo.experts[0], zoo.experts[0]};
   expect_close(zoo.fuse("knots{scale=1,density=1,merge=mean}").weights, zoo.experts[0], 2.4e-7);
+}
+
+TEST(Knots, of_adapters_is_that_of_the_dense_models_up_to_rounding) {
+  const auto experts = low_rank_experts(3, 2, 12, 16);
+  for (const std::string call : {"knots{scale=1,density=1}", "knots{scale=1,density=0.4,merge=sum}"}) {
+    expect_close(low_rank_merge(low_rank_zoo(experts, true), call),
+                 low_rank_merge(low_rank_zoo(experts, false), call), 1e-5);
+  }
+}
+
+// On weights of 1 a change of 1e-9 is lost in rounding, but not in factors.
+TEST(Knots, sees_the_factors_of_adapters_and_not_their_rounded_weights) {
+  auto experts = low_rank_experts(2, 2, 12, 16);
+  for (LowRankExpert& expert : experts) {
+    expert.scale = 1e-9;
+  }
+  Weights seen;
+  low_rank_zoo(experts, true).with_needs({Need::kPretrained}, [&](const FusionInput& in) {
+    seen = in.map_tensors([&](const Slice& slice) { return exact_task_vector(slice, 1) * 1e9; });
+  });
+  expect_close(seen.at("fc.weight"), (experts[1].tau() * 1e9).to(at::kFloat), 1e-6);
 }
 
 // Experts in orthogonal output directions never disagree in the common basis, though they do entry by entry.

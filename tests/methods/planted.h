@@ -43,6 +43,39 @@ inline std::vector<at::Tensor> orthogonal_taus(int64_t count, int64_t rows, int6
   return taus;
 }
 
+// An expert of "fc.weight" of which the factors are known: tau = scale b a.
+struct LowRankExpert {
+  at::Tensor b, a;  // float32
+  double scale = 1;
+  at::Tensor tau() const { return at::matmul(b.to(at::kDouble), a.to(at::kDouble)) * scale; }
+};
+inline std::vector<LowRankExpert> low_rank_experts(int64_t count, int64_t rank, int64_t rows,
+                                                   int64_t columns) {
+  std::vector<LowRankExpert> experts;
+  for (int64_t i = 0; i < count; ++i) {
+    const auto key = static_cast<uint64_t>(50 + 2 * i);
+    experts.push_back({random_matrix(key, rows, rank), random_matrix(key + 1, rank, columns), 2});
+  }
+  return experts;
+}
+// Their zoo, on a base of random weights: as adapters, and as the dense models that these make.
+inline TestZoo low_rank_zoo(const std::vector<LowRankExpert>& experts, bool as_adapters) {
+  TestZoo zoo = random_zoo(experts.size());
+  const at::Tensor base = random_matrix(3, experts[0].b.size(0), experts[0].a.size(1));
+  zoo.base = {{"fc.weight", base}};
+  for (size_t i = 0; i < experts.size(); ++i) {
+    zoo.experts[i] = {{"fc.weight", base + experts[i].tau().to(at::kFloat)}};
+    if (as_adapters) {
+      zoo.factors.push_back({{"fc.weight", {experts[i].b, experts[i].a, experts[i].scale}}});
+    }
+  }
+  return zoo;
+}
+// What a call moves the base of such a zoo by.
+inline at::Tensor low_rank_merge(const TestZoo& zoo, const std::string& call) {
+  return zoo.fuse(call).weights.at("fc.weight") - zoo.base.at("fc.weight");
+}
+
 // Whatever subspace methods the zoo's cache has served.
 inline void expect_one_decomposition_per_expert_and_matrix(const TestZoo& zoo) {
   size_t decompositions = 0;

@@ -1,4 +1,5 @@
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/linalg_svd.h>
 #include <gtest/gtest.h>
 
 #include "fusion/fusion_input.h"
@@ -28,6 +29,17 @@ TEST(TsvM, of_equal_experts_is_the_leading_part_of_that_expert) {
   const at::Tensor tau = orthogonal_taus(1, 4, 5)[0];
   const Weights merged = matrix_zoo({tau, tau}).fuse("tsv_m").weights;
   expect_close(merged.at("fc.weight"), tau, 1e-6);
+}
+
+// The shares of 3 experts have room for 4 directions each, but these have two: what rounding adds to dense weights
+// takes no part.
+TEST(TsvM, takes_no_more_directions_than_a_low_rank_task_vector_has) {
+  const auto experts = low_rank_experts(3, 2, 12, 16);
+  const at::Tensor merged = low_rank_merge(low_rank_zoo(experts, true), "tsv_m");
+  const at::Tensor s = std::get<1>(at::linalg_svd(merged.to(at::kDouble), false));
+  EXPECT_GT((s[5] / s[0]).item<double>(), 1e-2);
+  EXPECT_LT((s[6] / s[0]).item<double>(), 1e-6);
+  expect_close(low_rank_merge(low_rank_zoo(experts, false), "tsv_m"), merged, 1e-5);
 }
 
 // Every subspace method with any parameters: one decomposition per expert and matrix.

@@ -1,12 +1,18 @@
 #include "models/stored_parameters.h"
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/allclose.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/hf_folder.h"
+#include "checkpoint/lora_expert.h"
+#include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
+#include "core/philox.h"
 #include "support/small_models.h"
 #include "support/source_folder.h"
 #include "support/temporary_folder.h"
@@ -59,6 +65,29 @@ TEST_F(StoredGpt2, RangesAreThoseOfWholeTensors) {
       EXPECT_TRUE(part.equal(whole.narrow(0, begin, end - begin))) << info.name << " from " << begin;
     }
   }
+}
+
+// PEFT's adapters of GPT-2 have the file's orientation, [in, out].
+TEST_F(StoredGpt2, FactorsOfAnAdapterAreTurnedAsTheWeightsAre) {
+  const auto path = temporary / "adapter";
+  std::filesystem::create_directories(path);
+  const std::string module = "base_model.model." + matrix.substr(0, matrix.rfind('.'));
+  write_safetensors(path / "adapter_model.safetensors",
+                    {{module + ".lora_A.weight", normal(1, 0, 0, 2 * 16).view({2, 16})},
+                     {module + ".lora_B.weight", normal(2, 0, 0, 48 * 2).view({48, 2})}});
+  write_text(path / "adapter_config.json",
+             R"({"peft_type": "LORA", "r": 2, "lora_alpha": 3, "fan_in_fan_out": true})");
+  const LoraExpert adapter(path, folder);
+  const StoredParameters base(*architecture, folder);
+  const StoredParameters expert(*architecture, adapter);
+  const std::string name = "h.0.attn.c_attn.weight";
+  const auto factors = expert.factors(name);
+  ASSERT_TRUE(factors);
+  const at::Tensor change = factors->scale * factors->b.matmul(factors->a);
+  EXPECT_TRUE(at::allclose(expert.read(name), base.read(name) + change, 0, 1e-5));
+  EXPECT_GT(change.abs().max().item<float>(), 1);
+  EXPECT_FALSE(expert.factors("wte.weight"));
+  EXPECT_FALSE(base.factors(name));
 }
 
 TEST_F(StoredGpt2, IsSavedAsFilesHaveIt) {

@@ -10,6 +10,7 @@
 #include <ATen/ops/empty.h>
 
 #include "checkpoint/hf_folder.h"
+#include "checkpoint/lora_folder.h"
 #include "comm/agreement.h"
 #include "comm/transport.h"
 #include "core/errors.h"
@@ -21,16 +22,27 @@ namespace {
 
 constexpr size_t kExperts = 3;
 
+constexpr int kLayers = 26;  // more files than three ranks make side by side
+
+// The last expert is an adapter.
 void make_checkpoints(const std::filesystem::path& folder) {
-  for (size_t model = 0; model <= kExperts; ++model) {
+  for (size_t model = 0; model < kExperts; ++model) {
     Weights weights;
     uint64_t stream = 0;
-    for (int layer = 0; layer < 26; ++layer) {  // more files than three ranks make side by side
+    for (int layer = 0; layer < kLayers; ++layer) {
       weights["layers." + std::to_string(layer) + ".weight"] =
           normal(model, stream++, 0, 200'000).view({200, 1'000}).to(at::kBFloat16);
     }
     save_hf_folder(folder / std::to_string(model), weights, {{"model_type", "test"}});
   }
+  LoraAdapter adapter{.factors = {}, .targets = {"layers"}, .task_type = "FEATURE_EXTRACTION"};
+  uint64_t stream = 0;
+  for (int layer = 0; layer < kLayers; ++layer) {
+    adapter.factors["layers." + std::to_string(layer) + ".weight"] = {
+        normal(kExperts, stream++, 0, 200 * 4).view({200, 4}),
+        normal(kExperts, stream++, 0, 4 * 1'000).view({4, 1'000}), 0.5};
+  }
+  save_lora_folder(folder / std::to_string(kExperts), adapter, "../0");
 }
 
 class Unreadable final : public ModelSource {
@@ -53,7 +65,7 @@ MergeSpec spec_of(const std::filesystem::path& folder, const std::string& out) {
   for (size_t model = 1; model <= kExperts; ++model) {
     spec.experts.push_back({std::to_string(model), folder / std::to_string(model)});
   }
-  spec.methods = {{"ties", {}}, {"task_arithmetic", {}}};
+  spec.methods = {{"ties", {}}, {"task_arithmetic", {}}, {"knots", {}}};  // the last sees factors
   spec.out = out;
   spec.shard_bytes = 400'000;  // a file for each tensor
   return spec;

@@ -17,7 +17,7 @@ for ranks in 1 2 3; do
   digests "$folder/out$ranks" > "$folder/digests$ranks"
   diff "$folder/digests1" "$folder/digests$ranks"
 done
-test "$(wc -l < "$folder/digests1")" -eq 54
+test "$(wc -l < "$folder/digests1")" -eq 81
 
 status=0
 timeout 60 mpirun -n 3 "$program" "$folder" "$folder/unreadable" unreadable 2> "$folder/messages" || status=$?

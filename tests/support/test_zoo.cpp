@@ -126,12 +126,16 @@ void TestZoo::with_input(const MethodCard& card, const std::function<void(const 
     context.experts.push_back(&experts[i]);
     context.expert_keys.push_back(expert_key(i));
   }
+  std::vector<const FactorsByName*> of_experts;
+  for (const FactorsByName& each : factors) {
+    of_experts.push_back(&each);
+  }
   context.base = with_base ? &base : &kNoBase;
   context.base_key = with_base ? digest(base) : "";
   context.multitask = multitask.empty() ? nullptr : &multitask;
   context.multitask_readouts = multitask_readouts;
   MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
-                      *cache, context.tick);
+                      *cache, context.tick, of_experts);
   context.engine = &engine;
   visit(FusionInput(context));
 }

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "core/low_rank_factors.h"
 #include "core/weights.h"
 #include "fusion/data_source.h"
 #include "fusion/whole_model/statistics_cache.h"
@@ -51,7 +52,8 @@ struct TestZoo {
   std::vector<std::string> tasks;  // names of the experts, each of which owns the task of its name ...
   std::map<std::string, std::string> owners = {};  // ... where this does not say who owns which task
   Weights base;
-  std::vector<Weights> experts;  // in the order of `tasks`
+  std::vector<Weights> experts;             // in the order of `tasks`
+  std::vector<FactorsByName> factors = {};  // of the experts, where they are adapters
   Weights multitask;
   std::map<std::string, std::shared_ptr<const Readout>> multitask_readouts = {};
   SyntheticData data;
@@ -68,7 +70,9 @@ struct TestZoo {
   at::Tensor logits(const Merged& merged, const std::string& task, int64_t batch = 1 << 20) const;
   // The same of one model.
   at::Tensor logits_of(const Weights& weights, const std::string& task) const;
-  std::string expert_key(size_t index) const { return digest(experts[index]); }
+  std::string expert_key(size_t index) const {
+    return digest(experts[index]) + (factors.empty() ? "" : "/" + digest(factors[index]));
+  }
   std::string expert_on_data_key(size_t index) const;
   // Keeps the first `count` experts.
   TestZoo first(size_t count) const;

@@ -200,7 +200,7 @@ TEST_F(ZooFolder, AnExpertOfAnotherConfigurationIsNamed) {
   write_text(config, changed.dump());
   const Zoo zoo = Zoo::load(folder_);
   EXPECT_THAT(error_of([&] { check_layouts(zoo, zoo.replicate(0)); }),
-              AllOf(HasSubstr("rows/config.json': layer_norm_eps must be"), HasSubstr("but it is 0.25")));
+              AllOf(HasSubstr("rows': layer_norm_eps must be"), HasSubstr("but it is 0.25")));
   EXPECT_THAT(verify(zoo), Contains(HasSubstr("layer_norm_eps")));
   changed.erase("layer_norm_eps");  // the default, as the base's if that has it
   write_text(config, changed.dump());

@@ -35,9 +35,11 @@ at::Tensor new_tensor(const std::vector<int64_t>& shape, at::Device device) {
 }  // namespace
 
 MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
-                           StatisticsCache& cache, std::function<void()> tick)
+                           StatisticsCache& cache, std::function<void()> tick,
+                           std::vector<const FactorsByName*> factors)
     : base_(base),
       experts_(std::move(experts)),
+      factors_(std::move(factors)),
       models_key_(std::move(models_key)),
       cache_(cache),
       tick_(std::move(tick)) {
@@ -69,6 +71,12 @@ void MemoryEngine::show(size_t index, int64_t begin, int64_t count, const Cut& c
     slice.expert_blocks.emplace_back(cut(expert->at(info.name)));
   }
   slice.field_value = [this](const Slice& s, const Field& field) { return field_value(s, field); };
+  if (!factors_.empty()) {
+    slice.read_factors = [this, &info](size_t expert) -> std::optional<LowRankFactors> {
+      const auto found = factors_[expert]->find(info.name);
+      return found == factors_[expert]->end() ? std::nullopt : std::optional(found->second);
+    };
+  }
   visit(slice);
   tick_();
 }

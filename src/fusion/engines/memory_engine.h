@@ -11,9 +11,10 @@ class MemoryEngine final : public Engine {
  public:
   // The models must have equal layouts (load_model checks that) and outlive the engine. `base` may be empty for
   // methods that do not need it; without experts as well there are no tensors. models_key: identifies base and
-  // experts in `cache`. tick: called per slice.
+  // experts in `cache`. tick: called per slice. factors: of the experts, where some are adapters.
   MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
-               StatisticsCache& cache, std::function<void()> tick);
+               StatisticsCache& cache, std::function<void()> tick,
+               std::vector<const FactorsByName*> factors = {});
 
   size_t num_experts() const override { return experts_.size(); }
   const std::vector<TensorInfo>& tensors() const override { return tensors_; }
@@ -36,6 +37,7 @@ class MemoryEngine final : public Engine {
 
   const Weights& base_;
   std::vector<const Weights*> experts_;
+  std::vector<const FactorsByName*> factors_;  // [experts] or none
   std::string models_key_;
   StatisticsCache& cache_;
   std::function<void()> tick_;

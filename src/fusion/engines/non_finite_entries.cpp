@@ -29,6 +29,7 @@ NonFiniteEntries::NonFiniteEntries(const Slice& seen) : slice(seen) {
   for (SliceBlock* block : blocks) {
     *block = SliceBlock(block->stored().masked_fill(places, 0));
   }
+  slice.read_factors = {};  // their product has the entries that were taken out
 }
 
 at::Tensor NonFiniteEntries::with_marks(const at::Tensor& values, const at::Tensor& marks) {

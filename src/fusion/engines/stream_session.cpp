@@ -339,6 +339,14 @@ Slice StreamSession::make_slice(const StreamRange& range, std::vector<SliceBlock
   }
   slice.expert_blocks = std::move(blocks);
   slice.field_value = [this](const Slice& s, const Field& field) { return field_value(s, field); };
+  slice.read_factors = [this, tensor = range.tensor](size_t expert) {
+    auto factors = models_.experts[expert]->factors(models_.tensors[tensor].name);
+    if (factors) {
+      factors->b = factors->b.to(options_.device);
+      factors->a = factors->a.to(options_.device);
+    }
+    return factors;
+  };
   return slice;
 }
 

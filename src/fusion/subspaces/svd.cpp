@@ -85,10 +85,17 @@ at::Tensor polar_factor(const at::Tensor& matrix) {
   return at::matmul(kept.u, kept.v.t());
 }
 
+at::Tensor exact_task_vector(const Slice& slice, size_t expert) {
+  if (const auto factors = slice.factors(expert)) {
+    return at::matmul(factors->b.to(at::kDouble), factors->a.to(at::kDouble)) * factors->scale;
+  }
+  return slice.task_vector(expert).to(at::kDouble);
+}
+
 Svd task_vector_svd(const FusionInput& in, const Slice& slice, size_t expert) {
   const auto kept =
       in.expert_statistic(expert, "svd/" + slice.name(), StatisticsCache::Keep::kMemoryAndDisk, [&] {
-        const Svd svd = significant_svd(slice.task_vector(expert));
+        const Svd svd = significant_svd(exact_task_vector(slice, expert));
         return Weights{{"u", svd.u.to(at::kFloat).contiguous()},
                        {"s", svd.s.contiguous()},
                        {"v", svd.v.to(at::kFloat).contiguous()}};

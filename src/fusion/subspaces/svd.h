@@ -38,7 +38,11 @@ constexpr double kGramCondition = 1e-4;
 // equal experts do, and are left out. float64; zero where the matrix is.
 at::Tensor polar_factor(const at::Tensor& matrix);
 
-// significant_svd of the task vector of `expert` in a pass over whole tensors. Computed once per base, expert
+// The task vector of `expert` in a pass over whole tensors, float64: the product of its factors, of which it has the
+// rank, where it is stored as factors (Slice::factors()), else the difference of the weights.
+at::Tensor exact_task_vector(const Slice& slice, size_t expert);
+
+// significant_svd of exact_task_vector(). Computed once per base, expert
 // and tensor, whatever the methods and their parameters, and kept (vectors in float32) by the statistics cache.
 Svd task_vector_svd(const FusionInput& in, const Slice& slice, size_t expert);
 

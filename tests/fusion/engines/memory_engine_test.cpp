@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/fill.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 
@@ -63,6 +64,32 @@ TEST(MemoryEngine, tensors_come_whole_in_their_own_shape) {
     EXPECT_EQ(slice.begin, 0);
   });
   EXPECT_EQ(names, (std::vector<std::string>{"a", "b", "c", "d"}));
+}
+
+TEST(MemoryEngine, shows_the_factors_of_experts_that_have_them) {
+  Models models;
+  const FactorsByName none;
+  const FactorsByName some{{"b", {at::zeros({1, 2}), at::ones({2, 1}), 0.5}}};
+  const Weights no_base;
+  const auto factors_in = [&](const Weights& base, std::vector<const FactorsByName*> factors) {
+    std::vector<std::string> seen;
+    MemoryEngine engine(
+        base, {&models.first, &models.second}, "key", models.cache, [] {}, std::move(factors));
+    engine.for_each_tensor([&](const Slice& slice) {
+      for (size_t expert = 0; expert < slice.num_experts(); ++expert) {
+        if (const auto found = slice.factors(expert)) {
+          EXPECT_EQ(found->scale, 0.5);
+          EXPECT_TRUE(found->a.equal(at::ones({2, 1})));
+          seen.push_back(slice.name() + std::to_string(expert));
+        }
+      }
+    });
+    return seen;
+  };
+  EXPECT_EQ(factors_in(models.base, {&none, &some}), std::vector<std::string>{"b1"});
+  EXPECT_EQ(factors_in(models.base, {}), std::vector<std::string>());
+  EXPECT_THROW(factors_in(no_base, {&none, &some}), AccessError)
+      << "a method must declare that it sees the base";
 }
 
 TEST(MemoryEngine, maps_slices_to_models_and_copies_integers) {
