@@ -1,10 +1,5 @@
-<<<<<<< HEAD
-// Prints what greedy decoding of a zoo's text-to-text tasks costs with the memory that evaluation uses, beside decoding
-// that encodes once and makes every row of the answer again, and beside decoding without any, in the same run.
-=======
 // Prints what greedy decoding of text-to-text tasks costs, with the memory that evaluation uses, beside decoding
 // that encodes once and makes every row of the answer again, and beside decoding without any memory, in the same run.
->>>>>>> seams
 //
 //   decode_speed ZOO [cpu | cuda:0]
 #include <algorithm>
