@@ -2,12 +2,15 @@
 //
 // Base:    hidden spans of texts are guessed and questions answered, some of them those of the tasks; steps are in
 //          units of each tensor's root mean square, without which a small base learns a third as much in the same time.
-// Experts: the matrices of the affine layers; the multi-task model likewise, on all tasks. Models make their tokens
+// Experts: the matrices of the affine layers; with lora=r adapters of rank r on the queries and values of attention.
+//          The multi-task model likewise, on all tasks: with adapters it shows what one of them can hold, and the zoo
+//          without them, whose bases are the same, has the one that is trained in full. Models make their tokens
 //          themselves, so that there are no heads.
 // Source:  Raffel et al., arXiv:1910.10683 (layout, spans); Shazeer & Stern, arXiv:1804.04235, section 8 (steps).
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -17,12 +20,16 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
+#include "core/text.h"
+#include "zoo/low_rank_training.h"
 #include "zoo/recipe.h"
 #include "zoo/span_batches.h"
 #include "zoo/token_batches.h"
 
 namespace fusegrid::recipes::seq2seq {
 namespace {
+
+constexpr double kAdapterScale = 2;  // alpha / r
 
 struct Options {
   // architecture
@@ -43,6 +50,7 @@ struct Options {
   double mean_span = 2.5;
 
   // experts and multi-task models
+  int64_t lora = 0;
   double expert_lr = 1e-3;
   int64_t expert_steps = 350;
   int64_t expert_batch = 64;
@@ -71,12 +79,25 @@ struct Options {
 
   template <typename Visitor>
   void describe_models(Visitor& v) {
+    v.param(
+        "lora", lora, Range{0, 4096},
+        "rank of adapters on the queries and values of attention; 0: the matrices of all layers are trained");
+    if constexpr (std::is_same_v<Visitor, ParamReader>) {
+      use_defaults_of_adapters();  // which what is read from here on replaces
+    }
     v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
     v.param("expert_steps", expert_steps, Range{1, 1e9}, "steps of fine-tuning");
     v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a step of fine-tuning");
     v.param("multitask_steps", multitask_steps, Range{1, 1e9}, "steps of the multi-task model");
     v.param("multitask_batch", multitask_batch, Range{1, 65536},
             "examples of each task in a step of the multi-task model");
+  }
+
+  void use_defaults_of_adapters() {
+    if (lora > 0) {
+      expert_lr = 3e-4;
+      expert_steps = 700;
+    }
   }
 
   void check() const {
@@ -247,9 +268,13 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 
 // ---- experts and multi-task models
 
+// Of the numbers that an adapter begins with: its own, so that no two experts of a seed share them.
+uint64_t adapter_key(const ModelInput& in) {
+  return derive_key(in.seed, "fine_tune/lora/" + join(in.tasks, "+"));
+}
+
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const bool expert = in.kind == ZooItem::Kind::kExpert;
-  const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
   std::vector<TrainedTask> tasks;
   for (const std::string& task : in.tasks) {
     const auto batches = std::make_shared<TokenTaskBatches>(
@@ -258,11 +283,21 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
     tasks.push_back({task, &task_kind("generate"), [batches](int64_t) { return batches->next(); }});
   }
   const int64_t steps = expert ? options.expert_steps : options.multitask_steps;
+  const Schedule schedule{
+      .steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)};
+  if (options.lora == 0) {
+    const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
+    return {.weights = fusegrid::train(in.network, trainee, tasks, {{.tensors = trainee.trained}}, schedule,
+                                       in.on_step)};
+  }
+  const std::vector<std::string> targets{"q", "v"};
+  const TrainedFactors factors(*in.network.architecture, targets, options.lora, kAdapterScale,
+                               adapter_key(in), in.network.device);
+  fusegrid::train(in.network, make_trainee(in.base, {}), tasks, {{.tensors = factors.trained()}}, schedule,
+                  in.on_step, factors.pass());
   return {
-      .weights = fusegrid::train(
-          in.network, trainee, tasks, {{.tensors = trainee.trained}},
-          {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)},
-          in.on_step)};
+      .weights = {},
+      .adapter = LoraAdapter{.factors = factors.factors(), .targets = targets, .task_type = "SEQ_2_SEQ_LM"}};
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {
