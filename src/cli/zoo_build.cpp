@@ -40,10 +40,11 @@ Options build_options(const std::string& name, const std::string& doc,
                    recipe_registry().names());
   options.add()("scale", text("SCALE")->required(), "one of the recipe's, for example small")(
       "seeds", text("SEEDS")->default_value("0"), "one seed or FIRST..LAST")(
-      "out", text("DIR"), "folder of the zoo (default: RECIPE-SCALE in $FUSEGRID_ZOOS or ./zoos)")(
-      "pack", text("FILE"),
-      "task pack (default: that of the scale's suite, which comes with the program or is in "
-      "$FUSEGRID_CACHE)")(
+      "out", text("DIR"),
+      "folder of the zoo (default: RECIPE-SCALE, of adapters RECIPE-SCALE-loraRANK, in $FUSEGRID_ZOOS or "
+      "./zoos)")("pack", text("FILE"),
+                 "task pack (default: that of the scale's suite, which comes with the program or is in "
+                 "$FUSEGRID_CACHE)")(
       "pool", text("FILE"),
       "pretraining pool, only for training bases (default: the recipe's in $FUSEGRID_CACHE)")(
       "set", po::value<std::vector<std::string>>()->value_name("OPTION=VALUE"),
@@ -94,10 +95,23 @@ nlohmann::json overrides_of(const Options& options) {
     }
     overrides[entry.substr(0, equals)] = entry.substr(equals + 1);
   }
-  if (options.has("head")) {
-    overrides["head"] = options.get<std::string>("head");
+  for (const std::string option : {"head", "lora"}) {
+    if (options.has(option)) {
+      overrides[option] = options.get<std::string>(option);
+    }
   }
   return overrides;
+}
+
+// Zoos of adapters and of whole models have one base and stand side by side.
+std::string default_name(const ZooPlan& plan) {
+  std::string name = plan.recipe + "-" + plan.scale;
+  for (const RecipeOption& option : options_of(plan)) {
+    if (option.param.name == "lora" && option.param.value != "0") {
+      name += "-lora" + option.param.value;
+    }
+  }
+  return name;
 }
 
 bool makes_multitask(const Options& options) {
@@ -127,7 +141,7 @@ ZooPlan plan_of(const Options& options) {
   for (const auto& task : suite.tasks) {
     plan.tasks.push_back(task.name);
   }
-  const fs::path out = options.get_or("out", (zoos_folder() / (plan.recipe + "-" + plan.scale)).string());
+  const fs::path out = options.get_or("out", (zoos_folder() / default_name(plan)).string());
   plan.folder = (fs::absolute(out).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"
   check_name(plan.name(), "the name of a zoo, which is its folder's,");
   plan.pack = fs::absolute(options.get_or("pack", default_pack(suite).string()));
@@ -333,7 +347,9 @@ ExitCode build_zoo(Invocation& in) {
       "skip", po::value<std::string>()->value_name("multitask"),
       "leave out the multi-task model, which only the row of that name needs")(
       "head", po::value<std::string>()->value_name("KIND"),
-      "the same as --set head=KIND, for recipes of text");
+      "the same as --set head=KIND, for recipes of text")(
+      "lora", po::value<std::string>()->value_name("RANK"),
+      "the same as --set lora=RANK, for recipes that can train adapters");
   return options.parse(in) ? build(in, options, options.has("from-scratch"), true) : ExitCode::kOk;
 }
 

@@ -8,6 +8,7 @@
 #include <torch/version.h>
 
 #include "checkpoint/hf_folder.h"
+#include "checkpoint/lora_folder.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
 #include "core/errors.h"
@@ -53,6 +54,7 @@ void check_item(const ZooPlan& plan, const ZooItem& item) {
 // A model with what lies beside it, as it is written.
 struct Written {
   Weights weights;
+  std::optional<LoraAdapter> adapter;  // instead of weights
   json config;
   std::map<std::string, std::string> files;
   Weights heads;
@@ -74,6 +76,11 @@ void write(const ZooPlan& plan, const ZooItem& item, Written model) {
     }
   }
   model.files["provenance.json"] = model.provenance.dump(2) + "\n";
+  if (model.adapter) {
+    const fs::path base = base_folder(plan, item.seed).lexically_relative(folder);
+    save_lora_folder(folder, *model.adapter, base.string(), model.files);
+    return;
+  }
   save_hf_folder(folder, as_stored(*make_architecture(model.config), model.weights), model.config,
                  model.files);
 }
@@ -96,7 +103,7 @@ Written train_base(const ZooPlan& plan, const ZooItem& item, const TaskPack& pac
   if (pool.tokens() != nullptr) {
     provenance["sources"]["tokenizer_sha256"] = pool.tokens()->tokenizer_sha256;
   }
-  return {std::move(made.weights), made.config, made.files, std::move(made.heads), provenance};
+  return {std::move(made.weights), std::nullopt, made.config, made.files, std::move(made.heads), provenance};
 }
 
 // The base's architecture under the heads that it brings.
@@ -132,8 +139,9 @@ Written train_model(const ZooPlan& plan, const ZooItem& item, const TaskPack& pa
                                       .on_step = on_step});
   json provenance = provenance_of(plan, item, pack, device);
   provenance["sources"]["base_sha256"] = digest(base);
-  return {std::move(made.weights), HfFolder(folder).config(), files_beside_weights(folder),
-          std::move(made.heads), provenance};
+  auto files = made.adapter ? std::map<std::string, std::string>() : files_beside_weights(folder);
+  return {std::move(made.weights), std::move(made.adapter), HfFolder(folder).config(),
+          std::move(files),        std::move(made.heads),   provenance};
 }
 
 // Adds what the kinds of its tasks measure of a model that lies in the zoo.
@@ -195,14 +203,18 @@ Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, co
                             ? train_base(plan, item, pack, device, result.metrics, on_step)
                             : train_model(plan, item, pack, device, on_step);
   write(plan, item, model);
-  result.facts["weights_sha256"] = digest(model.weights);
+  const Weights weights = model.adapter
+                              ? load_weights(*make_architecture(model.config), base_folder(plan, item.seed),
+                                             item_folder(plan, item), device)
+                              : model.weights;
+  result.facts["weights_sha256"] = digest(weights);
   for (const Metric& metric : result.metrics) {
     if (!std::isfinite(metric.value)) {
       result.status = Status::kInvalid;
       result.reason = metric.name + " is not finite: training diverged";
     }
   }
-  add_scores(result, plan, item, pack, model.weights, device, on_step);
+  add_scores(result, plan, item, pack, weights, device, on_step);
   return result;
 }
 

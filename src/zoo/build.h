@@ -38,8 +38,9 @@ void check_base(const ZooPlan& plan, int64_t seed);
 void check_existing_models(const ZooPlan& plan, const std::vector<int64_t>& seeds,
                            const std::vector<ZooItem>& to_train, const std::set<std::string>& recorded);
 
-// Trains one item and writes its folder: config.json, model.safetensors, provenance.json, what its kind of model has
-// beside them, and the heads that were made with it. Whatever an earlier attempt left is replaced. The result has the
+// Trains one item and writes its folder: config.json and model.safetensors, or adapter_config.json and
+// adapter_model.safetensors; provenance.json, what its kind of model has beside them, and the heads that were made with
+// it. Whatever an earlier attempt left is replaced. The result has the
 // metrics of the tasks' kinds on val and test ("accuracy"; of a model of several tasks also "accuracy/<task>", and
 // "accuracy" is their mean), those of its training, and the fact weights_sha256.
 Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, const OnStep& on_step = {});

@@ -10,6 +10,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "zoo/examples.h"
+#include "zoo/low_rank_training.h"
 #include "zoo/probe.h"
 #include "zoo/token_batches.h"
 
@@ -47,6 +48,14 @@ TrainedTask trained_task(const std::string& task, Split train, const Tuning& opt
       in.kind == ZooItem::Kind::kExpert ? options.expert_batch : options.multitask_batch, in.seed,
       in.network.device);
   return {task, &task_kind(in.pack.task(task).kind), [batches](int64_t) { return batches->next(); }};
+}
+
+std::vector<TrainedTask> trained_tasks(const Tuning& options, const ModelInput& in) {
+  std::vector<TrainedTask> tasks;
+  for (const std::string& task : in.tasks) {
+    tasks.push_back(trained_task(task, in.pack.read(task, "train"), options, in));
+  }
+  return tasks;
 }
 
 Schedule schedule_of(const Tuning& options, ZooItem::Kind kind) {
@@ -107,12 +116,20 @@ MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput
 
 MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in) {
   const Trainee trainee = make_trainee(in.base, trained);
-  std::vector<TrainedTask> tasks;
-  for (const std::string& task : in.tasks) {
-    tasks.push_back(trained_task(task, in.pack.read(task, "train"), options, in));
-  }
-  return {.weights = fusegrid::train(in.network, trainee, tasks, {{.tensors = trainee.trained}},
-                                     schedule_of(options, in.kind), in.on_step)};
+  return {.weights =
+              fusegrid::train(in.network, trainee, trained_tasks(options, in), {{.tensors = trainee.trained}},
+                              schedule_of(options, in.kind), in.on_step)};
+}
+
+MadeModel fine_tune(const TokenTuning& options, const AdapterTuning& adapter, const ModelInput& in) {
+  const TrainedFactors factors(*in.network.architecture, adapter.targets, adapter.rank, adapter.scale,
+                               adapter.key, in.network.device);
+  fusegrid::train(in.network, make_trainee(in.base, {}), trained_tasks(options, in),
+                  {{.tensors = factors.trained()}}, schedule_of(options, in.kind), in.on_step,
+                  factors.pass());
+  return {.weights = {},
+          .adapter = LoraAdapter{
+              .factors = factors.factors(), .targets = adapter.targets, .task_type = adapter.task_type}};
 }
 
 int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks) {

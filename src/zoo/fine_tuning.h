@@ -63,6 +63,17 @@ MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput
 // Trains the tensors of these names.
 MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in);
 
+// Adapters beside a frozen model, see TrainedFactors.
+struct AdapterTuning {
+  std::vector<std::string> targets;  // ends of the names of layers
+  int64_t rank = 0;
+  double scale = 1;
+  uint64_t key = 0;       // of their first values
+  std::string task_type;  // as PEFT calls it
+};
+// Trains these, and nothing else.
+MadeModel fine_tune(const TokenTuning& options, const AdapterTuning& adapter, const ModelInput& in);
+
 // Rows that an expert or a multi-task model of so many tasks is trained on.
 int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks);
 

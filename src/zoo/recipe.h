@@ -6,11 +6,13 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/lora_folder.h"
 #include "core/params.h"
 #include "core/registry.h"
 #include "core/result.h"
@@ -75,6 +77,7 @@ struct ModelInput {
 };
 struct MadeModel {
   Weights weights;
+  std::optional<LoraAdapter> adapter = {};  // on the base, instead of weights
   Weights heads =
       {};  // a heads file of its tasks, where they were made with it; else those of the base count
 };

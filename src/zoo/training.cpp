@@ -64,14 +64,14 @@ std::map<int64_t, std::vector<Part>> parts_by_width(const std::vector<TrainedTas
 
 // The mean over tasks of the mean loss of their batches.
 at::Tensor mean_loss(const Network& network, const Weights& weights, const std::vector<TrainedTask>& tasks,
-                     int64_t step) {
+                     int64_t step, const Pass& pass) {
   at::Tensor loss;
   for (const auto& [width, parts] : parts_by_width(tasks, step)) {
     std::vector<Inputs> inputs;
     for (const Part& part : parts) {
       inputs.push_back(part.task->kind->taught(part.examples));
     }
-    const at::Tensor features = network.features(weights, concatenate_inputs(inputs));
+    const at::Tensor features = network.features(weights, concatenate_inputs(inputs), pass);
     int64_t row = 0;
     for (const Part& part : parts) {
       const int64_t count = part.examples.inputs.size();
@@ -159,9 +159,10 @@ Trainee make_trainee(const Weights& base, const std::set<std::string>& trained) 
 }
 
 Weights train(const Network& network, const Trainee& trainee, const std::vector<TrainedTask>& tasks,
-              const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step) {
-  minimise([&](int64_t step) { return mean_loss(network, trainee.weights, tasks, step); }, groups, schedule,
-           on_step);
+              const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step,
+              const Pass& pass) {
+  minimise([&](int64_t step) { return mean_loss(network, trainee.weights, tasks, step, pass); }, groups,
+           schedule, on_step);
   return detached(trainee.weights);
 }
 

@@ -65,9 +65,10 @@ struct TrainedTask {
 };
 
 // Trains on the mean over tasks of the mean loss of their batches; the groups are tensors of the trainee and of
-// readouts of the network. Returns the trained weights.
+// readouts of the network, or what layers compute with in `pass`. Returns the trained weights.
 Weights train(const Network& network, const Trainee& trainee, const std::vector<TrainedTask>& tasks,
-              const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step = {});
+              const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step = {},
+              const Pass& pass = {});
 
 // What a model answers to the examples of a split.
 Answers evaluate(const Network& network, const Weights& weights, const std::string& task,

@@ -2,12 +2,15 @@
 //
 // Base:    hidden spans of texts are guessed and questions answered, some of them those of the tasks; steps are in
 //          units of each tensor's root mean square, without which a small base learns a third as much in the same time.
-// Experts: the matrices of the affine layers; the multi-task model likewise, on all tasks. Models make their tokens
+// Experts: the matrices of the affine layers; with lora=r adapters of rank r on the queries and values of attention.
+//          The multi-task model likewise, on all tasks: with adapters it shows what one of them can hold, and the zoo
+//          without them, whose bases are the same, has the one that is trained in full. Models make their tokens
 //          themselves, so that there are no heads.
 // Source:  Raffel et al., arXiv:1910.10683 (layout, spans); Shazeer & Stern, arXiv:1804.04235, section 8 (steps).
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -17,6 +20,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
+#include "core/text.h"
 #include "zoo/fine_tuning.h"
 #include "zoo/recipe.h"
 #include "zoo/span_batches.h"
@@ -24,6 +28,8 @@
 
 namespace fusegrid::recipes::seq2seq {
 namespace {
+
+constexpr double kAdapterScale = 2;  // alpha / r
 
 struct Options : TokenTuning {
   // architecture
@@ -43,6 +49,8 @@ struct Options : TokenTuning {
   double hidden_share = 0.25;
   double mean_span = 2.5;
 
+  int64_t lora = 0;  // of experts and multi-task models
+
   static Options of_scale(const std::string& scale);
 
   template <typename Visitor>
@@ -61,6 +69,24 @@ struct Options : TokenTuning {
     v.param("base_pairs", base_pairs, Range{1, 65536}, "questions of a step of pretraining");
     v.param("hidden_share", hidden_share, Range{0.01, 0.9}, "share of a text's tokens that is hidden");
     v.param("mean_span", mean_span, Range{1, 100}, "tokens of a hidden span, on average");
+  }
+
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    v.param(
+        "lora", lora, Range{0, 4096},
+        "rank of adapters on the queries and values of attention; 0: the matrices of all layers are trained");
+    if constexpr (std::is_same_v<Visitor, ParamReader>) {
+      use_defaults_of_adapters();  // which what is read from here on replaces
+    }
+    TokenTuning::describe_models(v);
+  }
+
+  void use_defaults_of_adapters() {
+    if (lora > 0) {
+      expert_lr = 3e-4;
+      expert_steps = 700;
+    }
   }
 
   void check() const {
@@ -225,8 +251,22 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 
 // ---- experts and multi-task models
 
+// Of the numbers that an adapter begins with: its own, so that no two experts of a seed share them.
+uint64_t adapter_key(const ModelInput& in) {
+  return derive_key(in.seed, "fine_tune/lora/" + join(in.tasks, "+"));
+}
+
 MadeModel make_model(const Options& options, const ModelInput& in) {
-  return fine_tune(options, layer_matrices(*in.network.architecture), in);
+  if (options.lora == 0) {
+    return fine_tune(options, layer_matrices(*in.network.architecture), in);
+  }
+  return fine_tune(options,
+                   {.targets = {"q", "v"},
+                    .rank = options.lora,
+                    .scale = kAdapterScale,
+                    .key = adapter_key(in),
+                    .task_type = "SEQ_2_SEQ_LM"},
+                   in);
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <fstream>
 #include <set>
 
 #include <ATen/TensorOperators.h>
@@ -106,6 +107,64 @@ TEST_F(Seq2SeqRecipe, AnExpertTrainsTheMatricesOfLayersAndLearnsToAnswer) {
   EXPECT_EQ(changed("experts/first"), layer_matrices(*architecture));
   EXPECT_GT(value(expert, "exact_match", "val"), 0.5) << "of three answers";
   EXPECT_EQ(make(Kind::kExpert, "first").facts, expert.facts) << "the same bits";
+}
+
+// What adapters change: of the queries and values of all attention, of the encoder, the decoder, and between them.
+TEST_F(Seq2SeqRecipe, AdaptersAreOfQueriesAndValuesAndLearnToAnswer) {
+  plan_.overrides["lora"] = 4;
+  plan_.overrides["expert_steps"] = 300;
+  plan_.overrides["expert_lr"] = 0.02;
+  const Result expert = make(Kind::kExpert, "first");
+  EXPECT_GT(value(expert, "exact_match", "val"), 0.4) << "of three answers";
+  EXPECT_EQ(make(Kind::kExpert, "first").facts, expert.facts) << "the same bits";
+
+  const fs::path folder = plan_.folder / "seed-0/experts/first";
+  EXPECT_FALSE(fs::exists(folder / "model.safetensors"));
+  const auto config = nlohmann::json::parse(std::ifstream(folder / "adapter_config.json"));
+  EXPECT_EQ(config.at("base_model_name_or_path"), "../../base");
+  EXPECT_EQ(config.at("r"), 4);
+  EXPECT_EQ(config.at("lora_alpha"), 8);
+  EXPECT_TRUE(fs::exists(folder / "provenance.json"));
+
+  const Weights base = model("base");
+  const auto architecture = make_architecture(HfFolder(plan_.folder / "seed-0/base").config());
+  const Weights merged = load_weights(*architecture, plan_.folder / "seed-0/base", folder, at::kCPU);
+  EXPECT_EQ(digest(merged), expert.facts.at("weights_sha256"));
+  size_t adapted = 0;
+  for (const auto& [name, tensor] : merged) {
+    const bool expected = name.ends_with("Attention.q.weight") || name.ends_with("Attention.v.weight");
+    EXPECT_EQ(!tensor.equal(base.at(name)), expected) << name;
+    adapted += expected ? 1 : 0;
+  }
+  EXPECT_EQ(adapted, 2U * (2 + 2 * 2)) << "two matrices of each of the attentions of 2 + 2 blocks";
+}
+
+TEST_F(Seq2SeqRecipe, AZooOfAdaptersIsSound) {
+  plan_.overrides["lora"] = 2;
+  const Zoo zoo = make_zoo();
+  EXPECT_EQ(verify(zoo), std::vector<std::string>());
+  ASSERT_TRUE(zoo.replicates.front().multitask);
+  EXPECT_TRUE(fs::exists(*zoo.replicates.front().multitask / "adapter_config.json"));
+  const auto base = plan_.folder / "seed-0/base";
+  const auto architecture = make_architecture(HfFolder(base).config());
+  const auto models =
+      load_models(*architecture, zoo, zoo.replicates.front(), {"base", "expert/first"}, at::kCPU);
+  EXPECT_TRUE(models[0].factors.empty());
+  EXPECT_EQ(models[0].key, models[0].digest);
+  EXPECT_EQ(models[1].factors.size(), 12U);
+  EXPECT_TRUE(models[1].key.starts_with(models[1].digest + "/"));
+}
+
+TEST_F(Seq2SeqRecipe, AdaptersHaveDefaultsOfTheirOwnThatOverridesReplace) {
+  const auto described = [&](const nlohmann::json& overrides) {
+    plan_.overrides = overrides;
+    return described_recipe(plan_);
+  };
+  EXPECT_EQ(described(nlohmann::json::object()).at("expert_steps"), 350);
+  EXPECT_EQ(described({{"lora", 16}}).at("expert_steps"), 700);
+  EXPECT_EQ(described({{"lora", 16}}).at("expert_lr"), 3e-4);
+  EXPECT_EQ(described({{"lora", 16}, {"expert_lr", 0.5}}).at("expert_lr"), 0.5);
+  EXPECT_EQ(described({{"lora", 0}}).at("expert_lr"), 1e-3);
 }
 
 TEST_F(Seq2SeqRecipe, AZooHasNoHeadsAndIsSound) {

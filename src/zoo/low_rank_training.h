@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/low_rank_factors.h"
+#include "models/architecture.h"
+
+namespace fusegrid {
+
+// Low-rank adapters that are trained beside a frozen model: layers compute x W^T + b + scale (x A^T) B^T.
+// Source: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, arXiv:2106.09685.
+class TrainedFactors {
+ public:
+  // Of the layers whose names end with one of `targets` behind a dot. A is normal of variance 1 / in, B zero, so that
+  // the model begins as the base; `key` alone chooses the numbers.
+  TrainedFactors(const Architecture& architecture, const std::vector<std::string>& targets, int64_t rank,
+                 double scale, uint64_t key, at::Device device);
+  Pass pass() const;                        // with the layers adapted; must not outlive this object
+  std::vector<at::Tensor> trained() const;  // leaves, in order of name
+  FactorsByName factors() const;            // as they are now, without what gradients need
+
+ private:
+  FactorsByName factors_;
+};
+
+}  // namespace fusegrid
