@@ -1,5 +1,6 @@
 #include "zoo/checkpoint_folder.h"
 
+#include "checkpoint/lora_folder.h"
 #include "checkpoint/model_spec.h"
 
 namespace fusegrid {
@@ -13,7 +14,10 @@ HfFolder open_checkpoint(const std::filesystem::path& path) {
   return HfFolder(path, kReading);
 }
 
+// The base is opened for adapters alone: a checkpoint can be read without it.
 ModelFolder::ModelFolder(const std::filesystem::path& base, const std::filesystem::path& path)
-    : base_(std::make_unique<HfFolder>(base, kReading)), model_(open_folder(path, base_.get(), kReading)) {}
+    : base_(std::filesystem::exists(path / kAdapterConfig) ? std::make_unique<HfFolder>(base, kReading)
+                                                           : nullptr),
+      model_(open_folder(path, base_.get(), kReading)) {}
 
 }  // namespace fusegrid

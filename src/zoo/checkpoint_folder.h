@@ -20,7 +20,7 @@ class ModelFolder {
   const ModelSource& model() const { return *model_; }
 
  private:
-  std::unique_ptr<const HfFolder> base_;
+  std::unique_ptr<const HfFolder> base_;  // null of a checkpoint
   std::unique_ptr<const ModelSource> model_;
 };
 

@@ -16,7 +16,8 @@ using testing::HasSubstr;
 const SpanTokens kTokens{0, 2, {24, 25}};
 
 std::vector<float> numbers(uint64_t stream, int64_t count) {
-  return elements<float>(uniform(3, stream, 0, count));
+  const at::Tensor drawn = uniform(3, stream, 0, count);
+  return {drawn.const_data_ptr<float>(), drawn.const_data_ptr<float>() + count};
 }
 
 // The row again: each span in the place of its sentinel.
