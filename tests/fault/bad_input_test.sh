@@ -76,7 +76,7 @@ damaged_zoos() {
   cp -r "$FUSEGRID_ZOOS/tiny" "$FUSEGRID_ZOOS/packed" && cp "$SOURCE/data/embedded.h5" "$FUSEGRID_ZOOS/packed/"
   job packed 'zoo = packed' '[simple_average]'
   sleep 2.1 # the digest of a younger file is not recorded
-  "$PROGRAM" run "$WORK/packed.cfg" --dry-run --results "$WORK/never" >"$WORK/out"
+  "$PROGRAM" run "$WORK/packed.cfg" --results "$WORK/recorded" --quiet --only "mnist@" >"$WORK/out"
   [ -e "$FUSEGRID_ZOOS/packed/pack_digest.json" ] || fail "the digest of a pack was not recorded"
   cp -p "$FUSEGRID_ZOOS/packed/embedded.h5" "$WORK/embedded.h5"
   printf 'XXXX' | dd of="$FUSEGRID_ZOOS/packed/embedded.h5" bs=1 seek=9000000 conv=notrunc status=none
