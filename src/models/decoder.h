@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json_fwd.hpp>
 
