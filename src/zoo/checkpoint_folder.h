@@ -12,6 +12,9 @@ namespace fusegrid {
 // Throws as HfFolder.
 HfFolder open_checkpoint(const std::filesystem::path& path);
 
+// Whether a model's folder holds an adapter.
+bool is_adapter(const std::filesystem::path& path);
+
 // A model of a replicate: a checkpoint, or a PEFT adapter on the replicate's base (checkpoint/lora_expert.h).
 class ModelFolder {
  public:

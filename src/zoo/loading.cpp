@@ -128,11 +128,14 @@ std::string model_digest(const Architecture& architecture, const Replicate& repl
 std::string model_key(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
                       const std::string& model) {
   const fs::path path = model_folder(zoo, replicate, model);
-  const ModelFolder folder(replicate.base, path);
   const auto recorded = replicate.digests.find(model);
-  return key_of(
-      recorded != replicate.digests.end() ? recorded->second : model_digest(architecture, replicate, path),
-      factors_of(StoredParameters(architecture, folder.model()), at::kCPU));
+  const std::string digest =
+      recorded != replicate.digests.end() ? recorded->second : model_digest(architecture, replicate, path);
+  if (!is_adapter(path)) {
+    return digest;  // of a recorded checkpoint, without opening it
+  }
+  const ModelFolder folder(replicate.base, path);
+  return key_of(digest, factors_of(StoredParameters(architecture, folder.model()), at::kCPU));
 }
 
 void check_model(const Architecture& architecture, const Replicate& replicate, const std::string& model,

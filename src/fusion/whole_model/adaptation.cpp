@@ -222,6 +222,9 @@ FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& op
   at::Tensor lambdas = at::full({static_cast<int64_t>(in.num_experts()), adapted.columns()}, options.init,
                                 at::TensorOptions(in.device()).dtype(at::kFloat));
   TestStream stream(in, options.batch, "adamerging");
+  const Asker output = [&](const Inputs& ready, Memory* memory) {
+    return in.network().output(adapted.weights(), ready, in.tasks().front(), {.memory = memory});
+  };
   Adam adam(lambdas, options.lr);
   for (int64_t step = 0; step < steps; ++step) {
     {
@@ -231,9 +234,8 @@ FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& op
     {
       const at::AutoGradMode with_gradients(true);
       const PrecisionScope scope(in.network().precision);
-      const Network& network = in.network();
-      const Inputs inputs = stream.next(asker_of(network, adapted.weights(), in.tasks().front()));
-      const at::Tensor features = network.features(adapted.weights(), inputs);
+      const Inputs inputs = stream.next(output);
+      const at::Tensor features = in.network().features(adapted.weights(), inputs);
       entropy_loss(in, adapted.weights(), inputs, features, options.batch).backward();
     }
     const at::NoGradGuard no_grad;

@@ -106,8 +106,9 @@ Weights gram_matrices(const Network& network, const Weights& weights, const std:
         }
         return at::linear(x, weight, bias);
       }};
+  const Asker output = asker_of(network, held, task);
   feed(network, inputs, kForwardBatch, [&](const Inputs& ready, const at::Tensor&) {
-    completed = kind.completed(ready, asker_of(network, held, task));
+    completed = kind.completed(ready, output);
     network.features(held, completed, observe);
     tick();
   });
@@ -136,10 +137,11 @@ Weights fisher_diagonal(const Network& network, const Weights& weights, const st
     }
   }
   const uint64_t key = derive_key(0, "fisher/" + task);
+  const Asker output = asker_of(network, leaves, task);
   feed(network, inputs, variant == "batch_squared" ? batch : 1,
        [&](const Inputs& ready, const at::Tensor& places) {
-         const Inputs completed = kind.completed(ready, asker_of(network, leaves, task));
-         const at::Tensor log_p = kind.log_probabilities(network.output(leaves, completed, task), completed);
+         const Inputs completed = kind.completed(ready, output);
+         const at::Tensor log_p = kind.log_probabilities(output(completed, nullptr), completed);
          const auto stream = static_cast<uint64_t>(places.const_data_ptr<int64_t>()[0]);
          for (const at::Tensor& part : variant == "exact"     ? parts_by_class(log_p)
                                        : variant == "sampled" ? std::vector{drawn(log_p, key, stream)}
