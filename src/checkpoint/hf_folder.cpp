@@ -182,7 +182,8 @@ Weights HfFolder::read_all(const std::string& prefix) const {
 std::string HfFolder::digest() const {
   Sha256 hash;
   for (const auto& [name, file] : file_of_) {
-    add_to_digest(hash, name, file->read(name));
+    const at::Tensor tensor = file->read(name);
+    add_to_digest(hash, name, tensor, digest_of_values(tensor));
   }
   return hash.hex();
 }

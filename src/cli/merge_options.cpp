@@ -25,6 +25,8 @@ constexpr int64_t kMostThreads = 16;  // that a rank starts by itself
 void add_limits(Options& options) {
   options.add()("memory-limit", po::value<std::string>()->value_name("SIZE"),
                 "of a rank's buffers (default: 1G)");
+  options.add()("keep-on-gpu", po::value<std::string>()->value_name("SIZE"),
+                "of a GPU's memory, for what several passes read (default: 60 % of what is free)");
   options.add()("reduction", po::value<std::string>()->value_name("HOW"),
                 "ordered; all_reduce: partial sums of ranks, exact (averages, task arithmetic)");
   options.add()(
@@ -189,8 +191,8 @@ Given given_options(const Options& options, std::vector<MergeMethod>& methods) {
       set(key, options.get<Texts>(key));
     }
   }
-  for (const std::string key : {"base", "out", "dtype", "shard-size", "memory-limit", "device", "digests",
-                                "precision", "inputs-are", "reduction", "tokenizer-from"}) {
+  for (const std::string key : {"base", "out", "dtype", "shard-size", "memory-limit", "keep-on-gpu", "device",
+                                "digests", "precision", "inputs-are", "reduction", "tokenizer-from"}) {
     if (options.has(key)) {
       set(key, {options.get<std::string>(key)});
     }
@@ -282,6 +284,9 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
     spec.shard_bytes = parsed(given, "shard-size", "", bytes("--shard-size"));
   }
   spec.memory_limit_bytes = parsed(given, "memory-limit", "1G", bytes("--memory-limit"));
+  if (given.contains("keep-on-gpu")) {
+    spec.keep_bytes = parsed(given, "keep-on-gpu", "", bytes("--keep-on-gpu"));
+  }
   spec.digests = parsed(given, "digests", "all", parse_digests);
   spec.reduction = parsed(given, "reduction", "ordered", parse_reduction);
   spec.inputs_are_local = parsed(given, "inputs-are", "shared", parse_where);

@@ -29,17 +29,6 @@ Sha256Bytes sha256_of_piece(const at::Tensor& values, size_t number) {
   return hash.bytes();
 }
 
-void add_tensor(Sha256& hash, const std::string& name, const at::Tensor& tensor,
-                std::span<const Sha256Bytes> pieces) {
-  hash.update(name);
-  hash.update(std::string(1, '\0') + at::toString(tensor.scalar_type()));
-  for (const int64_t size : tensor.sizes()) {
-    hash.update(&size, sizeof size);
-  }
-  const Sha256Bytes values = digest_of_pieces(pieces);
-  hash.update(values.data(), values.size());
-}
-
 }  // namespace
 
 int64_t TensorInfo::numel() const {
@@ -54,13 +43,23 @@ std::vector<TensorInfo> tensor_infos(const Weights& weights) {
   return infos;
 }
 
-void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor) {
+void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor,
+                   const Sha256Bytes& values) {
+  hash.update(name);
+  hash.update(std::string(1, '\0') + at::toString(tensor.scalar_type()));
+  for (const int64_t size : tensor.sizes()) {
+    hash.update(&size, sizeof size);
+  }
+  hash.update(values.data(), values.size());
+}
+
+Sha256Bytes digest_of_values(const at::Tensor& tensor) {
   const at::Tensor values = flat(tensor);
   std::vector<Sha256Bytes> pieces(num_digest_pieces(values.nbytes()));
   for (size_t i = 0; i < pieces.size(); ++i) {
     pieces[i] = sha256_of_piece(values, i);
   }
-  add_tensor(hash, name, tensor, pieces);
+  return digest_of_pieces(pieces);
 }
 
 std::string digest(const Weights& weights) {
@@ -86,7 +85,7 @@ std::string digest(const Weights& weights) {
   auto of_tensor = hashed.begin();
   for (const auto& [name, tensor] : weights) {
     const auto count = static_cast<std::ptrdiff_t>(num_digest_pieces(tensor.nbytes()));
-    add_tensor(hash, name, tensor, {of_tensor, of_tensor + count});
+    add_to_digest(hash, name, tensor, digest_of_pieces({of_tensor, of_tensor + count}));
     of_tensor += count;
   }
   return hash.hex();

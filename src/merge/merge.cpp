@@ -176,8 +176,11 @@ std::vector<std::vector<size_t>> stages_of(const MergePlan& plan) {
 // Where several passes read the models, what they read stays on the device. The rest of its memory is for the
 // arithmetic.
 int64_t bytes_to_keep(const MergePlan& plan) {
-  const bool again = !plan.spec.device.is_cpu() && plan.passes > 1;
-  return again ? free_memory(plan.spec.device) / 10 * 6 : 0;
+  if (plan.spec.device.is_cpu() || plan.passes == 1) {
+    return 0;
+  }
+  const int64_t most = free_memory(plan.spec.device) / 10 * 6;
+  return std::min(plan.spec.keep_bytes.value_or(most), most);
 }
 
 MergeOutputs::Setup setup_of(const MergePlan& plan) {

@@ -48,6 +48,7 @@ struct MergeSpec {
   std::optional<at::ScalarType> dtype;  // of floating tensors; none: as the base (or first expert) has them
   std::optional<int64_t> shard_bytes;   // none: the files of the base (or first expert)
   int64_t memory_limit_bytes = int64_t{1} << 30;
+  std::optional<int64_t> keep_bytes;  // of a GPU, for what several passes read; none: 60 % of what is free
   int threads = 1;
   at::Device device = at::kCPU;
   uint64_t seed = 0;

@@ -3,14 +3,18 @@
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
 //    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
 //
-// With shards > 1, what can be sharded is merged from files, in teams or alone, and everything else in memory.
+// With shards > 1, what can be sharded is merged from files, in teams or alone; otherwise only what has more or larger
+// models than memory holds in float32. The bits are the same.
 
 #include <map>
 #include <set>
 #include <utility>
 
+#include <unistd.h>
+
 #include "comm/team_channel.h"
 #include "core/errors.h"
+#include "fusion/engines/stream_device.h"
 #include "worker/cell_evaluator.h"
 #include "worker/device_clock.h"
 #include "worker/executor.h"
@@ -23,11 +27,22 @@
 namespace fusegrid {
 namespace {
 
-MergeSettings merge_settings(const nlohmann::json& settings, const MemoryShares& shares) {
+// Bytes of the models of one merge that may be held: a quarter of a GPU is left to the passes, half of the host's
+// memory, or of the limit, to everything else.
+int64_t room_for_models(at::Device device, int64_t limit_bytes) {
+  if (device.is_cuda()) {
+    return free_memory(device) / 4 * 3;
+  }
+  return (limit_bytes > 0 ? limit_bytes : sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) / 2;
+}
+
+MergeSettings merge_settings(const nlohmann::json& settings, const MemoryShares& shares, at::Device device) {
+  const int64_t limit = settings.at("memory_limit_bytes");
   return {.statistics = settings.at("statistics").get<std::string>(),
           .statistics_bytes = shares.statistics,
           .statistics_disk_bytes = settings.at("statistics_disk_bytes"),
-          .memory_limit_bytes = settings.at("memory_limit_bytes"),
+          .memory_limit_bytes = limit,
+          .model_bytes = room_for_models(device, limit),
           .streamed = settings.at("shards").get<int64_t>() > 1};
 }
 
@@ -55,7 +70,6 @@ class GridExecutor final : public Executor {
 
   void prepare(const std::string& item, TeamChannel& team, Progress& progress) override {
     const Cell cell = Cell::parse(item);
-    FUSEGRID_ASSERT(merges_.is_streamed(cell), item);
     const auto group = team_collectives(team, device_);
     Merge& merge = merges_.with_team(cell, open(cell), *group, [&progress] { progress.tick(); });
     if (team.rank() > 0) {
@@ -70,7 +84,7 @@ class GridExecutor final : public Executor {
         bindings_(settings.value("bindings", std::map<std::string, std::string>())),
         zoos_(settings.at("zoos").get<std::map<std::string, std::string>>(), device, shares, precision_,
               settings.at("packs").get<std::map<std::string, SeenPack>>()),
-        merges_(merge_settings(settings, shares), device),
+        merges_(merge_settings(settings, shares, device), device),
         evaluator_({.batch = settings.at("batch"),
                     .splits = settings.at("splits"),
                     .validation = settings.at("validation")}) {}

@@ -10,19 +10,27 @@ namespace fusegrid {
 
 MergeMaker::MergeMaker(const MergeSettings& settings, at::Device device)
     : device_(device),
+      model_bytes_(settings.model_bytes),
       streamed_(settings.streamed),
       statistics_(settings.statistics_bytes, settings.statistics, device, settings.statistics_disk_bytes),
       streamed_merger_(device, settings.memory_limit_bytes) {}
 
-bool MergeMaker::is_streamed(const Cell& cell) const {
-  return streamed_ && can_be_sharded(method_registry().at(cell.method).card);
+bool MergeMaker::is_streamed(const Cell& cell, OpenZoo& zoo) const {
+  const MethodCard& card = method_registry().at(cell.method).card;
+  if (!can_be_sharded(card)) {
+    return false;
+  }
+  const std::vector<std::string> experts = zoo.zoo().experts_called(cell.experts);
+  const size_t made = card.yields == Yields::kModelPerTask ? experts.size() : 1;
+  const auto models = static_cast<int64_t>(models_read(card, experts).size() + made);
+  return streamed_ || models * zoo.model_bytes(cell.seed) > model_bytes_;
 }
 
 Merge& MergeMaker::of(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
   if (merge_name(cell) == last_.name) {
     return last_;
   }
-  if (is_streamed(cell)) {
+  if (is_streamed(cell, zoo)) {
     return with_team(cell, zoo, *local_collectives(), tick);
   }
   last_ = {};

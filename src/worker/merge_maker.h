@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <functional>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -27,7 +28,9 @@ struct MergeSettings {
   int64_t statistics_bytes = 0;           // in memory
   int64_t statistics_disk_bytes = 0;      // of the folder
   int64_t memory_limit_bytes = 0;         // of a streamed merge; 0: none
-  bool streamed = false;                  // those that can be are made from files, by teams or alone
+  int64_t model_bytes =
+      std::numeric_limits<int64_t>::max();  // of the models of a merge in memory, in float32
+  bool streamed = false;  // what can be is made from files, by teams or alone, however small it is
 };
 
 // Makes merges and keeps the last one: the cells of one merge, which the coordinator hands out together, fuse once.
@@ -35,10 +38,11 @@ class MergeMaker {
  public:
   MergeMaker(const MergeSettings& settings, at::Device device);
 
-  bool is_streamed(const Cell& cell) const;
+  // Made from files: what can be sharded, where `streamed` says so or its models are larger than `model_bytes`.
+  bool is_streamed(const Cell& cell, OpenZoo& zoo) const;
   // The cell's merge, made anew unless it is the last one. One that throws leaves none behind, the one before included.
   Merge& of(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
-  // Makes it with the other members of `group`, of a cell that is_streamed(). All of them must call it.
+  // Makes it from files, with the other members of `group`; its method can_be_sharded(). All of them must call it.
   Merge& with_team(const Cell& cell, OpenZoo& zoo, Collectives& group, const std::function<void()>& tick);
 
  private:
@@ -46,6 +50,7 @@ class MergeMaker {
   void keep(const Cell& cell, FusedModel model, Precision precision);
 
   at::Device device_;
+  int64_t model_bytes_;
   bool streamed_;
   StatisticsCache statistics_;
   StreamedMerger streamed_merger_;

@@ -5,17 +5,6 @@
 #include "worker/executor.h"
 
 namespace fusegrid {
-namespace {
-
-int64_t float_bytes(const Architecture& architecture) {
-  const auto infos = architecture.parameters();
-  return std::accumulate(infos.begin(), infos.end(), int64_t{0}, [](int64_t sum, const TensorInfo& info) {
-    return sum + info.numel() * static_cast<int64_t>(sizeof(float));
-  });
-}
-
-}  // namespace
-
 OpenZoo::OpenZoo(const std::filesystem::path& folder, const std::optional<SeenPack>& pack, at::Device device,
                  Precision precision, LeastRecentlyUsed<LoadedModel>& models, const MemoryShares& shares)
     : zoo_(Zoo::load(folder)),
@@ -33,6 +22,13 @@ const Network& OpenZoo::network(int64_t seed) {
     it = networks_.emplace(replicate.seed, std::move(network)).first;
   }
   return it->second;
+}
+
+int64_t OpenZoo::model_bytes(int64_t seed) {
+  const auto infos = network(seed).architecture->parameters();
+  return std::accumulate(infos.begin(), infos.end(), int64_t{0}, [](int64_t sum, const TensorInfo& info) {
+    return sum + info.numel() * static_cast<int64_t>(sizeof(float));
+  });
 }
 
 std::map<std::string, double> OpenZoo::owner_scores(const Cell& cell) const {
@@ -70,7 +66,7 @@ std::vector<std::shared_ptr<const LoadedModel>> OpenZoo::models(int64_t seed,
       missing.push_back(names[i]);
     }
   }
-  const int64_t bytes = float_bytes(architecture);
+  const int64_t bytes = model_bytes(seed);
   models_.make_room(bytes * static_cast<int64_t>(missing.size()));
   auto read = reading_inputs([&] { return load_models(architecture, zoo_, replicate, missing, device_); });
   for (size_t i = 0, next = 0; i < names.size(); ++i) {

@@ -26,6 +26,8 @@ class OpenZoo {
   const PackData& data() const { return data_; }
   // What surrounds the models that serve `seed`: read once per replicate.
   const Network& network(int64_t seed);
+  // Of one model in float32.
+  int64_t model_bytes(int64_t seed);
   // What the owner of the cell's task scored when it was made: "<task>/<split>/<metric>".
   std::map<std::string, double> owner_scores(const Cell& cell) const;
   // The multi-task model's own readouts, by task; none where it answers under the network's.

@@ -1,4 +1,5 @@
 // Reads the models that a zoo describes.
+#include <algorithm>
 #include <cmath>
 
 #include "checkpoint/checks.h"
@@ -16,13 +17,27 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Calls use(name, values) for each parameter, in name order: read, and checked while it is in the cache.
+// Calls use(name, values, digest of the values) for each parameter, in name order: read, checked and hashed while it is
+// in the cache, as many side by side as there are threads.
 template <typename Use>
-void for_parameters(const StoredParameters& stored, const Use& use) {
-  for (const TensorInfo& info : stored.tensors()) {
-    const at::Tensor values = stored.read(info.name).to(at::kFloat);
-    check_finite({{info.name, values}}, stored.name());
-    use(info.name, values);
+void for_parameters(const StoredParameters& stored, int threads, const Use& use) {
+  struct Read {
+    at::Tensor values;
+    Sha256Bytes digest;
+  };
+  const std::vector<TensorInfo>& tensors = stored.tensors();
+  const auto most = static_cast<size_t>(std::max(threads, 1));
+  for (size_t begin = 0; begin < tensors.size(); begin += most) {
+    std::vector<Read> read(std::min(most, tensors.size() - begin));
+    in_parallel(threads, read.size(), [&](size_t i) {
+      const std::string& name = tensors[begin + i].name;
+      read[i].values = stored.read(name).to(at::kFloat);
+      check_finite({{name, read[i].values}}, stored.name());
+      read[i].digest = digest_of_values(read[i].values);
+    });
+    for (size_t i = 0; i < read.size(); ++i) {
+      use(tensors[begin + i].name, read[i].values, read[i].digest);
+    }
   }
   stored.check_unchanged();
 }
@@ -68,9 +83,10 @@ void check_digest(const Replicate& replicate, const std::string& model, const st
 
 Weights read_weights(const Architecture& architecture, const ModelSource& model, at::Device device) {
   Weights weights;
-  for_parameters(
-      StoredParameters(architecture, model),
-      [&](const std::string& name, const at::Tensor& values) { weights.emplace(name, values.to(device)); });
+  for_parameters(StoredParameters(architecture, model), reading_threads(),
+                 [&](const std::string& name, const at::Tensor& values, const Sha256Bytes&) {
+                   weights.emplace(name, values.to(device));
+                 });
   return weights;
 }
 
@@ -89,16 +105,17 @@ std::string key_of(const std::string& digest_of_parameters, const FactorsByName&
 }
 
 LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
-                       const std::string& model, at::Device device) {
+                       const std::string& model, at::Device device, int threads) {
   const ModelFolder folder(replicate.base, model_folder(zoo, replicate, model));
   const StoredParameters stored(architecture, folder.model());
   LoadedModel loaded;
   loaded.factors = factors_of(stored, device);
   Sha256 hash;
-  for_parameters(stored, [&](const std::string& name, const at::Tensor& values) {
-    add_to_digest(hash, name, values);
-    loaded.weights.emplace(name, values.to(device));
-  });
+  for_parameters(stored, threads,
+                 [&](const std::string& name, const at::Tensor& values, const Sha256Bytes& of_values) {
+                   add_to_digest(hash, name, values, of_values);
+                   loaded.weights.emplace(name, values.to(device));
+                 });
   loaded.digest = hash.hex();
   check_digest(replicate, model, loaded.digest);
   loaded.key = key_of(loaded.digest, loaded.factors);
@@ -119,9 +136,10 @@ Weights load_weights(const Architecture& architecture, const fs::path& base, con
 std::string model_digest(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
   const ModelFolder folder(replicate.base, path);
   Sha256 hash;
-  for_parameters(
-      StoredParameters(architecture, folder.model()),
-      [&](const std::string& name, const at::Tensor& values) { add_to_digest(hash, name, values); });
+  for_parameters(StoredParameters(architecture, folder.model()), reading_threads(),
+                 [&](const std::string& name, const at::Tensor& values, const Sha256Bytes& of_values) {
+                   add_to_digest(hash, name, values, of_values);
+                 });
   return hash.hex();
 }
 
@@ -196,8 +214,11 @@ std::vector<LoadedModel> load_models(const Architecture& architecture, const Zoo
                                      const Replicate& replicate, const std::vector<std::string>& models,
                                      at::Device device) {
   std::vector<LoadedModel> loaded(models.size());
-  in_parallel(reading_threads(), models.size(),
-              [&](size_t i) { loaded[i] = load_model(architecture, zoo, replicate, models[i], device); });
+  const int threads = reading_threads();
+  const int of_model = threads / std::max(static_cast<int>(models.size()), 1);
+  in_parallel(threads, models.size(), [&](size_t i) {
+    loaded[i] = load_model(architecture, zoo, replicate, models[i], device, of_model);
+  });
   return loaded;
 }
 

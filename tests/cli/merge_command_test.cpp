@@ -236,6 +236,7 @@ TEST_F(MergeCommand, mistakes_are_told_before_anything_is_written) {
                                                 {"--reduction", "sum"},
                                                 {"--inputs-are", "remote"},
                                                 {"--memory-limit", "1K"},
+                                                {"--keep-on-gpu", "much"},
                                                 {"--threads", "-1"}}) {
     auto words = line("task_arithmetic");
     words.insert(words.end(), wrong.begin(), wrong.end());

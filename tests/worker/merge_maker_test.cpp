@@ -117,13 +117,27 @@ TEST_F(MergeMakerTest, a_merge_is_held_in_bfloat16_and_its_digest_is_that_of_flo
 
 TEST_F(MergeMakerTest, a_streamed_merge_has_the_same_bits) {
   const Cell cell = tiny_cell("task_arithmetic{scale=0.3}");
+  OpenZoo& zoo = zoos_.open(cell.zoo);
   MergeMaker streaming{{.streamed = true}, at::kCPU};
-  EXPECT_TRUE(streaming.is_streamed(cell));
-  EXPECT_FALSE(streaming.is_streamed(tiny_cell("spy")));
-  EXPECT_FALSE(maker_.is_streamed(cell));
-  const Merge& streamed = streaming.of(cell, zoos_.open(cell.zoo), [] {});
+  EXPECT_TRUE(streaming.is_streamed(cell, zoo));
+  EXPECT_FALSE(streaming.is_streamed(tiny_cell("spy"), zoo));
+  EXPECT_FALSE(maker_.is_streamed(cell, zoo));
+  const Merge& streamed = streaming.of(cell, zoo, [] {});
   EXPECT_EQ(weights_of(streamed), weights_of(merge(cell)));
   EXPECT_EQ(streamed.timings.count("fuse"), 1U);
+}
+
+TEST_F(MergeMakerTest, models_that_memory_cannot_hold_are_streamed) {
+  const Cell cell = tiny_cell("task_arithmetic{scale=0.3}", "bars", "clean", 0, "embedded-tiny", "2");
+  OpenZoo& zoo = zoos_.open(cell.zoo);
+  const int64_t needed = 4 * zoo.model_bytes(0);  // base, two experts and the merged model
+  EXPECT_FALSE((MergeMaker{{.model_bytes = needed}, at::kCPU}.is_streamed(cell, zoo)));
+  MergeMaker small{{.model_bytes = needed - 1}, at::kCPU};
+  EXPECT_TRUE(small.is_streamed(cell, zoo));
+  EXPECT_FALSE(small.is_streamed(tiny_cell("spy"), zoo));
+  EXPECT_TRUE((MergeMaker{{.model_bytes = needed}, at::kCPU}.is_streamed(
+      tiny_cell("emr", "bars", "clean", 0, "embedded-tiny", "2"), zoo)));
+  EXPECT_EQ(weights_of(small.of(cell, zoo, [] {})), weights_of(merge(cell)));
 }
 
 }  // namespace
