@@ -393,8 +393,8 @@ Board make_board(const BoardCells& cells, const Records& records) {
   board.devices = devices_of(cells);
   if (!cells.owned) {
     board.notes.emplace_back(
-        "No merged expert owns a task of this board: parameters are chosen on validation examples of tasks that "
-        "the experts were not made for.");
+        "No merged expert owns a task of this board: parameters are chosen on validation examples of tasks "
+        "that the experts were not made for.");
   }
   board.same_models = have_same_models(records, cells);
   std::vector<Grouping> groupings;

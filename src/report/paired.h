@@ -29,8 +29,8 @@ struct Paired {
   std::vector<size_t> settings;   // which of those given
   std::vector<PairedSums> tasks;  // of those given, each with these models
 };
-// tasks: their places on the board; settings: those with a score over them. They are left out where the rows of a cell are missing, do not give its recorded value,
-// or are not those of the examples.
+// tasks: their places on the board; settings: those with a score over them. They are left out where the rows of a cell
+// are missing, do not give its recorded value, or are not those of the examples.
 Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<size_t>& tasks,
                      const std::vector<Grouping>& groupings,
                      const std::vector<const SettingCells*>& settings);

@@ -115,8 +115,8 @@ std::optional<double> recorded_value(const Metric* metric) {
   return metric == nullptr ? std::nullopt : std::optional(metric->value);
 }
 
-// Mean over these tasks and all seeds of what `of_cell` says of each cell; absent where it says nothing of one, or there
-// is no task.
+// Mean over these tasks and all seeds of what `of_cell` says of each cell; absent where it says nothing of one, or
+// there is no task.
 template <typename OfCell>
 std::optional<double> mean_over(const BoardCells& board, const std::vector<size_t>& tasks,
                                 const OfCell& of_cell) {
