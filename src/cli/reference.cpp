@@ -173,8 +173,10 @@ std::string recipe_text(const Recipe& recipe) {
   for (const auto& scale : card.scales) {
     scales.add({scale.name, scale.suite, scale.doc});
   }
-  std::string text = "recipe " + card.name + ": " + card.doc + "\n\nBases are pretrained on " + card.pool +
-                     " (" + card.pool_maker + ").\n\n" + scales.text();
+  const std::string bases = card.bases.empty()
+                                ? "Bases are pretrained on " + card.pool + " (" + card.pool_maker + ")."
+                                : "Bases are those of the recipe " + card.bases + ".";
+  std::string text = "recipe " + card.name + ": " + card.doc + "\n\n" + bases + "\n\n" + scales.text();
   for (const auto& scale : card.scales) {
     TextTable options({"option", "value", "accepts", "meaning"});
     for (const auto& [param, of_base] : recipe.options(scale, nlohmann::json::object())) {

@@ -149,7 +149,8 @@ ZooPlan plan_of(const Options& options) {
     throw ConfigError("there is no task pack '" + plan.pack.string() +
                       "'; name one with --pack, or make that of " + suite.name + ": " + suite.source);
   }
-  plan.pool = fs::absolute(options.get_or("pool", (cache_folder() / recipe.card.pool).string()));
+  const std::string& pool = recipe_of(plan_of_bases(plan)).card.pool;
+  plan.pool = fs::absolute(options.get_or("pool", (cache_folder() / pool).string()));
   if (options.has("base")) {
     plan.published_base = fs::absolute(options.get<std::string>("base"));
   }

@@ -56,13 +56,17 @@ std::vector<std::string> experts_texts(const Zoo& zoo, const JobValue& value) {
   return texts;
 }
 
+bool asks_for_all_tasks(const JobSpec& job) {
+  return !job.tasks.empty() && job.tasks.front().text == "all";
+}
+
 // Tasks that cells of these experts are evaluated on.
 std::vector<std::string> evaluated_tasks(const JobSpec& job, const Zoo& zoo,
                                          const std::vector<std::string>& experts) {
   if (job.tasks.empty()) {
     return zoo.tasks_of(experts);
   }
-  if (job.tasks.front().text == "all") {
+  if (asks_for_all_tasks(job)) {
     return zoo.tasks;
   }
   std::vector<std::string> tasks;
@@ -118,19 +122,27 @@ void check_owned(const Zoo& zoo, const MethodCard& card, const std::vector<std::
   }
 }
 
-// owned: the tasks of the merged experts.
-void check_tasks(const MethodCard& card, const std::vector<std::string>& owned,
-                 const std::vector<std::string>& tasks) {
+// Those of `tasks` that a method answers; owned: the tasks of the merged experts. Where a job asks for all tasks, a
+// method that is told them answers those that it can; tasks that are named are meant.
+std::vector<std::string> answered_tasks(const JobSpec& job, const MethodCard& card,
+                                        const std::vector<std::string>& owned,
+                                        const std::vector<std::string>& tasks) {
   if (!card.needs_task_identity) {
-    return;
+    return tasks;
+  }
+  if (asks_for_all_tasks(job) && !owned.empty()) {
+    return owned;
   }
   for (const auto& task : tasks) {
     if (std::find(owned.begin(), owned.end(), task) == owned.end()) {
-      throw ConfigError("method '" + card.name + "' must be told the task of an input and only answers for " +
-                        join(owned, ", ") + ", but 'task' asks for '" + task +
-                        "'; leave 'task' out, or move the method to a job of its own");
+      throw ConfigError(
+          "method '" + card.name + "' must be told the task of an input and only answers for " +
+          (owned.empty() ? "tasks that a merged expert owns, of which there are none" : join(owned, ", ")) +
+          ", but 'task' asks for '" + task + "'; leave 'task' out" +
+          (owned.empty() ? "" : ", write 'task = all'") + ", or move the method to a job of its own");
     }
   }
+  return tasks;
 }
 
 // Canonical text of the parameters that differ from their defaults.
@@ -203,7 +215,7 @@ class Expander {
       at_line(job_, grid.line, [&] {
         check_experts(zoo, replicate, method, experts);
         check_owned(zoo, method.card, experts);
-        check_tasks(method.card, zoo.tasks_of(experts), tasks);
+        const auto answered = answered_tasks(job_, method.card, zoo.tasks_of(experts), tasks);
         for (const auto& parameters : grid.combinations()) {
           method.check(parameters, method.card, static_cast<int64_t>(experts.size()));
           add_cells({.zoo = zoo.name,
@@ -212,7 +224,7 @@ class Expander {
                      .parameters = named_parameters(method, parameters),
                      .seed = seed,
                      .task = {}},
-                    tasks);
+                    answered);
         }
       });
     }

@@ -126,9 +126,17 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
   std::map<std::string, std::string> bindings{
       {"precision", job.precision},
       {"validation", job.validation ? number_text(*job.validation) : "all examples"}};
-  std::map<std::string, std::map<std::string, std::string>> known;  // by zoo and seed: all of a replicate
+  std::map<std::string, std::map<std::string, std::string>> known;   // by zoo and seed: all of a replicate
+  std::map<std::string, std::map<std::string, std::string>> owners;  // by zoo and experts: of their tasks
   for (const auto& cell : cells) {
     const Zoo& zoo = zoo_named(zoos, cell.zoo);
+    const auto [of_experts, fresh] = owners.try_emplace(cell.zoo + "/" + cell.experts);
+    if (fresh) {
+      of_experts->second = zoo.owners(zoo.experts_called(cell.experts));
+    }
+    const auto owner = of_experts->second.find(cell.task);
+    bindings[owner_binding(cell.zoo, cell.experts, cell.task)] =
+        owner == of_experts->second.end() ? kNoOwner : owner->second;
     const Replicate& replicate = zoo.replicate(cell.seed);
     auto& all = known[zoo.name + "/" + number_text(replicate.seed)];
     if (all.empty()) {

@@ -12,7 +12,7 @@
 namespace fusegrid {
 
 // What the numbers of the cells rest on and their names do not say: the models, heads and configurations that they use
-// (zoo/bindings.h), their zoos' task packs, "precision".
+// (zoo/bindings.h), which merged expert owns their tasks (owner_binding()), their zoos' task packs, "precision".
 std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std::vector<Cell>& cells,
                                                    const JobZoos& zoos);
 

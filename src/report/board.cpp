@@ -10,17 +10,12 @@
 #include "core/errors.h"
 #include "core/params.h"
 #include "core/text.h"
+#include "report/comparison.h"
 #include "report/paired.h"
 #include "report/settings.h"
 
 namespace fusegrid {
 namespace {
-
-// A row while its board is made: with the cells of its chosen setting.
-struct Entry {
-  Row row;
-  const SettingCells* cells = nullptr;
-};
 
 RowGroup group_of(const MethodRecord& method) {
   if (method.family == "reference") {
@@ -100,22 +95,6 @@ void fill_tasks(const BoardCells& cells, Entry& entry) {
   }
 }
 
-void fill_deviation(const BoardCells& cells, Entry& entry) {
-  if (!entry.row.average() || cells.seeds.size() < 2) {
-    return;
-  }
-  double squares = 0;
-  for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
-    double average = 0;
-    for (size_t task = 0; task < cells.tasks.size(); ++task) {
-      average += score_of(cells, *entry.cells, seed * cells.tasks.size() + task, "test").value();
-    }
-    const double difference = average / static_cast<double>(cells.tasks.size()) - *entry.row.average();
-    squares += difference * difference;
-  }
-  entry.row.average_deviation = std::sqrt(squares / static_cast<double>(cells.seeds.size() - 1));
-}
-
 Entry make_entry(const BoardCells& cells, const Records& records, const std::string& name, Board& board) {
   const MethodRecord& method = described(records, name);
   const auto& texts = cells.methods.at(name);
@@ -135,7 +114,9 @@ Entry make_entry(const BoardCells& cells, const Records& records, const std::str
   entry.row.tuned = tuned_parameters(settings);
   entry.row.at_edge = at_edge(settings, settings[chosen], entry.row.tuned);
   fill_tasks(cells, entry);
-  if (entry.row.average()) {
+  entry.row.average.value = entry.row.setting.test_score;
+  entry.row.unseen.value = entry.row.setting.unseen_score;
+  if (entry.row.average.value) {
     entry.row.normalised = mean_relative(cells, *entry.cells);
   }
   const auto unusable = std::count_if(settings.begin(), settings.end(), [](const Setting& s) {
@@ -151,19 +132,26 @@ Entry make_entry(const BoardCells& cells, const Records& records, const std::str
 }
 
 // Why no score can be relative to the tasks' own experts, where one of them cannot.
-void note_own_scores(const BoardCells& cells, Board& board) {
+void note_own_scores(const BoardCells& cells, const Averaged& of, Board& board) {
+  if (of.is_unseen() && !cells.score.relative) {
+    return;
+  }
   std::vector<std::string> missing;
   std::vector<std::string> small;
-  for (size_t cell = 0; cell < cells.seeds.size() * cells.tasks.size(); ++cell) {
-    const std::optional<double>& own = cells.own.at("test")[cell];
-    if (!own) {
-      missing.push_back(cells.place(cell));
-    } else if (std::abs(*own) < cells.metric(cell).tolerance) {
-      small.push_back(cells.place(cell) + " " + cells.metric(cell).name + " " + number_text(*own));
+  for (size_t seed = 0; seed < cells.seeds.size(); ++seed) {
+    for (const size_t task : of.tasks) {
+      const size_t cell = seed * cells.tasks.size() + task;
+      const std::optional<double>& own = cells.own.at("test")[cell];
+      if (!own) {
+        missing.push_back(cells.place(cell));
+      } else if (std::abs(*own) < cells.metric(cell).tolerance) {
+        small.push_back(cells.place(cell) + " " + cells.metric(cell).name + " " + number_text(*own));
+      }
     }
   }
-  const std::string lost =
-      cells.score.relative ? "no relative scores, hence no ranks" : "no normalised averages";
+  const std::string lost = of.is_unseen()         ? "no averages over unseen tasks"
+                           : cells.score.relative ? "no relative scores, hence no ranks"
+                                                  : "no normalised averages";
   if (!missing.empty() && cells.score.relative) {
     board.notes.push_back(
         "The tasks have different metrics, which the scores of their own experts (individual) make "
@@ -176,111 +164,12 @@ void note_own_scores(const BoardCells& cells, Board& board) {
   }
 }
 
-// The row of a group with the best average, the first of equals; nullptr in an empty group.
-Entry* best_of(Better better, std::vector<Entry>& entries, RowGroup group) {
-  Entry* best = nullptr;
-  for (Entry& entry : entries) {
-    if (entry.row.group == group && entry.row.average() &&
-        (best == nullptr || is_better(better, *entry.row.average(), *best->row.average()))) {
-      best = &entry;
-    }
-  }
-  return best;
-}
-
-void mark_ties(const std::vector<Entry*>& rows, const std::vector<Resampled>& averages, const Entry& best) {
-  const auto at = std::find(rows.begin(), rows.end(), &best);
-  if (at == rows.end()) {
-    return;
-  }
-  const Resampled& top = averages[static_cast<size_t>(at - rows.begin())];
-  for (size_t i = 0; i < rows.size(); ++i) {
-    Row& row = rows[i]->row;
-    if (rows[i] == &best || row.group != best.row.group) {
-      continue;
-    }
-    Resampled differences(top.size());
-    for (size_t b = 0; b < top.size(); ++b) {
-      if (averages[i][b] && top[b]) {
-        differences[b] = *averages[i][b] - *top[b];
-      }
-    }
-    const auto interval = percentile_interval(differences);
-    row.tied = interval && interval->low <= 0 && interval->high >= 0;
-  }
-}
-
-// The rows with an average that can be compared example by example, and their averages in each resample.
-std::pair<std::vector<Entry*>, std::vector<Resampled>> resample(const Records& records,
-                                                                const BoardCells& cells,
-                                                                const std::vector<Grouping>& groupings,
-                                                                std::vector<Entry>& entries) {
-  std::vector<Entry*> complete;
-  std::vector<const SettingCells*> settings;
-  for (Entry& entry : entries) {
-    if (entry.row.average()) {
-      complete.push_back(&entry);
-      settings.push_back(entry.cells);
-    }
-  }
-  const Paired paired = pair_settings(records, cells, groupings, settings);
-  std::vector<Entry*> rows;
-  for (const size_t setting : paired.settings) {
-    rows.push_back(complete[setting]);
-  }
-  return {rows, bootstrap_scores(paired.tasks)};
-}
-
-// Why rows with an average have no interval; `rows`: those that were resampled.
-void note_missing_intervals(const BoardCells& cells, const std::vector<Entry>& entries,
-                            const std::vector<Entry*>& rows, Board& board) {
-  std::set<std::string> unknown;
-  for (const TaskMetric& metric : cells.metrics) {
-    if (metric.rule == nullptr) {
-      unknown.insert(metric.name);
-    }
-  }
-  if (!unknown.empty()) {
-    board.notes.push_back("No intervals, because this program does not know the metric " +
-                          join({unknown.begin(), unknown.end()}, ", ") + ".");
-    return;
-  }
-  for (const Entry& entry : entries) {
-    if (!entry.row.average() || entry.row.interval) {
-      continue;
-    }
-    const bool resampled = std::find(rows.begin(), rows.end(), &entry) != rows.end();
-    const std::string scores = cells.score.relative ? "scores" : cells.score.name;
-    board.notes.push_back(
-        entry.row.method.title +
-        (resampled
-             ? ": no interval, because most resamples of the examples leave its " + scores + " undefined."
-             : ": no interval, because its recorded outcomes are missing, do not give its " + scores +
-                   ", or are not those of the other rows' examples."));
-  }
-}
-
-void compare(const Records& records, const BoardCells& cells, const std::vector<Grouping>& groupings,
-             std::vector<Entry>& entries, Board& board) {
-  const auto [rows, averages] = resample(records, cells, groupings, entries);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    rows[i]->row.interval = percentile_interval(averages[i]);
-  }
-  for (const RowGroup group : {RowGroup::kTaskUnknown, RowGroup::kTaskKnown}) {
-    if (Entry* best = best_of(cells.score.better, entries, group); best != nullptr) {
-      best->row.best = true;
-      mark_ties(rows, averages, *best);
-    }
-  }
-  note_missing_intervals(cells, entries, rows, board);
-}
-
 void rank(Better better, std::vector<Entry>& entries) {
   for (Entry& entry : entries) {
-    if (entry.row.average() && entry.row.group != RowGroup::kReference) {
+    if (entry.row.average.value && entry.row.group != RowGroup::kReference) {
       entry.row.rank = 1 + std::count_if(entries.begin(), entries.end(), [&](const Entry& other) {
-                         return other.row.group == entry.row.group && other.row.average() &&
-                                is_better(better, *other.row.average(), *entry.row.average());
+                         return other.row.group == entry.row.group && other.row.average.value &&
+                                is_better(better, *other.row.average.value, *entry.row.average.value);
                        });
     }
   }
@@ -304,8 +193,10 @@ bool comes_before(Better better, const Row& a, const Row& b) {
   if (a.group != b.group) {
     return a.group < b.group;
   }
-  if (a.average() != b.average()) {
-    return a.average() && (!b.average() || is_better(better, *a.average(), *b.average()));
+  const auto& of_a = a.average.value;
+  const auto& of_b = b.average.value;
+  if (of_a != of_b) {
+    return of_a && (!of_b || is_better(better, *of_a, *of_b));
   }
   return a.setting.method < b.setting.method;
 }
@@ -348,6 +239,9 @@ Board make_board(const BoardCells& cells, const Records& records) {
   board.experts = cells.experts;
   board.shift = cells.shift;
   board.tasks = cells.tasks;
+  for (const size_t task : cells.unseen) {
+    board.unseen.push_back(cells.tasks[task]);
+  }
   board.metrics = cells.metrics;
   board.score = cells.score;
   board.seeds = cells.seeds;
@@ -357,13 +251,12 @@ Board make_board(const BoardCells& cells, const Records& records) {
   }
   board.examples = count_examples(cells, entries);
   board.devices = devices_of(cells);
-  note_own_scores(cells, board);
-  board.same_models = have_same_models(records, cells);
-  for (Entry& entry : entries) {
-    if (!board.same_models) {
-      fill_deviation(cells, entry);
-    }
+  if (!cells.owned) {
+    board.notes.emplace_back(
+        "No merged expert owns a task of this board: parameters are chosen on validation examples of tasks "
+        "that the experts were not made for.");
   }
+  board.same_models = have_same_models(records, cells);
   std::vector<Grouping> groupings;
   for (size_t task = 0; task < cells.tasks.size(); ++task) {
     groupings.push_back(grouping_of(records, cells, task, board.examples[task]));
@@ -374,7 +267,17 @@ Board make_board(const BoardCells& cells, const Records& records) {
   if (board.groups.size() != cells.tasks.size()) {
     board.groups.clear();
   }
-  compare(records, cells, groupings, entries, board);
+  for (const Averaged& of : averages_of(cells)) {
+    note_own_scores(cells, of, board);
+  }
+  for (const Averaged& of : averages_of(cells)) {
+    for (Entry& entry : entries) {
+      if (!board.same_models) {
+        fill_deviation(cells, of, entry);
+      }
+    }
+    compare(records, cells, of, groupings, entries, board);
+  }
   rank(board.score.better, entries);
   for (Entry& entry : entries) {
     board.rows.push_back(std::move(entry.row));

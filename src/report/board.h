@@ -21,7 +21,7 @@ struct Gap {
   std::string reason;  // "failed: ...", "invalid: ...", "not recorded"
 };
 
-// One parameter setting of a method on a board. Scores (report/score.h) and losses are means over tasks and seeds,
+// One parameter setting of a method on a board. Scores (report/score.h) and losses are means over seen tasks and seeds,
 // absent where a cell of theirs is: a task is never skipped.
 struct Setting {
   std::string method;
@@ -34,6 +34,7 @@ struct Setting {
   std::optional<double> test_score;
   std::optional<double> validation_loss;
   std::optional<double> test_loss;
+  std::optional<double> unseen_score;  // as test_score, over the unseen tasks
   std::optional<double> stored_parameters;
   std::optional<double> merge_seconds;     // mean over seeds
   std::optional<double> evaluate_seconds;  // mean over cells: validation and test of one task
@@ -42,6 +43,15 @@ struct Setting {
 
 // Rows are compared (best, tied, rank) within their group only.
 enum class RowGroup { kTaskUnknown, kTaskKnown, kReference };
+
+// Of a row, over some tasks of its board.
+struct Average {
+  std::optional<double> value;       // mean over tasks and seeds of the score
+  std::optional<double> deviation;   // over seeds (n - 1)
+  std::optional<Interval> interval;  // 95 %
+  bool best = false;                 // of its group
+  bool tied = false;                 // not the best, but its difference to the best may be 0
+};
 
 // One method at its chosen setting.
 struct Row {
@@ -52,14 +62,11 @@ struct Row {
   std::vector<std::string> tuned;              // names of the parameters that differ among them
   std::vector<std::string> at_edge;            // "scale=0.6": the largest or smallest of the values tried
   std::vector<std::optional<double>> by_task;  // [tasks]: the task's metric, mean over seeds
-  std::optional<double> average_deviation;     // of the average, over seeds (n - 1)
-  std::optional<double> normalised;            // mean over tasks and seeds of relative_score()
-  std::optional<Interval> interval;            // 95 %, of the average
+  Average average;                             // over the seen tasks: all, where the board has no others
+  Average unseen;                              // over the others
+  std::optional<double> normalised;            // mean over seen tasks and seeds of relative_score()
   std::optional<int64_t> rank;                 // within the group, by average; equal averages share the best
-  bool best = false;
-  bool tied = false;                    // not the best, but its difference to the best may be 0
-  std::optional<double> stored_models;  // stored parameters in units of one model of the zoo
-  const std::optional<double>& average() const { return setting.test_score; }
+  std::optional<double> stored_models;         // stored parameters in units of one model of the zoo
 };
 
 // One table: all methods on the same experts under the same evaluation condition.
@@ -68,6 +75,7 @@ struct Board {
   std::string experts;
   std::string shift;
   std::vector<std::string> tasks;   // sorted
+  std::vector<std::string> unseen;  // those that no merged expert owns, where it owns others
   std::vector<TaskMetric> metrics;  // [tasks]
   Score score;                      // of the averages
   std::vector<int64_t> seeds;

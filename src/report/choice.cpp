@@ -19,7 +19,9 @@ std::set<std::string> chosen_untested_cells(const Records& records) {
       const size_t chosen = choose(board.score, settings);
       if (settings[chosen].untested) {
         for (const Result* result : *cells[chosen]) {
-          names.insert(result->name);
+          if (result != nullptr) {
+            names.insert(result->name);
+          }
         }
       }
     }

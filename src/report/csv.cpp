@@ -59,11 +59,25 @@ std::string group_key(RowGroup group) {
   FUSEGRID_ASSERT(false, "unknown group of rows");
 }
 
+std::string bound(const Average& average, double Interval::*end) {
+  return average.interval ? number_text(*average.interval.*end) : "";
+}
+
+bool any_unseen(const std::vector<Board>& boards) {
+  return std::any_of(boards.begin(), boards.end(), [](const Board& board) { return !board.unseen.empty(); });
+}
+
+// Of a row's average over unseen tasks.
+std::vector<std::string> unseen_fields(const Board& board, const Average& average) {
+  if (board.unseen.empty()) {
+    return std::vector<std::string>(6);
+  }
+  return {number(average.value),           number(average.deviation), bound(average, &Interval::low),
+          bound(average, &Interval::high), flag(average.best),        flag(average.tied)};
+}
+
 std::vector<std::string> row_fields(const Board& board, const Row& row) {
   const MethodRecord& method = row.method;
-  const auto bound = [&](double Interval::*end) {
-    return row.interval ? number_text(*row.interval.*end) : std::string();
-  };
   std::vector<std::string> seeds;
   for (const int64_t seed : board.seeds) {
     seeds.push_back(number_text(seed));
@@ -78,13 +92,13 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           row.setting.parameters,
           number_text(row.tried),
           join(seeds, " "),
-          number(row.average()),
-          number(row.average_deviation),
-          bound(&Interval::low),
-          bound(&Interval::high),
+          number(row.average.value),
+          number(row.average.deviation),
+          bound(row.average, &Interval::low),
+          bound(row.average, &Interval::high),
           number(row.normalised),
-          flag(row.best),
-          flag(row.tied),
+          flag(row.average.best),
+          flag(row.average.tied),
           number(row.setting.validation_score),
           number(row.setting.test_loss),
           data_used(method),
@@ -129,6 +143,11 @@ std::string csv_report(const std::vector<Board>& boards) {
                                   "stored_parameters",
                                   "stored_models",
                                   "missing"};
+  const bool with_unseen = any_unseen(boards);
+  if (with_unseen) {
+    header.insert(header.end(),
+                  {"unseen", "unseen_deviation", "unseen_low", "unseen_high", "unseen_best", "unseen_tied"});
+  }
   for (const auto& [task, metric] : columns) {
     header.push_back(metric + "_" + task);
   }
@@ -136,6 +155,10 @@ std::string csv_report(const std::vector<Board>& boards) {
   for (const Board& board : boards) {
     for (const Row& row : board.rows) {
       std::vector<std::string> fields = row_fields(board, row);
+      if (with_unseen) {
+        const auto unseen = unseen_fields(board, row.unseen);
+        fields.insert(fields.end(), unseen.begin(), unseen.end());
+      }
       for (const auto& [task, metric] : columns) {
         const auto at = std::find(board.tasks.begin(), board.tasks.end(), task);
         const auto place = static_cast<size_t>(at - board.tasks.begin());
@@ -149,14 +172,32 @@ std::string csv_report(const std::vector<Board>& boards) {
 }
 
 std::string csv_settings(const std::vector<Board>& boards) {
-  std::string text = record({"zoo", "experts", "shift", "method", "parameters", "chosen", "validation",
-                             "test", "validation_loss", "test_loss", "stored_parameters", "missing"});
+  std::vector<std::string> header{
+      "zoo",        "experts", "shift",           "method",    "parameters",        "chosen",
+      "validation", "test",    "validation_loss", "test_loss", "stored_parameters", "missing"};
+  const bool with_unseen = any_unseen(boards);
+  if (with_unseen) {
+    header.emplace_back("unseen");
+  }
+  std::string text = record(header);
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
-      text += record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
-                      flag(setting.chosen), number(setting.validation_score), number(setting.test_score),
-                      number(setting.validation_loss), number(setting.test_loss),
-                      number(setting.stored_parameters), gap_text(setting.gaps)});
+      std::vector<std::string> fields{board.zoo,
+                                      board.experts,
+                                      board.shift,
+                                      setting.method,
+                                      setting.parameters,
+                                      flag(setting.chosen),
+                                      number(setting.validation_score),
+                                      number(setting.test_score),
+                                      number(setting.validation_loss),
+                                      number(setting.test_loss),
+                                      number(setting.stored_parameters),
+                                      gap_text(setting.gaps)};
+      if (with_unseen) {
+        fields.push_back(number(setting.unseen_score));
+      }
+      text += record(fields);
     }
   }
   return text;

@@ -52,15 +52,15 @@ std::string table_line(const std::vector<std::string>& cells) {
   return text + " \\\\\n";
 }
 
-std::string average_cell(const Row& row, const std::string& unit) {
-  std::string text = value_text(row.average(), unit, 2);
-  if (row.best) {
+std::string average_cell(const Average& average, const std::string& unit) {
+  std::string text = value_text(average.value, unit, 2);
+  if (average.best) {
     text = "\\textbf{" + text + "}";
   }
-  if (row.average_deviation) {
-    text += " $\\pm$ " + value_text(row.average_deviation, unit, 2);
+  if (average.deviation) {
+    text += " $\\pm$ " + value_text(average.deviation, unit, 2);
   }
-  return row.tied ? text + "$^{\\dagger}$" : text;
+  return average.tied ? text + "$^{\\dagger}$" : text;
 }
 
 template <typename MakeCells>
@@ -82,7 +82,10 @@ std::string score_tabular(const Board& board) {
   for (const std::string& column : task_columns(board)) {
     header.push_back(escape_latex(column));
   }
-  header.insert(header.end(), {average_column(board), "95\\,\\%"});
+  const std::vector<AverageColumn> averages = average_columns(board);
+  for (const AverageColumn& column : averages) {
+    header.insert(header.end(), {column.heading, "95\\,\\%"});
+  }
   if (!board.score.relative) {
     header.emplace_back("Norm.");
   }
@@ -93,8 +96,10 @@ std::string score_tabular(const Board& board) {
     for (size_t task = 0; task < board.tasks.size(); ++task) {
       cells.push_back(value_text(row.by_task[task], board.metrics[task].unit));
     }
-    cells.push_back(average_cell(row, unit));
-    cells.push_back(interval_text(row, unit, "--"));
+    for (const AverageColumn& column : averages) {
+      cells.push_back(average_cell(row.*column.average, unit));
+      cells.push_back(interval_text(row.*column.average, unit, "--"));
+    }
     if (!board.score.relative) {
       cells.push_back(percent(row.normalised));
     }

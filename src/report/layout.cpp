@@ -79,7 +79,7 @@ std::string seed_note(const Board& board) {
 std::optional<std::string> edge_note(const Board& board) {
   std::vector<std::string> parts;
   for (const Row& row : board.rows) {
-    if (row.average() && !row.at_edge.empty()) {
+    if (row.average.value && !row.at_edge.empty()) {
       parts.push_back(row.method.title + " " + join(row.at_edge, " "));
     }
   }
@@ -119,6 +119,14 @@ std::string score_note(const Board& board) {
     parts.push_back(board.tasks[task] + ": " + metric_text(metric.title, metric.unit, metric.better));
   }
   return "Metrics of the tasks: " + join(parts, "; ") + ".";
+}
+
+// What is not in the average that a board with unseen tasks ranks by.
+std::string unseen_note(const Board& board) {
+  return "Unseen tasks, which no merged expert owns: " + join(board.unseen, ", ") +
+         ". The others are seen: parameters are chosen, rows ranked and Norm. taken by these alone. Methods "
+         "that "
+         "are told the task answer seen tasks alone.";
 }
 
 std::string device_note(const Board& board) {
@@ -176,8 +184,12 @@ std::vector<std::string> task_columns(const Board& board) {
   return columns;
 }
 
-std::string average_column(const Board& board) {
-  return board.score.relative ? "Relative" : "Average";
+std::vector<AverageColumn> average_columns(const Board& board) {
+  if (board.unseen.empty()) {
+    return {{board.score.relative ? "Relative" : "Average", &Row::average}};
+  }
+  const std::string what = board.score.relative ? ", relative" : "";
+  return {{"Seen" + what, &Row::average}, {"Unseen" + what, &Row::unseen}};
 }
 
 std::string scaling_title(const Scaling& scaling) {
@@ -237,15 +249,18 @@ std::string stored_text(const Row& row) {
   return row.setting.stored_parameters ? fixed(*row.setting.stored_parameters, 0) : "-";
 }
 
-std::string interval_text(const Row& row, const std::string& unit, const std::string& dash) {
-  return row.interval ? value_text(row.interval->low, unit) + dash + value_text(row.interval->high, unit)
-                      : "-";
+std::string interval_text(const Average& average, const std::string& unit, const std::string& dash) {
+  const auto& interval = average.interval;
+  return interval ? value_text(interval->low, unit) + dash + value_text(interval->high, unit) : "-";
 }
 
 std::vector<std::string> board_notes(const Board& board) {
   std::vector<std::string> notes;
   if (!is_of_accuracy(board.score)) {
     notes.push_back(score_note(board));
+  }
+  if (!board.unseen.empty()) {
+    notes.push_back(unseen_note(board));
   }
   notes.push_back(example_note(board) + " " + seed_note(board));
   notes.push_back(group_note(board));
@@ -265,8 +280,9 @@ std::vector<std::string> board_notes(const Board& board) {
       parts.push_back("and " + std::to_string(gaps.size() - kGapsShown) + " more");
     }
     if (!gaps.empty()) {
-      notes.push_back("Incomplete, hence without an average: " + row.method.title + ". " + join(parts, "; ") +
-                      ".");
+      notes.push_back("Incomplete, hence without " +
+                      std::string(board.unseen.empty() ? "an average" : "one of the averages") + ": " +
+                      row.method.title + ". " + join(parts, "; ") + ".");
     }
   }
   notes.insert(notes.end(), board.notes.begin(), board.notes.end());

@@ -21,8 +21,13 @@ std::string value_text(const std::optional<double>& value, const std::string& un
 
 // Headings of the columns of tasks, which name the metric where tasks have different ones: "ant (MCC)".
 std::vector<std::string> task_columns(const Board& board);
-// "Average", or "Relative" where that is what is averaged
-std::string average_column(const Board& board);
+// The averages of a board's rows and their headings: "Average", or "Relative" where that is what is averaged; of boards
+// with unseen tasks "Seen" and "Unseen".
+struct AverageColumn {
+  std::string heading;
+  Average Row::*average = nullptr;
+};
+std::vector<AverageColumn> average_columns(const Board& board);
 // "average against the number of experts", with the score where that is not the accuracy
 std::string scaling_title(const Scaling& scaling);
 
@@ -36,7 +41,7 @@ std::string data_used(const MethodRecord& method);
 std::string shown_parameters(const Row& row);
 std::string stored_text(const Row& row);  // "2.3x"; absolute where the size of a model is unknown
 // "70.4 - 73.9", by value_text(); "-" where there is none
-std::string interval_text(const Row& row, const std::string& unit, const std::string& dash = " - ");
+std::string interval_text(const Average& average, const std::string& unit, const std::string& dash = " - ");
 
 // Lines below a board: examples, seeds, what is incomplete and why, what was left out.
 std::vector<std::string> board_notes(const Board& board);

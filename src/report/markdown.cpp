@@ -79,15 +79,15 @@ std::string seconds(const std::optional<double>& value) {
   return value ? fixed(*value, 2) : "-";
 }
 
-std::string average_text(const Row& row, const std::string& unit) {
-  std::string text = value_text(row.average(), unit, 2);
-  if (row.average_deviation) {
-    text += " ± " + value_text(row.average_deviation, unit, 2);
+std::string average_text(const Average& average, const std::string& unit) {
+  std::string text = value_text(average.value, unit, 2);
+  if (average.deviation) {
+    text += " ± " + value_text(average.deviation, unit, 2);
   }
-  if (row.best) {
+  if (average.best) {
     return "**" + text + "**";
   }
-  return row.tied ? text + " †" : text;
+  return average.tied ? text + " †" : text;
 }
 
 Table score_table(const Board& board) {
@@ -96,7 +96,10 @@ Table score_table(const Board& board) {
   for (const std::string& column : task_columns(board)) {
     table.header.push_back(escape(column));
   }
-  table.header.insert(table.header.end(), {average_column(board), "95 %"});
+  const std::vector<AverageColumn> averages = average_columns(board);
+  for (const AverageColumn& column : averages) {
+    table.header.insert(table.header.end(), {column.heading, "95 %"});
+  }
   if (!board.score.relative) {
     table.header.emplace_back("Norm.");
   }
@@ -109,8 +112,10 @@ Table score_table(const Board& board) {
     for (size_t task = 0; task < board.tasks.size(); ++task) {
       cells.push_back(value_text(row.by_task[task], board.metrics[task].unit));
     }
-    cells.push_back(average_text(row, unit));
-    cells.push_back(interval_text(row, unit));
+    for (const AverageColumn& column : averages) {
+      cells.push_back(average_text(row.*column.average, unit));
+      cells.push_back(interval_text(row.*column.average, unit));
+    }
     if (!board.score.relative) {
       cells.push_back(percent(row.normalised));
     }

@@ -165,29 +165,29 @@ Grouping grouping_of(const Records& records, const BoardCells& board, size_t tas
   return grouping;
 }
 
-Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<Grouping>& groupings,
+Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<size_t>& tasks,
+                     const std::vector<Grouping>& groupings,
                      const std::vector<const SettingCells*>& settings) {
   Paired paired;
-  if (std::any_of(board.metrics.begin(), board.metrics.end(),
-                  [](const TaskMetric& metric) { return metric.rule == nullptr; })) {
+  if (std::any_of(tasks.begin(), tasks.end(),
+                  [&](size_t task) { return board.metrics[task].rule == nullptr; })) {
     return paired;
   }
-  for (size_t task = 0; task < board.tasks.size(); ++task) {
+  for (const size_t task : tasks) {
     paired.tasks.push_back(empty_sums(board, task, groupings[task]));
   }
   for (size_t s = 0; s < settings.size(); ++s) {
     std::vector<std::vector<GroupSums>> of_tasks;
-    bool usable = true;
-    for (size_t task = 0; usable && task < board.tasks.size(); ++task) {
+    const bool usable = std::all_of(tasks.begin(), tasks.end(), [&](size_t task) {
       of_tasks.push_back(sums_of_setting(records, board, *settings[s], task, groupings[task]));
-      usable = !of_tasks.back().empty();
-    }
+      return !of_tasks.back().empty();
+    });
     if (!usable) {
       continue;
     }
-    for (size_t task = 0; task < board.tasks.size(); ++task) {
-      paired.tasks[task].scores = score_lines(board, task);
-      paired.tasks[task].sums.push_back(std::move(of_tasks[task]));
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      paired.tasks[i].scores = score_lines(board, tasks[i]);
+      paired.tasks[i].sums.push_back(std::move(of_tasks[i]));
     }
     paired.settings.push_back(s);
   }

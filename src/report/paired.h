@@ -27,11 +27,12 @@ Grouping grouping_of(const Records& records, const BoardCells& board, size_t tas
 // The settings that can be compared example by example, and their sums.
 struct Paired {
   std::vector<size_t> settings;   // which of those given
-  std::vector<PairedSums> tasks;  // [tasks], each with these models
+  std::vector<PairedSums> tasks;  // of those given, each with these models
 };
-// settings: those with a score. They are left out where the rows of a cell are missing, do not give its recorded value,
-// or are not those of the examples.
-Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<Grouping>& groupings,
+// tasks: their places on the board; settings: those with a score over them. They are left out where the rows of a cell
+// are missing, do not give its recorded value, or are not those of the examples.
+Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<size_t>& tasks,
+                     const std::vector<Grouping>& groupings,
                      const std::vector<const SettingCells*>& settings);
 
 }  // namespace fusegrid

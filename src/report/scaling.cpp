@@ -27,7 +27,7 @@ Scaling make_scaling(const std::vector<const Board*>& boards) {
     scaling.experts.push_back(parse_int(boards[column]->experts, "experts"));
     for (const Row& row : boards[column]->rows) {
       const auto line = std::find(order.begin(), order.end(), row.setting.method) - order.begin();
-      scaling.lines[static_cast<size_t>(line)].average[column] = row.average();
+      scaling.lines[static_cast<size_t>(line)].average[column] = row.average.value;
     }
   }
   return scaling;

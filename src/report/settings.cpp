@@ -115,23 +115,55 @@ std::optional<double> recorded_value(const Metric* metric) {
   return metric == nullptr ? std::nullopt : std::optional(metric->value);
 }
 
-// Mean over tasks and seeds of what `of_cell` says of each; absent where it says nothing of one.
+// Mean over these tasks and all seeds of what `of_cell` says of each cell; absent where it says nothing of one, or
+// there is no task.
 template <typename OfCell>
-std::optional<double> mean_over(const SettingCells& cells, const OfCell& of_cell) {
-  double sum = 0;
-  for (size_t cell = 0; cell < cells.size(); ++cell) {
-    const std::optional<double> value = of_cell(cell);
-    if (!value) {
-      return std::nullopt;
-    }
-    sum += *value;
+std::optional<double> mean_over(const BoardCells& board, const std::vector<size_t>& tasks,
+                                const OfCell& of_cell) {
+  if (tasks.empty()) {
+    return std::nullopt;
   }
-  return sum / static_cast<double>(cells.size());
+  double sum = 0;
+  for (size_t seed = 0; seed < board.seeds.size(); ++seed) {
+    for (const size_t task : tasks) {
+      const std::optional<double> value = of_cell(seed * board.tasks.size() + task);
+      if (!value) {
+        return std::nullopt;
+      }
+      sum += *value;
+    }
+  }
+  return sum / static_cast<double>(board.seeds.size() * tasks.size());
 }
 
-std::optional<double> mean_loss(const SettingCells& cells, const std::string& split) {
-  return mean_over(cells,
-                   [&](size_t cell) { return recorded_value(find_metric(cells[cell], "loss", split)); });
+// Tells the tasks that a merged expert owns from the others.
+void divide_tasks(const Records& records, BoardCells& board) {
+  for (size_t task = 0; task < board.tasks.size(); ++task) {
+    const auto owner = records.bindings.find(owner_binding(board.zoo, board.experts, board.tasks[task]));
+    const bool unseen = owner != records.bindings.end() && owner->second.value == kNoOwner;
+    (unseen ? board.unseen : board.seen).push_back(task);
+  }
+  if (board.seen.empty()) {
+    board.owned = false;
+    std::swap(board.seen, board.unseen);
+  }
+}
+
+// The cells that a method must have. One that is told the task of an input has no answer to unseen ones.
+std::vector<size_t> asked_cells(const BoardCells& board, const Records& records, const std::string& method) {
+  const auto described = records.methods.find(method);
+  std::vector<size_t> tasks = board.seen;
+  if (described == records.methods.end() || !described->second.told_task) {
+    tasks.insert(tasks.end(), board.unseen.begin(), board.unseen.end());
+    std::sort(tasks.begin(), tasks.end());
+  }
+  std::vector<size_t> cells;
+  for (size_t seed = 0; seed < board.seeds.size(); ++seed) {
+    for (const size_t task : tasks) {
+      cells.push_back(seed * board.tasks.size() + task);
+    }
+  }
+  return cells;
 }
 
 // Mean over seeds of a merge's fusion time. The cell that caused the merge measured it, the others may hold
@@ -197,13 +229,10 @@ std::string gap_reason(const Records& records, const BoardCells& board, const Se
   return "its result has no test " + metric.name;
 }
 
-bool is_untested(const BoardCells& board, const SettingCells& cells) {
-  for (size_t i = 0; i < cells.size(); ++i) {
-    if (!metric_of(board, cells, i, "val") || splits_of(*cells[i]).contains("test")) {
-      return false;
-    }
-  }
-  return true;
+bool is_untested(const BoardCells& board, const SettingCells& cells, const std::vector<size_t>& asked) {
+  return std::all_of(asked.begin(), asked.end(), [&](size_t cell) {
+    return metric_of(board, cells, cell, "val") && !splits_of(*cells[cell]).contains("test");
+  });
 }
 
 }  // namespace
@@ -225,6 +254,7 @@ std::vector<BoardCells> group_cells(const Records& records) {
       board.metrics.push_back(primary_metric(records, board.zoo, task));
     }
     board.score = score_of(board.metrics);
+    divide_tasks(records, board);
   }
   find_own(boards);
   return boards;
@@ -264,7 +294,7 @@ std::optional<double> score_of(const BoardCells& board, const SettingCells& cell
 }
 
 std::optional<double> mean_relative(const BoardCells& board, const SettingCells& cells) {
-  return mean_over(cells, [&](size_t cell) { return relative_of(board, cells, cell, "test"); });
+  return mean_over(board, board.seen, [&](size_t cell) { return relative_of(board, cells, cell, "test"); });
 }
 
 Setting summarise(const BoardCells& board, const Records& records, const std::string& method,
@@ -272,22 +302,28 @@ Setting summarise(const BoardCells& board, const Records& records, const std::st
   Setting setting;
   setting.method = method;
   setting.parameters = parameters;
-  const auto mean_score = [&](const std::string& split) {
-    return mean_over(cells, [&](size_t cell) { return score_of(board, cells, cell, split); });
+  const auto mean_score = [&](const std::vector<size_t>& tasks, const std::string& split) {
+    return mean_over(board, tasks, [&](size_t cell) { return score_of(board, cells, cell, split); });
   };
-  setting.validation_score = mean_score("val");
-  setting.test_score = mean_score("test");
-  setting.validation_loss = mean_loss(cells, "val");
-  setting.test_loss = mean_loss(cells, "test");
+  const auto mean_loss = [&](const std::string& split) {
+    return mean_over(board, board.seen,
+                     [&](size_t cell) { return recorded_value(find_metric(cells[cell], "loss", split)); });
+  };
+  setting.validation_score = mean_score(board.seen, "val");
+  setting.test_score = mean_score(board.seen, "test");
+  setting.unseen_score = mean_score(board.unseen, "test");
+  setting.validation_loss = mean_loss("val");
+  setting.test_loss = mean_loss("test");
   setting.stored_parameters = find_stored_parameters(cells);
   setting.merge_seconds = mean_merge_seconds(board, cells);
   setting.evaluate_seconds = mean_evaluate_seconds(cells);
   const auto known =
       std::find_if(cells.begin(), cells.end(), [](const Result* cell) { return cell != nullptr; });
   setting.named = Cell::parse((*known)->name).parameters;
-  setting.untested = is_untested(board, cells);
-  for (size_t i = 0; i < cells.size() && !setting.untested; ++i) {
-    if (!metric_of(board, cells, i, "test")) {
+  const std::vector<size_t> asked = asked_cells(board, records, method);
+  setting.untested = is_untested(board, cells, asked);
+  for (const size_t i : asked) {
+    if (!setting.untested && !metric_of(board, cells, i, "test")) {
       Cell cell = Cell::parse((*known)->name);
       cell.seed = board.seeds[i / board.tasks.size()];
       cell.task = board.tasks[i % board.tasks.size()];
@@ -319,6 +355,7 @@ size_t choose(const Score& score, std::vector<Setting>& settings) {
       fewest->gaps.push_back({fewest->method, "has no validation " + score.name + " to choose among its " +
                                                   std::to_string(settings.size()) + " settings"});
       fewest->test_score = std::nullopt;
+      fewest->unseen_score = std::nullopt;
     }
   }
   Setting& reported = settings[chosen];

@@ -27,6 +27,11 @@ struct BoardCells {
   // By split, [seeds * tasks]: what the task's own expert has, on the board of this zoo and shift with the most experts
   // that tells it.
   std::map<std::string, std::vector<std::optional<double>>> own;
+  // Tasks that a merged expert owns, and the others. Where none is owned, there is nothing to choose parameters by but
+  // these: all count as seen.
+  std::vector<size_t> seen;
+  std::vector<size_t> unseen;
+  bool owned = true;  // whether a merged expert owns one
 
   const TaskMetric& metric(size_t cell) const { return metrics[cell % tasks.size()]; }
   // "ant (seed 0)"
@@ -47,13 +52,13 @@ std::optional<double> relative_of(const BoardCells& board, const SettingCells& c
 // Whichever of the two the board compares.
 std::optional<double> score_of(const BoardCells& board, const SettingCells& cells, size_t cell,
                                const std::string& split);
-// Mean over tasks and seeds of relative_of() on test; absent where one is.
+// Mean over seen tasks and seeds of relative_of() on test; absent where one is.
 std::optional<double> mean_relative(const BoardCells& board, const SettingCells& cells);
 
 Setting summarise(const BoardCells& board, const Records& records, const std::string& method,
                   const std::string& parameters, const SettingCells& cells);
 
-// Index of the setting to report: the best validation score (mean over tasks and seeds) among the complete and the
+// Index of the setting to report: the best validation score (mean over seen tasks and seeds) among the complete and the
 // untested ones, the first of equals. Test numbers play no part. Where no setting can be chosen, the one with the
 // fewest gaps is returned, with a gap that says so; a chosen one that is not tested yet has a gap as well.
 size_t choose(const Score& score, std::vector<Setting>& settings);

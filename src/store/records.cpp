@@ -23,6 +23,10 @@ std::vector<std::string> Records::missing() const {
   return names;
 }
 
+std::string owner_binding(const std::string& zoo, const std::string& experts, const std::string& task) {
+  return zoo + "/experts=" + experts + "/owner/" + task;
+}
+
 void check_bindings(const Records& records, const RunInfo& run) {
   std::vector<std::string> changes;
   for (const auto& [key, value] : run.bindings) {

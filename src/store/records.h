@@ -89,6 +89,10 @@ struct Records {
   std::vector<std::string> missing() const;
 };
 
+// The binding that says which of the merged experts owns a task: its name, or kNoOwner. experts: as a cell names them.
+std::string owner_binding(const std::string& zoo, const std::string& experts, const std::string& task);
+inline constexpr const char* kNoOwner = "-";  // no name
+
 // ConfigError naming each binding of `run` whose recorded value is another one, both values and the launch that
 // recorded it. Bindings that are not recorded yet are no conflict.
 void check_bindings(const Records& records, const RunInfo& run);

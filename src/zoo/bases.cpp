@@ -24,8 +24,8 @@ bool changes_bases(const ZooPlan& plan) {
 
 // Bases that come with the program.
 void place_ours(const ZooPlan& plan, int64_t seed) {
-  ZooPlan ours = plan;
-  ours.folder = data_folder() / "zoo" / (plan.recipe + "-" + plan.scale);
+  ZooPlan ours = plan_of_bases(plan);
+  ours.folder = data_folder() / "zoo" / (ours.recipe + "-" + ours.scale);
   const fs::path target = base_folder(plan, seed);
   if (fs::exists(target) || changes_bases(plan) || !fs::exists(base_folder(ours, seed))) {
     return;
@@ -90,7 +90,8 @@ void check_tasks(const ZooPlan& plan) {
   recipe.check_pack(recipe.scale(plan.scale), plan.overrides, TaskPack(plan.pack), plan.tasks);
 }
 
-void check_pool(const ZooPlan& plan) {
+void check_pool(const ZooPlan& of_zoo) {
+  const ZooPlan plan = plan_of_bases(of_zoo);
   const Recipe& recipe = recipe_of(plan);
   const RecipeScale& scale = recipe.scale(plan.scale);
   if (scale.published_base) {

@@ -39,11 +39,12 @@ json provenance_of(const ZooPlan& plan, const ZooItem& item, const TaskPack& pac
 }
 
 void check_item(const ZooPlan& plan, const ZooItem& item) {
+  const std::vector<std::string> experts = trained_tasks(plan).experts;
   const bool known = item.kind != ZooItem::Kind::kExpert ||
-                     std::find(plan.tasks.begin(), plan.tasks.end(), item.task) != plan.tasks.end();
+                     std::find(experts.begin(), experts.end(), item.task) != experts.end();
   if (item.zoo != plan.name() || !known) {
-    throw ConfigError("'" + item.name() + "' must be an item of zoo '" + plan.name() + "' with tasks " +
-                      join(plan.tasks, ", "));
+    throw ConfigError("'" + item.name() + "' must be an item of zoo '" + plan.name() + "' with experts of " +
+                      join(experts, ", "));
   }
   if (item.kind != ZooItem::Kind::kBase && !fs::exists(base_folder(plan, item.seed))) {
     throw ConfigError("'" + item.name() + "' starts from a base that is not there: '" +
@@ -85,8 +86,9 @@ void write(const ZooPlan& plan, const ZooItem& item, Written model) {
                  model.files);
 }
 
-Written train_base(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,
+Written train_base(const ZooPlan& of_zoo, const ZooItem& item, const TaskPack& pack, at::Device device,
                    std::vector<Metric>& metrics, const OnStep& on_step) {
+  const ZooPlan plan = plan_of_bases(of_zoo);
   check_pool(plan);
   const PretrainingPool pool(plan.pool);
   const Recipe& recipe = recipe_of(plan);
@@ -119,7 +121,15 @@ Network network_of(const ZooPlan& plan, const ZooItem& item, at::Device device) 
 }
 
 std::vector<std::string> tasks_of(const ZooPlan& plan, const ZooItem& item) {
-  return item.kind == ZooItem::Kind::kExpert ? std::vector{item.task} : plan.tasks;
+  switch (item.kind) {
+    case ZooItem::Kind::kBase:
+      return plan.tasks;
+    case ZooItem::Kind::kExpert:
+      return {item.task};
+    case ZooItem::Kind::kMultitask:
+      break;
+  }
+  return trained_tasks(plan).multitask;
 }
 
 Written train_model(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,
@@ -133,6 +143,7 @@ Written train_model(const ZooPlan& plan, const ZooItem& item, const TaskPack& pa
                                      {.kind = item.kind,
                                       .pack = pack,
                                       .tasks = tasks_of(plan, item),
+                                      .all_tasks = plan.tasks,
                                       .network = network,
                                       .base = base,
                                       .seed = static_cast<uint64_t>(item.seed),
@@ -187,10 +198,11 @@ void add_scores(Result& result, const ZooPlan& plan, const ZooItem& item, const 
 
 }  // namespace
 
-double estimated_seconds(const ZooPlan& plan, const ZooItem& item) {
+double estimated_seconds(const ZooPlan& of_zoo, const ZooItem& item) {
+  const ZooPlan plan = item.kind == ZooItem::Kind::kBase ? plan_of_bases(of_zoo) : of_zoo;
   const Recipe& recipe = recipe_of(plan);
   return recipe.seconds(recipe.scale(plan.scale), plan.overrides, item.kind,
-                        static_cast<int64_t>(plan.tasks.size()));
+                        static_cast<int64_t>(tasks_of(of_zoo, item).size()));
 }
 
 Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, const OnStep& on_step) {

@@ -15,7 +15,8 @@ using nlohmann::json;
 constexpr const char* kRemedy = "; give the new zoo a folder of its own with --out, or remove this one";
 
 // The first number in which a model that is there differs from the plan's recipe: "expert_steps is 20, not 350".
-std::string difference(const ZooPlan& plan, const ZooItem& item) {
+std::string difference(const ZooPlan& of_zoo, const ZooItem& item) {
+  const ZooPlan plan = item.kind == ZooItem::Kind::kBase ? plan_of_bases(of_zoo) : of_zoo;
   std::set<std::string> of_models_only;
   for (const RecipeOption& option : options_of(plan)) {
     if (!option.of_base) {

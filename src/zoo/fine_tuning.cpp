@@ -11,7 +11,6 @@
 #include "core/philox.h"
 #include "zoo/examples.h"
 #include "zoo/low_rank_training.h"
-#include "zoo/probe.h"
 #include "zoo/token_batches.h"
 
 namespace fusegrid {
@@ -37,9 +36,9 @@ std::pair<at::Tensor, at::Tensor> base_features(const Split& split, Pooling pool
           examples.labels.index_select(0, sent(concatenate(places), in.network.device))};
 }
 
-AffineHead probe_head(const Split& train, int64_t classes, Pooling pooling, const ModelInput& in) {
-  const auto [features, labels] = base_features(train, pooling, in);
-  return fit_probe(features, labels, classes);
+int64_t outputs_of(const std::string& task, const ModelInput& in) {
+  const TaskInfo& info = in.pack.task(task);
+  return task_kind(info.kind).outputs(static_cast<int64_t>(info.class_names.size()));
 }
 
 TrainedTask trained_task(const std::string& task, Split train, const Tuning& options, const ModelInput& in) {
@@ -61,6 +60,35 @@ std::vector<TrainedTask> trained_tasks(const Tuning& options, const ModelInput& 
 Schedule schedule_of(const Tuning& options, ZooItem::Kind kind) {
   const int64_t steps = kind == ZooItem::Kind::kExpert ? options.expert_steps : options.multitask_steps;
   return {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)};
+}
+
+// Trains under these heads, which are the model's; the groups may have them among their tensors.
+MadeModel train_under(const std::map<std::string, AffineHead>& heads, const Trainee& trainee,
+                      const std::vector<TrainedGroup>& groups, const Tuning& options, Pooling pooling,
+                      const ModelInput& in) {
+  Network network = in.network;
+  MadeModel made;
+  for (const auto& [task, head] : heads) {
+    network.readouts[task] = affine_readout(head.weight, head.bias, pooling);
+    // the same numbers, which training may change
+    made.heads.emplace(task + ".weight", head.weight.detach());
+    made.heads.emplace(task + ".bias", head.bias.detach());
+  }
+  made.weights = fusegrid::train(network, trainee, trained_tasks(options, in), groups,
+                                 schedule_of(options, in.kind), in.on_step);
+  return made;
+}
+
+MadeModel fine_tune_jointly(const FineTuning& options, Pooling pooling, const ModelInput& in) {
+  const Trainee trainee = make_trainee(in.base, names_of(in.base));
+  TrainedGroup trained{.tensors = {}, .rate_factor = options.head_lr_factor};
+  std::map<std::string, AffineHead> heads;
+  for (const std::string& task : in.tasks) {
+    const AffineHead head = first_head(task, outputs_of(task, in), in);
+    trained.tensors.insert(trained.tensors.end(), {head.weight, head.bias});
+    heads.emplace(task, head);
+  }
+  return train_under(heads, trainee, {{.tensors = trainee.trained}, trained}, options, pooling, in);
 }
 
 }  // namespace
@@ -87,41 +115,40 @@ void check_fine_tuning(const std::string& recipe, const FineTuning& options, con
 }
 
 MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput& in) {
-  const bool joint = options.head == "joint";
-  const Trainee trainee =
-      make_trainee(in.base, joint ? names_of(in.base) : layer_matrices(*in.network.architecture));
-  Network network = in.network;
-  TrainedGroup heads{.tensors = {}, .rate_factor = options.head_lr_factor};
-  MadeModel made;
-  std::vector<TrainedTask> tasks;
+  if (options.head == "joint") {
+    return fine_tune_jointly(options, pooling, in);
+  }
+  std::map<std::string, AffineHead> heads;
   for (const std::string& task : in.tasks) {
-    Split train = in.pack.read(task, "train");
-    const TaskInfo& info = in.pack.task(task);
-    const int64_t outputs = task_kind(info.kind).outputs(static_cast<int64_t>(info.class_names.size()));
-    const AffineHead head = joint ? first_head(task, outputs, in) : probe_head(train, outputs, pooling, in);
-    network.readouts[task] = affine_readout(head.weight, head.bias, pooling);
-    heads.tensors.insert(heads.tensors.end(), {head.weight, head.bias});
-    // the same numbers, which training changes
-    made.heads.emplace(task + ".weight", head.weight.detach());
-    made.heads.emplace(task + ".bias", head.bias.detach());
-    tasks.push_back(trained_task(task, std::move(train), options, in));
+    heads.emplace(task, fit_probe({task}, pooling, in));
   }
-  std::vector<TrainedGroup> groups{{.tensors = trainee.trained}};
-  if (joint) {
-    groups.push_back(heads);
-  }
-  made.weights = fusegrid::train(network, trainee, tasks, groups, schedule_of(options, in.kind), in.on_step);
-  return made;
+  return fine_tune(options, pooling, heads, in);
 }
 
-MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in) {
+AffineHead fit_probe(const std::vector<std::string>& tasks, Pooling pooling, const ModelInput& in) {
+  std::vector<at::Tensor> features, labels;
+  for (const std::string& task : tasks) {
+    const auto [of_task, their_labels] = base_features(in.pack.read(task, "train"), pooling, in);
+    features.push_back(of_task);
+    labels.push_back(their_labels);
+  }
+  return fit_probe(concatenate(features), concatenate(labels), outputs_of(tasks.at(0), in));
+}
+
+MadeModel fine_tune(const Tuning& options, Pooling pooling, const std::map<std::string, AffineHead>& heads,
+                    const ModelInput& in) {
+  const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
+  return train_under(heads, trainee, {{.tensors = trainee.trained}}, options, pooling, in);
+}
+
+MadeModel fine_tune(const Tuning& options, const std::set<std::string>& trained, const ModelInput& in) {
   const Trainee trainee = make_trainee(in.base, trained);
   return {.weights =
               fusegrid::train(in.network, trainee, trained_tasks(options, in), {{.tensors = trainee.trained}},
                               schedule_of(options, in.kind), in.on_step)};
 }
 
-MadeModel fine_tune(const TokenTuning& options, const AdapterTuning& adapter, const ModelInput& in) {
+MadeModel fine_tune(const Tuning& options, const AdapterTuning& adapter, const ModelInput& in) {
   const TrainedFactors factors(*in.network.architecture, adapter.targets, adapter.rank, adapter.scale,
                                adapter.key, in.network.device);
   fusegrid::train(in.network, make_trainee(in.base, {}), trained_tasks(options, in),

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "zoo/probe.h"
 #include "zoo/recipe.h"
 
 namespace fusegrid {
@@ -17,6 +19,16 @@ struct Tuning {
   int64_t expert_batch = 64;
   int64_t multitask_steps = 1000;
   int64_t multitask_batch = 32;
+
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
+    v.param("expert_steps", expert_steps, Range{1, 1e9}, "steps of fine-tuning");
+    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a step of fine-tuning");
+    v.param("multitask_steps", multitask_steps, Range{1, 1e9}, "steps of the multi-task model");
+    v.param("multitask_batch", multitask_batch, Range{1, 65536},
+            "examples of each task in a step of the multi-task model");
+  }
 };
 
 // Under affine heads, of which each expert brings its own.
@@ -28,26 +40,9 @@ struct FineTuning : Tuning {
   void describe_models(Visitor& v) {
     v.param("head", head, Choices{"joint", "probe"},
             "trained with each model, or fitted on the base and frozen");
-    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
     v.param("head_lr_factor", head_lr_factor, Range{0, 1000},
             "learning rate of joint heads in units of expert_lr");
-    v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
-    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a fine-tuning step");
-    v.param("multitask_steps", multitask_steps, Range{1, 1e7}, "steps of the multi-task model");
-    v.param("multitask_batch", multitask_batch, Range{1, 65536}, "examples of each task in such a step");
-  }
-};
-
-// Of models that make tokens themselves.
-struct TokenTuning : Tuning {
-  template <typename Visitor>
-  void describe_models(Visitor& v) {
-    v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
-    v.param("expert_steps", expert_steps, Range{1, 1e9}, "steps of fine-tuning");
-    v.param("expert_batch", expert_batch, Range{1, 65536}, "examples of a step of fine-tuning");
-    v.param("multitask_steps", multitask_steps, Range{1, 1e9}, "steps of the multi-task model");
-    v.param("multitask_batch", multitask_batch, Range{1, 65536},
-            "examples of each task in a step of the multi-task model");
+    Tuning::describe_models(v);
   }
 };
 
@@ -60,8 +55,15 @@ void check_fine_tuning(const std::string& recipe, const FineTuning& options, con
 // that are pooled so.
 MadeModel fine_tune(const FineTuning& options, Pooling pooling, const ModelInput& in);
 
+// A head for tasks that ask the same questions: a probe (fit_probe()) on what the base makes of all their training
+// examples together.
+AffineHead fit_probe(const std::vector<std::string>& tasks, Pooling pooling, const ModelInput& in);
+// Trains the matrices of the affine layers under frozen heads, by task; there may be more than it is trained on.
+MadeModel fine_tune(const Tuning& options, Pooling pooling, const std::map<std::string, AffineHead>& heads,
+                    const ModelInput& in);
+
 // Trains the tensors of these names.
-MadeModel fine_tune(const TokenTuning& options, const std::set<std::string>& trained, const ModelInput& in);
+MadeModel fine_tune(const Tuning& options, const std::set<std::string>& trained, const ModelInput& in);
 
 // Adapters beside a frozen model, see TrainedFactors.
 struct AdapterTuning {
@@ -72,7 +74,7 @@ struct AdapterTuning {
   std::string task_type;  // as PEFT calls it
 };
 // Trains these, and nothing else.
-MadeModel fine_tune(const TokenTuning& options, const AdapterTuning& adapter, const ModelInput& in);
+MadeModel fine_tune(const Tuning& options, const AdapterTuning& adapter, const ModelInput& in);
 
 // Rows that an expert or a multi-task model of so many tasks is trained on.
 int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks);

@@ -30,14 +30,23 @@ const Result& valid_result(const std::vector<Result>& results, const std::string
   return *result;
 }
 
-// The heads that the experts of a seed brought, in one file.
+// The heads that the experts of a seed brought, in one file. Experts that were made with one head bring it both.
 void gather_heads(const ZooPlan& plan, int64_t seed) {
   Weights heads;
+  std::map<std::string, std::string> from;  // by tensor
   for (const ZooItem& item : model_items(plan, {seed})) {
     if (item.kind == ZooItem::Kind::kExpert) {
       const SafetensorsFile file(own_heads_file(plan, item));
       for (const auto& tensor : file.tensors()) {
-        heads.emplace(tensor.name, file.read(tensor.name));
+        const auto [head, added] = heads.emplace(tensor.name, file.read(tensor.name));
+        const std::string& other = from.emplace(tensor.name, item.task).first->second;
+        if (!added && !head->second.equal(file.read(tensor.name))) {
+          throw ConfigError("experts that share a head must have been made with the same one, but '" +
+                            tensor.name + "' of the experts '" + other + "' and '" + item.task +
+                            "' of seed " + std::to_string(seed) +
+                            " differ; make all of them on one kind of device: give the new zoo a folder of "
+                            "its own with --out, or remove this one");
+        }
       }
     }
   }
@@ -100,7 +109,7 @@ Zoo finish(const ZooPlan& plan, const std::vector<int64_t>& seeds, const std::ve
   zoo.suite = plan.suite;
   zoo.tasks = plan.tasks;
   zoo.pooling = recipe_of(plan).card.pooling;
-  for (const std::string& task : plan.tasks) {
+  for (const std::string& task : trained_tasks(plan).experts) {
     zoo.experts.push_back({task, {task}});
   }
   zoo.folder = here.folder;

@@ -111,7 +111,7 @@ std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>&
 std::vector<ZooItem> model_items(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
   std::vector<ZooItem> items;
   for (const int64_t seed : seeds) {
-    for (const std::string& task : plan.tasks) {
+    for (const std::string& task : trained_tasks(plan).experts) {
       items.push_back({plan.name(), seed, ZooItem::Kind::kExpert, task});
     }
     if (plan.multitask) {

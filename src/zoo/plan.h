@@ -44,7 +44,7 @@ struct ZooItem {
   static ZooItem parse(const std::string& name);
 };
 
-// The items of a campaign: bases, and what is trained from them.
+// The items of a campaign: bases, and what is trained from them. ConfigError as recipe_of() and options_of().
 std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 std::vector<ZooItem> model_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 

@@ -30,6 +30,20 @@ std::vector<RecipeOption> options_of(const ZooPlan& plan) {
   return recipe.options(recipe.scale(plan.scale), plan.overrides);
 }
 
+TrainedTasks trained_tasks(const ZooPlan& plan) {
+  const Recipe& recipe = recipe_of(plan);
+  return recipe.trained(recipe.scale(plan.scale), plan.overrides, plan.tasks);
+}
+
+ZooPlan plan_of_bases(const ZooPlan& plan) {
+  ZooPlan bases = plan;
+  if (const std::string& other = recipe_of(plan).card.bases; !other.empty()) {
+    bases.recipe = other;
+    bases.overrides = nlohmann::json::object();
+  }
+  return bases;
+}
+
 nlohmann::json described_recipe(const ZooPlan& plan) {
   nlohmann::json described{{"name", plan.recipe}, {"scale", plan.scale}};
   for (const RecipeOption& option : options_of(plan)) {

@@ -44,8 +44,15 @@ struct RecipeCard {
   std::vector<RecipeScale> scales;    // smallest first
   Pooling pooling = Pooling::kFirst;  // of the features that its heads read
   Heads heads = Heads::kOfExperts;    // that its tasks are answered under
-  std::string pool;                   // file name of what its bases are pretrained on
-  std::string pool_maker;             // the command that makes it
+  std::string bases = {};  // the recipe whose bases these are, at the scale of the same name; "": its own
+  std::string pool = {};   // file name of what its own bases are pretrained on
+  std::string pool_maker = {};  // the command that makes it
+};
+
+// Which tasks of a zoo models are made of.
+struct TrainedTasks {
+  std::vector<std::string> experts;    // each has one
+  std::vector<std::string> multitask;  // of the multi-task model
 };
 
 // What a base is made from. Nothing but the seed chooses random numbers.
@@ -69,17 +76,19 @@ struct MadeBase {
 struct ModelInput {
   ZooItem::Kind kind;
   const TaskPack& pack;
-  const std::vector<std::string>& tasks;  // that it is trained on: one, or all
-  const Network& network;                 // the base's, with the heads that it brings
-  const Weights& base;                    // on the network's device
+  const std::vector<std::string>& tasks;      // that it is trained on: one, or those of the multi-task model
+  const std::vector<std::string>& all_tasks;  // of the zoo
+  const Network& network;                     // the base's, with the heads that it brings
+  const Weights& base;                        // on the network's device
   uint64_t seed = 0;
   const OnStep& on_step;
 };
 struct MadeModel {
   Weights weights;
   std::optional<LoraAdapter> adapter = {};  // on the base, instead of weights
-  Weights heads =
-      {};  // a heads file of its tasks, where they were made with it; else those of the base count
+  // A heads file of its tasks, and of others that share them, where they were made with it; else those of the base
+  // count. Experts that share a head bring the same bits.
+  Weights heads = {};
 };
 
 // One option with its value.
@@ -102,6 +111,9 @@ struct Recipe {
       check_pool;
   std::function<MadeBase(const RecipeScale&, const Overrides&, const BaseInput&)> make_base;
   std::function<MadeModel(const RecipeScale&, const Overrides&, const ModelInput&)> make_model;
+  // Of a zoo with these tasks.
+  std::function<TrainedTasks(const RecipeScale&, const Overrides&, const std::vector<std::string>& tasks)>
+      trained;
   // A rough estimate for one CPU core, to put long items first.
   std::function<double(const RecipeScale&, const Overrides&, ZooItem::Kind, int64_t tasks)> seconds;
 
@@ -114,13 +126,19 @@ Registry<Recipe>& recipe_registry();
 // the scale or has a value that it does not accept.
 const Recipe& recipe_of(const ZooPlan& plan);
 std::vector<RecipeOption> options_of(const ZooPlan& plan);
+// What its models are made of.
+TrainedTasks trained_tasks(const ZooPlan& plan);
+// The plan that its bases are made by: itself, or where the recipe takes those of another one, that recipe's, with
+// defaults.
+ZooPlan plan_of_bases(const ZooPlan& plan);
 // The recipe's name, the scale and every option: what the provenance of a model says.
 nlohmann::json described_recipe(const ZooPlan& plan);
 
 // An override's value as an option reads it.
 ParamText text_of_overrides(const nlohmann::json& overrides);
 
-// What a recipe does with its options, see Recipe.
+// What a recipe does with its options, see Recipe. One that takes the bases of another recipe makes none and checks no
+// pool; without `trained` there is an expert of each task, and the multi-task model is of all.
 template <typename Options>
 struct RecipeFunctions {
   void (*check_pack)(const Options&, const TaskPack&, const std::vector<std::string>& tasks);
@@ -128,6 +146,7 @@ struct RecipeFunctions {
   MadeBase (*make_base)(const Options&, const BaseInput&);
   MadeModel (*make_model)(const Options&, const ModelInput&);
   double (*seconds)(const Options&, ZooItem::Kind, int64_t tasks);
+  TrainedTasks (*trained)(const Options&, const std::vector<std::string>& tasks) = nullptr;
 };
 
 // Registers a recipe: `const RegisterRecipe<Options> registered{card, functions};` in its file's unnamed namespace.
@@ -182,6 +201,11 @@ struct RegisterRecipe {
     };
     recipe.make_model = [=](const RecipeScale& scale, const nlohmann::json& overrides, const ModelInput& in) {
       return functions.make_model(read(scale, overrides), in);
+    };
+    recipe.trained = [=](const RecipeScale& scale, const nlohmann::json& overrides,
+                         const std::vector<std::string>& tasks) {
+      return functions.trained == nullptr ? TrainedTasks{tasks, tasks}
+                                          : functions.trained(read(scale, overrides), tasks);
     };
     recipe.seconds = [=](const RecipeScale& scale, const nlohmann::json& overrides, ZooItem::Kind kind,
                          int64_t tasks) { return functions.seconds(read(scale, overrides), kind, tasks); };

@@ -228,6 +228,32 @@ TEST_F(RunOfTwoKinds, tests_what_validation_chose_and_the_rest_when_it_is_asked_
   }
 }
 
+TEST_F(RunOfTwoKinds, tells_tasks_that_no_merged_expert_owns_from_the_others) {
+  give_pack("{}");
+  const auto run_first = [&] {
+    write_text(folder_ / "job.cfg", "zoo = " + zoo() + "\nexperts = bars\ntask = all\ndevice = cpu\n" +
+                                        "[individual]\n[task_arithmetic]\nscale = 0.5 1\n");
+    return invoke(
+        {"run", (folder_ / "job.cfg").string(), "--results", results_.string(), "--inline", "--quiet"});
+  };
+  const Ran ran = run_first();
+  ASSERT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("Unseen tasks, which no merged expert owns: rows."));
+  const Records records = read_results_h5(results_ / "results.h5");
+  EXPECT_EQ(records.bindings.at(owner_binding("embedded-tiny", "1", "bars")).value, "bars");
+  EXPECT_EQ(records.bindings.at(owner_binding("embedded-tiny", "1", "rows")).value, kNoOwner);
+  EXPECT_EQ(records.results.size(), 5U) << "individual has no model for rows";
+
+  const Zoo before = *zoo_;
+  zoo_->experts = {{"bars", {"bars", "rows"}}, {"rows", {}}};
+  zoo_->save();
+  const Ran other = run_first();
+  EXPECT_EQ(other.code, ExitCode::kConfig);
+  EXPECT_THAT(other.err, HasSubstr("embedded-tiny/experts=1/owner/rows is bars now, but launch 0"));
+  *zoo_ = before;
+  zoo_->save();
+}
+
 TEST_F(RunOfTwoKinds, a_dry_run_writes_nothing) {
   give_pack("{}");
   const std::filesystem::path record = pack_record(*zoo_);

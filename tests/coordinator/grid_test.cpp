@@ -16,6 +16,7 @@ namespace {
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 // Of models that read images of 12 pixels ("images", and "perceptron" without blocks) or tokens ("texts", and
@@ -258,8 +259,21 @@ TEST_F(Grid, a_multitask_model_must_be_there_where_a_card_needs_it) {
 
 TEST_F(Grid, methods_with_task_identity_only_answer_for_their_experts) {
   EXPECT_EQ(cells("experts = 2\n[fake_oracle]\n").size(), 2U);
-  EXPECT_THAT(error_of("experts = 2\ntask = all\n[fake_oracle]\n"),
-              AllOf(StartsWith("job.cfg:4: "), HasSubstr("only answers for a, b, but 'task' asks for 'c'")));
+  EXPECT_THAT(error_of("experts = 2\ntask = a c\n[fake_oracle]\n"),
+              AllOf(StartsWith("job.cfg:4: "), HasSubstr("only answers for a, b, but 'task' asks for 'c'"),
+                    HasSubstr("write 'task = all'")));
+}
+
+// Whoever asks for all tasks wants a row of such a method, too.
+TEST_F(Grid, methods_with_task_identity_leave_out_unseen_tasks_where_a_job_asks_for_all) {
+  EXPECT_THAT(
+      names(cells("experts = 2\ntask = all\n[fake_oracle]\n[fake_average]\n")),
+      ElementsAre("toy/experts=2/fake_average/seed=0/a@clean", "toy/experts=2/fake_average/seed=0/b@clean",
+                  "toy/experts=2/fake_average/seed=0/c@clean", "toy/experts=2/fake_oracle/seed=0/a@clean",
+                  "toy/experts=2/fake_oracle/seed=0/b@clean"));
+  EXPECT_THAT(error_of("experts = y\ntask = all\n[fake_oracle]\n", zoo_of_owners()),
+              AllOf(HasSubstr("tasks that a merged expert owns, of which there are none"),
+                    Not(HasSubstr("write 'task = all'"))));
 }
 
 TEST_F(Grid, methods_check_their_parameters_against_the_experts) {

@@ -47,11 +47,11 @@ TEST(Board, has_the_averages_of_its_cells) {
   const Row& average = row_of(board, "average");
   EXPECT_DOUBLE_EQ(average.by_task[0].value(), 0.5);
   EXPECT_DOUBLE_EQ(average.by_task[1].value(), 0.4);
-  EXPECT_DOUBLE_EQ(average.average().value(), 0.45);
+  EXPECT_DOUBLE_EQ(average.average.value.value(), 0.45);
   EXPECT_DOUBLE_EQ(average.normalised.value(), (0.5 / 1 + 0.4 / 0.8) / 2);
   EXPECT_DOUBLE_EQ(row_of(board, "individual").normalised.value(), 1);
   EXPECT_DOUBLE_EQ(average.setting.test_loss.value(), 0.5);
-  EXPECT_FALSE(average.average_deviation);
+  EXPECT_FALSE(average.average.deviation);
 }
 
 TEST(Board, sorts_by_group_then_average_with_incomplete_rows_last) {
@@ -66,7 +66,7 @@ TEST(Board, ranks_within_groups_and_leaves_references_out) {
   EXPECT_EQ(row_of(board, "masks").rank, 1);
   EXPECT_FALSE(row_of(board, "adapt").rank);
   EXPECT_FALSE(row_of(board, "individual").rank);
-  EXPECT_FALSE(row_of(board, "individual").best);
+  EXPECT_FALSE(row_of(board, "individual").average.best);
 }
 
 TEST(Board, equal_averages_share_the_better_rank) {
@@ -93,7 +93,7 @@ TEST(Choice, looks_at_validation_and_never_at_test) {
   const Board board = only_board(toy_results());
   const Row& scaled = row_of(board, "scaled");
   EXPECT_EQ(scaled.setting.parameters, "scale=0.5,mode=sum");
-  EXPECT_DOUBLE_EQ(scaled.average().value(), (0.75 + 0.6) / 2);
+  EXPECT_DOUBLE_EQ(scaled.average.value.value(), (0.75 + 0.6) / 2);
   EXPECT_EQ(scaled.tried, 2);
   EXPECT_THAT(scaled.tuned, ElementsAre("scale"));
 }
@@ -132,11 +132,11 @@ TEST(Choice, without_validation_accuracy_is_not_made) {
         .metrics.erase(results.at(make_cell("scaled", scale, "ant").name()).metrics.begin());
   }
   const Row row = row_of(only_board(results), "scaled");
-  EXPECT_FALSE(row.average());
+  EXPECT_FALSE(row.average.value);
   EXPECT_THAT(row.setting.gaps.at(0).reason, HasSubstr("no validation accuracy"));
 
   results.erase(make_cell("scaled", "scale=0.2", "ant").name());
-  EXPECT_DOUBLE_EQ(row_of(only_board(results), "scaled").average().value(), 0.5);
+  EXPECT_DOUBLE_EQ(row_of(only_board(results), "scaled").average.value.value(), 0.5);
 }
 
 TEST(Incomplete, rows_have_no_average_and_tell_why) {
@@ -144,8 +144,8 @@ TEST(Incomplete, rows_have_no_average_and_tell_why) {
   const Row& adapt = row_of(board, "adapt");
   EXPECT_DOUBLE_EQ(adapt.by_task[0].value(), 0.5);
   EXPECT_FALSE(adapt.by_task[1]);
-  EXPECT_FALSE(adapt.average());
-  EXPECT_FALSE(adapt.interval);
+  EXPECT_FALSE(adapt.average.value);
+  EXPECT_FALSE(adapt.average.interval);
   EXPECT_FALSE(adapt.normalised);
   ASSERT_THAT(adapt.setting.gaps, SizeIs(1));
   EXPECT_EQ(adapt.setting.gaps[0].cell, "toy/experts=2/adapt/seed=0/bee_fly@clean");
@@ -156,7 +156,7 @@ TEST(Incomplete, cells_that_were_never_recorded_count_as_missing) {
   Results results = toy_results();
   results.erase(make_cell("average", "", "bee_fly").name());
   const Row average = row_of(only_board(results), "average");
-  EXPECT_FALSE(average.average());
+  EXPECT_FALSE(average.average.value);
   EXPECT_EQ(average.setting.gaps.at(0).reason, "not recorded");
 }
 
@@ -165,8 +165,8 @@ TEST(Incomplete, invalid_cells_and_nan_are_not_averaged) {
   results.at(make_cell("average", "", "ant").name()).metrics[1].value = std::nan("");
   results.at(make_cell("masks", "", "ant").name()).status = Status::kInvalid;
   const Board board = only_board(results);
-  EXPECT_FALSE(row_of(board, "average").average());
-  EXPECT_FALSE(row_of(board, "masks").average());
+  EXPECT_FALSE(row_of(board, "average").average.value);
+  EXPECT_FALSE(row_of(board, "masks").average.value);
 }
 
 TEST(Incomplete, individual_leaves_the_normalised_average_absent) {
@@ -183,8 +183,8 @@ TEST(Seeds, are_averaged_with_their_deviation) {
     put(results, make_cell("individual", "", "ant", seed), 0.5, individual);
   }
   const Row row = row_of(only_board(results), "average");
-  EXPECT_DOUBLE_EQ(row.average().value(), 0.5);
-  EXPECT_DOUBLE_EQ(row.average_deviation.value(), 0.25);  // of 0.25, 0.5, 0.75
+  EXPECT_DOUBLE_EQ(row.average.value.value(), 0.5);
+  EXPECT_DOUBLE_EQ(row.average.deviation.value(), 0.25);  // of 0.25, 0.5, 0.75
   EXPECT_DOUBLE_EQ(row.normalised.value(), (0.25 / 0.5 + 0.5 + 0.75) / 3);
 }
 
@@ -196,8 +196,8 @@ TEST(Seeds, share_the_resample_so_that_equal_replicates_do_not_narrow_the_interv
   for (int64_t seed = 0; seed < 3; ++seed) {
     put(three, make_cell("average", "", "ant", seed), 0.5, outcomes);
   }
-  const Interval narrow = row_of(only_board(one), "average").interval.value();
-  const Interval same = row_of(only_board(three), "average").interval.value();
+  const Interval narrow = row_of(only_board(one), "average").average.interval.value();
+  const Interval same = row_of(only_board(three), "average").average.interval.value();
   EXPECT_NEAR(narrow.low, same.low, 1e-12);
   EXPECT_NEAR(narrow.high, same.high, 1e-12);
 }
@@ -218,22 +218,23 @@ TEST(Ties, are_rows_whose_paired_difference_may_be_zero) {
   put(results, make_cell("adapt", "", "ant"), 0.5, far);
   put(results, make_cell("masks", "", "ant"), 0.5, best);
   const Board board = only_board(results);
-  EXPECT_TRUE(row_of(board, "average").best);
-  EXPECT_FALSE(row_of(board, "average").tied);
-  EXPECT_TRUE(row_of(board, "fisher").tied);
-  EXPECT_FALSE(row_of(board, "adapt").tied);
-  EXPECT_TRUE(row_of(board, "masks").best) << "the best of its own group";
+  EXPECT_TRUE(row_of(board, "average").average.best);
+  EXPECT_FALSE(row_of(board, "average").average.tied);
+  EXPECT_TRUE(row_of(board, "fisher").average.tied);
+  EXPECT_FALSE(row_of(board, "adapt").average.tied);
+  EXPECT_TRUE(row_of(board, "masks").average.best) << "the best of its own group";
   // pairing matters: the intervals of the averages alone overlap
-  EXPECT_GT(row_of(board, "adapt").interval->high, row_of(board, "average").interval->low - 0.05);
+  EXPECT_GT(row_of(board, "adapt").average.interval->high,
+            row_of(board, "average").average.interval->low - 0.05);
 }
 
 TEST(Intervals, need_outcomes_that_give_the_accuracy) {
   Results results = toy_results();
   results.at(make_cell("average", "", "ant").name()).outcomes[0].rows[0] = 0;
   const Board board = only_board(results);
-  EXPECT_FALSE(row_of(board, "average").interval);
-  EXPECT_TRUE(row_of(board, "average").average());
-  EXPECT_TRUE(row_of(board, "scaled").interval);
+  EXPECT_FALSE(row_of(board, "average").average.interval);
+  EXPECT_TRUE(row_of(board, "average").average.value);
+  EXPECT_TRUE(row_of(board, "scaled").average.interval);
   EXPECT_THAT(board.notes, testing::Contains(HasSubstr("Average: no interval")));
 }
 
@@ -251,9 +252,9 @@ TEST(Intervals, draw_groups_so_that_copies_of_examples_do_not_narrow_them) {
   put(tenfold, make_cell("average", "", "ant"), 0.5, copies);
   Records grouped = toy_records(tenfold);
   put_groups(grouped, "ant", groups);
-  const Interval truth = row_of(make_boards(toy_records(single)).at(0), "average").interval.value();
-  const Interval same = row_of(make_boards(grouped).at(0), "average").interval.value();
-  const Interval narrow = row_of(make_boards(toy_records(tenfold)).at(0), "average").interval.value();
+  const Interval truth = row_of(make_boards(toy_records(single)).at(0), "average").average.interval.value();
+  const Interval same = row_of(make_boards(grouped).at(0), "average").average.interval.value();
+  const Interval narrow = row_of(make_boards(toy_records(tenfold)).at(0), "average").average.interval.value();
   EXPECT_NEAR(same.low, truth.low, 1e-12);
   EXPECT_NEAR(same.high, truth.high, 1e-12);
   EXPECT_LT(narrow.high - narrow.low, (truth.high - truth.low) / 2);
@@ -282,18 +283,18 @@ TEST(Seeds, of_one_set_of_models_have_no_deviation) {
   Records records = toy_records(results);
   records.bindings["toy/0/base"] = {"a", 0};
   EXPECT_TRUE(make_boards(records).at(0).same_models) << "one replicate serves both seeds";
-  EXPECT_FALSE(row_of(make_boards(records).at(0), "average").average_deviation);
+  EXPECT_FALSE(row_of(make_boards(records).at(0), "average").average.deviation);
   records.bindings["toy/1/base"] = {"b", 0};
   EXPECT_FALSE(make_boards(records).at(0).same_models);
-  EXPECT_TRUE(row_of(make_boards(records).at(0), "average").average_deviation);
+  EXPECT_TRUE(row_of(make_boards(records).at(0), "average").average.deviation);
 }
 
 TEST(Intervals, are_the_same_whichever_other_rows_there_are) {
   Results results = toy_results();
-  const Interval before = row_of(only_board(results), "scaled").interval.value();
+  const Interval before = row_of(only_board(results), "scaled").average.interval.value();
   results.erase(make_cell("average", "", "ant").name());
   results.erase(make_cell("average", "", "bee_fly").name());
-  const Interval after = row_of(only_board(results), "scaled").interval.value();
+  const Interval after = row_of(only_board(results), "scaled").average.interval.value();
   EXPECT_EQ(before.low, after.low);
   EXPECT_EQ(before.high, after.high);
 }
@@ -352,10 +353,10 @@ TEST(Boards, of_a_metric_whose_lower_side_is_better_are_the_other_way_round) {
   EXPECT_EQ(row_of(board, "adapt").rank, 2);
   EXPECT_EQ(row_of(board, "average").rank, 3);
   EXPECT_FALSE(row_of(board, "masks").rank);
-  EXPECT_TRUE(row_of(board, "fisher").best);
-  EXPECT_TRUE(row_of(board, "adapt").tied) << "better on one of three examples";
-  EXPECT_FALSE(row_of(board, "average").tied) << "worse by 1 or more on each";
-  EXPECT_DOUBLE_EQ(row_of(board, "fisher").average().value(), 1);
+  EXPECT_TRUE(row_of(board, "fisher").average.best);
+  EXPECT_TRUE(row_of(board, "adapt").average.tied) << "better on one of three examples";
+  EXPECT_FALSE(row_of(board, "average").average.tied) << "worse by 1 or more on each";
+  EXPECT_DOUBLE_EQ(row_of(board, "fisher").average.value.value(), 1);
   EXPECT_DOUBLE_EQ(row_of(board, "fisher").normalised.value(), 0);  // 1 - (1 - 0.5) / 0.5
 }
 
@@ -367,9 +368,9 @@ TEST(Boards, of_tasks_with_different_metrics_have_the_mean_of_relative_scores) {
   EXPECT_DOUBLE_EQ(average.by_task[1].value(), 1.0 / 3);  // of each class two of three right
   EXPECT_DOUBLE_EQ(average.by_task[2].value(), 2);
   // the own experts have 1, 1 and 1
-  EXPECT_DOUBLE_EQ(average.average().value(), (0.5 + 1.0 / 3 + (1 - (2 - 1.0) / 1)) / 3);
-  EXPECT_EQ(average.normalised, average.average());
-  EXPECT_DOUBLE_EQ(row_of(board, "individual").average().value(), 1);
+  EXPECT_DOUBLE_EQ(average.average.value.value(), (0.5 + 1.0 / 3 + (1 - (2 - 1.0) / 1)) / 3);
+  EXPECT_EQ(average.normalised, average.average.value);
+  EXPECT_DOUBLE_EQ(row_of(board, "individual").average.value.value(), 1);
   EXPECT_EQ(row_of(board, "scaled").setting.parameters, "scale=0.5,mode=sum");
   EXPECT_EQ(row_of(board, "scaled").rank, 1);
   EXPECT_EQ(average.rank, 2);
@@ -387,8 +388,8 @@ TEST(Seeds, of_relative_scores_have_the_deviation_of_these) {
   const Row row = row_of(make_boards(records).at(0), "average");
   const double first = (0.4 / 0.5 + (1 + 0.1 / 0.5)) / 2;
   const double second = (0.4 / 0.8 + (1 + 0.4 / 0.8)) / 2;
-  EXPECT_NEAR(row.average().value(), (first + second) / 2, 1e-15);
-  EXPECT_NEAR(row.average_deviation.value(), std::abs(first - second) / std::sqrt(2), 1e-15);
+  EXPECT_NEAR(row.average.value.value(), (first + second) / 2, 1e-15);
+  EXPECT_NEAR(row.average.deviation.value(), std::abs(first - second) / std::sqrt(2), 1e-15);
 }
 
 TEST(Boards, refuse_tasks_that_are_not_described) {

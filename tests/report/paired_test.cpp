@@ -72,7 +72,7 @@ TEST(Intervals, of_class_metrics_are_those_of_the_drawn_examples) {
       put_classes(records, make_cell("average", "", "bee_fly", seed), 0.5, replicates.back());
     }
     const Interval expected = interval_by_hand(metric, replicates, labels);
-    const Interval interval = row_of(make_boards(records).at(0), "average").interval.value();
+    const Interval interval = row_of(make_boards(records).at(0), "average").average.interval.value();
     EXPECT_NEAR(interval.low, expected.low, 1e-12) << metric;
     EXPECT_NEAR(interval.high, expected.high, 1e-12) << metric;
   }
@@ -90,7 +90,7 @@ TEST(Intervals, of_losses_are_those_of_a_mean) {
   for (const float loss : losses) {
     variance += (loss - mean) * (loss - mean) / 400;
   }
-  const Interval interval = row_of(make_boards(records).at(0), "average").interval.value();
+  const Interval interval = row_of(make_boards(records).at(0), "average").average.interval.value();
   const double error = 1.96 * std::sqrt(variance / 400);
   EXPECT_NEAR(interval.low, mean - error, 0.015);
   EXPECT_NEAR(interval.high, mean + error, 0.015);
@@ -102,7 +102,7 @@ TEST(Intervals, of_relative_scores_leave_the_experts_own_scores_as_they_are) {
   Records alone = records_of({{"bee_fly", "mcc"}});
   put_labels(alone, "bee_fly", labels);
   put_classes(alone, make_cell("average", "", "bee_fly"), 0.5, answers);
-  const Interval mcc = row_of(make_boards(alone).at(0), "average").interval.value();
+  const Interval mcc = row_of(make_boards(alone).at(0), "average").average.interval.value();
 
   Records mixed = records_of({{"bee_fly", "mcc"}, {"cow", "loss"}});
   put_labels(mixed, "bee_fly", labels);
@@ -111,10 +111,10 @@ TEST(Intervals, of_relative_scores_leave_the_experts_own_scores_as_they_are) {
   put_value(mixed, make_cell("individual", "", "bee_fly"), 0.5, 0.8);
   put_value(mixed, make_cell("individual", "", "cow"), 0.5, 2);
   const Board board = make_boards(mixed).at(0);
-  const Interval relative = row_of(board, "average").interval.value();
+  const Interval relative = row_of(board, "average").average.interval.value();
   EXPECT_NEAR(relative.low, (mcc.low / 0.8 + 0.5) / 2, 1e-12);
   EXPECT_NEAR(relative.high, (mcc.high / 0.8 + 0.5) / 2, 1e-12);
-  EXPECT_FALSE(row_of(board, "individual").interval) << "of values alone";
+  EXPECT_FALSE(row_of(board, "individual").average.interval) << "of values alone";
 }
 
 TEST(Intervals, need_rows_that_give_the_recorded_value) {
@@ -125,10 +125,10 @@ TEST(Intervals, need_rows_that_give_the_recorded_value) {
   put_numbers(records, make_cell("masks", "", "cow"), 0.5, {1, 2, 3});
   const Board board = make_boards(records).at(0);
   for (const std::string method : {"average", "fisher", "adapt"}) {
-    EXPECT_TRUE(row_of(board, method).average()) << method;
-    EXPECT_FALSE(row_of(board, method).interval) << method;
+    EXPECT_TRUE(row_of(board, method).average.value) << method;
+    EXPECT_FALSE(row_of(board, method).average.interval) << method;
   }
-  EXPECT_TRUE(row_of(board, "masks").interval);
+  EXPECT_TRUE(row_of(board, "masks").average.interval);
   EXPECT_THAT(board.notes,
               Contains(HasSubstr("Fisher: no interval, because its recorded outcomes are missing, do "
                                  "not give its loss")));
@@ -138,9 +138,9 @@ TEST(Intervals, need_labels_where_the_metric_is_of_classes) {
   Records records = records_of({{"bee_fly", "mcc"}});
   put_labels(records, "bee_fly", {0, 0, 1, 1, 1});
   put_classes(records, make_cell("average", "", "bee_fly"), 0.5, {0, 0, 1, 1, 0});
-  EXPECT_TRUE(row_of(make_boards(records).at(0), "average").interval);
+  EXPECT_TRUE(row_of(make_boards(records).at(0), "average").average.interval);
   records.examples.clear();
-  EXPECT_FALSE(row_of(make_boards(records).at(0), "average").interval);
+  EXPECT_FALSE(row_of(make_boards(records).at(0), "average").average.interval);
 }
 
 TEST(Intervals, need_half_of_the_resamples_to_have_a_value) {
@@ -154,10 +154,10 @@ TEST(Intervals, need_half_of_the_resamples_to_have_a_value) {
   put_task(two, "ant");
   put_task(two, "bee_fly");
   // the one example of label 1 is among four drawn, and not alone, in 68 % of the resamples; for two tasks in 47 %
-  EXPECT_TRUE(row_of(make_boards(one).at(0), "average").interval);
+  EXPECT_TRUE(row_of(make_boards(one).at(0), "average").average.interval);
   const Board board = make_boards(two).at(0);
-  EXPECT_TRUE(row_of(board, "average").average());
-  EXPECT_FALSE(row_of(board, "average").interval);
+  EXPECT_TRUE(row_of(board, "average").average.value);
+  EXPECT_FALSE(row_of(board, "average").average.interval);
   EXPECT_THAT(board.notes, Contains(HasSubstr("most resamples of the examples leave its mcc undefined")));
 }
 
@@ -168,15 +168,15 @@ TEST(Intervals, are_not_made_of_metrics_that_the_program_does_not_know) {
   put_value(records, make_cell("fisher", "", "ant"), 0.5, 0.5);
   const Board board = make_boards(records).at(0);
   EXPECT_EQ(row_of(board, "average").rank, 1);
-  EXPECT_FALSE(row_of(board, "average").interval);
+  EXPECT_FALSE(row_of(board, "average").average.interval);
   EXPECT_THAT(board.notes, testing::ElementsAre(HasSubstr("does not know the metric depth_error")));
 }
 
 TEST(Ties, are_of_relative_scores_where_tasks_have_different_metrics) {
   const Board board = make_boards(mixed_records()).at(0);
-  EXPECT_TRUE(row_of(board, "scaled").best);
-  EXPECT_TRUE(row_of(board, "average").interval);
-  EXPECT_TRUE(row_of(board, "masks").best) << "the best of its own group";
+  EXPECT_TRUE(row_of(board, "scaled").average.best);
+  EXPECT_TRUE(row_of(board, "average").average.interval);
+  EXPECT_TRUE(row_of(board, "masks").average.best) << "the best of its own group";
 }
 
 }  // namespace

@@ -24,7 +24,7 @@ TEST(Choice, takes_the_lowest_validation_loss) {
   put_value(records, make_cell("scaled", "scale=0.3", "cow"), 0.5, 0.2);
   const Row row = row_of(first_board(records), "scaled");
   EXPECT_EQ(row.setting.parameters, "scale=0.2,mode=sum");
-  EXPECT_DOUBLE_EQ(row.average().value(), 0.8);
+  EXPECT_DOUBLE_EQ(row.average.value.value(), 0.8);
 }
 
 TEST(Choice, among_different_metrics_is_by_the_relative_validation_score) {
@@ -39,13 +39,13 @@ TEST(Choice, among_different_metrics_is_by_the_relative_validation_score) {
   const Row row = row_of(first_board(records), "scaled");
   EXPECT_EQ(row.setting.parameters, "scale=0.2,mode=sum");
   EXPECT_DOUBLE_EQ(row.setting.validation_score.value(), (0.8 + 1) / 2);
-  EXPECT_DOUBLE_EQ(row.average().value(), (0.8 + 1) / 2);
+  EXPECT_DOUBLE_EQ(row.average.value.value(), (0.8 + 1) / 2);
 }
 
 TEST(Choice, is_not_made_where_nothing_makes_validation_scores_comparable) {
   Records records = mixed_records(false);
   const Row row = row_of(first_board(records), "scaled");
-  EXPECT_FALSE(row.average());
+  EXPECT_FALSE(row.average.value);
   EXPECT_THAT(row.setting.gaps.at(0).reason, HasSubstr("no validation relative score"));
 }
 
@@ -54,7 +54,7 @@ TEST(Gaps, say_where_a_metric_is_undefined) {
   put_labels(records, "bee_fly", {1, 1, 1});
   put_classes(records, make_cell("average", "", "bee_fly"), 0.5, {1, 1, 0});
   const Row row = row_of(first_board(records), "average");
-  EXPECT_FALSE(row.average());
+  EXPECT_FALSE(row.average.value);
   EXPECT_EQ(row.setting.gaps.at(0).reason, "its test mcc is undefined: all labels are of one class");
 }
 
@@ -75,7 +75,7 @@ TEST(OwnScores, are_those_of_the_zoo_where_the_board_has_none) {
   }
   const std::vector<Board> boards = make_boards(records);
   ASSERT_EQ(boards.at(1).experts, "ant+cow");
-  EXPECT_DOUBLE_EQ(row_of(boards[1], "average").average().value(), (0.4 / 0.5 + (1 + 0.1 / 0.5)) / 2);
+  EXPECT_DOUBLE_EQ(row_of(boards[1], "average").average.value.value(), (0.4 / 0.5 + (1 + 0.1 / 0.5)) / 2);
 }
 
 TEST(OwnScores, are_those_of_the_board_with_the_most_experts) {
@@ -106,9 +106,9 @@ TEST(OwnScores, are_of_the_same_shift_and_seed_and_valid) {
 TEST(OwnScores, that_are_missing_leave_boards_of_different_metrics_without_scores) {
   const Board board = first_board(mixed_records(false));
   for (const Row& row : board.rows) {
-    EXPECT_FALSE(row.average()) << row.setting.method;
+    EXPECT_FALSE(row.average.value) << row.setting.method;
     EXPECT_FALSE(row.rank);
-    EXPECT_FALSE(row.best);
+    EXPECT_FALSE(row.average.best);
     EXPECT_TRUE(row.by_task[0]) << "tasks are shown";
   }
   EXPECT_THAT(board.notes,
@@ -120,11 +120,11 @@ TEST(OwnScores, too_near_zero_are_no_unit) {
   Records records = mixed_records();
   put_value(records, make_cell("individual", "", "cow"), 0.5, 0.004);
   const Board board = first_board(records);
-  EXPECT_FALSE(row_of(board, "average").average());
+  EXPECT_FALSE(row_of(board, "average").average.value);
   EXPECT_FALSE(row_of(board, "average").rank);
   EXPECT_THAT(board.notes, Contains(HasSubstr("too near 0 to measure others by: cow (seed 0) loss 0.004")));
   put_value(records, make_cell("individual", "", "cow"), 0.5, 0.02);
-  EXPECT_TRUE(row_of(first_board(records), "average").average());
+  EXPECT_TRUE(row_of(first_board(records), "average").average.value);
 }
 
 TEST(OwnScores, too_near_zero_leave_one_metric_without_its_normalised_average_alone) {

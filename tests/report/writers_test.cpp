@@ -206,8 +206,8 @@ TEST(Layout, heads_tasks_with_their_metrics_where_these_differ) {
   EXPECT_THAT(task_columns(boards.at(0)), testing::ElementsAre("ant"));
   EXPECT_THAT(task_columns(boards.at(1)),
               testing::ElementsAre("ant (Accuracy, %)", "bee_fly (MCC)", "cow (Cross-entropy, nats)"));
-  EXPECT_EQ(average_column(boards.at(0)), "Average");
-  EXPECT_EQ(average_column(boards.at(1)), "Relative");
+  EXPECT_EQ(average_columns(boards.at(0)).at(0).heading, "Average");
+  EXPECT_EQ(average_columns(boards.at(1)).at(0).heading, "Relative");
 }
 
 TEST(Layout, tells_the_score_of_a_scaling_that_is_no_accuracy) {

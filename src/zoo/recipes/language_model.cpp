@@ -16,7 +16,7 @@
 namespace fusegrid::recipes::language_model {
 namespace {
 
-struct Options : NextToken, TokenTuning {
+struct Options : NextToken, Tuning {
   // architecture
   int64_t width = 128;
   int64_t blocks = 4;

@@ -31,7 +31,7 @@ namespace {
 
 constexpr double kAdapterScale = 2;  // alpha / r
 
-struct Options : TokenTuning {
+struct Options : Tuning {
   // architecture
   int64_t width = 128;
   int64_t blocks = 4;
@@ -79,7 +79,7 @@ struct Options : TokenTuning {
     if constexpr (std::is_same_v<Visitor, ParamReader>) {
       use_defaults_of_adapters();  // which what is read from here on replaces
     }
-    TokenTuning::describe_models(v);
+    Tuning::describe_models(v);
   }
 
   void use_defaults_of_adapters() {
