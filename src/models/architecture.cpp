@@ -1,5 +1,6 @@
 #include "models/architecture.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <nlohmann/json.hpp>
 
@@ -29,6 +30,15 @@ Memory& Memory::part(size_t index) {
     parts_.push_back(std::make_unique<Memory>());
   }
   return *parts_[index];
+}
+
+void Memory::select(const at::Tensor& rows) {
+  for (auto& [name, tensor] : tensors) {
+    tensor = tensor.index_select(0, rows.to(tensor.device()));
+  }
+  for (const auto& part : parts_) {
+    part->select(rows);
+  }
 }
 
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass) {

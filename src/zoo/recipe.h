@@ -26,9 +26,9 @@
 namespace fusegrid {
 
 struct RecipeScale {
-  std::string name;             // "small"
-  std::string doc;              // what its models are, and what they are trained on
-  std::string suite;            // key of suite_registry(): there is an expert of each of its tasks
+  std::string name;   // "small"
+  std::string doc;    // what its models are, and what they are trained on
+  std::string suite;  // key of suite_registry(): each of its tasks has an expert, its own or another's
   bool published_base = false;  // its bases are not trained here: whoever builds a zoo names one
 };
 
@@ -94,6 +94,8 @@ struct Recipe {
   RecipeCard card;
   // All options of a scale, in the order of their declaration.
   std::function<std::vector<RecipeOption>(const RecipeScale&, const Overrides&)> options;
+  // What its models read, all but the vocabulary; of scales whose bases are trained here.
+  std::function<InputFormat(const RecipeScale&, const Overrides&)> reads;
   // ConfigError where tasks of a pack, or a pool beside it, are not what the recipe trains on.
   std::function<void(const RecipeScale&, const Overrides&, const TaskPack&,
                      const std::vector<std::string>& tasks)>
@@ -123,6 +125,7 @@ ParamText text_of_overrides(const nlohmann::json& overrides);
 // What a recipe does with its options, see Recipe.
 template <typename Options>
 struct RecipeFunctions {
+  InputFormat (*reads)(const Options&);
   void (*check_pack)(const Options&, const TaskPack&, const std::vector<std::string>& tasks);
   void (*check_pool)(const Options&, const PretrainingPool&, const TaskPack&);
   MadeBase (*make_base)(const Options&, const BaseInput&);
@@ -168,6 +171,9 @@ struct RegisterRecipe {
       add(of_base, true);
       add(of_models, false);
       return all;
+    };
+    recipe.reads = [=](const RecipeScale& scale, const nlohmann::json& overrides) {
+      return functions.reads(read(scale, overrides));
     };
     recipe.check_pack = [=](const RecipeScale& scale, const nlohmann::json& overrides, const TaskPack& pack,
                             const std::vector<std::string>& tasks) {

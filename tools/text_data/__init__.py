@@ -11,5 +11,7 @@ generation               the eight text-to-text tasks
 auxiliary                what their bases learn beside them
 seq2seq                  puts them together
 grid                     three tasks in seven languages
+domains                  six domains of text, for language models
+endings                  which ending belongs to the beginning of a text of a domain
 minilm                   the same examples for a published base, all-MiniLM-L6-v2
 """

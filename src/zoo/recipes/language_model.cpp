@@ -73,14 +73,17 @@ nlohmann::json architecture_config(const Options& options, const TokenTable& tab
           {"torch_dtype", "float32"}};
 }
 
-void check_pack(const Options& options, const TaskPack& pack, const std::vector<std::string>& tasks) {
+InputFormat reads(const Options& options) {
+  return {.positions = options.positions, .with_answer = true};
+}
+
+void check_pack(const Options&, const TaskPack& pack, const std::vector<std::string>& tasks) {
   for (const std::string& task : tasks) {
     if (pack.task(task).kind != "language_model") {
       throw ConfigError("the recipe language_model trains on texts alone, but task '" + task + "' of '" +
                         pack.path().string() + "' is of the kind " + pack.task(task).kind +
                         "; choose another pack or another recipe");
     }
-    check_readable(pack.task(task), {.positions = options.positions});
   }
 }
 
@@ -122,7 +125,7 @@ const RegisterRecipe<Options> registered{
      .heads = Heads::kNone,
      .pool = "text_pool.h5",
      .pool_maker = "tools/make_text_pool.py"},
-    {check_pack, check_pool, make_base, make_model, seconds}};
+    {reads, check_pack, check_pool, make_base, make_model, seconds}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::language_model
