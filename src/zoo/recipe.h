@@ -125,12 +125,12 @@ ParamText text_of_overrides(const nlohmann::json& overrides);
 // What a recipe does with its options, see Recipe.
 template <typename Options>
 struct RecipeFunctions {
-  InputFormat (*reads)(const Options&);
-  void (*check_pack)(const Options&, const TaskPack&, const std::vector<std::string>& tasks);
-  void (*check_pool)(const Options&, const PretrainingPool&, const TaskPack&);
-  MadeBase (*make_base)(const Options&, const BaseInput&);
-  MadeModel (*make_model)(const Options&, const ModelInput&);
-  double (*seconds)(const Options&, ZooItem::Kind, int64_t tasks);
+  std::function<InputFormat(const Options&)> reads;
+  std::function<void(const Options&, const TaskPack&, const std::vector<std::string>& tasks)> check_pack;
+  std::function<void(const Options&, const PretrainingPool&, const TaskPack&)> check_pool;
+  std::function<MadeBase(const Options&, const BaseInput&)> make_base;
+  std::function<MadeModel(const Options&, const ModelInput&)> make_model;
+  std::function<double(const Options&, ZooItem::Kind, int64_t tasks)> seconds;
 };
 
 // Registers a recipe: `const RegisterRecipe<Options> registered{card, functions};` in its file's unnamed namespace.
