@@ -129,7 +129,7 @@ InputFormat reads_next_token(const NextToken& options) {
 void check_next_token_pool(const NextToken& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_texts(pool);
   check_pool_rows(pool, options.positions);
-  check_same_tokenizer(pool, pack, kPoolMaker);
+  check_same_tokens(pool, pack, kPoolMaker);
 }
 
 double next_token_seconds(const NextToken& options, const Tuning& tuning, ZooItem::Kind kind, int64_t tasks,

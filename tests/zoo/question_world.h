@@ -6,6 +6,8 @@
 
 namespace fusegrid::test {
 
+constexpr uint16_t kFirstWord = 23;  // no row begins with a special token
+
 // The tokens of text_world.h, whose 2 ends rows, and two that stand for hidden spans: 24 and 25.
 inline StoredGroup question_tokens() {
   return word_tokens("{\"words\": 22}", "</s>", {"<extra_id_0>", "<extra_id_1>"});
@@ -22,7 +24,7 @@ inline std::vector<std::vector<uint16_t>> answer_rows(int64_t count) {
 
 // Tasks "first" and "second".
 inline void write_question_pack(const fs::path& path) {
-  write_pack_of_words(path, {"first", "second"},
+  write_pack_of_words(path, {"first", "second"}, kFirstWord,
                       stored_task("generate", R"({"answer_start": 0, "answer_end": 2, "longest_answer": 4})"),
                       question_tokens(), [](StoredGroup& split, int64_t count) {
                         split.add_rows("answers", answer_rows(count));
@@ -33,14 +35,9 @@ inline void write_question_pack(const fs::path& path) {
 inline StoredGroup question_pool() {
   std::map<std::string, StoredGroup> sources;
   sources["corpus"].attributes = {{"kind", "text"}, {"examples", int64_t{40}}, {"share", 1.0}};
-  std::vector<std::vector<uint16_t>> texts;
-  for (std::vector<uint16_t> row : word_rows(40, 7)) {
-    row.front() = 9;  // no row begins with a special token
-    texts.push_back(row);
-  }
-  sources["corpus"].add_rows("tokens", texts);
+  sources["corpus"].add_rows("tokens", word_rows(40, 7, kFirstWord));
   sources["questions"].attributes = {{"kind", "pairs"}, {"examples", int64_t{30}}, {"share", 1.0}};
-  sources["questions"].add_rows("tokens", word_rows(30, 8));
+  sources["questions"].add_rows("tokens", word_rows(30, 8, kFirstWord));
   sources["questions"].add_rows("partners", answer_rows(30));
   StoredGroup pool = stored_pool(sources);
   pool.groups["tokens"] = question_tokens();

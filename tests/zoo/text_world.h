@@ -40,13 +40,14 @@ inline StoredGroup word_tokens(const std::string& tokenizer = "{\"words\": 20}",
   return tokens;
 }
 
-// Rows of 3 to 11 tokens; row i contains the word of its class, i % 3, and words that mean nothing.
-inline std::vector<std::vector<uint16_t>> word_rows(int64_t count, uint64_t seed) {
+// Rows of 3 to 11 tokens that begin with `first`; row i contains the word of its class, i % 3, and words that mean
+// nothing.
+inline std::vector<std::vector<uint16_t>> word_rows(int64_t count, uint64_t seed, uint16_t first = 1) {
   std::vector<std::vector<uint16_t>> rows;
   for (int64_t i = 0; i < count; ++i) {
     const at::Tensor numbers = uniform(seed, static_cast<uint64_t>(i), 0, 12);
     const auto* number = numbers.const_data_ptr<float>();
-    std::vector<uint16_t> row{1};
+    std::vector<uint16_t> row{first};
     const auto words = 1 + static_cast<int64_t>(9 * number[0]);
     for (int64_t word = 0; word < words; ++word) {
       row.push_back(static_cast<uint16_t>(8 + static_cast<int64_t>(15 * number[1 + word])));
@@ -58,9 +59,9 @@ inline std::vector<std::vector<uint16_t>> word_rows(int64_t count, uint64_t seed
   return rows;
 }
 
-// A pack of two tasks with 60 / 12 / 12 rows of words, to which add_targets adds what is to be answered. task: without
-// its splits.
-inline void write_pack_of_words(const fs::path& path, const std::vector<std::string>& names,
+// A pack of tasks with 60 / 12 / 12 rows of words, which begin with `first`; add_targets adds what is to be answered.
+// task: without its splits.
+inline void write_pack_of_words(const fs::path& path, const std::vector<std::string>& names, uint16_t first,
                                 const StoredGroup& task, const StoredGroup& tokens,
                                 void (*add_targets)(StoredGroup& split, int64_t count)) {
   std::map<std::string, StoredGroup> tasks;
@@ -69,7 +70,7 @@ inline void write_pack_of_words(const fs::path& path, const std::vector<std::str
     for (const std::string split : {"train", "val", "test"}) {
       const int64_t count = split == "train" ? 60 : 12;
       StoredGroup& group = tasks[names[i]].groups[split] = stored_split(count);
-      group.add_rows("tokens", word_rows(count, derive_key(1 + i, split)));
+      group.add_rows("tokens", word_rows(count, derive_key(1 + i, split), first));
       add_targets(group, count);
     }
   }
@@ -80,8 +81,9 @@ inline void write_pack_of_words(const fs::path& path, const std::vector<std::str
 
 // Tasks "colours" and "shapes" of 3 classes.
 inline void write_word_pack(const fs::path& path, const StoredGroup& tokens = word_tokens()) {
-  write_pack_of_words(path, {"colours", "shapes"}, stored_task("classify", R"({"classes": ["a", "b", "c"]})"),
-                      tokens, [](StoredGroup& split, int64_t count) {
+  write_pack_of_words(path, {"colours", "shapes"}, 1,
+                      stored_task("classify", R"({"classes": ["a", "b", "c"]})"), tokens,
+                      [](StoredGroup& split, int64_t count) {
                         split.arrays["labels"] = stored(elements<uint16_t>(labels(count, 3)));
                       });
 }

@@ -150,7 +150,7 @@ void check_pack(const Options&, const TaskPack& pack, const std::vector<std::str
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_span_pool(pool);
   check_pool_rows(pool, options.positions);
-  check_same_tokenizer(pool, pack, "tools/make_seq2seq_pool.py");
+  check_same_tokens(pool, pack, "tools/make_seq2seq_pool.py");
 }
 
 // ---- the base

@@ -121,7 +121,7 @@ void check_pack(const Options& options, const TaskPack& pack, const std::vector<
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_text_pool(pool);
   check_pool_rows(pool, options.positions);
-  check_same_tokenizer(pool, pack, "tools/make_text_pool.py");
+  check_same_tokens(pool, pack, "tools/make_text_pool.py");
 }
 
 // ---- the base
