@@ -119,6 +119,10 @@ std::vector<RecipeOption> options_of(const ZooPlan& plan);
 // The recipe's name, the scale and every option: what the provenance of a model says.
 nlohmann::json described_recipe(const ZooPlan& plan);
 
+// The overrides that make a plan of this recipe and scale describe itself so, of what both know: {} where the recipe is
+// not known.
+nlohmann::json overrides_of(const nlohmann::json& described);
+
 // An override's value as an option reads it.
 ParamText text_of_overrides(const nlohmann::json& overrides);
 

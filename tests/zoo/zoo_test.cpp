@@ -551,6 +551,15 @@ TEST_F(ZooImport, RefusesNamesThatCannotStandInJobsPathsAndCells) {
   EXPECT_EQ(import_zoo(slash).name, "mine");
 }
 
+TEST_F(ZooFolder, AKeyThatItsDescriptionHasTwiceIsRefused) {
+  std::string text = description().dump();
+  const std::string key = "\"experts\":{\"bars\":";
+  ASSERT_NE(text.find(key), std::string::npos);
+  text.insert(text.find(key) + key.size() - 7, "\"bars\":\"elsewhere\",");
+  std::ofstream(folder_ / "zoo.json") << text;
+  EXPECT_THAT(load_error({}), HasSubstr("must have each key once, but has 'bars' twice"));
+}
+
 TEST_F(ZooFolder, NamesInItsDescriptionAreChecked) {
   json written = description();
   written["name"] = "../outside";

@@ -102,6 +102,9 @@ TEST_F(Seq2SeqRecipe, AZooOfAdaptersIsSound) {
   EXPECT_EQ(models[0].key, models[0].digest);
   EXPECT_EQ(models[1].factors.size(), 12U);
   EXPECT_TRUE(models[1].key.starts_with(models[1].digest + "/"));
+  EXPECT_THAT(refusal_of([&] { zoo.replicate(1); }),
+              testing::AllOf(HasSubstr("fusegrid zoo build seq2seq --scale small --seeds 1 --out "),
+                             HasSubstr(" --set lora=2"), HasSubstr(" --set expert_steps=10")));
 }
 
 TEST_F(Seq2SeqRecipe, AdaptersHaveDefaultsOfTheirOwnThatOverridesReplace) {
