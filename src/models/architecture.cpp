@@ -4,6 +4,7 @@
 #include <ATen/ops/linear.h>
 #include <nlohmann/json.hpp>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -30,6 +31,12 @@ Memory& Memory::part(size_t index) {
     parts_.push_back(std::make_unique<Memory>());
   }
   return *parts_[index];
+}
+
+at::Tensor Memory::append(const std::string& name, const at::Tensor& rows) {
+  at::Tensor& held = tensors[name];
+  held = held.defined() ? concatenate({held, rows}, 1) : rows;
+  return held;
 }
 
 void Memory::select(const at::Tensor& rows) {
