@@ -7,6 +7,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/eye.h>
+#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -149,6 +150,50 @@ TEST(TestStream, completes_inputs_by_answers_whose_rows_the_entropy_means_over) 
     EXPECT_LT(all_rows, 4 * inputs.size()) << "some answers end";
     const at::Tensor loss = entropy_loss(in, model, by_task, network.features(model, inputs));
     EXPECT_NEAR(loss.item<double>(), expected, 1e-5);
+  });
+}
+
+// What a pass reads of it.
+Inputs one_row(Inputs inputs, int64_t row) {
+  inputs.choices = inputs.choice_lengths = at::Tensor();
+  return inputs.rows(row, 1);
+}
+
+// A row for each choice of each example; the entropy is that of each example's choices.
+TEST(TestStream, completes_prompts_by_all_their_choices) {
+  constexpr int64_t kBatch = 5;
+  const TestZoo zoo = choice_zoo(2);
+  const Network& network = *zoo.network;
+  const Weights& model = zoo.experts[1];
+  zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
+    const auto [inputs, by_task] = TestStream(in, kBatch, "a test").next();
+    double expected = 0;
+    int64_t all_rows = 0;
+    for (const Inputs& of_task : by_task) {
+      const at::Tensor counts = of_task.choice_lengths.gt(0).sum(1);
+      ASSERT_EQ(counts.size(0), kBatch);
+      EXPECT_EQ(of_task.size(), counts.sum().item<int64_t>());
+      int64_t row = 0;
+      for (int64_t i = 0; i < kBatch; ++i) {
+        std::vector<double> log_p;
+        for (int64_t choice = 0; choice < counts[i].item<int64_t>(); ++choice, ++row) {
+          const Inputs one = one_row(of_task, row);
+          const int64_t length = of_task.choice_lengths[i][choice].item<int64_t>();
+          EXPECT_EQ(one.answer_lengths.item<int64_t>(), length - 1);
+          const at::Tensor rows =
+              at::log_softmax(network.output(model, one, "task0")[0].to(at::kDouble), 1).narrow(0, 0, length);
+          const at::Tensor tokens = of_task.choices[i][choice].narrow(0, 0, length).unsqueeze(1);
+          log_p.push_back(rows.gather(1, tokens).sum().item<double>());
+        }
+        const at::Tensor p = at::softmax(at::tensor(log_p, at::kDouble), 0);
+        expected -= (p * p.log()).sum().item<double>() / kBatch;
+      }
+      all_rows += row;
+    }
+    EXPECT_EQ(inputs.size(), all_rows);
+    EXPECT_GT(expected, 0.01);
+    const at::Tensor loss = entropy_loss(in, model, by_task, network.features(model, inputs));
+    EXPECT_NEAR(loss.item<double>(), expected, 1e-4);
   });
 }
 
