@@ -9,26 +9,14 @@ It downloads about 32 MB once, into CACHE/sources, and checks every SHA256. The 
 the same bytes. The tokenizer is that of a pack of texts, which --tokens names.
 """
 
-from pathlib import Path
-
-from packs.command import DATA, command_parser, print_file, run
-from packs.sources import prepare_sources
-from packs.task_pack import read_tokens, write_task_pack
+from packs.command import run
+from text_data.command import make_pack_in_tokens
 from text_data.grid import make_grid_pack
-from text_data.suite import MANIFEST, describe
-from text_data.tasks import read_inputs
+from text_data.suite import describe
 
 
 def main() -> None:
-    parser = command_parser(__doc__)
-    parser.add_argument("--tokens", type=Path, default=DATA / "text.h5", help="default: %(default)s")
-    parser.add_argument("--output", type=Path, default=DATA / "text_grid.h5", help="default: %(default)s")
-    arguments = parser.parse_args()
-    inputs = read_inputs(prepare_sources(MANIFEST, arguments.cache))
-    pack = make_grid_pack(inputs, read_tokens(arguments.tokens))
-    print("\n".join(describe(pack)))
-    write_task_pack(arguments.output, pack)
-    print_file(arguments.output)
+    make_pack_in_tokens(__doc__, "text_grid.h5", make_grid_pack, describe)
 
 
 if __name__ == "__main__":

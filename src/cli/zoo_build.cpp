@@ -138,8 +138,12 @@ ZooPlan plan_of(const Options& options) {
   const Recipe& recipe = recipe_of(plan);
   plan.suite = recipe.scale(plan.scale).suite;
   const Suite& suite = suite_registry().at(plan.suite);
-  for (const auto& task : suite.tasks) {
-    plan.tasks.push_back(task.name);
+  for (const TaskCard& task : suite.tasks) {
+    if (task.owner.empty()) {
+      plan.tasks.push_back(task.name);
+    } else {
+      plan.more_tasks.emplace_back(task.name, task.owner);
+    }
   }
   const fs::path out = options.get_or("out", (zoos_folder() / default_name(plan)).string());
   plan.folder = (fs::absolute(out).lexically_normal() / "").parent_path();  // "zoos/a/" is "zoos/a"

@@ -190,10 +190,10 @@ void train_routers(const FusionInput& in, const Options& options, RoutedModel& m
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);
     const PrecisionScope scope(in.network().precision);
-    const Inputs inputs = stream.next([&](const Inputs& ready, Memory*) {
+    const TestStream::Step next = stream.next([&](const Inputs& ready, Memory*) {
       return held.output(in.network(), ready, {in.tasks().front(), std::nullopt});
     });
-    entropy_loss(in, held.merged(), inputs, held.features(in.network(), inputs), options.batch).backward();
+    entropy_loss(in, held.merged(), next.by_task, held.features(in.network(), next.inputs)).backward();
     for (auto& [tensor, adam] : optimizers) {
       adam.step(tensor.grad());
       tensor.mutable_grad().reset();

@@ -1,8 +1,10 @@
 #include "models/architecture.h"
 
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <nlohmann/json.hpp>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -29,6 +31,21 @@ Memory& Memory::part(size_t index) {
     parts_.push_back(std::make_unique<Memory>());
   }
   return *parts_[index];
+}
+
+at::Tensor Memory::append(const std::string& name, const at::Tensor& rows) {
+  at::Tensor& held = tensors[name];
+  held = held.defined() ? concatenate({held, rows}, 1) : rows;
+  return held;
+}
+
+void Memory::select(const at::Tensor& rows) {
+  for (auto& [name, tensor] : tensors) {
+    tensor = tensor.index_select(0, rows.to(tensor.device()));
+  }
+  for (const auto& part : parts_) {
+    part->select(rows);
+  }
 }
 
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass) {

@@ -39,6 +39,10 @@ class Memory {
  public:
   // That of one of several models that answer together; empty when it is first asked for.
   Memory& part(size_t index);
+  // What it holds under the name and behind that the rows [n, rows, ...], which it holds from then on.
+  at::Tensor append(const std::string& name, const at::Tensor& rows);
+  // It and its parts, from then on of these rows: what goes on from one answer in several ways. rows: int64 [m].
+  void select(const at::Tensor& rows);
 
   int64_t tokens = 0;  // rows of the answer that it holds
   Weights tensors;     // keys and values, under names of the family; [n, ...]

@@ -53,13 +53,6 @@ at::Tensor predicting(const at::Tensor& x, const Inputs& inputs) {
   return x.gather(1, rows.unsqueeze(2).expand({-1, -1, x.size(2)}));
 }
 
-// What the memory holds with `rows` behind it, which it holds from then on.
-at::Tensor remembered(Memory& memory, const std::string& name, const at::Tensor& rows) {
-  at::Tensor& held = memory.tensors[name];
-  held = held.defined() ? concatenate({held, rows}, 1) : rows;
-  return held;
-}
-
 }  // namespace
 
 at::Tensor Decoder::features(const Weights& weights, const Inputs& inputs, Pooling pooling,
@@ -94,7 +87,7 @@ at::Tensor Decoder::continued(const Weights& weights, const Inputs& inputs, cons
   const at::Tensor held = memory.tensors.at(kCounting).unsqueeze(1).unsqueeze(1);
   const at::Tensor looks = concatenate(
       {held.expand({-1, -1, count, -1}), causal_mask(count, tokens).expand({tokens.size(0), -1, -1, -1})}, 3);
-  remembered(memory, kCounting, places < inputs.answer_lengths.unsqueeze(1));
+  memory.append(kCounting, places < inputs.answer_lengths.unsqueeze(1));
   memory.tensors[kPositions] = positions;
   const at::Tensor x = through_blocks(weights, embed_tokens(weights, tokens, positions), looks, pass);
   return last_norm(weights, x);
@@ -116,8 +109,8 @@ at::Tensor Decoder::attention(const Weights& weights, int64_t block, const at::T
       pass.memory == nullptr ? numbers(0, x.size(1), mask) : pass.memory->tensors.at(kPositions);
   auto [query, key, value] = project(weights, block, x, positions, pass);
   if (pass.memory != nullptr) {
-    key = remembered(*pass.memory, key_of(block), key);
-    value = remembered(*pass.memory, value_of(block), value);
+    key = pass.memory->append(key_of(block), key);
+    value = pass.memory->append(value_of(block), value);
   }
   const at::Tensor heads = attention_of_heads(query, key, value, shape_.heads, mask);
   return x + project_back(weights, block, heads, pass);

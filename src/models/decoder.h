@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/Tensor.h>
@@ -70,6 +72,39 @@ class Decoder : public BlockArchitecture {
   at::Tensor continued(const Weights& weights, const Inputs& inputs, const Pass& pass) const;
 
   DecoderShape shape_;
+};
+
+// A decoder whose blocks say under which names they have their tensors. Shape: a DecoderShape with the `epsilon` of the
+// norms; Block: made of the prefix of its names and the shape, with the members attention_norm, mlp_norm and `out`, the
+// layer that projects heads back.
+template <typename Shape, typename Block>
+class NamedDecoder : public Decoder {
+ public:
+  at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const override {
+    return at(block).mlp_norm(weights, x);
+  }
+
+ protected:
+  // blocks: the prefix of all blocks; tokens: the table of embeddings; norm: the last one.
+  NamedDecoder(const Shape& shape, const std::string& blocks, std::string tokens, const std::string& norm)
+      : Decoder(shape), shape_(shape), tokens_(std::move(tokens)), norm_(norm, shape.width, shape.epsilon) {
+    for (int64_t i = 0; i < shape.blocks; ++i) {
+      blocks_.emplace_back(blocks + std::to_string(i) + ".", shape);
+    }
+  }
+  at::Tensor project_back(const Weights& weights, int64_t block, const at::Tensor& heads,
+                          const Pass& pass) const override {
+    return apply(at(block).out, weights, heads, pass);
+  }
+  at::Tensor last_norm(const Weights& weights, const at::Tensor& x) const override {
+    return norm_(weights, x);
+  }
+  const Block& at(int64_t block) const { return blocks_.at(static_cast<size_t>(block)); }
+
+  Shape shape_;
+  std::string tokens_;
+  std::vector<Block> blocks_;
+  decltype(Block::mlp_norm) norm_;
 };
 
 // An affine layer that reads an answer's rows too.

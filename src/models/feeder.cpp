@@ -82,10 +82,8 @@ class Feeder {
     changed_.notify_all();
     const c10::Stream mine = devices_.getStream(network_.device);
     batch.made.block(mine);
-    for (const at::Tensor& tensor : {batch.inputs.images, batch.inputs.tokens, batch.inputs.lengths}) {
-      if (tensor.defined()) {
-        tensor.record_stream(mine);  // its memory belongs to the copying stream
-      }
+    for (const at::Tensor& tensor : batch.inputs.tensors()) {
+      tensor.record_stream(mine);  // its memory belongs to the copying stream
     }
     return batch;
   }

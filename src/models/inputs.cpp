@@ -3,12 +3,16 @@
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/amax.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/nonzero.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "core/concatenate.h"
 #include "core/errors.h"
@@ -23,17 +27,38 @@ at::Tensor applied(const at::Tensor& tensor, const std::function<at::Tensor(cons
 }
 
 Inputs of_each(const Inputs& inputs, const std::function<at::Tensor(const at::Tensor&)>& change) {
-  return {applied(inputs.images, change), applied(inputs.tokens, change), applied(inputs.lengths, change),
-          applied(inputs.answer, change), applied(inputs.answer_lengths, change)};
+  return {applied(inputs.images, change),         applied(inputs.tokens, change),
+          applied(inputs.lengths, change),        applied(inputs.answer, change),
+          applied(inputs.answer_lengths, change), applied(inputs.choices, change),
+          applied(inputs.choice_lengths, change)};
 }
 
-// As wide as the longest row asks for.
+// The last axis of rows of tokens, as wide as the longest asks for.
+at::Tensor trimmed(const at::Tensor& rows, const at::Tensor& lengths) {
+  const int64_t width = token_width(lengths.max().item<int64_t>());
+  return rows.narrow(-1, 0, std::min(width, rows.size(-1)));
+}
+
 Inputs trimmed(Inputs inputs) {
   if (inputs.tokens.defined() && inputs.size() > 0) {
-    const int64_t width = token_width(inputs.lengths.max().item<int64_t>());
-    inputs.tokens = inputs.tokens.narrow(1, 0, std::min(width, inputs.tokens.size(1)));
+    inputs.tokens = trimmed(inputs.tokens, inputs.lengths);
+    inputs.choices = inputs.choices.defined() ? trimmed(inputs.choices, inputs.choice_lengths) : at::Tensor();
   }
   return inputs;
+}
+
+// Of each row, what it is filled up to: that of its tokens, and of its longest choice.
+std::vector<std::pair<int64_t, int64_t>> widths_of(const Inputs& inputs) {
+  const auto numbers = [](const at::Tensor& lengths) { return lengths.cpu().contiguous(); };
+  const at::Tensor lengths = numbers(inputs.lengths);
+  const at::Tensor choices =
+      inputs.choices.defined() ? numbers(inputs.choice_lengths.amax(1)) : at::zeros_like(lengths);
+  std::vector<std::pair<int64_t, int64_t>> widths;
+  for (int64_t i = 0; i < inputs.size(); ++i) {
+    widths.emplace_back(token_width(lengths.const_data_ptr<int64_t>()[i]),
+                        token_width(choices.const_data_ptr<int64_t>()[i]));
+  }
+  return widths;
 }
 
 at::Tensor widened(const at::Tensor& tokens, int64_t width) {
@@ -46,6 +71,15 @@ at::Tensor widened(const at::Tensor& tokens, int64_t width) {
 
 int64_t Inputs::size() const {
   return images.defined() ? images.size(0) : tokens.defined() ? tokens.size(0) : 0;
+}
+
+std::vector<at::Tensor> Inputs::tensors() const {
+  std::vector<at::Tensor> all;
+  of_each(*this, [&](const at::Tensor& tensor) {
+    all.push_back(tensor);
+    return tensor;
+  });
+  return all;
 }
 
 Inputs Inputs::rows(int64_t begin, int64_t count) const {
@@ -99,6 +133,20 @@ Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pa
   return inputs;
 }
 
+Inputs with_choices(Inputs inputs, const Inputs& rows, const at::Tensor& offsets, int64_t pad) {
+  const int64_t count = offsets.size(0) - 1;
+  const at::Tensor ends = offsets.to(at::kCPU, at::kLong).contiguous();
+  const at::Tensor counts = ends.narrow(0, 1, count) - ends.narrow(0, 0, count);
+  const int64_t most = counts.max().item<int64_t>();
+  const at::Tensor places = at::nonzero(counting_positions(counts, most).flatten()).squeeze(1);
+  inputs.choices = at::full({count * most, rows.tokens.size(1)}, pad, at::kLong)
+                       .index_copy_(0, places, rows.tokens)
+                       .view({count, most, -1});
+  inputs.choice_lengths =
+      at::zeros({count * most}, at::kLong).index_copy_(0, places, rows.lengths).view({count, most});
+  return inputs;
+}
+
 Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
   const auto all = [&](at::Tensor Inputs::*member) {
     std::vector<at::Tensor> tensors;
@@ -128,10 +176,10 @@ void for_each_batch(const Inputs& inputs, int64_t batch,
     }
     return;
   }
-  const at::Tensor lengths = inputs.lengths.cpu().contiguous();
-  std::map<int64_t, std::vector<int64_t>> by_width;
-  for (int64_t i = 0; i < inputs.size(); ++i) {
-    by_width[token_width(lengths.const_data_ptr<int64_t>()[i])].push_back(i);
+  std::map<std::pair<int64_t, int64_t>, std::vector<int64_t>> by_width;
+  const auto widths = widths_of(inputs);
+  for (size_t i = 0; i < widths.size(); ++i) {
+    by_width[widths[i]].push_back(static_cast<int64_t>(i));
   }
   for (const auto& [width, rows] : by_width) {
     const at::Tensor all = at::tensor(rows, at::kLong);

@@ -26,10 +26,17 @@ struct Inputs {
   // that a decoder reads first; filled up at the end. And how many of a row count: int64 [n].
   at::Tensor answer = {};
   at::Tensor answer_lengths = {};
+  // What each example may be answered by, which models do not read: a kind of task makes answers of them. int64 [n,
+  // choices, width], filled up at the end; and how many tokens of each count, 0 where an example has fewer choices than
+  // others: int64 [n, choices].
+  at::Tensor choices = {};
+  at::Tensor choice_lengths = {};
 
   int64_t size() const;
+  std::vector<at::Tensor> tensors() const;  // all that are there
   Inputs rows(int64_t begin, int64_t count) const;
-  // Rows of tokens come out as wide as the longest of them asks for (see token_width()). indices: int64, any device.
+  // Rows of tokens and choices come out as wide as the longest of them asks for (see token_width()). indices: int64,
+  // any device.
   Inputs select(const at::Tensor& indices) const;
   Inputs to(at::Device device) const;
   // bool [n, width]: which positions count; undefined where all do, because there are no tokens. Of an answer's rows
@@ -48,12 +55,16 @@ int64_t token_width(int64_t length);
 // pad: the id that fills rows up.
 Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pad);
 
+// The inputs with choices. rows: of all examples, one after the other; example i has those from offsets[i] to offsets[i
+// + 1], int64 [n + 1]; pad: the id that fills them up.
+Inputs with_choices(Inputs inputs, const Inputs& rows, const at::Tensor& offsets, int64_t pad);
+
 // One after the other. All are images of one size, or all are tokens, which come out as wide as the widest; so do
-// answers, which all have or none.
+// answers, which all have or none. Without choices, which no pass reads.
 Inputs concatenate_inputs(const std::vector<Inputs>& parts);
 
-// Visits all rows in batches of at most `batch`; of tokens, rows of one width share batches. places: int64 [batch] on
-// the CPU, where the rows of `part` stand in `inputs`.
+// Visits all rows in batches of at most `batch`; of tokens, rows of one width share batches, and of choices those whose
+// longest choices have one width. places: int64 [batch] on the CPU, where the rows of `part` stand in `inputs`.
 void for_each_batch(const Inputs& inputs, int64_t batch,
                     const std::function<void(const Inputs& part, const at::Tensor& places)>& visit);
 

@@ -51,6 +51,22 @@ void check_offsets(const std::string& where, const std::vector<uint32_t>& offset
   }
 }
 
+void check_number_of_offsets(const hdf5::Dataset& dataset, int64_t rows, const std::string& what) {
+  if (dataset.shape() != std::vector<int64_t>{rows + 1}) {
+    fail(dataset.where(), "there must be one offset more than the " + std::to_string(rows) + " " + what +
+                              ", but the shape is " + shape_text(dataset.shape()));
+  }
+}
+
+// Those of the rows of a range, from 0 on: int64 [count + 1].
+at::Tensor part_of_offsets(const std::vector<uint32_t>& offsets, Range range) {
+  at::Tensor part = at::empty({range.count + 1}, at::kLong);
+  const auto first = offsets.begin() + range.begin;
+  std::transform(first, first + range.count + 1, part.mutable_data_ptr<int64_t>(),
+                 [begin = int64_t{*first}](uint32_t offset) { return offset - begin; });
+  return part;
+}
+
 template <typename T>
 at::Tensor read_ids(const hdf5::Dataset& dataset, Range range, const TokenTable& table) {
   const auto stored = dataset.read<T>(range.begin, range.count);
@@ -188,8 +204,12 @@ Rows::Rows(hdf5::Group group) : group_(std::move(group)), examples_(read_example
   }
   for (const std::string array : {"tokens", "answers", "partners"}) {
     if (group_.has(array)) {
-      ragged_.emplace(array, read_offsets(array));
+      ragged_.emplace(array, read_offsets(array, examples_, "examples"));
     }
+  }
+  if (group_.has("choices")) {
+    choices_rows_ = read_choices_rows();
+    ragged_.emplace("choices", read_offsets("choices", choices_rows_.back(), "choices"));
   }
 }
 
@@ -214,27 +234,49 @@ ImageShape Rows::read_image_shape() const {
   return {shape[1], shape[2], shape[3]};
 }
 
-Rows::Ragged Rows::read_offsets(const std::string& ragged) const {
+Rows::Ragged Rows::read_offsets(const std::string& ragged, int64_t rows, const std::string& what) const {
   const auto ids = group_.dataset(ragged);
   const auto dataset = group_.dataset(ragged + "_offsets");
   if (ids.shape().size() != 1) {
     fail(ids.where(), "must have the shape [tokens], but it is " + shape_text(ids.shape()));
   }
-  if (dataset.shape() != std::vector<int64_t>{examples_ + 1}) {
-    fail(dataset.where(), "there must be one offset more than the " + std::to_string(examples_) +
-                              " examples, but the shape is " + shape_text(dataset.shape()));
-  }
-  Ragged rows{dataset.read<uint32_t>(), 0};
-  check_offsets(dataset.where(), rows.offsets, ids.shape()[0]);
-  for (size_t i = 0; i + 1 < rows.offsets.size(); ++i) {
-    const int64_t length = int64_t{rows.offsets[i + 1]} - rows.offsets[i];
-    if (length == 0) {
+  check_number_of_offsets(dataset, rows, what);
+  Ragged read{dataset.read<uint32_t>(), 0};
+  check_offsets(dataset.where(), read.offsets, ids.shape()[0]);
+  for (size_t i = 0; i + 1 < read.offsets.size(); ++i) {
+    if (read.length(i) == 0) {
       fail(dataset.where(), "every row must have a token, but row " + std::to_string(i) +
                                 " has none: it is an empty text; leave the example out");
     }
-    rows.longest = std::max(rows.longest, length);
+    read.longest = std::max(read.longest, read.length(i));
+  }
+  return read;
+}
+
+std::vector<uint32_t> Rows::read_choices_rows() const {
+  const auto dataset = group_.dataset("choices_rows");
+  check_number_of_offsets(dataset, examples_, "examples");
+  auto rows = dataset.read<uint32_t>();
+  check_offsets(dataset.where(), rows, rows.back());
+  for (size_t i = 0; i + 1 < rows.size(); ++i) {
+    if (rows[i + 1] - rows[i] < 2) {
+      fail(dataset.where(), "an example must have two choices or more, but example " + std::to_string(i) +
+                                " has " + std::to_string(rows[i + 1] - rows[i]) + "; leave the example out");
+    }
   }
   return rows;
+}
+
+int64_t Rows::longest_with_choice() const {
+  const Ragged& inputs = ragged_.at("tokens");
+  const Ragged& choices = ragged_.at("choices");
+  int64_t longest = 0;
+  for (size_t i = 0; i + 1 < choices_rows_.size(); ++i) {
+    for (size_t choice = choices_rows_[i]; choice < choices_rows_[i + 1]; ++choice) {
+      longest = std::max(longest, inputs.length(i) + choices.length(choice));
+    }
+  }
+  return longest;
 }
 
 at::Tensor Rows::images(Range range) const {
@@ -278,20 +320,25 @@ at::Tensor Rows::groups(Range range) const {
 }
 
 TokenRows Rows::tokens(const std::string& ragged, Range range, const TokenTable& table) const {
+  const auto& offsets = ragged_.at(ragged).offsets;
   FUSEGRID_ASSERT(
-      range.begin >= 0 && range.count >= 0 && range.begin <= examples_ - range.count,
+      range.begin >= 0 && range.count >= 0 && range.begin < std::ssize(offsets) - range.count,
       where() + ": rows " + std::to_string(range.begin) + " to " + std::to_string(range.begin + range.count));
-  const auto first = ragged_.at(ragged).offsets.begin() + range.begin;
+  const auto first = offsets.begin() + range.begin;
   const int64_t begin = *first;
   const Range ids{begin, first[range.count] - begin};
   const auto dataset = group_.dataset(ragged);
   TokenRows rows;
   rows.ids = table.size() <= kMostEntriesOf16Bits ? read_ids<uint16_t>(dataset, ids, table)
                                                   : read_ids<uint32_t>(dataset, ids, table);
-  rows.offsets = at::empty({range.count + 1}, at::kLong);
-  std::transform(first, first + range.count + 1, rows.offsets.mutable_data_ptr<int64_t>(),
-                 [begin](uint32_t offset) { return offset - begin; });
+  rows.offsets = part_of_offsets(offsets, range);
   return rows;
+}
+
+ChoiceRows Rows::choices(Range range, const TokenTable& table) const {
+  const int64_t begin = choices_rows_.at(static_cast<size_t>(range.begin));
+  const int64_t end = choices_rows_.at(static_cast<size_t>(range.begin + range.count));
+  return {tokens("choices", {begin, end - begin}, table), part_of_offsets(choices_rows_, range)};
 }
 
 }  // namespace fusegrid::packs

@@ -54,6 +54,7 @@ class Rows {
   int64_t examples() const { return examples_; }
   const std::optional<ImageShape>& image() const { return image_; }  // absent where there are none
   int64_t longest(const std::string& ragged) const { return ragged_.at(ragged).longest; }  // row, in tokens
+  int64_t longest_with_choice() const;  // row of tokens and one of its choices together
 
   at::Tensor images(Range range) const;                   // uint8 [count, C, H, W]
   at::Tensor labels(Range range, int64_t classes) const;  // int64 [count], less than `classes`
@@ -61,20 +62,25 @@ class Rows {
   at::Tensor groups(Range range) const;                   // int64 [count]
   // Of a ragged array: ids of the table, none of them padding.
   TokenRows tokens(const std::string& ragged, Range range, const TokenTable& table) const;
+  ChoiceRows choices(Range range, const TokenTable& table) const;  // of these examples
 
  private:
   struct Ragged {
+    int64_t length(size_t row) const { return int64_t{offsets[row + 1]} - offsets[row]; }
     std::vector<uint32_t> offsets;
     int64_t longest = 0;
   };
   void check_length(const std::string& array) const;
   ImageShape read_image_shape() const;
-  Ragged read_offsets(const std::string& ragged) const;
+  // rows: how many it has, one for each of `what`.
+  Ragged read_offsets(const std::string& ragged, int64_t rows, const std::string& what) const;
+  std::vector<uint32_t> read_choices_rows() const;
 
   hdf5::Group group_;
   int64_t examples_ = 0;
   std::optional<ImageShape> image_;
   std::map<std::string, Ragged> ragged_;
+  std::vector<uint32_t> choices_rows_;  // where the choices of each example begin among all
 };
 
 }  // namespace fusegrid::packs

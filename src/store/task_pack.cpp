@@ -39,6 +39,7 @@ const std::map<std::string, Kind>& kinds() {
       {"classify", {{"images", "tokens"}, {"labels"}}},
       {"generate", {{"tokens"}, {"answers"}}},
       {"language_model", {{"tokens"}, {}}},
+      {"multiple_choice", {{"tokens"}, {"choices", "labels"}}},
       {"regress", {{"images", "tokens"}, {"values"}}},
   };
   return all;
@@ -130,16 +131,20 @@ void check_arrays(const hdf5::Group& split, const std::string& kind) {
   std::set<std::string> expected{"groups"};
   expected.insert(targets.begin(), targets.end());
   expected.insert(inputs.size() > 1 && split.has(inputs[1]) ? inputs[1] : inputs[0]);
-  for (const std::string ragged : {"tokens", "answers"}) {
+  for (const std::string ragged : {"tokens", "answers", "choices"}) {
     if (expected.contains(ragged)) {
       expected.insert(ragged + "_offsets");
     }
+  }
+  if (expected.contains("choices")) {
+    expected.insert("choices_rows");
   }
   std::vector<std::string> words{join(inputs, " or ")};
   words.insert(words.end(), targets.begin(), targets.end());
   packs::check_members(split, expected,
                        "a split of the kind " + kind + " has the arrays " + join(words, ", ") +
-                           " and groups (tokens and answers with their offsets) and no other");
+                           " and groups (tokens, answers and choices with their offsets, choices with their "
+                           "rows) and no other");
 }
 
 // Takes up what a split says about the inputs of its task, which are alike in all splits.
@@ -154,6 +159,9 @@ void add_inputs(TaskInfo& task, const packs::Rows& split, const packs::Rows& fir
     task.image_width = split.image()->width;
   } else {
     task.longest_row = std::max(task.longest_row, split.longest("tokens"));
+  }
+  if (task.kind == "multiple_choice") {
+    task.longest_with_choice = std::max(task.longest_with_choice, split.longest_with_choice());
   }
 }
 
@@ -228,6 +236,28 @@ void check_ends(const TokenRows& answers, int64_t end, const std::string& where)
   }
 }
 
+// The likelihood of a choice is divided by the bytes of its text.
+void check_texts(const TokenRows& choices, const TokenTable& table, const std::string& where) {
+  for (int64_t i = 0; i < choices.size(); ++i) {
+    if (table.text(choices.row(i)).empty()) {
+      fail(where, "a choice must have a text, but row " + std::to_string(i) +
+                      " of those read has none beside special tokens and a space; leave the example out");
+    }
+  }
+}
+
+void check_labels(const at::Tensor& labels, const ChoiceRows& choices, const std::string& where) {
+  const auto* label = labels.const_data_ptr<int64_t>();
+  const auto* offset = choices.offsets.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < labels.size(0); ++i) {
+    if (const int64_t count = offset[i + 1] - offset[i]; label[i] >= count) {
+      fail(where, "labels must be less than the number of the example's choices, " + std::to_string(count) +
+                      ", but that of example " + std::to_string(i) + " of those read is " +
+                      std::to_string(label[i]));
+    }
+  }
+}
+
 Split read_targets(const TaskInfo& task, const packs::Rows& split, packs::Range range,
                    const TokenTable* table) {
   Split read;
@@ -239,6 +269,11 @@ Split read_targets(const TaskInfo& task, const packs::Rows& split, packs::Range 
   } else if (task.kind == "generate") {
     read.answers = split.tokens("answers", range, *table);
     check_ends(read.answers, task.attributes.at("answer_end").get<int64_t>(), split.where() + "/answers");
+  } else if (task.kind == "multiple_choice") {
+    read.choices = split.choices(range, *table);
+    read.labels = split.labels(range, packs::kMostClasses);
+    check_texts(read.choices.rows, *table, split.where() + "/choices");
+    check_labels(read.labels, read.choices, split.where() + "/labels");
   }
   return read;
 }

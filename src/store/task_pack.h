@@ -18,15 +18,17 @@ namespace fusegrid {
 struct Split {
   at::Tensor images;  // uint8 [examples, 3, height, width] (gray images are repeated to three channels)
   TokenRows tokens;   // where the inputs are no images
-  at::Tensor labels;  // int64 [examples], of kind classify: less than the number of classes
-  at::Tensor values;  // float [examples], of kind regress: finite
-  TokenRows answers;  // of kind generate
-  at::Tensor groups;  // int64 [examples]: examples of one group share a source (font family, map block, ...)
+  // int64 [examples], of kind classify: less than the number of classes; of multiple_choice: than that of the choices
+  at::Tensor labels;
+  at::Tensor values;   // float [examples], of kind regress: finite
+  TokenRows answers;   // of kind generate
+  ChoiceRows choices;  // of kind multiple_choice
+  at::Tensor groups;   // int64 [examples]: examples of one group share a source (font family, map block, ...)
 };
 
 struct TaskInfo {
   std::string name;
-  std::string kind;  // classify, regress, generate or language_model
+  std::string kind;  // classify, regress, generate, language_model or multiple_choice
   std::string title;
   std::string licence;
   std::string source;
@@ -36,7 +38,8 @@ struct TaskInfo {
   nlohmann::json attributes = nlohmann::json::object();  // docs/packs.md, "Kinds"
   int64_t image_height = 0;                              // 0 where the inputs are tokens
   int64_t image_width = 0;                               // the same
-  int64_t longest_row = 0;  // tokens of the longest input of all splits; 0 where they are images
+  int64_t longest_row = 0;          // tokens of the longest input of all splits; 0 where they are images
+  int64_t longest_with_choice = 0;  // of an input and one of its choices together; 0 where there are none
   std::map<std::string, int64_t> examples;  // by split: train, val, test
 };
 

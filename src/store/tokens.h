@@ -21,6 +21,14 @@ struct TokenRows {
   std::span<const int32_t> row(int64_t index) const;  // valid as long as `ids`
 };
 
+// What each example may choose from: rows of tokens, two or more an example.
+struct ChoiceRows {
+  TokenRows rows;      // of all examples, one after the other
+  at::Tensor offsets;  // int64 [examples + 1]: example i chooses from rows offsets[i] to offsets[i + 1]
+
+  bool defined() const { return offsets.defined(); }
+};
+
 // What the token ids of a file mean (docs/packs.md, "Token table").
 struct TokenTable {
   std::string tokenizer;             // bytes of tokenizer.json, to be saved beside models

@@ -15,6 +15,8 @@ struct TaskCard {
   int64_t classes = 0;   // or different answers; 0 where answers are open
   std::string content;   // what an example shows
   std::string split;     // how train, val and test are kept apart
+  // The task whose expert owns it, where none is made for it: its models are evaluated on both. "": it has its own.
+  std::string owner = "";
 };
 
 // A suite: the tasks that the experts of a zoo were made for. One .cpp of src/tasks each, registering itself.

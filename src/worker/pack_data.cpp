@@ -24,8 +24,8 @@ at::Tensor shift_all(const std::string& shift, const at::Tensor& images, const s
 
 int64_t bytes_of(const Inputs& inputs) {
   int64_t bytes = 0;
-  for (const at::Tensor& tensor : {inputs.images, inputs.tokens, inputs.lengths}) {
-    bytes += tensor.defined() ? static_cast<int64_t>(tensor.nbytes()) : 0;
+  for (const at::Tensor& tensor : inputs.tensors()) {
+    bytes += static_cast<int64_t>(tensor.nbytes());
   }
   return bytes;
 }

@@ -5,6 +5,7 @@
 #include "core/errors.h"
 #include "core/files.h"
 #include "models/stored_parameters.h"
+#include "tasks/kind.h"
 #include "zoo/build.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/folders.h"
@@ -63,6 +64,15 @@ void place_published(const ZooPlan& plan, int64_t seed) {
   save_hf_folder(target, as_stored(*architecture, weights), published.config(), files);
 }
 
+void check_head(const TaskInfo& task, Heads heads) {
+  if (task_kind(task.kind).has_tokens() != (heads == Heads::kNone)) {
+    throw ConfigError("task '" + task.name + "' is of the kind " + task.kind + ", whose answers are " +
+                      (heads == Heads::kNone ? "those of a head, but the recipe's models make tokens"
+                                             : "tokens, but the recipe's models have heads") +
+                      "; choose another pack or another recipe");
+  }
+}
+
 }  // namespace
 
 std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
@@ -87,7 +97,18 @@ std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>
 
 void check_tasks(const ZooPlan& plan) {
   const Recipe& recipe = recipe_of(plan);
-  recipe.check_pack(recipe.scale(plan.scale), plan.overrides, TaskPack(plan.pack), plan.tasks);
+  const RecipeScale& scale = recipe.scale(plan.scale);
+  const TaskPack pack(plan.pack);
+  recipe.check_pack(scale, plan.overrides, pack, plan.tasks);
+  const ZooPlan of_bases = plan_of_bases(plan);
+  const Recipe& makes_bases = recipe_of(of_bases);
+  for (const std::string& task : plan.all_tasks()) {
+    check_head(pack.task(task), recipe.card.heads);
+    if (!scale.published_base) {
+      check_readable(pack.task(task),
+                     makes_bases.reads(makes_bases.scale(of_bases.scale), of_bases.overrides));
+    }
+  }
 }
 
 void check_pool(const ZooPlan& of_zoo) {
@@ -108,7 +129,7 @@ void check_base(const ZooPlan& plan, int64_t seed) {
   const fs::path base = base_folder(plan, seed);
   const TaskPack pack(plan.pack);
   const InputFormat input = make_architecture(HfFolder(base).config())->input();
-  for (const std::string& task : plan.tasks) {
+  for (const std::string& task : plan.all_tasks()) {
     check_readable(pack.task(task), input);
   }
   check_tokens(pack, input, tokenizer_digest(base));

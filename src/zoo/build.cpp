@@ -115,7 +115,7 @@ Network network_of(const ZooPlan& plan, const ZooItem& item, at::Device device) 
   Network network = load_network_without_readouts(base, device);
   if (card.heads != Heads::kOfExperts) {
     const fs::path heads = card.heads == Heads::kNone ? fs::path() : heads_file(plan, item.seed);
-    network.readouts = load_readouts(base, heads, plan.tasks, card.pooling, device);
+    network.readouts = load_readouts(base, heads, plan.all_tasks(), card.pooling, device);
   }
   return network;
 }
@@ -158,7 +158,8 @@ Written train_model(const ZooPlan& plan, const ZooItem& item, const TaskPack& pa
 // Adds what the kinds of its tasks measure of a model that lies in the zoo.
 void add_scores(Result& result, const ZooPlan& plan, const ZooItem& item, const TaskPack& pack,
                 const Weights& weights, at::Device device, const OnStep& on_step) {
-  const auto tasks = tasks_of(plan, item);
+  const auto trained_on = tasks_of(plan, item);
+  const auto tasks = plan.owned_by(trained_on);
   Network network = network_of(plan, item, device);
   const fs::path own = own_heads_file(plan, item);
   if (item.kind != ZooItem::Kind::kBase && fs::exists(own)) {
@@ -172,24 +173,28 @@ void add_scores(Result& result, const ZooPlan& plan, const ZooItem& item, const 
     std::map<std::string, double> sums;
     std::map<std::string, size_t> counts;
     int64_t examples = 0;
-    for (const std::string& task : tasks) {
+    for (size_t i = 0; i < tasks.size(); ++i) {
+      const std::string& task = tasks[i];
+      const bool was_trained_on = i < trained_on.size();
       const Answers answers = evaluate(network, weights, task, *kind_of(pack.task(task), pack.tokens()),
                                        examples_of(pack.read(task, split), pack.tokens(), device), on_step);
       for (const auto& [metric, value] : answers.metrics) {
-        if (tasks.size() > 1) {
+        if (trained_on.size() > 1 || !was_trained_on) {
           result.metrics.push_back({metric + "/" + task, split, value, answers.examples});
         }
-        sums[metric] += value / static_cast<double>(tasks.size());
-        ++counts[metric];
+        if (was_trained_on) {
+          sums[metric] += value / static_cast<double>(trained_on.size());
+          ++counts[metric];
+        }
       }
-      examples += answers.examples;
+      examples += was_trained_on ? answers.examples : 0;
       if (!answers.finite) {
         result.status = Status::kInvalid;
         result.reason = "outputs for task '" + task + "' on " + split + " are not finite: training diverged";
       }
     }
     for (const auto& [metric, mean] : sums) {
-      if (counts[metric] == tasks.size()) {  // it may be undefined for some
+      if (counts[metric] == trained_on.size()) {  // it may be undefined for some
         result.metrics.push_back({metric, split, mean, examples});
       }
     }

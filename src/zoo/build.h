@@ -42,7 +42,8 @@ void check_existing_models(const ZooPlan& plan, const std::vector<int64_t>& seed
 // adapter_model.safetensors; provenance.json, what its kind of model has beside them, and the heads that were made with
 // it. Whatever an earlier attempt left is replaced. The result has the
 // metrics of the tasks' kinds on val and test ("accuracy"; of a model of several tasks also "accuracy/<task>", and
-// "accuracy" is their mean), those of its training, and the fact weights_sha256.
+// "accuracy" is their mean; of tasks that it is only evaluated on "accuracy/<task>" alone), those of its training, and
+// the fact weights_sha256.
 Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, const OnStep& on_step = {});
 
 // Writes zoo.json for the seeds, whose models are all there, and before it the heads of those whose experts brought

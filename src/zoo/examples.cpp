@@ -1,5 +1,7 @@
 #include "zoo/examples.h"
 
+#include <utility>
+
 #include "core/errors.h"
 
 namespace fusegrid {
@@ -16,6 +18,12 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
     const Inputs answers = token_inputs(split.answers.ids, split.answers.offsets, tokens->pad);
     examples.wanted = answers.tokens;
     examples.wanted_lengths = answers.lengths;
+  }
+  if (split.choices.defined()) {
+    const TokenRows& rows = split.choices.rows;
+    examples.inputs =
+        with_choices(std::move(examples.inputs), token_inputs(rows.ids, rows.offsets, tokens->pad),
+                     split.choices.offsets, tokens->pad);
   }
   examples.labels = split.labels;
   examples.values = split.values;

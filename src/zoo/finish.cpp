@@ -6,6 +6,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "core/digest.h"
 #include "core/errors.h"
+#include "core/text.h"
 #include "zoo/build.h"
 #include "zoo/recipe.h"
 
@@ -57,7 +58,10 @@ void add_expert(Replicate& replicate, const ZooPlan& plan, const ZooItem& item, 
   replicate.experts[item.task] = item_folder(plan, item);
   replicate.digests["expert/" + item.task] = result.facts.at("weights_sha256");
   for (const Metric& metric : result.metrics) {
-    replicate.scores[item.task + "/" + item.task + "/" + metric.split + "/" + metric.name] = metric.value;
+    const auto parts =
+        split(metric.name, '/');  // "accuracy", or of a task that it was not made for "accuracy/task"
+    replicate.scores[item.task + "/" + (parts.size() > 1 ? parts[1] : item.task) + "/" + metric.split + "/" +
+                     parts[0]] = metric.value;
   }
 }
 
@@ -107,10 +111,10 @@ Zoo finish(const ZooPlan& plan, const std::vector<int64_t>& seeds, const std::ve
   zoo.recipe = plan.recipe;
   zoo.scale = plan.scale;
   zoo.suite = plan.suite;
-  zoo.tasks = plan.tasks;
+  zoo.tasks = plan.all_tasks();
   zoo.pooling = recipe_of(plan).card.pooling;
   for (const std::string& task : trained_tasks(plan).experts) {
-    zoo.experts.push_back({task, {task}});
+    zoo.experts.push_back({task, plan.owned_by({task})});
   }
   zoo.folder = here.folder;
   zoo.pack = fs::absolute(plan.pack);

@@ -87,10 +87,10 @@ class Pretraining {
     return loss;
   }
 
-  Pretrained result() const {
+  Weights weights() const { return detached(model_); }
+  Metric token_loss() const {
     const auto steps = static_cast<int64_t>(last_.size());
-    return {detached(model_),
-            {{"token_loss", "train", at::stack(last_).mean().item<double>(), steps * options_.base_texts}}};
+    return {"token_loss", "train", at::stack(last_).mean().item<double>(), steps * options_.base_texts};
   }
 
  private:
@@ -114,15 +114,38 @@ class Pretraining {
   std::vector<at::Tensor> last_;  // the loss of the last steps: the device is not waited for
 };
 
+constexpr const char* kPoolMaker = "tools/make_text_pool.py";
+
+void check_texts(const PretrainingPool& pool) {
+  check_pool_kinds(pool, {"text"}, "causal models", kPoolMaker);
+}
+
 }  // namespace
 
-void check_next_token_pool(const PretrainingPool& pool) {
-  check_pool_kinds(pool, {"text"}, "causal models", "tools/make_text_pool.py");
+InputFormat reads_next_token(const NextToken& options) {
+  return {.positions = options.positions, .with_answer = true};
+}
+
+void check_next_token_pool(const NextToken& options, const PretrainingPool& pool, const TaskPack& pack) {
+  check_texts(pool);
+  check_pool_rows(pool, options.positions);
+  check_same_tokens(pool, pack, kPoolMaker);
+}
+
+double next_token_seconds(const NextToken& options, const Tuning& tuning, ZooItem::Kind kind, int64_t tasks,
+                          double rows_per_second) {
+  const NextToken defaults;  // work grows with width^2 * blocks
+  const auto work = [](const NextToken& model) {
+    return static_cast<double>(model.width * model.width * model.blocks);
+  };
+  const int64_t rows =
+      kind == ZooItem::Kind::kBase ? options.base_steps * options.base_texts : rows_seen(tuning, kind, tasks);
+  return static_cast<double>(rows) * work(options) / work(defaults) / rows_per_second;
 }
 
 NextTokenBatches::NextTokenBatches(const PretrainingPool& pool, int64_t texts, uint64_t seed)
     : count_(texts), pad_(pool.tokens() == nullptr ? 0 : pool.tokens()->pad), seed_(seed) {
-  check_next_token_pool(pool);
+  check_texts(pool);
   texts_ = PoolMix::read(pool, "text");
 }
 
@@ -134,7 +157,8 @@ Inputs NextTokenBatches::at(int64_t step) const {
   return filled_up(rows, pad_);
 }
 
-Pretrained pretrain_next_token(const NextToken& options, const nlohmann::json& model, const BaseInput& in) {
+MadeBase pretrain_next_token(const NextToken& options, const nlohmann::json& model,
+                             const nlohmann::json& base, const BaseInput& in) {
   Pretraining pretraining(options, model, in);
   minimise([&](int64_t step) { return pretraining.loss(step); }, pretraining.groups(),
            {.steps = options.base_steps,
@@ -144,7 +168,10 @@ Pretrained pretrain_next_token(const NextToken& options, const nlohmann::json& m
             .beta2 = 0.98,
             .clip = 1.0},
            in.on_step);
-  return pretraining.result();
+  return {.weights = pretraining.weights(),
+          .config = base,
+          .files = {{"tokenizer.json", in.pool.tokens()->tokenizer}},
+          .metrics = {pretraining.token_loss()}};
 }
 
 }  // namespace fusegrid

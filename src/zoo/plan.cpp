@@ -1,5 +1,6 @@
 #include "zoo/plan.h"
 
+#include <algorithm>
 #include <set>
 
 #include "core/alternatives.h"
@@ -11,8 +12,9 @@ namespace fusegrid {
 namespace {
 
 const std::set<std::string>& setting_names() {
-  static const std::set<std::string> names{"recipe", "scale", "suite",          "tasks",     "folder",
-                                           "pack",   "pool",  "published_base", "multitask", "overrides"};
+  static const std::set<std::string> names{"recipe",    "scale",     "suite",     "tasks",
+                                           "folder",    "pack",      "pool",      "published_base",
+                                           "multitask", "overrides", "more_tasks"};
   return names;
 }
 
@@ -27,6 +29,7 @@ nlohmann::json to_settings(const ZooPlan& plan) {
           {"scale", plan.scale},
           {"suite", plan.suite},
           {"tasks", plan.tasks},
+          {"more_tasks", plan.more_tasks},
           {"folder", plan.folder.string()},
           {"pack", plan.pack.string()},
           {"pool", plan.pool.string()},
@@ -51,6 +54,7 @@ ZooPlan parse_settings(const nlohmann::json& settings) {
     plan.scale = settings.at("scale").get<std::string>();
     plan.suite = settings.at("suite").get<std::string>();
     plan.tasks = settings.at("tasks").get<std::vector<std::string>>();
+    plan.more_tasks = settings.at("more_tasks").get<std::vector<std::pair<std::string, std::string>>>();
     plan.folder = settings.at("folder").get<std::string>();
     plan.pack = settings.at("pack").get<std::string>();
     plan.pool = settings.at("pool").get<std::string>();
@@ -62,6 +66,20 @@ ZooPlan parse_settings(const nlohmann::json& settings) {
   } catch (const nlohmann::json::exception& error) {
     throw ConfigError(std::string("the settings of a zoo are not complete: ") + error.what());
   }
+}
+
+std::vector<std::string> ZooPlan::all_tasks() const {
+  return owned_by(tasks);
+}
+
+std::vector<std::string> ZooPlan::owned_by(const std::vector<std::string>& experts) const {
+  std::vector<std::string> owned = experts;
+  for (const auto& [task, owner] : more_tasks) {
+    if (std::find(experts.begin(), experts.end(), owner) != experts.end()) {
+      owned.push_back(task);
+    }
+  }
+  return owned;
 }
 
 std::string ZooItem::name() const {

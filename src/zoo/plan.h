@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -15,7 +16,9 @@ struct ZooPlan {
   std::string recipe;  // key of recipe_registry()
   std::string scale;   // one of the recipe's
   std::string suite = {};
-  std::vector<std::string> tasks = {};                  // of the suite, in its order
+  std::vector<std::string> tasks = {};  // of the suite, in its order: each gets an expert
+  // Tasks of the suite that models are evaluated on alone, each with the task whose expert owns it.
+  std::vector<std::pair<std::string, std::string>> more_tasks = {};
   std::filesystem::path folder = {};                    // of the zoo, for example zoos/embedded-small
   std::filesystem::path pack = {};                      // task pack
   std::filesystem::path pool = {};                      // pretraining pool; needed for bases only
@@ -24,6 +27,9 @@ struct ZooPlan {
   nlohmann::json overrides = nlohmann::json::object();  // options of the recipe by name
 
   std::string name() const { return folder.filename().string(); }
+  std::vector<std::string> all_tasks() const;  // tasks, and then more_tasks
+  // The same of these experts alone.
+  std::vector<std::string> owned_by(const std::vector<std::string>& experts) const;
 };
 // The settings of a campaign of kind "zoo", both ways. Throws ConfigError naming a setting that is unknown,
 // missing or of the wrong type.

@@ -54,6 +54,22 @@ nlohmann::json described_recipe(const ZooPlan& plan) {
   return described;
 }
 
+nlohmann::json overrides_of(const nlohmann::json& described) {
+  ZooPlan plan{.recipe = described.value("name", ""), .scale = described.value("scale", "")};
+  if (!recipe_registry().contains(plan.recipe)) {
+    return plan.overrides;
+  }
+  for (int round = 0; round < 2; ++round) {  // the first decides what others default to
+    const nlohmann::json now = described_recipe(plan);
+    for (const auto& [name, value] : now.items()) {
+      if (described.contains(name) && described[name] != value) {
+        plan.overrides[name] = described[name];
+      }
+    }
+  }
+  return plan.overrides;
+}
+
 ParamText text_of_overrides(const nlohmann::json& overrides) {
   if (!overrides.is_object()) {
     throw ConfigError("the options of a recipe must be an object of names and values, but are " +

@@ -26,9 +26,9 @@
 namespace fusegrid {
 
 struct RecipeScale {
-  std::string name;             // "small"
-  std::string doc;              // what its models are, and what they are trained on
-  std::string suite;            // key of suite_registry(): there is an expert of each of its tasks
+  std::string name;   // "small"
+  std::string doc;    // what its models are, and what they are trained on
+  std::string suite;  // key of suite_registry(): each of its tasks has an expert, its own or another's
   bool published_base = false;  // its bases are not trained here: whoever builds a zoo names one
 };
 
@@ -103,6 +103,8 @@ struct Recipe {
   RecipeCard card;
   // All options of a scale, in the order of their declaration.
   std::function<std::vector<RecipeOption>(const RecipeScale&, const Overrides&)> options;
+  // What its models read, all but the vocabulary; of scales whose bases are trained here.
+  std::function<InputFormat(const RecipeScale&, const Overrides&)> reads;
   // ConfigError where tasks of a pack, or a pool beside it, are not what the recipe trains on.
   std::function<void(const RecipeScale&, const Overrides&, const TaskPack&,
                      const std::vector<std::string>& tasks)>
@@ -134,6 +136,10 @@ ZooPlan plan_of_bases(const ZooPlan& plan);
 // The recipe's name, the scale and every option: what the provenance of a model says.
 nlohmann::json described_recipe(const ZooPlan& plan);
 
+// The overrides that make a plan of this recipe and scale describe itself so, of what both know: {} where the recipe is
+// not known.
+nlohmann::json overrides_of(const nlohmann::json& described);
+
 // An override's value as an option reads it.
 ParamText text_of_overrides(const nlohmann::json& overrides);
 
@@ -141,12 +147,13 @@ ParamText text_of_overrides(const nlohmann::json& overrides);
 // pool; without `trained` there is an expert of each task, and the multi-task model is of all.
 template <typename Options>
 struct RecipeFunctions {
-  void (*check_pack)(const Options&, const TaskPack&, const std::vector<std::string>& tasks);
-  void (*check_pool)(const Options&, const PretrainingPool&, const TaskPack&);
-  MadeBase (*make_base)(const Options&, const BaseInput&);
-  MadeModel (*make_model)(const Options&, const ModelInput&);
-  double (*seconds)(const Options&, ZooItem::Kind, int64_t tasks);
-  TrainedTasks (*trained)(const Options&, const std::vector<std::string>& tasks) = nullptr;
+  std::function<InputFormat(const Options&)> reads;
+  std::function<void(const Options&, const TaskPack&, const std::vector<std::string>& tasks)> check_pack;
+  std::function<void(const Options&, const PretrainingPool&, const TaskPack&)> check_pool;
+  std::function<MadeBase(const Options&, const BaseInput&)> make_base;
+  std::function<MadeModel(const Options&, const ModelInput&)> make_model;
+  std::function<double(const Options&, ZooItem::Kind, int64_t tasks)> seconds;
+  std::function<TrainedTasks(const Options&, const std::vector<std::string>& tasks)> trained = nullptr;
 };
 
 // Registers a recipe: `const RegisterRecipe<Options> registered{card, functions};` in its file's unnamed namespace.
@@ -187,6 +194,9 @@ struct RegisterRecipe {
       add(of_base, true);
       add(of_models, false);
       return all;
+    };
+    recipe.reads = [=](const RecipeScale& scale, const nlohmann::json& overrides) {
+      return functions.reads(read(scale, overrides));
     };
     recipe.check_pack = [=](const RecipeScale& scale, const nlohmann::json& overrides, const TaskPack& pack,
                             const std::vector<std::string>& tasks) {

@@ -40,6 +40,28 @@ std::vector<int64_t> numbers_of(const TokenRows& rows) {
   return numbers;
 }
 
+TokenRows first_text(const PretrainingPool& pool) {
+  const auto& sources = pool.sources();
+  const auto text = std::find_if(sources.begin(), sources.end(),
+                                 [](const PoolSourceInfo& source) { return source.kind == "text"; });
+  FUSEGRID_ASSERT(text != sources.end(), "a pool without texts");
+  return pool.read(text->name, 0, 1).tokens;
+}
+
+TokenRows first_row(const TaskPack& pack) {
+  const auto& tasks = pack.tasks();
+  const auto task =
+      std::find_if(tasks.begin(), tasks.end(), [](const TaskInfo& info) { return info.longest_row > 0; });
+  FUSEGRID_ASSERT(task != tasks.end(), "a pack without tokens");
+  return pack.read(task->name, "train", 0, 1).tokens;
+}
+
+// "<cls>", or "text".
+std::string beginning_of(const TokenRows& rows, const TokenTable& table) {
+  const int32_t first = rows.row(0).front();
+  return table.special.contains(first) ? table.entries[static_cast<size_t>(first)] : "text";
+}
+
 }  // namespace
 
 Inputs filled_up(const std::vector<std::span<const int32_t>>& rows, int64_t pad) {
@@ -86,13 +108,19 @@ Examples TokenTaskBatches::next() {
           wanted.lengths};
 }
 
-void check_same_tokenizer(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker) {
+void check_same_tokens(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker) {
   const std::string& of_pool = pool.tokens()->tokenizer_sha256;
   const std::string& of_pack = pack.tokens()->tokenizer_sha256;
   if (of_pool != of_pack) {
     throw ConfigError("pool and pack must have one tokenizer, but that of the pool has SHA-256 " + of_pool +
                       " and that of '" + pack.path().string() + "' " + of_pack + "; make the pool with " +
                       maker + " --pack " + pack.path().string());
+  }
+  const std::string of_texts = beginning_of(first_text(pool), *pool.tokens());
+  const std::string of_tasks = beginning_of(first_row(pack), *pack.tokens());
+  if (of_texts != of_tasks) {
+    throw ConfigError("texts of the pool must begin as rows of '" + pack.path().string() + "' do, with " +
+                      of_tasks + ", but they begin with " + of_texts + "; make the pool with " + maker);
   }
 }
 

@@ -43,8 +43,9 @@ struct PoolMix {
   std::vector<int64_t> draw(const std::string& purpose, uint64_t seed, int64_t count, int64_t step) const;
 };
 
-// ConfigError where pool and pack have not one tokenizer. maker: the command that makes such a pool.
-void check_same_tokenizer(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker);
+// ConfigError where pool and pack have not one tokenizer, or texts of the pool begin with another special token than
+// rows of the pack. maker: the command that makes such a pool.
+void check_same_tokens(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker);
 
 // ConfigError where a pool has longer rows than models of so many positions read.
 void check_pool_rows(const PretrainingPool& pool, int64_t positions);

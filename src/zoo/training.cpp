@@ -73,8 +73,9 @@ at::Tensor mean_loss(const Network& network, const Weights& weights, const std::
     }
     const at::Tensor features = network.features(weights, concatenate_inputs(inputs), pass);
     int64_t row = 0;
-    for (const Part& part : parts) {
-      const int64_t count = part.examples.inputs.size();
+    for (size_t i = 0; i < parts.size(); ++i) {
+      const Part& part = parts[i];
+      const int64_t count = inputs[i].size();
       const at::Tensor output = network.read(weights, features.narrow(0, row, count), part.task->name);
       const at::Tensor of_part = part.task->kind->losses(output, part.examples).sum() * part.share;
       loss = loss.defined() ? loss + of_part : of_part;

@@ -1,4 +1,6 @@
 // Checks that the parts of a zoo fit each other, and are those that were recorded.
+#include <algorithm>
+
 #include "core/errors.h"
 #include "core/parallel.h"
 #include "models/architecture.h"
@@ -93,7 +95,8 @@ void collect(std::vector<std::string>& problems, const Function& check) {
 }  // namespace
 
 int64_t longest_with_answer(const TaskInfo& task) {
-  return task.longest_row + task.attributes.value("longest_answer", int64_t{0});
+  return std::max(task.longest_with_choice,
+                  task.longest_row + task.attributes.value("longest_answer", int64_t{0}));
 }
 
 void check_readable(const TaskInfo& task, const InputFormat& input) {
@@ -113,15 +116,15 @@ void check_readable(const TaskInfo& task, const InputFormat& input) {
     return;
   }
   const std::string most = "the models take rows of at most " + std::to_string(input.positions) + " tokens";
-  const std::string longest = what + "up to " + std::to_string(task.longest_row);
   if (task.longest_row > input.positions) {
-    throw ConfigError(most + ", but " + longest + "; make a task pack with shorter rows");
+    throw ConfigError(most + ", but " + what + "up to " + std::to_string(task.longest_row) +
+                      "; make a task pack with shorter rows");
   }
   // the last token of an answer is never read
   if (input.with_answer && longest_with_answer(task) - 1 > input.positions) {
-    throw ConfigError(most + ", answers included, but " + longest + " and its answers up to " +
-                      std::to_string(longest_with_answer(task) - task.longest_row) +
-                      "; make a task pack with shorter rows or answers");
+    throw ConfigError(most + ", answers included, but those of task '" + task.name + "' have up to " +
+                      std::to_string(longest_with_answer(task)) +
+                      ", of which the last is not read; make a task pack with shorter rows or answers");
   }
 }
 

@@ -3,16 +3,20 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 #include <set>
 
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/lossless_json.h"
 #include "core/alternatives.h"
 #include "core/count_text.h"
 #include "core/errors.h"
 #include "core/files.h"
 #include "core/names.h"
 #include "core/text.h"
+#include "zoo/folders.h"
+#include "zoo/recipe.h"
 
 namespace fusegrid {
 namespace {
@@ -106,15 +110,25 @@ void check_files(const Zoo& zoo) {
 }
 
 json read_json(const fs::path& path) {
-  std::ifstream in(path);
+  std::ifstream in(path, std::ios::binary);
   if (!in) {
     throw IoError("cannot read '" + path.string() + "'");
   }
-  try {
-    return json::parse(in);
-  } catch (const json::exception& error) {
-    throw DataError("'" + path.string() + "' is no JSON: " + error.what());
+  return parse_lossless(std::string(std::istreambuf_iterator<char>(in), {}), path.string());
+}
+
+// The command that adds a seed to a zoo that was built.
+std::string build_command(const Zoo& zoo, const std::string& seed) {
+  std::string command = "fusegrid zoo build " + (zoo.recipe.empty() ? "RECIPE" : zoo.recipe) + " --scale " +
+                        zoo.scale + " --seeds " + seed + " --out " + zoo.folder.string();
+  const auto& experts = zoo.replicates.front().experts;
+  const json described = experts.empty()
+                             ? json::object()
+                             : read_provenance(experts.begin()->second).value("recipe", json::object());
+  for (const auto& [option, value] : text_of_overrides(overrides_of(described))) {
+    command += " --set " + option + "=" + value;
   }
+  return command;
 }
 
 fs::path find_pack(const fs::path& folder, const std::string& name) {
@@ -301,9 +315,8 @@ const Replicate& Zoo::replicate(int64_t seed) const {
   const std::string missing = std::to_string(seed);
   throw ConfigError(
       "zoo '" + name + "' must have models trained with each seed of the job, but it has none of seed " +
-      missing + " (seeds: " + join(seeds, ", ") + "); train them with 'fusegrid zoo build " +
-      (recipe.empty() ? "RECIPE" : recipe) + " --scale " + scale + " --seeds " + missing + " --out " +
-      folder.string() + "' (--seeds FIRST..LAST for several), or take the seed out of the job");
+      missing + " (seeds: " + join(seeds, ", ") + "); train them with '" + build_command(*this, missing) +
+      "' (--seeds FIRST..LAST for several), or take the seed out of the job");
 }
 
 std::vector<std::string> Zoo::expert_names() const {

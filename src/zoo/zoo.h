@@ -151,7 +151,8 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const std::f
 Weights load_weights(const Architecture& architecture, const std::filesystem::path& folder,
                      at::Device device);
 
-// Tokens of a task's longest row and of its longest answer together; 0 where its inputs are images.
+// Tokens of a task's longest row and of its longest answer together, of choices those of one example; 0 where its
+// inputs are images.
 int64_t longest_with_answer(const TaskInfo& task);
 
 // ConfigError where models that read `input` cannot read the task's inputs: images of another size, rows longer than

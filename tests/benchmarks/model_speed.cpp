@@ -140,13 +140,13 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data, con
   for (const auto& [name, tensor] : models.base) {
     leaves.emplace(name, tensor.detach().clone().requires_grad_(true));
   }
-  const Inputs inputs = TestStream(in, options.batch, "model_speed").next();
+  const TestStream::Step next = TestStream(in, options.batch, "model_speed").next();
   const double passes =
       quickest([&] {
         const at::AutoGradMode with_gradients(true);
         const PrecisionScope scope(models.network.precision);
         for (int64_t i = 0; i < kSteps; ++i) {
-          entropy_loss(in, leaves, inputs, models.network.features(leaves, inputs), options.batch).backward();
+          entropy_loss(in, leaves, next.by_task, models.network.features(leaves, next.inputs)).backward();
         }
         leaves.begin()->second.grad().cpu();
       }) /

@@ -24,6 +24,9 @@ enum Line {
   kAnswers,
   kAnswerRows,
   kBytes,
+  kChoices,
+  kChoiceRows,
+  kChoicesOfExamples,
   kNumLines
 };
 
@@ -53,7 +56,7 @@ int64_t number_of(const std::string& line) {
   return number;
 }
 
-// Three examples of a text with a label, and of a text with an answer.
+// Three examples of a text with a label, of a text with an answer, and of one with choices and a label.
 StoredGroup pack_of(std::string_view input) {
   const auto lines = lines_of(input);
   StoredGroup words = test::stored_split(3);
@@ -61,16 +64,23 @@ StoredGroup pack_of(std::string_view input) {
   words.arrays["tokens"] = array_of<uint16_t>(lines[kTokens]);
   words.arrays["tokens_offsets"] = array_of<uint32_t>(lines[kTokenRows]);
   StoredGroup answers = words;
+  StoredGroup choices = words;
   words.arrays["labels"] = array_of<uint16_t>(lines[kLabels]);
   answers.arrays["answers"] = array_of<uint16_t>(lines[kAnswers]);
   answers.arrays["answers_offsets"] = array_of<uint32_t>(lines[kAnswerRows]);
+  choices.arrays["choices"] = array_of<uint16_t>(lines[kChoices]);
+  choices.arrays["choices_offsets"] = array_of<uint32_t>(lines[kChoiceRows]);
+  choices.arrays["choices_rows"] = array_of<uint32_t>(lines[kChoicesOfExamples]);
+  choices.arrays["labels"] = array_of<uint16_t>(lines[kLabels]);
+  StoredGroup choose = test::stored_task("multiple_choice", "{}");
   StoredGroup classify = test::stored_task("classify", lines[kClasses]);
   StoredGroup generate = test::stored_task("generate", lines[kDecoding]);
   for (const auto* split : {"train", "val", "test"}) {
     classify.groups[split] = words;
     generate.groups[split] = answers;
+    choose.groups[split] = choices;
   }
-  StoredGroup pack = test::stored_pack({{"classify", classify}, {"generate", generate}});
+  StoredGroup pack = test::stored_pack({{"choose", choose}, {"classify", classify}, {"generate", generate}});
   pack.groups["tokens"] = test::stored_tokens();
   pack.groups["tokens"].arrays["bytes_offsets"] = array_of<uint32_t>(lines[kBytes]);
   return pack;
@@ -92,7 +102,8 @@ std::vector<std::string> seeds() {
   return {
       "{\"classes\": [\"a\", \"b\", \"c\"], \"domain\": \"toy\"}\n"
       "{\"answer_start\": 0, \"answer_end\": 1, \"longest_answer\": 3}\n"
-      "3\n0 2 1\n2 3 4 2 3 3\n0 3 4 6\n3 1 4 3 1 2 1\n0 2 5 7\n0 5 9 11 12 14\n"};
+      "3\n0 2 1\n2 3 4 2 3 3\n0 3 4 6\n3 1 4 3 1 2 1\n0 2 5 7\n0 5 9 11 12 14\n"
+      "3 4 2 2 3 4 3 4\n0 1 2 4 5 6 7 8\n0 2 5 7\n"};
 }
 
 const RegisterTarget registered{"task_pack",

@@ -12,6 +12,7 @@
 #include "core/text.h"
 #include "fusion/demands.h"
 #include "fusion/fusion_input.h"
+#include "models/feeder.h"
 #include "support/golden.h"
 #include "support/quick_options.h"
 #include "support/source_folder.h"
@@ -243,26 +244,33 @@ TEST_P(EveryMethod, asks_for_the_task_only_if_the_card_says_so) {
   }
 }
 
-// A predictor that a memory reaches computes the new token alone, any other all of them again.
-TEST_P(EveryMethod, answers_in_tokens_with_a_memory_as_without_where_its_demands_are_met) {
-  const Method& method = method_registry().at(GetParam());
-  const std::string call =
-      has_parameter(GetParam(), "level") ? quick(GetParam(), "level=logits") : quick(GetParam());
-  const TestZoo z = token_zoo(experts());
+// A call of the method on models of tokens, which have no heads to share; "" where its demands are not met.
+std::string call_on_tokens(const std::string& name, const TestZoo& zoo) {
+  const std::string call = has_parameter(name, "level") ? quick(name, "level=logits") : quick(name);
   std::map<std::string, const TaskKind*> kinds;
-  for (const std::string& task : z.tasks) {
-    kinds[task] = &z.data.kind(task);
+  for (const std::string& task : zoo.tasks) {
+    kinds[task] = &zoo.data.kind(task);
   }
   try {
-    check_demands(method, parse_call(call).second, *z.network->architecture, kinds);
-  } catch (const ConfigError& error) {
-    GTEST_SKIP() << error.what();
+    check_demands(method_registry().at(name), parse_call(call).second, *zoo.network->architecture, kinds);
+  } catch (const ConfigError&) {
+    return "";
+  }
+  return call;
+}
+
+// A predictor that a memory reaches computes the new token alone, any other all of them again.
+TEST_P(EveryMethod, answers_in_tokens_with_a_memory_as_without_where_its_demands_are_met) {
+  const TestZoo z = token_zoo(experts());
+  const std::string call = call_on_tokens(GetParam(), z);
+  if (call.empty()) {
+    GTEST_SKIP() << "its demands are not met";
   }
   const Merged merged = z.fuse(call);
   const std::string& task = z.tasks[0];
   const Inputs inputs = z.network->ready(z.data.examples(task, "test", -1).inputs);
   const auto answered = [&](bool remembers) {
-    return kinds.at(task)->completed(inputs, [&](const Inputs& ready, Memory* memory) {
+    return z.data.kind(task).completed(inputs, [&](const Inputs& ready, Memory* memory) {
       const at::Tensor logits = merged.model->predictor->output(
           *z.network, ready, {.head = task, .task = task, .memory = remembers ? memory : nullptr});
       EXPECT_TRUE(logits.isfinite().all().item<bool>());
@@ -272,6 +280,33 @@ TEST_P(EveryMethod, answers_in_tokens_with_a_memory_as_without_where_its_demands
   const Inputs remembered = answered(true);
   EXPECT_GT(remembered.answer.size(1), 0);
   EXPECT_TRUE(remembered.answer.equal(answered(false).answer));
+}
+
+// With one pass for prompts and one for choices, and with both in one.
+TEST_P(EveryMethod, chooses_with_a_memory_as_without_where_its_demands_are_met) {
+  const TestZoo z = choice_zoo(experts());
+  const std::string call = call_on_tokens(GetParam(), z);
+  if (call.empty()) {
+    GTEST_SKIP() << "its demands are not met";
+  }
+  const Merged merged = z.fuse(call);
+  const std::string& task = z.tasks[0];
+  const TaskKind& kind = z.data.kind(task);
+  const Asker output = [&](const Inputs& ready, Memory* memory) {
+    return merged.model->predictor->output(*z.network, ready, {.head = task, .task = task, .memory = memory});
+  };
+  const Examples examples = z.data.examples(task, "test", -1);
+  const Inputs completed = kind.completed(z.network->ready(examples.inputs), output);
+  const at::Tensor log_p = kind.log_probabilities(output(completed, nullptr), completed);
+  const Answers answers = kind.answer(examples, {.feed = feed_of(*z.network), .output = output});
+  EXPECT_TRUE(answers.finite);
+  EXPECT_GT(log_p.exp().std().item<double>(), 0.01) << "it prefers some choices";
+  const std::vector<float>& losses = answers.outcomes.at(2).rows;
+  for (size_t i = 0; i < losses.size(); ++i) {
+    const auto row = static_cast<int64_t>(i);
+    const double expected = -log_p[row][examples.labels[row].item<int64_t>()].item<double>();
+    EXPECT_NEAR(losses[i], expected, 1e-4 * std::max(1.0, expected)) << i;
+  }
 }
 
 TEST_P(EveryMethod, options_round_trip_through_their_canonical_text) {

@@ -79,9 +79,19 @@ StoredGroup similarity() {
   return task_of("regress", "{}", split);
 }
 
+StoredGroup quiz() {
+  StoredGroup split = stored_split(2);
+  split.add_rows("tokens", {{2, 3, 4}, {2}});
+  split.add_rows("choices", {{3}, {4, 3}, {3, 4, 1}, {4, 4, 4, 1}, {2, 3}});
+  split.arrays["choices_rows"] = stored<uint32_t>({0, 2, 5});
+  split.arrays["labels"] = stored<uint16_t>({1, 2});
+  return task_of("multiple_choice", "{}", split);
+}
+
 // One task of each kind.
 StoredGroup whole_pack() {
   StoredGroup pack = stored_pack({{"letters", letters()},
+                                  {"quiz", quiz()},
                                   {"similarity", similarity()},
                                   {"text", text()},
                                   {"translation", translation()},
@@ -124,9 +134,9 @@ TEST_F(TaskPackFile, TellsWhatItsTasksAre) {
   EXPECT_EQ(pack.path(), path_);
   EXPECT_EQ(pack.suite(), "tiny");
   EXPECT_EQ(pack.sha256(), sha256_of_file(path_));
-  ASSERT_EQ(pack.tasks().size(), 5U);
+  ASSERT_EQ(pack.tasks().size(), 6U);
   EXPECT_EQ(pack.tasks()[0].name, "letters");
-  EXPECT_EQ(pack.tasks()[4].name, "words");
+  EXPECT_EQ(pack.tasks()[5].name, "words");
 
   const TaskInfo& images = pack.task("letters");
   EXPECT_EQ(images.kind, "classify");
@@ -144,6 +154,9 @@ TEST_F(TaskPackFile, TellsWhatItsTasksAre) {
   EXPECT_EQ(tokens.longest_row, 3);
   EXPECT_EQ(pack.task("translation").attributes.at("longest_answer"), 3);
   EXPECT_TRUE(pack.task("text").class_names.empty());
+  EXPECT_EQ(pack.task("text").longest_with_choice, 0);
+  EXPECT_EQ(pack.task("quiz").longest_row, 3);
+  EXPECT_EQ(pack.task("quiz").longest_with_choice, 5) << "a prompt and its own choices";
 }
 
 TEST_F(TaskPackFile, RepeatsGrayImagesAndReadsColourImagesAsTheyAre) {
@@ -179,6 +192,12 @@ TEST_F(TaskPackFile, ReadsInputsAndTargetsOfEveryKind) {
   EXPECT_EQ(rows_in(model.tokens), (Rows{{2, 3, 4, 3}, {2}}));
   EXPECT_FALSE(model.labels.defined() || model.values.defined() || model.answers.defined());
 
+  const Split choose = pack.read("quiz", "val");
+  EXPECT_EQ(rows_in(choose.choices.rows), (Rows{{3}, {4, 3}, {3, 4, 1}, {4, 4, 4, 1}, {2, 3}}));
+  EXPECT_THAT(values_in<int64_t>(choose.choices.offsets), ElementsAre(0, 2, 5));
+  EXPECT_THAT(values_in<int64_t>(choose.labels), ElementsAre(1, 2));
+  EXPECT_FALSE(model.choices.defined());
+
   const Split regress = pack.read("similarity", "train");
   EXPECT_THAT(values_in<float>(regress.values), ElementsAre(0.5F, -1));
 }
@@ -191,6 +210,11 @@ TEST_F(TaskPackFile, ReadsARangeAndMarksAlone) {
   EXPECT_EQ(rows_in(words.tokens), (Rows{{2}, {3, 3}}));
   EXPECT_THAT(values_in<int64_t>(words.tokens.offsets), ElementsAre(0, 1, 3));
   EXPECT_THAT(values_in<int64_t>(words.labels), ElementsAre(0, 1));
+
+  const Split choices = pack.read("quiz", "train", 1, 1);
+  EXPECT_EQ(rows_in(choices.tokens), (Rows{{2}}));
+  EXPECT_EQ(rows_in(choices.choices.rows), (Rows{{3, 4, 1}, {4, 4, 4, 1}, {2, 3}}));
+  EXPECT_THAT(values_in<int64_t>(choices.choices.offsets), ElementsAre(0, 3));
 
   const Split image = pack.read("letters", "train", 2, 1);
   EXPECT_EQ(image.images.sizes(), (std::vector<int64_t>{1, 3, kHeight, kWidth}));
@@ -264,16 +288,15 @@ TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
 }
 
 TEST_F(TaskPackFile, RefusesKindsThatItDoesNotKnow) {
-  EXPECT_THAT(
-      task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "segment"; }),
-      HasSubstr("kind must be one of classify, generate, language_model, regress, but it is 'segment'"));
+  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "segment"; }),
+              HasSubstr("kind must be one of classify, generate, language_model, multiple_choice, regress, "
+                        "but it is 'segment'"));
 }
 
 TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {
   const std::string rule =
-      "a split of the kind classify has the arrays images or tokens, labels and groups (tokens and answers "
-      "with their "
-      "offsets) and no other, but here are ";
+      "a split of the kind classify has the arrays images or tokens, labels and groups (tokens, answers and "
+      "choices with their offsets, choices with their rows) and no other, but here are ";
   EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays.erase("labels"); }),
               HasSubstr("words/train: " + rule + "groups, tokens, tokens_offsets"));
   EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays.erase("tokens_offsets"); }),
@@ -392,6 +415,39 @@ TEST_F(TaskPackFile, RefusesAnswersThatDoNotEnd) {
   EXPECT_THAT(message({1}),
               HasSubstr("an answer must have a token before its end, but row 1 of those read has none"));
   EXPECT_THAT(message({3, 3, 3, 1}), HasSubstr("at most 'longest_answer' tokens, 3, but one has 4"));
+}
+
+TEST_F(TaskPackFile, RefusesChoicesThatAreWrong) {
+  const auto message = [&](const std::vector<std::vector<uint16_t>>& choices,
+                           const std::vector<uint32_t>& rows, const std::vector<uint16_t>& labels) {
+    return split_error("quiz", [&](StoredGroup& split) {
+      split.add_rows("choices", choices);
+      split.arrays["choices_rows"] = stored(rows);
+      split.arrays["labels"] = stored(labels);
+    });
+  };
+  EXPECT_THAT(message({{3}, {}, {4}, {3}}, {0, 2, 4}, {0, 0}),
+              HasSubstr("choices_offsets: every row must have a token, but row 1 has none"));
+  EXPECT_THAT(message({{3}, {4}, {3}, {4, 1}, {1}}, {0, 2, 5}, {0, 0}),
+              HasSubstr("choices: a choice must have a text, but row 4 of those read has none"));
+  EXPECT_THAT(message({{3}, {4}, {3}}, {0, 2, 3}, {0, 0}),
+              HasSubstr("choices_rows: an example must have two choices or more, but example 1 has 1"));
+  EXPECT_THAT(
+      message({{3}, {4}, {3}, {4}}, {0, 2, 4}, {0, 2}),
+      HasSubstr("labels must be less than the number of the example's choices, 2, but that of example 1 of "
+                "those read is 2"));
+  EXPECT_THAT(
+      message({{3}, {4}, {3}, {4}}, {0, 2, 5}, {0, 0}),
+      HasSubstr("choices_offsets: there must be one offset more than the 5 choices, but the shape is [5]"));
+  EXPECT_THAT(
+      message({{3}, {4}, {3}, {4}}, {0, 4}, {0, 0}),
+      HasSubstr("choices_rows: there must be one offset more than the 2 examples, but the shape is [2]"));
+  EXPECT_THAT(message({{3}, {4}, {3}, {4}}, {2, 2, 4}, {0, 0}),
+              HasSubstr("choices_rows: offsets must begin with 0, but they begin with 2"));
+  EXPECT_THAT(message({{3}, {4}, {3}, {0}}, {0, 2, 4}, {0, 0}), HasSubstr("the id of padding, 0"));
+  EXPECT_THAT(
+      split_error("quiz", [](StoredGroup& split) { split.arrays.erase("choices_rows"); }),
+      HasSubstr("a split of the kind multiple_choice has the arrays tokens, choices, labels and groups"));
 }
 
 TEST_F(TaskPackFile, RefusesAttributesThatAreNotThoseOfTheKind) {

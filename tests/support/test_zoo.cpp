@@ -71,24 +71,75 @@ nlohmann::json tiny_t5() {
           {"decoder_start_token_id", kPad}};
 }
 
-std::shared_ptr<const TaskKind> answers_of_four_tokens() {
+nlohmann::json tiny_gpt2() {
+  return {{"model_type", "gpt2"}, {"n_embd", 8},       {"n_layer", 2},
+          {"n_head", 2},          {"n_positions", 16}, {"vocab_size", kVocabulary}};
+}
+
+// Answers have four tokens at most.
+std::shared_ptr<const TaskKind> kind_of_tokens(const std::string& kind) {
   static const TokenTable table = [] {
     TokenTable letters = letter_table();
     letters.entries.resize(kVocabulary);
     return letters;
   }();
-  return kind_of(token_task("generate", 4), &table);
+  return kind_of(token_task(kind, 4), &table);
+}
+
+// Without padding.
+std::vector<int64_t> random_row(uint64_t key, int64_t stream, int64_t length) {
+  const at::Tensor ids = uniform(key, static_cast<uint64_t>(stream), 0, length) * (kVocabulary - 1) + 1;
+  const at::Tensor whole = ids.to(at::kLong);
+  return {whole.const_data_ptr<int64_t>(), whole.const_data_ptr<int64_t>() + whole.numel()};
 }
 
 Examples random_rows_of_tokens(uint64_t key, int64_t count) {
   std::vector<std::vector<int64_t>> rows;
   for (int64_t i = 0; i < count; ++i) {
-    const at::Tensor ids =
-        uniform(key, static_cast<uint64_t>(i), 0, 1 + (5 * i) % 12) * (kVocabulary - 1) + 1;
-    const at::Tensor whole = ids.to(at::kLong);  // no padding
-    rows.emplace_back(whole.const_data_ptr<int64_t>(), whole.const_data_ptr<int64_t>() + whole.numel());
+    rows.push_back(random_row(key, i, 1 + (5 * i) % 12));
   }
   return {rows_of(rows)};
+}
+
+Examples random_choices(uint64_t key, int64_t count) {
+  Examples examples = random_rows_of_tokens(key, count);
+  std::vector<std::vector<std::vector<int64_t>>> choices(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t choice = 0; choice < 2 + i % 2; ++choice) {
+      choices[static_cast<size_t>(i)].push_back(
+          random_row(key + 1, 3 * i + choice, 1 + (i + 2 * choice) % 4));
+    }
+  }
+  examples.inputs = with_choices(examples.inputs, choices);
+  examples.labels = at::arange(count, at::kLong).remainder(2);
+  return examples;
+}
+
+// Models of tokens, and tasks of one kind.
+TestZoo zoo_of_tokens(size_t experts, double spread, const nlohmann::json& config, const std::string& kind,
+                      Examples (*examples)(uint64_t key, int64_t count)) {
+  TestZoo zoo;
+  zoo.network = std::make_shared<Network>();
+  zoo.network->architecture = make_architecture(config);
+  const Architecture& architecture = *zoo.network->architecture;
+  zoo.base = random_weights(architecture, at::kFloat);
+  for (auto& [name, tensor] : zoo.base) {  // so that answers differ, and end sooner or later
+    tensor = name.find("layer_norm") == std::string::npos ? tensor * 2 : tensor + 1;
+  }
+  zoo.multitask = perturbed(zoo.base, spread, 2);
+  for (size_t i = 0; i < experts; ++i) {
+    const std::string task = "task" + std::to_string(i);
+    const auto key = static_cast<uint64_t>(100 + 10 * i);
+    zoo.tasks.push_back(task);
+    zoo.network->readouts[task] =
+        token_readout(*architecture.token_head(), architecture.feature_size(), kVocabulary);
+    zoo.data.set_kind(task, kind_of_tokens(kind));
+    zoo.data.set(task, "train", examples(key + 1, 9));
+    zoo.data.set(task, "test", examples(key + 2, 8));
+    zoo.data.set(task, "val", examples(key + 3, 7));
+    zoo.experts.push_back(perturbed(zoo.base, spread, key));
+  }
+  return zoo;
 }
 
 }  // namespace
@@ -218,27 +269,11 @@ TestZoo random_zoo(size_t experts, double spread) {
 }
 
 TestZoo token_zoo(size_t experts, double spread) {
-  TestZoo zoo;
-  zoo.network = std::make_shared<Network>();
-  zoo.network->architecture = make_architecture(tiny_t5());
-  const Architecture& architecture = *zoo.network->architecture;
-  zoo.base = random_weights(architecture, at::kFloat);
-  for (auto& [name, tensor] : zoo.base) {  // so that answers differ, and end sooner or later
-    tensor = name.find("layer_norm") == std::string::npos ? tensor * 2 : tensor + 1;
-  }
-  zoo.multitask = perturbed(zoo.base, spread, 2);
-  for (size_t i = 0; i < experts; ++i) {
-    const std::string task = "task" + std::to_string(i);
-    const auto key = static_cast<uint64_t>(100 + 10 * i);
-    zoo.tasks.push_back(task);
-    zoo.network->readouts[task] =
-        token_readout(*architecture.token_head(), architecture.feature_size(), kVocabulary);
-    zoo.data.set_kind(task, answers_of_four_tokens());
-    zoo.data.set(task, "train", random_rows_of_tokens(key + 1, 9));
-    zoo.data.set(task, "test", random_rows_of_tokens(key + 2, 8));
-    zoo.experts.push_back(perturbed(zoo.base, spread, key));
-  }
-  return zoo;
+  return zoo_of_tokens(experts, spread, tiny_t5(), "generate", random_rows_of_tokens);
+}
+
+TestZoo choice_zoo(size_t experts, double spread) {
+  return zoo_of_tokens(experts, spread, tiny_gpt2(), "multiple_choice", random_choices);
 }
 
 TestZoo golden_zoo() {

@@ -85,6 +85,8 @@ TestZoo random_zoo(size_t experts, double spread = 0.05);
 // A T5 of width 8 with 7 tokens, random experts as above, tasks of the kind generate with rows of 1 to 12 tokens; the
 // models' answers have up to 4, the end included.
 TestZoo token_zoo(size_t experts, double spread = 0.2);
+// The same of a GPT-2 with tasks of the kind multiple_choice: 2 or 3 choices of 1 to 4 tokens.
+TestZoo choice_zoo(size_t experts, double spread = 0.2);
 // tests/golden/methods/inputs.safetensors: base and experts expert0 to expert3, exact in float32. No data.
 TestZoo golden_zoo();
 

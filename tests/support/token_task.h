@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ops/tensor.h>
@@ -55,6 +56,17 @@ inline Inputs rows_of(const std::vector<std::vector<int64_t>>& rows) {
     offsets.push_back(static_cast<int64_t>(ids.size()));
   }
   return token_inputs(at::tensor(ids, at::kLong), at::tensor(offsets, at::kLong), kPad);
+}
+
+// Prompts with the choices of each.
+inline Inputs with_choices(Inputs prompts, const std::vector<std::vector<std::vector<int64_t>>>& choices) {
+  std::vector<std::vector<int64_t>> rows;
+  std::vector<int64_t> offsets{0};
+  for (const auto& of_example : choices) {
+    rows.insert(rows.end(), of_example.begin(), of_example.end());
+    offsets.push_back(static_cast<int64_t>(rows.size()));
+  }
+  return with_choices(std::move(prompts), rows_of(rows), at::tensor(offsets, at::kLong), kPad);
 }
 
 inline TaskInfo token_task(const std::string& kind, int64_t longest_answer = 6, int64_t longest_row = 8) {

@@ -87,6 +87,12 @@ class EveryKind : public testing::TestWithParam<std::string> {
     const Inputs wanted = rows_of({ended("a"), ended("be"), ended("c"), ended("dog"), ended("e")});
     examples_.wanted = wanted.tokens;
     examples_.wanted_lengths = wanted.lengths;
+    if (GetParam() == "multiple_choice") {
+      const std::vector<std::vector<int64_t>> four{letters("a"), letters("be"), letters("cat"),
+                                                   letters("dog")};
+      examples_.inputs =
+          with_choices(examples_.inputs, {four, four, four, {letters("x"), letters("yz")}, four});
+    }
   }
   // Of the model: row i of outputs_ for example i, whose first token is the letter of its number; of tokens as many
   // places as the inputs ask for.

@@ -8,7 +8,7 @@ import numpy as np
 
 from support import FolderTest
 from packs.task_pack import KINDS, SPLITS, Split, Task, TaskPack, read_task_pack, write_task_pack
-from packs.tokens import Ragged, TokenTable
+from packs.tokens import Choices, Ragged, TokenTable
 
 TOKENS = TokenTable(
     b"{}", hashlib.sha256(b"{}").hexdigest(), (b"<pad>", b"</s>", b" a", b"b", "\u00e9".encode()), frozenset((0, 1)), pad=0, mask=None
@@ -17,6 +17,9 @@ ARRAYS = {
     "images": np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5),
     "tokens": Ragged.from_rows([[2, 3, 4], [2]], len(TOKENS)),
     "answers": Ragged.from_rows([[3, 1], [4, 3, 1]], len(TOKENS)),
+    "choices": Choices(
+        Ragged.from_rows([[3], [4, 3], [2], [3, 1], [4]], len(TOKENS)), np.array([0, 2, 5], np.uint32)
+    ),
     "labels": np.array([1, 0], np.uint16),
     "values": np.array([0.5, -1], np.float32),
     "map_classes": np.array([[[0] * 5] * 4, [[1] * 5] * 4], np.uint16),
@@ -46,6 +49,8 @@ def one_of_each_kind() -> TaskPack:
 def as_lists(value):
     if isinstance(value, Ragged):
         return [row.tolist() for row in value.rows()]
+    if isinstance(value, Choices):
+        return as_lists(value.rows), value.offsets.tolist()
     return np.nan_to_num(value, nan=-7).tolist()
 
 
@@ -115,8 +120,9 @@ class TaskPackTest(FolderTest):
 
         text, answers = make_task("classify", "tokens"), make_task("generate", "tokens")
         image, depth = make_task("classify", "images"), make_task("depth", "images")
-        value = make_task("regress", "tokens")
+        value, quiz = make_task("regress", "tokens"), make_task("multiple_choice", "tokens")
         rows = lambda *lists: Ragged.from_rows(lists, len(TOKENS))
+        choices = lambda counts, *lists: Choices(rows(*lists), np.cumsum([0, *counts]).astype(np.uint32))
         cases = {
             "kind must be one of": changed(text, kind="guess"),
             "has the attribute classes": changed(text, attributes={"class": []}),
@@ -132,6 +138,12 @@ class TaskPackTest(FolderTest):
             "of which the last": changed(answers, answers=rows([3, 3], [3, 1])),
             "2 to 3 tokens": changed(answers, answers=rows([3, 3, 3, 1], [3, 1])),
             "but one is [1]": changed(answers, answers=rows([3, 3, 1], [1])),
+            "example 1 has 2 choices, but its label is 2": changed(quiz, labels=np.array([0, 2], np.uint16),
+                                                                   choices=choices((2, 2), [3], [4], [3], [4])),
+            "every example having two": changed(quiz, choices=choices((3, 1), [3], [4], [2], [4])),
+            "/choices: offsets must rise": changed(quiz, choices=choices((2, 2), [3], [], [2], [4])),
+            "a choice must have a text, but one has the tokens [1]": changed(
+                quiz, choices=choices((2, 2), [3], [1], [2], [4])),
             "must be finite, but one is inf": changed(value, values=np.array([0, np.inf], np.float32)),
             "1 or 3 channels": changed(image, images=np.zeros((2, 2, 4, 5), np.uint8)),
             "with h = 4": changed(image, "val", images=np.zeros((2, 3, 6, 5), np.uint8)),

@@ -23,6 +23,7 @@ TEST(ZooPlanTest, SettingsReadBackAndAreChecked) {
                .scale = "small",
                .suite = "embedded8",
                .tasks = {"mnist"},
+               .more_tasks = {{"digits", "mnist"}},
                .folder = "zoos/z",
                .pack = "p",
                .pool = "q",

@@ -6,22 +6,11 @@
 
 namespace fusegrid::test {
 
+constexpr uint16_t kFirstWord = 23;  // no row begins with a special token
+
 // The tokens of text_world.h, whose 2 ends rows, and two that stand for hidden spans: 24 and 25.
 inline StoredGroup question_tokens() {
-  const std::vector<std::string> special{"<pad>", "<cls>", "</s>", "<mask>"};
-  std::string bytes;
-  std::vector<uint32_t> offsets{0};
-  for (int64_t id = 0; id < 26; ++id) {
-    bytes += id < 4    ? special[static_cast<size_t>(id)]
-             : id < 24 ? std::string(" ") + static_cast<char>('a' + id - 4)
-                       : "<extra_id_" + std::to_string(id - 24) + ">";
-    offsets.push_back(static_cast<uint32_t>(bytes.size()));
-  }
-  StoredGroup tokens = word_tokens("{\"words\": 22}");
-  tokens.arrays["bytes"] = stored_bytes(bytes);
-  tokens.arrays["bytes_offsets"] = stored(offsets);
-  tokens.arrays["special"] = stored<uint32_t>({0, 1, 2, 3, 24, 25});
-  return tokens;
+  return word_tokens("{\"words\": 22}", "</s>", {"<extra_id_0>", "<extra_id_1>"});
 }
 
 inline std::vector<std::vector<uint16_t>> answer_rows(int64_t count) {
@@ -33,36 +22,22 @@ inline std::vector<std::vector<uint16_t>> answer_rows(int64_t count) {
   return rows;
 }
 
-// Tasks "first" and "second" with 60 / 12 / 12 examples.
+// Tasks "first" and "second".
 inline void write_question_pack(const fs::path& path) {
-  std::map<std::string, StoredGroup> tasks;
-  for (const std::string name : {"first", "second"}) {
-    StoredGroup& task = tasks[name] =
-        stored_task("generate", R"({"answer_start": 0, "answer_end": 2, "longest_answer": 4})");
-    for (const std::string split : {"train", "val", "test"}) {
-      const int64_t count = split == "train" ? 60 : 12;
-      StoredGroup& group = task.groups[split] = stored_split(count);
-      group.add_rows("tokens", word_rows(count, derive_key(name == "first" ? 1 : 2, split)));
-      group.add_rows("answers", answer_rows(count));
-    }
-  }
-  StoredGroup pack = stored_pack(tasks);
-  pack.groups["tokens"] = question_tokens();
-  pack.write(path);
+  write_pack_of_words(path, {"first", "second"}, kFirstWord,
+                      stored_task("generate", R"({"answer_start": 0, "answer_end": 2, "longest_answer": 4})"),
+                      question_tokens(), [](StoredGroup& split, int64_t count) {
+                        split.add_rows("answers", answer_rows(count));
+                      });
 }
 
 // 40 texts and 30 questions.
 inline StoredGroup question_pool() {
   std::map<std::string, StoredGroup> sources;
   sources["corpus"].attributes = {{"kind", "text"}, {"examples", int64_t{40}}, {"share", 1.0}};
-  std::vector<std::vector<uint16_t>> texts;
-  for (std::vector<uint16_t> row : word_rows(40, 7)) {
-    row.front() = 9;  // no row begins with a special token
-    texts.push_back(row);
-  }
-  sources["corpus"].add_rows("tokens", texts);
+  sources["corpus"].add_rows("tokens", word_rows(40, 7, kFirstWord));
   sources["questions"].attributes = {{"kind", "pairs"}, {"examples", int64_t{30}}, {"share", 1.0}};
-  sources["questions"].add_rows("tokens", word_rows(30, 8));
+  sources["questions"].add_rows("tokens", word_rows(30, 8, kFirstWord));
   sources["questions"].add_rows("partners", answer_rows(30));
   StoredGroup pool = stored_pool(sources);
   pool.groups["tokens"] = question_tokens();

@@ -12,12 +12,22 @@ namespace fusegrid::test {
 // 0 fills up, 1 begins and 2 ends a row, 3 is the mask; 4 to 23 are words.
 constexpr int64_t kWords = 20;
 
-inline StoredGroup word_tokens(const std::string& tokenizer = "{\"words\": 20}") {
-  const std::vector<std::string> special{"<pad>", "<cls>", "<sep>", "<mask>"};
+// more: special tokens behind the words.
+inline StoredGroup word_tokens(const std::string& tokenizer = "{\"words\": 20}",
+                               const std::string& end = "<sep>", const std::vector<std::string>& more = {}) {
+  std::vector<std::string> entries{"<pad>", "<cls>", end, "<mask>"};
+  std::vector<uint32_t> special{0, 1, 2, 3};
+  for (int64_t word = 0; word < kWords; ++word) {
+    entries.push_back(std::string(" ") + static_cast<char>('a' + word));
+  }
+  for (const std::string& name : more) {
+    special.push_back(static_cast<uint32_t>(entries.size()));
+    entries.push_back(name);
+  }
   std::string bytes;
   std::vector<uint32_t> offsets{0};
-  for (int64_t id = 0; id < 4 + kWords; ++id) {
-    bytes += id < 4 ? special[static_cast<size_t>(id)] : std::string(" ") + static_cast<char>('a' + id - 4);
+  for (const std::string& entry : entries) {
+    bytes += entry;
     offsets.push_back(static_cast<uint32_t>(bytes.size()));
   }
   StoredGroup tokens;
@@ -26,17 +36,18 @@ inline StoredGroup word_tokens(const std::string& tokenizer = "{\"words\": 20}")
   tokens.arrays = {{"tokenizer", stored_bytes(tokenizer)},
                    {"bytes", stored_bytes(bytes)},
                    {"bytes_offsets", stored(offsets)},
-                   {"special", stored<uint32_t>({0, 1, 2, 3})}};
+                   {"special", stored(special)}};
   return tokens;
 }
 
-// Rows of 3 to 11 tokens; row i contains the word of its class, i % 3, and words that mean nothing.
-inline std::vector<std::vector<uint16_t>> word_rows(int64_t count, uint64_t seed) {
+// Rows of 3 to 11 tokens that begin with `first`; row i contains the word of its class, i % 3, and words that mean
+// nothing.
+inline std::vector<std::vector<uint16_t>> word_rows(int64_t count, uint64_t seed, uint16_t first = 1) {
   std::vector<std::vector<uint16_t>> rows;
   for (int64_t i = 0; i < count; ++i) {
     const at::Tensor numbers = uniform(seed, static_cast<uint64_t>(i), 0, 12);
     const auto* number = numbers.const_data_ptr<float>();
-    std::vector<uint16_t> row{1};
+    std::vector<uint16_t> row{first};
     const auto words = 1 + static_cast<int64_t>(9 * number[0]);
     for (int64_t word = 0; word < words; ++word) {
       row.push_back(static_cast<uint16_t>(8 + static_cast<int64_t>(15 * number[1 + word])));
@@ -48,21 +59,33 @@ inline std::vector<std::vector<uint16_t>> word_rows(int64_t count, uint64_t seed
   return rows;
 }
 
-// Tasks "colours" and "shapes" of 3 classes with 60 / 12 / 12 examples.
-inline void write_word_pack(const fs::path& path, const StoredGroup& tokens = word_tokens()) {
+// A pack of tasks with 60 / 12 / 12 rows of words, which begin with `first`; add_targets adds what is to be answered.
+// task: without its splits.
+inline void write_pack_of_words(const fs::path& path, const std::vector<std::string>& names, uint16_t first,
+                                const StoredGroup& task, const StoredGroup& tokens,
+                                void (*add_targets)(StoredGroup& split, int64_t count)) {
   std::map<std::string, StoredGroup> tasks;
-  for (const std::string name : {"colours", "shapes"}) {
-    StoredGroup& task = tasks[name] = stored_task("classify", R"({"classes": ["a", "b", "c"]})");
+  for (size_t i = 0; i < names.size(); ++i) {
+    tasks[names[i]] = task;
     for (const std::string split : {"train", "val", "test"}) {
       const int64_t count = split == "train" ? 60 : 12;
-      StoredGroup& group = task.groups[split] = stored_split(count);
-      group.add_rows("tokens", word_rows(count, derive_key(name == "colours" ? 1 : 2, split)));
-      group.arrays["labels"] = stored(elements<uint16_t>(labels(count, 3)));
+      StoredGroup& group = tasks[names[i]].groups[split] = stored_split(count);
+      group.add_rows("tokens", word_rows(count, derive_key(1 + i, split), first));
+      add_targets(group, count);
     }
   }
   StoredGroup pack = stored_pack(tasks);
   pack.groups["tokens"] = tokens;
   pack.write(path);
+}
+
+// Tasks "colours" and "shapes" of 3 classes.
+inline void write_word_pack(const fs::path& path, const StoredGroup& tokens = word_tokens()) {
+  write_pack_of_words(path, {"colours", "shapes"}, 1,
+                      stored_task("classify", R"({"classes": ["a", "b", "c"]})"), tokens,
+                      [](StoredGroup& split, int64_t count) {
+                        split.arrays["labels"] = stored(elements<uint16_t>(labels(count, 3)));
+                      });
 }
 
 // 40 texts, 30 pairs whose second row is the first one without its noise, and 10 pairs of two second rows.

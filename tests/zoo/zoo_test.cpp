@@ -236,12 +236,15 @@ TEST(Readable, AnswersOfDecodersTakePositionsBehindTheirInputs) {
   EXPECT_EQ(refusal(16, true), "") << "the last token of an answer is never read";
   EXPECT_EQ(
       refusal(15, true),
-      "the models take rows of at most 15 tokens, answers included, but the inputs of task 'a' are up to "
-      "11 and its answers up to 6; make a task pack with shorter rows or answers");
+      "the models take rows of at most 15 tokens, answers included, but those of task 'a' have up to 17, of "
+      "which the last is not read; make a task pack with shorter rows or answers");
   EXPECT_EQ(refusal(11, false), "") << "of an encoder-decoder, whose answers are rows of their own";
   EXPECT_THAT(refusal(10, true), HasSubstr("at most 10 tokens, but the inputs of task 'a' are up to 11;"));
   task.attributes.clear();
   EXPECT_EQ(refusal(11, true), "") << "a task without answers";
+  task.longest_with_choice = 14;
+  EXPECT_EQ(refusal(13, true), "");
+  EXPECT_THAT(refusal(12, true), HasSubstr("those of task 'a' have up to 14, of which the last is not read"));
 }
 
 TEST_F(ZooFolder, BindingsNameEveryInputAndFollowIt) {
@@ -546,6 +549,15 @@ TEST_F(ZooImport, RefusesNamesThatCannotStandInJobsPathsAndCells) {
   ImportRequest slash = request();
   slash.folder /= "";
   EXPECT_EQ(import_zoo(slash).name, "mine");
+}
+
+TEST_F(ZooFolder, AKeyThatItsDescriptionHasTwiceIsRefused) {
+  std::string text = description().dump();
+  const std::string key = "\"experts\":{\"bars\":";
+  ASSERT_NE(text.find(key), std::string::npos);
+  text.insert(text.find(key) + key.size() - 7, "\"bars\":\"elsewhere\",");
+  std::ofstream(folder_ / "zoo.json") << text;
+  EXPECT_THAT(load_error({}), HasSubstr("must have each key once, but has 'bars' twice"));
 }
 
 TEST_F(ZooFolder, NamesInItsDescriptionAreChecked) {

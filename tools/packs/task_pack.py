@@ -20,12 +20,16 @@ from .hdf5 import (
     write_json,
 )
 from .tokens import (
+    Choices,
     Ragged,
     TokenTable,
+    check_choices,
     check_rows,
     check_token_table,
+    read_choices,
     read_ragged,
     read_token_table,
+    write_choices,
     write_ragged,
     write_token_table,
 )
@@ -35,7 +39,7 @@ VERSION = 2
 SPLITS = ("train", "val", "test")
 _TEXTS = ("kind", "title", "licence", "source", "group_meaning", "split_rule")
 
-Array = np.ndarray | Ragged
+Array = np.ndarray | Ragged | Choices
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,7 @@ KINDS = {
     "regress": Kind(("images", "tokens"), ("values",)),
     "generate": Kind(("tokens",), ("answers",), ("answer_start", "answer_end", "longest_answer")),
     "language_model": Kind(("tokens",), ()),
+    "multiple_choice": Kind(("tokens",), ("choices", "labels")),
     "segment": Kind(("images",), ("map_classes",), ("classes",)),
     "depth": Kind(("images",), ("map_depth",)),
     "normals": Kind(("images",), ("map_normals",)),
@@ -145,7 +150,8 @@ def _write_task(group: h5py.Group, task: Task) -> None:
         child = make_group(group, split_name)
         set_integer(child, "examples", len(split))
         for name, array in split.arrays.items():
-            (write_ragged if isinstance(array, Ragged) else write_array)(child, name, array)
+            writers = {Ragged: write_ragged, Choices: write_choices, np.ndarray: write_array}
+            writers[type(array)](child, name, array)
         write_array(child, "groups", split.groups)
 
 
@@ -159,11 +165,12 @@ def _read_task(group: h5py.Group, name: str) -> Task:
 
 
 def _read_split(group: h5py.Group) -> Split:
-    ragged = {name.removesuffix("_offsets") for name in group if name.endswith("_offsets")}
-    arrays: dict[str, Array] = {name: read_ragged(group, name) for name in sorted(ragged)}
-    for name in group:
-        if name != "groups" and name.removesuffix("_offsets") not in ragged:
-            arrays[name] = group[name][()]
+    readers = {"_offsets": read_ragged, "_rows": read_choices}  # choices have both
+    arrays: dict[str, Array] = {}
+    for suffix, read in readers.items():
+        arrays |= {(name := each.removesuffix(suffix)): read(group, name) for each in group if each.endswith(suffix)}
+    parts = {name + suffix for name in arrays for suffix in readers}
+    arrays |= {name: group[name][()] for name in group if name != "groups" and name not in arrays.keys() | parts}
     return Split(arrays, group["groups"][()])
 
 
@@ -204,6 +211,7 @@ def _check_task(task: Task, tokens: TokenTable | None) -> None:
         _check_split(where, split, tokens, sizes)
     _check_classes(task)
     _check_answers(task, tokens)
+    _check_choices(task)
     _check_groups(task)
 
 
@@ -220,10 +228,10 @@ def _check_split(where: str, split: Split, tokens: TokenTable | None, sizes: dic
     for name, array in split.arrays.items():
         if len(array) != len(split):
             raise ValueError(f"{where}/{name}: there must be a row for each of the {len(split)} examples")
-        if isinstance(array, Ragged):
+        if isinstance(array, (Ragged, Choices)):
             if tokens is None:
                 raise ValueError(f"{where}/{name}: a pack with tokens has a table of them")
-            check_rows(f"{where}/{name}", array, tokens)
+            (check_rows if isinstance(array, Ragged) else check_choices)(f"{where}/{name}", array, tokens)
         else:
             _check_array(f"{where}/{name}", array, *_ARRAYS[name], sizes | {"n": len(split)}, sizes)
 
@@ -284,6 +292,18 @@ def _check_answers(task: Task, tokens: TokenTable | None) -> None:
                 )
     if task.attributes["answer_start"] >= len(tokens):
         raise ValueError(f"{task.name}: answer_start must be less than the vocabulary, {len(tokens)}")
+
+
+def _check_choices(task: Task) -> None:
+    if task.kind != "multiple_choice":
+        return
+    for split_name, split in task.splits.items():
+        counts = split.arrays["choices"].counts()
+        if (wrong := np.flatnonzero(split.arrays["labels"] >= counts)).size:
+            raise ValueError(
+                f"{task.name}/{split_name}/labels: example {wrong[0]} has {counts[wrong[0]]} choices, but its label is "
+                f"{split.arrays['labels'][wrong[0]]}"
+            )
 
 
 def _check_groups(task: Task) -> None:

@@ -37,6 +37,20 @@ class Ragged:
         return [self.row(i) for i in range(len(self))]
 
 
+@dataclass(frozen=True)
+class Choices:
+    """What each example may choose from: rows offsets[i] to offsets[i + 1] of `rows`, two or more."""
+
+    rows: Ragged
+    offsets: np.ndarray  # uint32 [examples + 1]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def counts(self) -> np.ndarray:
+        return np.diff(self.offsets.astype(np.int64))
+
+
 def id_type(vocabulary: int) -> type:
     return np.uint16 if vocabulary <= 2**16 else np.uint32
 
@@ -97,6 +111,15 @@ def read_ragged(group: h5py.Group, name: str) -> Ragged:
     return Ragged(group[name][()], group[f"{name}_offsets"][()])
 
 
+def write_choices(group: h5py.Group, name: str, choices: Choices) -> None:
+    write_ragged(group, name, choices.rows)
+    write_array(group, f"{name}_rows", choices.offsets)
+
+
+def read_choices(group: h5py.Group, name: str) -> Choices:
+    return Choices(read_ragged(group, name), group[f"{name}_rows"][()])
+
+
 def check_token_table(tokens: TokenTable) -> None:
     """Raises ValueError where the table is not what docs/packs.md says."""
     digest = hashlib.sha256(tokens.tokenizer).hexdigest()
@@ -123,3 +146,13 @@ def check_rows(where: str, rows: Ragged, tokens: TokenTable) -> None:
         )
     if (rows.values == tokens.pad).any():
         raise ValueError(f"{where}: the id of padding, {tokens.pad}, must not be stored")
+
+
+def check_choices(where: str, choices: Choices, tokens: TokenTable) -> None:
+    """Raises ValueError where the choices are not what docs/packs.md says."""
+    check_rows(where, choices.rows, tokens)
+    offsets = choices.offsets
+    if offsets.dtype != np.uint32 or offsets[0] != 0 or offsets[-1] != len(choices.rows) or (choices.counts() < 2).any():
+        raise ValueError(f"{where}: rows must rise from 0 to the number of choices, every example having two or more")
+    if wrong := [row.tolist() for row in choices.rows.rows() if not tokens.text(row.tolist())]:
+        raise ValueError(f"{where}: a choice must have a text, but one has the tokens {wrong[0]}")

@@ -12,6 +12,8 @@ from packs.tokens import Ragged, TokenTable
 
 from .candidates import Candidate, Pool, folded, held_out_texts, is_train
 from .corpus import make_corpus, synset_text, word_text
+from .endings import CAPS as ENDING_CAPS
+from .endings import make_ending_task
 from .selection import Example, choose_splits, group_numbers, unambiguous, without_equal_rows
 from .suite import MANIFEST, TASK_LENGTH
 from .tasks import (
@@ -40,7 +42,9 @@ def make_language_model_pack(inputs: Inputs, tokens: TokenTable, caps: dict[str,
     domains = [_without(pretrained, domain) for domain in make_domains(inputs)]
     keeper = held_out_texts(domains)
     maker = RowMaker(Tokenizer.from_str(tokens.tokenizer.decode()), tokens, START, SEPARATOR)
-    tasks = (_make_task(domain, keeper, maker, caps, len(tokens)) for domain in domains)
+    tasks = [_make_task(domain, keeper, maker, caps, len(tokens)) for domain in domains]
+    ending_caps = {split: min(cap, ENDING_CAPS[split]) for split, cap in caps.items()}
+    tasks += [make_ending_task(domain, keeper, maker, ending_caps, len(tokens)) for domain in domains]
     return TaskPack(SUITE, manifest_sha256(MANIFEST), tuple(sorted(tasks, key=lambda task: task.name)), tokens)
 
 
@@ -113,8 +117,12 @@ def describe_language_model(pack: TaskPack) -> list[str]:
     for task in pack.tasks:
         for name, split in task.splits.items():
             lengths = np.diff(split.arrays["tokens"].offsets.astype(int))
-            lines.append(
+            line = (
                 f"{task.name}/{name}: {len(split)} examples, {len(np.unique(split.groups))} groups, "
                 f"{lengths.mean():.1f} tokens (at most {lengths.max()})"
             )
+            if choices := split.arrays.get("choices"):
+                lengths = np.diff(choices.rows.offsets.astype(int))
+                line += f", {len(choices.rows) / len(split):.0f} choices of {lengths.mean():.1f} tokens"
+            lines.append(line)
     return lines

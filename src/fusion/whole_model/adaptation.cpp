@@ -41,32 +41,38 @@ Inputs TestStream::next_of(Task& task) {
   return task.inputs.select(at::tensor(chosen, at::kLong));
 }
 
-Inputs TestStream::next(const Asker& output) {
+TestStream::Step TestStream::next(const Asker& output) {
   std::vector<Inputs> batches;
   for (Task& task : tasks_) {
     batches.push_back(next_of(task).to(network_.device));
   }
-  const Inputs ready = network_.ready(concatenate_inputs(batches));
-  std::vector<Inputs> completed;
+  Step step{network_.ready(concatenate_inputs(batches)), {}};
+  bool are_completed = false;
   for (size_t i = 0; i < tasks_.size(); ++i) {
-    if (tasks_[i].kind.has_tokens()) {
-      completed.push_back(
-          tasks_[i].kind.completed(ready.rows(static_cast<int64_t>(i) * batch_, batch_), output));
-    }
+    const TaskKind& kind = tasks_[i].kind;
+    Inputs of_task = step.inputs.rows(static_cast<int64_t>(i) * batch_, batch_);
+    of_task.choices = batches[i].choices;
+    of_task.choice_lengths = batches[i].choice_lengths;
+    step.by_task.push_back(kind.has_tokens() ? kind.completed(of_task, output) : of_task);
+    are_completed = are_completed || kind.has_tokens();
   }
-  return completed.empty() ? ready : concatenate_inputs(completed);
+  if (are_completed) {
+    step.inputs = concatenate_inputs(step.by_task);
+  }
+  return step;
 }
 
-at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const Inputs& inputs,
-                        const at::Tensor& features, int64_t batch) {
+at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const std::vector<Inputs>& by_task,
+                        const at::Tensor& features) {
   at::Tensor loss;
+  int64_t row = 0;
   for (size_t i = 0; i < in.tasks().size(); ++i) {
-    const int64_t begin = static_cast<int64_t>(i) * batch;
     const std::string& task = in.tasks()[i];
-    const at::Tensor output = in.network().read(model, features.narrow(0, begin, batch), task);
-    const at::Tensor entropy =
-        mean_entropy(in.kind(task).log_probabilities(output, inputs.rows(begin, batch)));
+    const int64_t count = by_task[i].size();
+    const at::Tensor output = in.network().read(model, features.narrow(0, row, count), task);
+    const at::Tensor entropy = mean_entropy(in.kind(task).log_probabilities(output, by_task[i]));
     loss = i == 0 ? entropy : loss + entropy;
+    row += count;
   }
   return loss;
 }
@@ -234,9 +240,9 @@ FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& op
     {
       const at::AutoGradMode with_gradients(true);
       const PrecisionScope scope(in.network().precision);
-      const Inputs inputs = stream.next(output);
-      const at::Tensor features = in.network().features(adapted.weights(), inputs);
-      entropy_loss(in, adapted.weights(), inputs, features, options.batch).backward();
+      const TestStream::Step next = stream.next(output);
+      const at::Tensor features = in.network().features(adapted.weights(), next.inputs);
+      entropy_loss(in, adapted.weights(), next.by_task, features).backward();
     }
     const at::NoGradGuard no_grad;
     adam.step(adapted.coefficient_gradient(lambdas));

@@ -15,9 +15,14 @@ class TestStream {
  public:
   // Requires Need::kTestInputs. `batch`: inputs per task and step.
   TestStream(const FusionInput& in, int64_t batch, const std::string& purpose);
-  // Ready inputs [tasks * batch] of the next step, task after task. output: of the model that adapts, which completes
-  // the inputs of tasks whose answers are tokens (TaskKind::completed()); asked of no other.
-  Inputs next(const Asker& output = {});
+  // Of the next step, ready and task after task. output: of the model that adapts, which completes the inputs of tasks
+  // whose answers are tokens (TaskKind::completed()); asked of no other.
+  struct Step {
+    Inputs inputs;  // of all tasks, of one pass
+    std::vector<Inputs>
+        by_task;  // the same of each: `batch` rows, or of examples with choices one for each of these
+  };
+  Step next(const Asker& output = {});
   int64_t batch() const { return batch_; }
 
  private:
@@ -36,12 +41,12 @@ class TestStream {
   std::vector<Task> tasks_;
 };
 
-// sum over tasks of the mean entropy (nats) of the predictions: H = -sum p log p. inputs: of the step, `batch` for each
-// task; features: of these inputs, made by the weights `model` (which a readout of tokens reads). Source: Yang et al.,
-// "AdaMerging", ICLR 2024, arXiv:2310.02575, equation 5; of answers that are tokens the mean is over the rows of the
-// model's own answers, which is our extension.
-at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const Inputs& inputs,
-                        const at::Tensor& features, int64_t batch);
+// sum over tasks of the mean entropy (nats) of the predictions: H = -sum p log p. features: of the inputs of the step,
+// made by the weights `model` (which a readout of tokens reads). Source: Yang et al., "AdaMerging", ICLR 2024,
+// arXiv:2310.02575, equation 5; of answers that are tokens the mean is over the rows of the model's own answers, which
+// is our extension.
+at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const std::vector<Inputs>& by_task,
+                        const at::Tensor& features);
 
 struct AdaptationOptions {
   double init = 0.3;

@@ -36,13 +36,9 @@ struct Block {
   LayerNorm attention_norm, mlp_norm;
 };
 
-class Gpt2 final : public Decoder {
+class Gpt2 final : public NamedDecoder<Shape, Block> {
  public:
-  explicit Gpt2(const Shape& shape) : Decoder(shape), shape_(shape) {
-    for (int64_t i = 0; i < shape.blocks; ++i) {
-      blocks_.emplace_back("h." + std::to_string(i) + ".", shape);
-    }
-  }
+  explicit Gpt2(const Shape& shape) : NamedDecoder(shape, "h.", "wte.weight", "ln_f") {}
 
   std::vector<TensorInfo> parameters() const override;
   std::vector<Layer> layers() const override;
@@ -55,9 +51,6 @@ class Gpt2 final : public Decoder {
   }
 
   std::vector<Layer> mlp_layers(int64_t block) const override { return {at(block).fc1, at(block).fc2}; }
-  at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const override {
-    return at(block).mlp_norm(weights, x);
-  }
   at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& input,
                  const Pass& pass) const override {
     const Block& names = at(block);
@@ -73,22 +66,9 @@ class Gpt2 final : public Decoder {
   }
   Projected project(const Weights& weights, int64_t block, const at::Tensor& x, const at::Tensor& positions,
                     const Pass& pass) const override;
-  at::Tensor project_back(const Weights& weights, int64_t block, const at::Tensor& heads,
-                          const Pass& pass) const override {
-    return apply(at(block).out, weights, heads, pass);
-  }
-  at::Tensor last_norm(const Weights& weights, const at::Tensor& x) const override {
-    return norm_(weights, x);
-  }
 
  private:
-  const Block& at(int64_t block) const { return blocks_.at(static_cast<size_t>(block)); }
-
-  Shape shape_;
-  std::vector<Block> blocks_;
-  std::string tokens_ = "wte.weight";
   std::string positions_ = "wpe.weight";
-  LayerNorm norm_{"ln_f", shape_.width, shape_.epsilon};
 };
 
 std::vector<TensorInfo> Gpt2::parameters() const {

@@ -123,13 +123,11 @@ struct Block {
   RmsNorm attention_norm, mlp_norm;
 };
 
-class Llama final : public Decoder {
+class Llama final : public NamedDecoder<Shape, Block> {
  public:
-  explicit Llama(const Shape& shape) : Decoder(shape), shape_(shape), frequencies_(frequencies(shape)) {
-    for (int64_t i = 0; i < shape.blocks; ++i) {
-      blocks_.emplace_back("model.layers." + std::to_string(i) + ".", shape);
-    }
-  }
+  explicit Llama(const Shape& shape)
+      : NamedDecoder(shape, "model.layers.", "model.embed_tokens.weight", "model.norm"),
+        frequencies_(frequencies(shape)) {}
 
   std::vector<TensorInfo> parameters() const override;
   std::vector<Layer> layers() const override;
@@ -141,9 +139,6 @@ class Llama final : public Decoder {
   }
 
   std::vector<Layer> mlp_layers(int64_t block) const override;
-  at::Tensor mlp_input(const Weights& weights, int64_t block, const at::Tensor& x) const override {
-    return at(block).mlp_norm(weights, x);
-  }
   at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& input,
                  const Pass& pass) const override;
 
@@ -154,27 +149,15 @@ class Llama final : public Decoder {
   }
   Projected project(const Weights& weights, int64_t block, const at::Tensor& x, const at::Tensor& positions,
                     const Pass& pass) const override;
-  at::Tensor project_back(const Weights& weights, int64_t block, const at::Tensor& heads,
-                          const Pass& pass) const override {
-    return apply(at(block).out, weights, heads, pass);
-  }
-  at::Tensor last_norm(const Weights& weights, const at::Tensor& x) const override {
-    return norm_(weights, x);
-  }
 
  private:
-  const Block& at(int64_t block) const { return blocks_.at(static_cast<size_t>(block)); }
   at::Tensor gated(const GatedMlp& names, const Weights& weights, const at::Tensor& x,
                    const Pass& pass) const {
     const at::Tensor gate = activate(shape_.activation, apply(names.gate, weights, x, pass));
     return apply(names.down, weights, gate * apply(names.up, weights, x, pass), pass);
   }
 
-  Shape shape_;
   at::Tensor frequencies_;
-  std::vector<Block> blocks_;
-  std::string tokens_ = "model.embed_tokens.weight";
-  RmsNorm norm_{"model.norm", shape_.width, shape_.epsilon};
 };
 
 std::vector<TensorInfo> Llama::parameters() const {

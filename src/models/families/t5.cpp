@@ -13,18 +13,17 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/tensor.h>
 #include <nlohmann/json.hpp>
 
 #include "core/concatenate.h"
 #include "core/errors.h"
 #include "models/config_reader.h"
 #include "models/operators.h"
+#include "models/relative_positions.h"
 
 namespace fusegrid::families::t5 {
 namespace {
@@ -49,7 +48,7 @@ constexpr std::array<FeedForward, 5> kFeedForwards{{{"relu", false, Activation::
 struct Shape {
   int64_t width = 0, heads = 0, head_width = 0, mlp_width = 0, encoder_blocks = 0, decoder_blocks = 0;
   int64_t vocabulary = 0, positions = 0, answer_start = 0;
-  int64_t buckets = 0, max_distance = 0;  // of relative positions
+  Buckets buckets;  // of relative positions
   double epsilon = 0;
   FeedForward feed_forward = kFeedForwards.front();
   bool tied = true;  // the head is the embeddings
@@ -111,63 +110,9 @@ struct DecoderBlock {
   Mlp mlp;
 };
 
-// Distances below half of the buckets have one each, larger ones share the rest by their logarithm. In float32, as in
-// HuggingFace's: at a boundary rounding decides.
-int64_t bucket_of_distance(int64_t distance, int64_t buckets, int64_t max_distance) {
-  const int64_t exact = buckets / 2;
-  if (distance < exact) {
-    return distance;
-  }
-  const auto range =
-      static_cast<float>(std::log(static_cast<double>(max_distance) / static_cast<double>(exact)));
-  const float share = std::log(static_cast<float>(distance) / static_cast<float>(exact)) / range;
-  return std::min(exact + static_cast<int64_t>(share * static_cast<float>(buckets - exact)), buckets - 1);
-}
-
-// What is added to the scores of a stack's attention to itself.
-class PositionBias {
- public:
-  // both_ways: half of the buckets are for keys behind the query; else all are for those before it.
-  PositionBias(const std::string& stack, bool both_ways, const Shape& shape)
-      : weight(stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight"),
-        both_ways_(both_ways),
-        buckets_(shape.buckets),
-        max_distance_(shape.max_distance) {}
-
-  // [1, heads, queries, keys]; the queries are at positions from `first` on, the keys from 0 on.
-  at::Tensor operator()(const Weights& weights, int64_t first, int64_t queries, int64_t keys) const {
-    const at::Tensor& table = weights.at(weight);
-    const int64_t lowest = 1 - first - queries;
-    std::vector<int64_t> buckets;  // by relative position, from the lowest on
-    for (int64_t relative = lowest; relative < keys - first; ++relative) {
-      buckets.push_back(bucket(relative));
-    }
-    const auto options = at::TensorOptions(at::kLong).device(table.device());
-    const at::Tensor relative =
-        at::arange(keys, options).unsqueeze(0) - at::arange(first, first + queries, options).unsqueeze(1);
-    const at::Tensor of_pairs = at::tensor(buckets, at::kLong).to(table.device()).take(relative - lowest);
-    return embedded(table, of_pairs).permute({2, 0, 1}).unsqueeze(0);
-  }
-
-  std::string weight;
-
- private:
-  // relative: position of the key less that of the query.
-  int64_t bucket(int64_t relative) const {
-    if (!both_ways_) {
-      return bucket_of_distance(std::max<int64_t>(-relative, 0), buckets_, max_distance_);
-    }
-    const int64_t half = buckets_ / 2;
-    return (relative > 0 ? half : 0) + bucket_of_distance(std::abs(relative), half, max_distance_);
-  }
-
-  bool both_ways_;
-  int64_t buckets_, max_distance_;
-};
-
-// The bias where `seen`, which is bool and broadcast to it; elsewhere a key is not looked at.
-at::Tensor masked(const at::Tensor& bias, const at::Tensor& seen) {
-  return bias.masked_fill(seen.logical_not(), -std::numeric_limits<double>::infinity());
+// Of a stack, whose first block has it for all.
+std::string bias_name(const std::string& stack) {
+  return stack + ".block.0.layer.0.SelfAttention.relative_attention_bias.weight";
 }
 
 void check_rows_of_answer(const Inputs& inputs, Pooling pooling) {
@@ -182,16 +127,6 @@ void check_rows_of_answer(const Inputs& inputs, Pooling pooling) {
 
 bool holds_rows(const Memory* memory) {
   return memory != nullptr && memory->tokens > 0;
-}
-
-// The rows that a memory holds under the name, and behind them the new ones, which it then holds too.
-at::Tensor behind_held(Memory* memory, const std::string& name, const at::Tensor& rows) {
-  if (memory == nullptr) {
-    return rows;
-  }
-  at::Tensor& held = memory->tensors[name];
-  held = held.defined() ? concatenate({held, rows}, 1) : rows;
-  return held;
 }
 
 class T5 final : public Architecture {
@@ -235,7 +170,8 @@ class T5 final : public Architecture {
   Shape shape_;
   std::vector<EncoderBlock> encoder_;
   std::vector<DecoderBlock> decoder_;
-  PositionBias encoder_bias_{"encoder", true, shape_}, decoder_bias_{"decoder", false, shape_};
+  PositionBias encoder_bias_{bias_name("encoder"), /*both_ways=*/true, shape_.buckets};
+  PositionBias decoder_bias_{bias_name("decoder"), /*both_ways=*/false, shape_.buckets};
   RmsNorm encoder_norm_{kEncoded, shape_.width, shape_.epsilon};
   RmsNorm decoder_norm_{"decoder.final_layer_norm", shape_.width, shape_.epsilon};
 };
@@ -268,7 +204,7 @@ std::vector<TensorInfo> T5::parameters() const {
     add_mlp(block.mlp);
   }
   for (const PositionBias* bias : {&encoder_bias_, &decoder_bias_}) {
-    all.add(bias->weight, {shape_.buckets, shape_.heads});
+    all.add(bias->weight, {shape_.buckets.count, shape_.heads});
   }
   all.add(encoder_norm_);
   all.add(decoder_norm_);
@@ -327,16 +263,19 @@ at::Tensor T5::features(const Weights& weights, const Inputs& inputs, Pooling po
   const at::Tensor mask = decoder_mask(weights, ids, first);
   const at::Tensor encoder_mask = inputs.counting().unsqueeze(1).unsqueeze(1);
   at::Tensor x = embedded(weights.at(kEmbeddings), ids.narrow(1, first, ids.size(1) - first));
+  const auto remembered = [&](const std::string& name, const at::Tensor& rows) {
+    return memory == nullptr ? rows : memory->append(name, rows);
+  };
   for (const DecoderBlock& block : decoder_) {
     x = add_attention(weights, block.attention, x, mask, pass,
                       [&](const Layer& layer, const at::Tensor& input) {
-                        return behind_held(memory, layer.name, apply(layer, weights, input, pass));
+                        return remembered(layer.name, apply(layer, weights, input, pass));
                       });
-    x = add_attention(
-        weights, block.to_encoder, x, encoder_mask, pass, [&](const Layer& layer, const at::Tensor&) {
-          return encoded_before ? memory->tensors.at(layer.name)
-                                : behind_held(memory, layer.name, apply(layer, weights, encoded, pass));
-        });
+    x = add_attention(weights, block.to_encoder, x, encoder_mask, pass,
+                      [&](const Layer& layer, const at::Tensor&) {
+                        return encoded_before ? memory->tensors.at(layer.name)
+                                              : remembered(layer.name, apply(layer, weights, encoded, pass));
+                      });
     x = add_mlp(weights, block.mlp, x, pass);
   }
   if (memory != nullptr) {
@@ -413,16 +352,16 @@ Shape read_shape(const nlohmann::json& config) {
   shape.decoder_blocks = reader.size("num_decoder_layers", shape.encoder_blocks);
   shape.vocabulary = reader.size("vocab_size", 32128);
   shape.positions = reader.size("n_positions", 512);
-  shape.buckets = reader.size("relative_attention_num_buckets", 32);
-  shape.max_distance = reader.size("relative_attention_max_distance", 128);
+  shape.buckets.count = reader.size("relative_attention_num_buckets", 32);
+  shape.buckets.max_distance = reader.size("relative_attention_max_distance", 128);
   shape.epsilon = reader.positive("layer_norm_epsilon", 1e-6);
   shape.feed_forward = read_feed_forward(reader);
   shape.tied = reader.flag("tie_word_embeddings", true);
   reader.require(config.contains("decoder_start_token_id"), "decoder_start_token_id", "a token id");
   shape.answer_start = reader.count("decoder_start_token_id", 0);
   reader.require(shape.answer_start < shape.vocabulary, "decoder_start_token_id", "less than vocab_size");
-  reader.require(shape.buckets >= 4, "relative_attention_num_buckets", "4 or more");
-  reader.require(shape.max_distance > shape.buckets / 2, "relative_attention_max_distance",
+  reader.require(shape.buckets.count >= 4, "relative_attention_num_buckets", "4 or more");
+  reader.require(shape.buckets.max_distance > shape.buckets.count / 2, "relative_attention_max_distance",
                  "more than half of relative_attention_num_buckets");
   reader.require_only("is_gated_act", shape.feed_forward.gated);
   reader.require_only("dense_act_fn", to_string(shape.feed_forward.activation));
@@ -446,8 +385,8 @@ nlohmann::json settings(const nlohmann::json& config) {
           {"num_layers", shape.encoder_blocks},
           {"num_decoder_layers", shape.decoder_blocks},
           {"vocab_size", shape.vocabulary},
-          {"relative_attention_num_buckets", shape.buckets},
-          {"relative_attention_max_distance", shape.max_distance},
+          {"relative_attention_num_buckets", shape.buckets.count},
+          {"relative_attention_max_distance", shape.buckets.max_distance},
           {"layer_norm_epsilon", shape.epsilon},
           {"feed_forward_proj", shape.feed_forward.name},
           {"tie_word_embeddings", shape.tied},

@@ -68,8 +68,9 @@ at::Tensor token_losses(const at::Tensor& output, const Inputs& inputs) {
   return at::where(predicting(inputs), losses, 0);
 }
 
+// Of a row of one token, nothing of which is predicted, 0.
 at::Tensor LanguageModel::losses(const at::Tensor& output, const Examples& examples) const {
-  return token_losses(output, examples.inputs).sum(1) / (examples.inputs.lengths - 1);
+  return token_losses(output, examples.inputs).sum(1) / (examples.inputs.lengths - 1).clamp_min(1);
 }
 
 at::Tensor LanguageModel::log_probabilities(const at::Tensor& output, const Inputs& inputs) const {

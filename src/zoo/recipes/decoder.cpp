@@ -17,21 +17,14 @@ namespace {
 
 struct Options : NextToken, FineTuning {
   // architecture
-  int64_t width = 128;
-  int64_t blocks = 4;
-  int64_t head_width = 32;
   int64_t mlp_ratio = 4;
-  int64_t positions = 64;
 
   static Options of_scale(const std::string& scale);
 
   template <typename Visitor>
   void describe_base(Visitor& v) {
-    v.param("width", width, Range{8, 8192}, "channels of the hidden states");
-    v.param("blocks", blocks, Range{1, 64}, "transformer blocks");
-    v.param("head_width", head_width, Range{4, 256}, "channels of an attention head");
+    describe_blocks(v);
     v.param("mlp_ratio", mlp_ratio, Range{1, 16}, "channels of the MLP in units of width");
-    v.param("positions", positions, Range{1, 65536}, "tokens of the longest row that a model reads");
     describe_pretraining(v);
   }
   void check() const {
@@ -75,25 +68,12 @@ nlohmann::json architecture_config(const Options& options, const TokenTable& tab
 
 void check_pack(const Options& options, const TaskPack& pack, const std::vector<std::string>& tasks) {
   check_fine_tuning("decoder", options, pack, tasks);
-  for (const std::string& task : tasks) {
-    check_readable(pack.task(task), {.positions = options.positions});
-  }
-}
-
-void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
-  check_next_token_pool(pool);
-  check_pool_rows(pool, options.positions);
-  check_same_tokenizer(pool, pack, "tools/make_text_pool.py");
 }
 
 MadeBase make_base(const Options& options, const BaseInput& in) {
   const TokenTable& table = *in.pool.tokens();
-  Pretrained pretrained = pretrain_next_token(options, architecture_config(options, table, false), in);
-  return {.weights = std::move(pretrained.weights),
-          .config = architecture_config(options, table, true),
-          .files = {{"tokenizer.json", table.tokenizer}},
-          .heads = {},
-          .metrics = std::move(pretrained.metrics)};
+  return pretrain_next_token(options, architecture_config(options, table, false),
+                             architecture_config(options, table, true), in);
 }
 
 MadeModel make_model(const Options& options, const ModelInput& in) {
@@ -101,12 +81,7 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {
-  // measured: 350 rows/s of the small scale (128 wide, 4 blocks) in pretraining; work grows with width^2 * blocks
-  const double size =
-      static_cast<double>(options.width * options.width * options.blocks) / (128.0 * 128.0 * 4.0);
-  const int64_t rows = kind == ZooItem::Kind::kBase ? options.base_steps * options.base_texts
-                                                    : rows_seen(options, kind, tasks);
-  return static_cast<double>(rows) * size / 350.0;
+  return next_token_seconds(options, options, kind, tasks, 350);  // measured
 }
 
 const RegisterRecipe<Options> registered{
@@ -118,7 +93,7 @@ const RegisterRecipe<Options> registered{
      .heads = Heads::kOfExperts,
      .pool = "text_pool.h5",
      .pool_maker = "tools/make_text_pool.py"},
-    {check_pack, check_pool, make_base, make_model, seconds}};
+    {reads_next_token, check_pack, check_next_token_pool, make_base, make_model, seconds}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::decoder

@@ -145,6 +145,10 @@ nlohmann::json preprocessor_config(const Options& options) {
           {"size", size}};
 }
 
+InputFormat reads(const Options& options) {
+  return {.image_size = options.image_size};
+}
+
 void check_pack(const Options&, const TaskPack& pack, const std::vector<std::string>& tasks) {
   for (const std::string& task : tasks) {
     const TaskInfo& info = pack.task(task);
@@ -330,7 +334,7 @@ const RegisterRecipe<Options> registered{
      .heads = Heads::kOfBase,
      .pool = "pretraining_pool.h5",
      .pool_maker = "tools/make_pretraining_pool.py"},
-    {check_pack, check_pool, make_base, make_model, seconds}};
+    {reads, check_pack, check_pool, make_base, make_model, seconds}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::embedded

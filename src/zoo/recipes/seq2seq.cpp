@@ -133,6 +133,10 @@ nlohmann::json architecture_config(const Options& options, const TokenTable& tab
           {"torch_dtype", "float32"}};
 }
 
+InputFormat reads(const Options& options) {
+  return {.positions = options.positions};
+}
+
 void check_pack(const Options&, const TaskPack& pack, const std::vector<std::string>& tasks) {
   for (const std::string& task : tasks) {
     if (pack.task(task).kind != "generate") {
@@ -146,7 +150,7 @@ void check_pack(const Options&, const TaskPack& pack, const std::vector<std::str
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_span_pool(pool);
   check_pool_rows(pool, options.positions);
-  check_same_tokenizer(pool, pack, "tools/make_seq2seq_pool.py");
+  check_same_tokens(pool, pack, "tools/make_seq2seq_pool.py");
 }
 
 // ---- the base
@@ -288,7 +292,7 @@ const RegisterRecipe<Options> registered{
      .heads = Heads::kNone,
      .pool = "seq2seq_pool.h5",
      .pool_maker = "tools/make_seq2seq_pool.py"},
-    {check_pack, check_pool, make_base, make_model, seconds}};
+    {reads, check_pack, check_pool, make_base, make_model, seconds}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::seq2seq

@@ -110,6 +110,10 @@ nlohmann::json architecture_config(const Options& options, const TokenTable& tab
           {"torch_dtype", "float32"}};
 }
 
+InputFormat reads(const Options& options) {
+  return {.positions = options.positions};
+}
+
 void check_pack(const Options& options, const TaskPack& pack, const std::vector<std::string>& tasks) {
   check_fine_tuning("text", options, pack, tasks);
 }
@@ -117,7 +121,7 @@ void check_pack(const Options& options, const TaskPack& pack, const std::vector<
 void check_pool(const Options& options, const PretrainingPool& pool, const TaskPack& pack) {
   check_text_pool(pool);
   check_pool_rows(pool, options.positions);
-  check_same_tokenizer(pool, pack, "tools/make_text_pool.py");
+  check_same_tokens(pool, pack, "tools/make_text_pool.py");
 }
 
 // ---- the base
@@ -294,7 +298,7 @@ const RegisterRecipe<Options> registered{
      .heads = Heads::kOfExperts,
      .pool = "text_pool.h5",
      .pool_maker = "tools/make_text_pool.py"},
-    {check_pack, check_pool, make_base, make_model, seconds}};
+    {reads, check_pack, check_pool, make_base, make_model, seconds}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::text

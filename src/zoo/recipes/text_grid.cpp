@@ -142,7 +142,7 @@ const RegisterRecipe<Options> registered{
      .pooling = kPooling,
      .heads = Heads::kOfExperts,
      .bases = "text"},
-    {check_pack, nullptr, nullptr, make_model, seconds, trained}};
+    {nullptr, check_pack, nullptr, nullptr, make_model, seconds, trained}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::text_grid

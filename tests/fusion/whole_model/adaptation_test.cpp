@@ -7,6 +7,7 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/eye.h>
+#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -66,7 +67,8 @@ TEST(EntropyLoss, equals_fusion_bench) {
   // lifted to a sphere of radius 1000, as the first row holds logits of 200
   const at::Tensor features = concatenate({logits, (1e6 - logits.square().sum({1}, true)).sqrt()}, 1);
   zoo.with_needs({}, [&](const FusionInput& in) {
-    const at::Tensor loss = entropy_loss(in, {}, {}, features, 6);
+    const Inputs six{at::zeros({6}), {}, {}};
+    const at::Tensor loss = entropy_loss(in, {}, {six}, features);
     loss.backward();
     expect_close(loss.detach(), golden.tensors.at("loss"), 1e-7);
     expect_close(logits.grad(), golden.tensors.at("gradient"), 1e-7);
@@ -84,7 +86,7 @@ TEST(TestStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
     const auto epoch = [&] {
       std::vector<int64_t> rows;
       for (int step = 0; step < 2; ++step) {
-        const at::Tensor pixels = stream.next().images.select(1, 0).reshape({-1});
+        const at::Tensor pixels = stream.next().inputs.images.select(1, 0).reshape({-1});
         EXPECT_EQ(pixels.numel(), 2 * 3);
         for (int64_t i = 0; i < 6; ++i) {
           const auto row = static_cast<int64_t>(std::lround(pixels[i].item<double>()));
@@ -109,7 +111,7 @@ TEST(TestStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
   zoo.data.set("a", "test", tokens_of_rows({{1}, {1, 1}}));
   zoo.data.set("b", "test", tokens_of_rows({{2, 2, 2, 2, 2, 2, 2, 2, 2}, {3, 3, 3}}));
   zoo.with_needs({Need::kTestInputs}, [](const FusionInput& in) {
-    const Inputs both = TestStream(in, 2, "a test").next();
+    const Inputs both = TestStream(in, 2, "a test").next().inputs;
     ASSERT_EQ(both.tokens.sizes().vec(), (std::vector<int64_t>{4, 16})) << "as wide as the longest";
     EXPECT_EQ(both.lengths.sum().item<int64_t>(), 1 + 2 + 9 + 3);
     for (int64_t row = 0; row < 4; ++row) {
@@ -127,7 +129,7 @@ TEST(TestStream, completes_inputs_by_answers_whose_rows_the_entropy_means_over) 
   const Network& network = *zoo.network;
   const Weights& model = zoo.experts[1];
   zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
-    const Inputs inputs = TestStream(in, kBatch, "a test").next(asker_of(network, model, "task0"));
+    const auto [inputs, by_task] = TestStream(in, kBatch, "a test").next(asker_of(network, model, "task0"));
     ASSERT_EQ(inputs.size(), 2 * kBatch);
     double expected = 0;
     int64_t all_rows = 0;
@@ -146,8 +148,52 @@ TEST(TestStream, completes_inputs_by_answers_whose_rows_the_entropy_means_over) 
       all_rows += rows;
     }
     EXPECT_LT(all_rows, 4 * inputs.size()) << "some answers end";
-    const at::Tensor loss = entropy_loss(in, model, inputs, network.features(model, inputs), kBatch);
+    const at::Tensor loss = entropy_loss(in, model, by_task, network.features(model, inputs));
     EXPECT_NEAR(loss.item<double>(), expected, 1e-5);
+  });
+}
+
+// What a pass reads of it.
+Inputs one_row(Inputs inputs, int64_t row) {
+  inputs.choices = inputs.choice_lengths = at::Tensor();
+  return inputs.rows(row, 1);
+}
+
+// A row for each choice of each example; the entropy is that of each example's choices.
+TEST(TestStream, completes_prompts_by_all_their_choices) {
+  constexpr int64_t kBatch = 5;
+  const TestZoo zoo = choice_zoo(2);
+  const Network& network = *zoo.network;
+  const Weights& model = zoo.experts[1];
+  zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
+    const auto [inputs, by_task] = TestStream(in, kBatch, "a test").next();
+    double expected = 0;
+    int64_t all_rows = 0;
+    for (const Inputs& of_task : by_task) {
+      const at::Tensor counts = of_task.choice_lengths.gt(0).sum(1);
+      ASSERT_EQ(counts.size(0), kBatch);
+      EXPECT_EQ(of_task.size(), counts.sum().item<int64_t>());
+      int64_t row = 0;
+      for (int64_t i = 0; i < kBatch; ++i) {
+        std::vector<double> log_p;
+        for (int64_t choice = 0; choice < counts[i].item<int64_t>(); ++choice, ++row) {
+          const Inputs one = one_row(of_task, row);
+          const int64_t length = of_task.choice_lengths[i][choice].item<int64_t>();
+          EXPECT_EQ(one.answer_lengths.item<int64_t>(), length - 1);
+          const at::Tensor rows =
+              at::log_softmax(network.output(model, one, "task0")[0].to(at::kDouble), 1).narrow(0, 0, length);
+          const at::Tensor tokens = of_task.choices[i][choice].narrow(0, 0, length).unsqueeze(1);
+          log_p.push_back(rows.gather(1, tokens).sum().item<double>());
+        }
+        const at::Tensor p = at::softmax(at::tensor(log_p, at::kDouble), 0);
+        expected -= (p * p.log()).sum().item<double>() / kBatch;
+      }
+      all_rows += row;
+    }
+    EXPECT_EQ(inputs.size(), all_rows);
+    EXPECT_GT(expected, 0.01);
+    const at::Tensor loss = entropy_loss(in, model, by_task, network.features(model, inputs));
+    EXPECT_NEAR(loss.item<double>(), expected, 1e-4);
   });
 }
 
@@ -157,7 +203,7 @@ TEST(TestStream, makes_a_batch_of_more_images_than_the_task_has) {
   zoo.experts = {{{"w", at::zeros({1})}}};
   zoo.data.set("a", "test", images_of_rows({0, 1}));
   zoo.with_needs({Need::kTestInputs},
-                 [](const FusionInput& in) { EXPECT_EQ(TestStream(in, 5, "x").next().size(), 5); });
+                 [](const FusionInput& in) { EXPECT_EQ(TestStream(in, 5, "x").next().inputs.size(), 5); });
 }
 
 }  // namespace

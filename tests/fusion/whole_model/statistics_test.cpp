@@ -108,6 +108,41 @@ TEST(GramMatrices, of_models_that_answer_in_tokens_are_of_what_they_read_alone) 
   }
 }
 
+// Each prompt once for each choice, which is read without its last token.
+TEST(GramMatrices, of_choices_are_of_all_that_is_read_of_them) {
+  const TestZoo zoo = choice_zoo(1);
+  const Inputs inputs = train_inputs(zoo);
+  const at::Tensor there = inputs.choice_lengths.gt(0);
+  const at::Tensor read = (inputs.lengths.unsqueeze(1) + inputs.choice_lengths - 1) * there;
+  int64_t rows = 0;
+  const std::string layer = zoo.network->architecture->layers().front().input;
+  at::Tensor sum;
+  for (int64_t i = 0; i < inputs.size(); ++i) {
+    for (int64_t choice = 0; choice < there[i].sum().item<int64_t>(); ++choice) {
+      Inputs one;
+      one.tokens = inputs.tokens.narrow(0, i, 1).narrow(1, 0, inputs.lengths[i].item<int64_t>());
+      one.answer = inputs.choices.narrow(0, i, 1).select(1, choice).narrow(
+          1, 0, inputs.choice_lengths[i][choice].item<int64_t>() - 1);
+      one.lengths = at::tensor({one.tokens.size(1)}, at::kLong);
+      one.answer_lengths = at::tensor({one.answer.size(1)}, at::kLong);
+      zoo.network->features(
+          zoo.base, one,
+          {[&](const Layer& of, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
+            if (of.input == layer) {
+              const at::Tensor flat = x.reshape({-1, x.size(-1)}).to(at::kDouble);
+              sum = sum.defined() ? sum + at::matmul(flat.t(), flat) : at::matmul(flat.t(), flat);
+              rows += flat.size(0);
+            }
+            return at::linear(x, weight, bias);
+          }});
+    }
+  }
+  EXPECT_EQ(rows, read.sum().item<int64_t>());
+  const Weights grams =
+      gram_matrices(*zoo.network, zoo.base, "task0", zoo.data.kind("task0"), inputs, kNoTick);
+  expect_close(grams.at(layer), sum / static_cast<double>(rows), 1e-4);
+}
+
 // A linear softmax model in float32 on 6 rows: logits = W x.
 struct LinearModel {
   at::Tensor x = random(1, 6, 3);

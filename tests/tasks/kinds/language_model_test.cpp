@@ -162,6 +162,13 @@ TEST_F(LanguageModel, trains_with_the_mean_over_a_rows_tokens) {
   EXPECT_TRUE(kind_->taught({.inputs = rows}).tokens.is_same(rows.tokens));
 }
 
+TEST_F(LanguageModel, trains_with_nothing_of_a_row_of_one_token) {
+  const Inputs rows = rows_of({letters("a"), cat_});
+  const at::Tensor losses = kind_->losses(logits(rows), {.inputs = rows});
+  EXPECT_EQ(losses[0].item<double>(), 0);
+  EXPECT_NEAR(losses[1].item<double>(), nats(cat_) / 2, 1e-5);
+}
+
 TEST_F(LanguageModel, has_inputs_that_are_its_labels) {
   EXPECT_TRUE(kind_->inputs_are_labels());
   EXPECT_FALSE(task_kind("generate").inputs_are_labels());

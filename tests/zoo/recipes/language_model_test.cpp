@@ -31,7 +31,25 @@ std::vector<std::vector<uint16_t>> domain_rows(int64_t count, uint16_t first_wor
   return rows;
 }
 
-// Domains "low" and "high" of different words.
+// Which word comes next: the one that does, or one of the other domain.
+StoredGroup next_words(uint16_t first_word, uint16_t first_other) {
+  StoredGroup split = stored_split(10);
+  std::vector<std::vector<uint16_t>> prompts, choices;
+  std::vector<uint32_t> rows{0};
+  for (uint16_t i = 0; i < 10; ++i) {
+    prompts.push_back({1, static_cast<uint16_t>(first_word + i % 5)});
+    choices.push_back({static_cast<uint16_t>(first_word + (i + 1) % 5)});
+    choices.push_back({static_cast<uint16_t>(first_other + i % 5)});
+    rows.push_back(static_cast<uint32_t>(choices.size()));
+  }
+  split.add_rows("tokens", prompts);
+  split.add_rows("choices", choices);
+  split.arrays["choices_rows"] = stored(rows);
+  split.arrays["labels"] = stored(std::vector<uint16_t>(10, 0));
+  return split;
+}
+
+// Domains "low" and "high" of different words, and of the first a question.
 void write_domains(const fs::path& path) {
   std::map<std::string, StoredGroup> tasks;
   for (const std::string name : {"low", "high"}) {
@@ -40,6 +58,10 @@ void write_domains(const fs::path& path) {
       task.groups[split] = stored_split(30);
       task.groups[split].add_rows("tokens", domain_rows(30, name == "low" ? 4 : 14));
     }
+  }
+  StoredGroup& asked = tasks["low_next"] = stored_task("multiple_choice", "{}");
+  for (const std::string split : {"train", "val", "test"}) {
+    asked.groups[split] = next_words(4, 14);
   }
   StoredGroup pack = stored_pack(tasks);
   pack.groups["tokens"] = word_tokens();
@@ -51,6 +73,7 @@ ZooPlan domain_plan(const fs::path& folder) {
   write_domains(plan.pack);
   plan.recipe = "language_model";
   plan.tasks = {"low", "high"};
+  plan.more_tasks = {{"low_next", "low"}};
   plan.folder = folder / "zoos" / "language-tiny";
   plan.overrides.erase("base_pairs");
   plan.overrides["width"] = 16;
@@ -103,6 +126,7 @@ TEST_F(LanguageModelRecipe, AnExpertTrainsEverythingAndLearnsItsDomain) {
   EXPECT_EQ(changed("experts/low"), names_of(model("base")));
   EXPECT_FALSE(fs::exists(plan_.folder / "seed-0/experts/low/head.safetensors"));
   EXPECT_LT(value(expert, "perplexity"), 3) << "of 24 tokens";
+  EXPECT_EQ(value(expert, "accuracy/low_next"), 1);
   EXPECT_EQ(make(Kind::kExpert, "low").facts, expert.facts) << "the same bits";
 }
 
@@ -114,6 +138,46 @@ TEST_F(LanguageModelRecipe, AZooHasNoHeadsAndIsSound) {
   for (const std::string metric : {"perplexity", "bits_per_byte"}) {
     EXPECT_THAT(zoo.replicate(0).scores, Contains(Key("low/low/test/" + metric)));
   }
+}
+
+TEST_F(LanguageModelRecipe, AnExpertOwnsTheQuestionsOfItsDomain) {
+  const Zoo zoo = make_zoo();
+  EXPECT_THAT(zoo.tasks, testing::ElementsAre("low", "high", "low_next"));
+  EXPECT_THAT(zoo.expert_names(), testing::ElementsAre("low", "high"));
+  EXPECT_EQ(zoo.owners({"low", "high"}).at("low_next"), "low");
+  EXPECT_THAT(zoo.tasks_of({"high"}), testing::ElementsAre("high"));
+  for (const std::string metric : {"accuracy", "accuracy_normalised", "loss"}) {
+    EXPECT_THAT(zoo.replicate(0).scores, Contains(Key("low/low_next/test/" + metric)));
+    EXPECT_THAT(zoo.replicate(0).scores, testing::Not(Contains(Key("high/low_next/test/" + metric))));
+  }
+  const Result multitask = make(Kind::kMultitask);
+  value(multitask, "perplexity/low");
+  value(multitask, "perplexity");
+  value(multitask, "accuracy/low_next");
+}
+
+TEST_F(LanguageModelRecipe, QuestionsThatModelsCannotReadAreRefused) {
+  plan_.more_tasks = {{"low_nxt", "low"}};
+  EXPECT_THAT(refusal_of([&] { check_tasks(plan_); }), HasSubstr("did you mean 'low_next'?"));
+  StoredGroup long_ones = next_words(4, 14);
+  long_ones.add_rows("choices", std::vector<std::vector<uint16_t>>(20, std::vector<uint16_t>(64, 5)));
+  StoredGroup asked = stored_task("multiple_choice", "{}");
+  asked.groups = {{"train", long_ones}, {"val", long_ones}, {"test", long_ones}};
+  StoredGroup texts = stored_task("language_model", "{}");
+  for (const std::string split : {"train", "val", "test"}) {
+    texts.groups[split] = stored_split(30);
+    texts.groups[split].add_rows("tokens", domain_rows(30, 4));
+  }
+  StoredGroup pack = stored_pack({{"low", texts}, {"high", texts}, {"low_next", asked}});
+  pack.groups["tokens"] = word_tokens();
+  pack.write(plan_.pack);
+  plan_.more_tasks = {{"low_next", "low"}};
+  EXPECT_THAT(
+      refusal_of([&] { check_tasks(plan_); }),
+      AllOf(HasSubstr("at most 16 tokens, answers included, but those of task 'low_next' have up to 66"),
+            HasSubstr("make a task pack with shorter rows or answers")));
+  plan_.overrides["positions"] = 65;
+  EXPECT_EQ(refusal_of([&] { check_tasks(plan_); }), "") << "the last token is not read";
 }
 
 TEST_F(LanguageModelRecipe, OptionsThatContradictEachOtherAreRefused) {

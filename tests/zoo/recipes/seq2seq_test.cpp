@@ -1,17 +1,13 @@
-#include <cmath>
 #include <fstream>
-#include <set>
 
 #include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "checkpoint/hf_folder.h"
-#include "core/errors.h"
-#include "models/stored_parameters.h"
 #include "zoo/folders.h"
 #include "zoo/question_world.h"
 #include "zoo/recipe.h"
+#include "zoo/token_recipe.h"
 
 namespace fusegrid::test {
 namespace {
@@ -19,60 +15,13 @@ namespace {
 using Kind = ZooItem::Kind;
 using testing::HasSubstr;
 
-// A world with a base, of which every test has a copy.
-class Seq2SeqRecipe : public testing::Test {
+class Seq2SeqRecipe : public TokenRecipe {
  protected:
-  static void SetUpTestSuite() {
-    with_base_ = new TemporaryFolder;
-    const ZooPlan plan = question_plan(with_base_->path());
-    base_ = new Result(make_item(plan, {plan.name(), 0, Kind::kBase, ""}, at::kCPU));
-  }
-  static void TearDownTestSuite() {
-    delete base_;
-    delete with_base_;
-  }
-  Seq2SeqRecipe() {
-    fs::copy(with_base_->path() / "zoos", world_.path() / "zoos", fs::copy_options::recursive);
-  }
+  static void SetUpTestSuite() { made_ = new MadeBaseOnce(question_plan); }
+  static void TearDownTestSuite() { delete made_; }
+  Seq2SeqRecipe() : TokenRecipe(question_plan, *made_) {}
 
-  Result make(Kind kind, const std::string& task = "", int64_t seed = 0) const {
-    return make_item(plan_, {plan_.name(), seed, kind, task}, at::kCPU);
-  }
-  Weights model(const std::string& folder) const {
-    const fs::path path = plan_.folder / "seed-0" / folder;
-    return load_weights(*make_architecture(HfFolder(path).config()), path, at::kCPU);
-  }
-  std::set<std::string> changed(const std::string& folder) const {
-    std::set<std::string> names;
-    const Weights base = model("base");
-    for (const auto& [name, tensor] : model(folder)) {
-      if (!tensor.equal(base.at(name))) {
-        names.insert(name);
-      }
-    }
-    return names;
-  }
-  Zoo make_zoo() const {
-    std::vector<Result> results;
-    for (const ZooItem& item : model_items(plan_, {0})) {
-      results.push_back(make_item(plan_, item, at::kCPU));
-    }
-    return finish(plan_, {0}, results);
-  }
-  static double value(const Result& result, const std::string& metric, const std::string& split = "test") {
-    for (const Metric& each : result.metrics) {
-      if (each.name == metric && each.split == split) {
-        return each.value;
-      }
-    }
-    ADD_FAILURE() << "no " << metric << " on " << split;
-    return NAN;
-  }
-
-  static inline TemporaryFolder* with_base_ = nullptr;
-  static inline Result* base_ = nullptr;
-  TemporaryFolder world_;
-  ZooPlan plan_ = question_plan(world_.path());
+  static inline MadeBaseOnce* made_ = nullptr;
 };
 
 TEST_F(Seq2SeqRecipe, ABaseIsAnEncoderDecoderThatAnswersAllTasks) {
@@ -83,13 +32,13 @@ TEST_F(Seq2SeqRecipe, ABaseIsAnEncoderDecoderThatAnswersAllTasks) {
   EXPECT_EQ(folder.config().at("decoder_start_token_id"), 0);
   EXPECT_FALSE(fs::exists(plan_.folder / "seed-0/heads.safetensors")) << "models make tokens themselves";
   EXPECT_TRUE(fs::exists(folder.path() / "tokenizer.json"));
-  EXPECT_GT(value(*base_, "token_loss", "train"), 0);
-  EXPECT_GE(value(*base_, "exact_match/first"), 0);
+  EXPECT_GT(value(made_->result, "token_loss", "train"), 0);
+  EXPECT_GE(value(made_->result, "exact_match/first"), 0);
 }
 
 TEST_F(Seq2SeqRecipe, PretrainingTwiceGivesTheSameBits) {
-  EXPECT_EQ(make(Kind::kBase).facts, base_->facts);
-  EXPECT_NE(make(Kind::kBase, "", 1).facts, base_->facts);
+  EXPECT_EQ(make(Kind::kBase).facts, made_->result.facts);
+  EXPECT_NE(make(Kind::kBase, "", 1).facts, made_->result.facts);
 }
 
 TEST_F(Seq2SeqRecipe, TheLossOfPretrainingFalls) {
@@ -153,6 +102,9 @@ TEST_F(Seq2SeqRecipe, AZooOfAdaptersIsSound) {
   EXPECT_EQ(models[0].key, models[0].digest);
   EXPECT_EQ(models[1].factors.size(), 12U);
   EXPECT_TRUE(models[1].key.starts_with(models[1].digest + "/"));
+  EXPECT_THAT(refusal_of([&] { zoo.replicate(1); }),
+              testing::AllOf(HasSubstr("fusegrid zoo build seq2seq --scale small --seeds 1 --out "),
+                             HasSubstr(" --set lora=2"), HasSubstr(" --set expert_steps=10")));
 }
 
 TEST_F(Seq2SeqRecipe, AdaptersHaveDefaultsOfTheirOwnThatOverridesReplace) {

@@ -212,6 +212,22 @@ TEST_F(TextRecipe, APoolWithoutTextsIsRefused) {
   EXPECT_THAT(refusal_of([&] { check_pool(plan_); }), HasSubstr("make it with tools/make_text_pool.py"));
 }
 
+// As the pool of text to text has them, with the same tokenizer and sources of the same kinds.
+TEST_F(TextRecipe, APoolWhoseTextsBeginOtherwiseIsRefused) {
+  StoredGroup pool = word_pool();
+  pool.groups["sources"].groups["corpus"].add_rows("tokens", word_rows(40, 7, 9));
+  pool.write(plan_.pool);
+  EXPECT_THAT(refusal_of([&] { check_pool(plan_); }),
+              AllOf(HasSubstr("do, with <cls>, but they begin with text; make the pool with"),
+                    HasSubstr("tools/make_text_pool.py")));
+}
+
+TEST_F(TextRecipe, RowsOfTasksThatAreTooLongAreRefusedBeforeABaseIsTrained) {
+  plan_.overrides["positions"] = 10;
+  EXPECT_THAT(refusal_of([&] { check_tasks(plan_); }),
+              HasSubstr("at most 10 tokens, but the inputs of task 'colours' are up to 11"));
+}
+
 TEST_F(TextRecipe, TasksOfImagesAreRefused) {
   write_tiny_pack(plan_.pack);
   plan_.tasks = {"bars"};
