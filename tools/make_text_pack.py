@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes a text task pack from pinned packages: data/text.h5 (small) or data/text_medium.h5 (medium).
+"""Makes a text task pack from pinned packages: data/text.h5 (small) or text_medium.h5 (medium).
 
 Run it from the root of the repository, on Debian 12 (apt's package lists must be fresh):
 
@@ -8,6 +8,7 @@ Run it from the root of the repository, on Debian 12 (apt's package lists must b
 
 It downloads about 32 MB once, into CACHE/sources, and checks every SHA256. The same versions give
 the same bytes. The examples of the small pack are among those of the medium one, in the same splits.
+The medium pack is not committed: it is made in a minute.
 """
 
 from pathlib import Path
@@ -18,18 +19,20 @@ from packs.task_pack import write_task_pack
 from text_data.suite import MANIFEST, SCALES, describe, make_text_pack
 from text_data.tasks import read_inputs
 
-_OUTPUTS = {"small": "text.h5", "medium": "text_medium.h5"}
 
 
 def main() -> None:
     parser = command_parser(__doc__)
     parser.add_argument("scale", choices=SCALES)
-    parser.add_argument("--output", type=Path, help=f"default: {' or '.join(_OUTPUTS.values())} in {DATA}")
+    parser.add_argument(
+        "--output", type=Path, help=f"default: {DATA / 'text.h5'} (small), CACHE/text_medium.h5 (medium)"
+    )
     arguments = parser.parse_args()
+    defaults = {"small": DATA / "text.h5", "medium": arguments.cache / "text_medium.h5"}
     inputs = read_inputs(prepare_sources(MANIFEST, arguments.cache))
     pack = make_text_pack(inputs, SCALES[arguments.scale])
     print("\n".join(describe(pack)))
-    output = arguments.output or DATA / _OUTPUTS[arguments.scale]
+    output = arguments.output or defaults[arguments.scale]
     write_task_pack(output, pack)
     print_file(output)
 

@@ -66,21 +66,6 @@ TEST(TextPacks, SmallHasEightTasks) {
   EXPECT_EQ(num_tokens(pack), 457960);
 }
 
-TEST(TextPacks, MediumHasTwoMoreInTheSameTokens) {
-  const TaskPack pack(source_folder() / "data/text_medium.h5");
-  EXPECT_EQ(pack.suite(), "text10");
-  EXPECT_EQ(pack.tasks().size(), 10U);
-  expect_first(pack, {"verb14", "val", "bear fruit", 993, 0, 73});
-  expect_first(pack,
-               {"rel3", "val",
-                "galvanometer: meter for detecting or comparing or measuring radiometer: meter to detect and "
-                "measure radiant energy",
-                1000, 1, 2101});
-  EXPECT_EQ(num_tokens(pack), 2104993);
-  EXPECT_EQ(pack.tokens()->tokenizer_sha256,
-            TaskPack(source_folder() / "data/text.h5").tokens()->tokenizer_sha256);
-}
-
 TEST(TextPacks, TextToTextHasEightTasksInTheSameTokens) {
   struct Asked {
     std::string task, split, text, answer;

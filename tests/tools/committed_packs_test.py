@@ -13,47 +13,41 @@ from text_data.seq2seq import ANSWER_LENGTH, CAPS, SOURCE_LENGTH, SUITE
 from text_data.suite import MANIFEST, SCALES, TASK_LENGTH
 from texts import splits_of_questions, splits_of_texts
 
-TEXT_PACKS = {"small": ROOT / "data/text.h5", "medium": ROOT / "data/text_medium.h5"}
+TEXT_PACK = ROOT / "data/text.h5"
 SEQ2SEQ_PACK = ROOT / "data/seq2seq.h5"
 GRID_PACK = ROOT / "data/text_grid.h5"
 MOST_BYTES = 48 * 2**20  # of all files of the repository
 
 
-class TextPacksTest(unittest.TestCase):
+class TextPackTest(unittest.TestCase):
     def setUp(self):
-        self.packs = {scale: read_task_pack(path) for scale, path in TEXT_PACKS.items()}
+        self.pack = read_task_pack(TEXT_PACK)
 
     def test_no_text_stands_in_two_splits(self):
-        found = splits_of_texts(self.packs["medium"])
-        self.assertGreater(len(found), 50000)
+        found = splits_of_texts(self.pack)
+        self.assertGreater(len(found), 15000)
         self.assertEqual({text: splits for text, splits in found.items() if len(splits) > 1}, {})
 
     def test_no_row_stands_twice(self):
-        for pack in self.packs.values():
-            for task in pack.tasks:
-                rows = [
-                    tuple(row.tolist()) for s in task.splits.values() for row in s.arrays["tokens"].rows()
-                ]
-                self.assertEqual(len(set(rows)), len(rows), task.name)
-                self.assertLessEqual(max(map(len, rows)), TASK_LENGTH)
+        for task in self.pack.tasks:
+            rows = [tuple(row.tolist()) for s in task.splits.values() for row in s.arrays["tokens"].rows()]
+            self.assertEqual(len(set(rows)), len(rows), task.name)
+            self.assertLessEqual(max(map(len, rows)), TASK_LENGTH)
 
-    def test_are_what_the_scales_say(self):
-        for scale, pack in self.packs.items():
-            self.assertEqual(pack.suite, SCALES[scale].suite)
-            self.assertEqual({task.name for task in pack.tasks}, set(SCALES[scale].tasks))
-            self.assertEqual(pack.sources_sha256, manifest_sha256(MANIFEST))
-            for task in pack.tasks:
-                for name in SPLITS:
-                    labels = task.splits[name].arrays["labels"]
-                    self.assertLessEqual(len(labels), SCALES[scale].caps[name])
-                    self.assertEqual(
-                        len(np.unique(labels)), len(task.attributes["classes"]), f"{task.name}/{name}"
-                    )
+    def test_is_what_the_scale_says(self):
+        scale = SCALES["small"]
+        self.assertEqual(self.pack.suite, scale.suite)
+        self.assertEqual({task.name for task in self.pack.tasks}, set(scale.tasks))
+        self.assertEqual(self.pack.sources_sha256, manifest_sha256(MANIFEST))
+        for task in self.pack.tasks:
+            for name in SPLITS:
+                labels = task.splits[name].arrays["labels"]
+                self.assertLessEqual(len(labels), scale.caps[name])
+                self.assertEqual(len(np.unique(labels)), len(task.attributes["classes"]), f"{task.name}/{name}")
 
-    def test_scales_share_one_tokenizer(self):
-        small, medium = (self.packs[scale].tokens for scale in ("small", "medium"))
-        self.assertEqual(small, medium)
-        self.assertEqual(hashlib.sha256(small.tokenizer).hexdigest(), small.tokenizer_sha256)
+    def test_brings_its_tokenizer(self):
+        tokens = self.pack.tokens
+        self.assertEqual(hashlib.sha256(tokens.tokenizer).hexdigest(), tokens.tokenizer_sha256)
 
 
 class Seq2SeqPackTest(unittest.TestCase):
@@ -71,7 +65,7 @@ class Seq2SeqPackTest(unittest.TestCase):
     def test_is_what_its_makers_say(self):
         self.assertEqual(self.pack.suite, SUITE)
         self.assertEqual(self.pack.sources_sha256, manifest_sha256(MANIFEST))
-        self.assertEqual(self.pack.tokens, read_task_pack(TEXT_PACKS["small"]).tokens)
+        self.assertEqual(self.pack.tokens, read_task_pack(TEXT_PACK).tokens)
         self.assertEqual(len(self.pack.tasks), 8)
         self.assertLess(SEQ2SEQ_PACK.stat().st_size, 2**20)
         for task in self.pack.tasks:
@@ -97,7 +91,7 @@ class GridPackTest(unittest.TestCase):
     def test_is_what_its_makers_say(self):
         self.assertEqual(self.pack.suite, GRID_SUITE)
         self.assertEqual(self.pack.sources_sha256, manifest_sha256(MANIFEST))
-        self.assertEqual(self.pack.tokens, read_task_pack(TEXT_PACKS["small"]).tokens)
+        self.assertEqual(self.pack.tokens, read_task_pack(TEXT_PACK).tokens)
         self.assertLess(GRID_PACK.stat().st_size, 2**20)
         cells = [(task.attributes["task"], task.attributes["domain"]) for task in self.pack.tasks]
         rows = ("continent", "emoji", "type")

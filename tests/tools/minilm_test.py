@@ -121,8 +121,10 @@ class MiniLmTest(FolderTest):
             row = self.weights[EMBEDDING][self.pieces.index(piece)]
             np.testing.assert_array_equal(weights[EMBEDDING][i], row.astype(np.float16))
         for name in set(self.weights) - {EMBEDDING}:
-            self.assertEqual(weights[name].dtype, np.float16)
-            np.testing.assert_array_equal(weights[name], self.weights[name].astype(np.float16))
+            old = self.weights[name]
+            rounded = old.astype(np.float16) if old.dtype == np.float32 else old
+            self.assertEqual(weights[name].dtype, rounded.dtype)
+            np.testing.assert_array_equal(weights[name], rounded)
         self.assertEqual(set(weights), set(self.weights))
         self.assertTrue((base / "1_Pooling/config.json").is_file())
         row = made.tasks[0].splits["train"].arrays["tokens"].row(0).tolist()

@@ -1,4 +1,5 @@
-// All text tasks, with more examples. The examples are in data/text_medium.h5, made by tools/make_text_pack.py medium.
+// All text tasks, with more examples. The examples are in text_medium.h5, which is not committed:
+// tools/make_text_pack.py medium makes it.
 
 #include "tasks/text_tasks.h"
 
