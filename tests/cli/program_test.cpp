@@ -81,7 +81,7 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
       {{"zoo"}, "'fusegrid zoo' needs one of the commands build, pretrain, list"},
       {{"zoo", "bild"}, "no command 'fusegrid zoo bild'; did you mean 'build'? Known: build, pretrain"},
       {{"zoo", "build", "imagenet", "--scale", "small"},
-       "RECIPE must be one of decoder, embedded, language_model, seq2seq, text, but it is"},
+       "RECIPE must be one of decoder, embedded, language_model, seq2seq, text, text_grid, but it is"},
       {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
       {{"zoo", "build", "embedded", "--scale", "small", "--seeds", "2..0"},
        "--seeds must be a seed or FIRST..LAST"},
