@@ -151,8 +151,8 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data, con
         leaves.begin()->second.grad().cpu();
       }) /
       kSteps;
-  std::cout << "AdaMerging step: " << 1000 * step << " ms; forward and backward pass of its " << inputs.size()
-            << " inputs " << 1000 * passes << " ms; ratio " << step / passes << '\n';
+  std::cout << "AdaMerging step: " << 1000 * step << " ms; forward and backward pass of its "
+            << next.inputs.size() << " inputs " << 1000 * passes << " ms; ratio " << step / passes << '\n';
 }
 
 // Calls `work` with the owner's task of each expert, its weights and its first train inputs.
