@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/merge_options.h"
+#include "cli/merge_stages.h"
 #include "cli/print.h"
 #include "cli/provenance.h"
 #include "comm/agreement.h"
@@ -124,6 +125,11 @@ ExitCode merge(Invocation& in, const Options& options, Collectives& group) {
     in.err << "fusegrid: rank 0 is bound to " << count_text(usable_cores(), "core")
            << ", but its share of the host is " << share << ", so reading and hashing take longer; "
            << kMoreCores << "\n";
+  }
+  if (options.has("mergekit")) {
+    return merge_stages(in, options, group, spec, [&](const MergeSpec& stage) {
+      return merge(in, options, group, stage, nullptr);
+    });
   }
   if (!spec.inputs_are_local || group.size() == 1) {
     return merge(in, options, group, spec, nullptr);

@@ -50,6 +50,17 @@ void check_mergeable(const MethodCard& card) {
       "; run it on a zoo with 'fusegrid run', or merge with one of: " + join(can, ", "));
 }
 
+void check_parameters(const MergeSpec& spec, const std::string& name, const ParamText& parameters,
+                      int64_t experts) {
+  const Method& method = method_registry().at(name);
+  check_parameter_names(method, parameters);
+  method.canonical(parameters);  // unknown parameters, values out of range
+  method.check(parameters, method.card, experts);
+  if (spec.precision == MergePrecision::kCompat) {
+    check_compat(name, parameters);
+  }
+}
+
 void check_method(const MergeSpec& spec, const MergeMethod& call) {
   const Method& method = method_called(call.name);
   const MethodCard& card = method.card;
@@ -65,47 +76,88 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
     throw ConfigError("method '" + call.name +
                       "' works on task vectors, so it needs the base: add --base DIR");
   }
-  check_parameter_names(method, call.parameters);
-  method.canonical(call.parameters);  // unknown parameters, values out of range
-  method.check(call.parameters, card, experts);
-  if (spec.precision == MergePrecision::kCompat) {
-    check_compat(call.name, call.parameters);
+  if (call.parts.empty()) {
+    check_parameters(spec, call.name, call.parameters, experts);
+    return;
+  }
+  FUSEGRID_ASSERT(spec.precision == MergePrecision::kCompat, "other methods may look at all tensors together");
+  for (const MergePart& part : call.parts) {
+    check_parameters(spec, call.name, part.parameters,
+                     part.experts.empty() ? experts : static_cast<int64_t>(part.experts.size()));
   }
 }
 
-// Rounding after every operation means one dtype: mergekit, too, converts all models to its `dtype` first.
-void check_one_dtype(const MergeSpec& spec, const MergeInputs& inputs) {
-  static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
-  if (spec.dtype && !kComputed.contains(*spec.dtype)) {
-    throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but --dtype is " +
-                      dtype_name(*spec.dtype) + "; choose --precision fp32");
+// The part of a method's call that a tensor is in; null where it has no parts.
+const MergePart* part_of(const MergeMethod& call, const std::string& tensor) {
+  const auto it = std::find_if(call.parts.begin(), call.parts.end(),
+                               [&](const MergePart& part) { return part.tensors.contains(tensor); });
+  FUSEGRID_ASSERT(call.parts.empty() || it != call.parts.end(), "no part has " + tensor);
+  return it == call.parts.end() ? nullptr : &*it;
+}
+
+// What the models of a tensor promote to. mergekit, too, makes them one dtype first, and so rounds after every
+// operation to that.
+at::ScalarType promoted(const MergePlan& plan, const std::string& tensor) {
+  std::optional<at::ScalarType> dtype;
+  const auto add = [&](const ModelSource& model) {
+    const at::ScalarType own = find_tensor(model, tensor)->dtype;
+    dtype = dtype ? c10::promoteTypes(*dtype, own) : own;
+  };
+  if (plan.models.base != nullptr) {
+    add(*plan.models.base);
   }
-  const auto check = [&](const ModelSource& model) {
-    for (const TensorInfo& info : model.tensors()) {
-      if (is_merged(info) && !kComputed.contains(info.dtype)) {
-        throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but '" + info.name +
-                          "' of '" + model.name() + "' is " + at::toString(info.dtype) +
-                          "; choose --precision fp32");
+  std::set<size_t> experts;
+  for (const MergeMethod& call : plan.spec.methods) {
+    const MergePart* const part = part_of(call, tensor);
+    for (size_t i = 0; i < plan.inputs.experts.size(); ++i) {
+      if (part == nullptr || part->experts.empty() ||
+          std::find(part->experts.begin(), part->experts.end(), i) != part->experts.end()) {
+        add(*plan.inputs.experts[i]);
       }
     }
-  };
+  }
+  return *dtype;
+}
+
+void check_computed(at::ScalarType dtype, const std::string& whose) {
+  static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
+  if (!kComputed.contains(dtype)) {
+    throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but " + whose + " " +
+                      dtype_name(dtype) + "; choose --precision fp32");
+  }
+}
+
+// With precision=compat: what the arithmetic of each tensor rounds to and, where nobody chose it, the dtype of the
+// result.
+void set_rounding(MergePlan& plan) {
+  if (plan.spec.model_dtype) {
+    check_computed(*plan.spec.model_dtype, "--dtype is");
+  }
+  for (const ModelSource* source : plan.models.sources()) {
+    for (const TensorInfo& info : source->tensors()) {
+      if (is_merged(info)) {  // what is read goes through float32
+        check_computed(info.dtype, "'" + info.name + "' of '" + source->name() + "' is");
+      }
+    }
+  }
+  for (TensorInfo& info : plan.models.tensors) {
+    const at::ScalarType dtype = plan.spec.model_dtype.value_or(promoted(plan, info.name));
+    plan.models.rounded_to.push_back(dtype);
+    info.dtype = plan.spec.dtype.value_or(dtype);
+  }
+}
+
+// All tensors of a result, those that are merged in the dtype that the plan has chosen.
+std::vector<TensorInfo> tensors_of_result(const MergePlan& plan) {
   std::map<std::string, at::ScalarType> dtypes;
-  for (const TensorInfo& info : inputs.reference().tensors()) {
+  for (const TensorInfo& info : plan.models.tensors) {
     dtypes.emplace(info.name, info.dtype);
   }
-  check(inputs.reference());
-  for (const auto& expert : inputs.experts) {
-    check(*expert);
-    for (const TensorInfo& info : expert->tensors()) {
-      if (is_merged(info) && !spec.dtype && info.dtype != dtypes.at(info.name)) {
-        throw ConfigError("--precision compat rounds to the dtype of the models, which must be one, but '" +
-                          info.name + "' is " + at::toString(info.dtype) + " in '" + expert->name() +
-                          "' and " + at::toString(dtypes.at(info.name)) + " in '" +
-                          inputs.reference().name() +
-                          "'; add --dtype, to which all models are then rounded first");
-      }
-    }
+  std::vector<TensorInfo> tensors = plan.inputs.reference().tensors();
+  for (TensorInfo& info : tensors) {
+    info.dtype = is_merged(info) ? dtypes.at(info.name) : info.dtype;
   }
+  return tensors;
 }
 
 // "ties-density=0.5-scale=0.3": the parameters that were given. Lists are joined by '+', since scp and rsync take what
@@ -203,8 +255,17 @@ std::string identity_of(const MergePlan& plan) {
   for (const MergeExpert& expert : spec.experts) {
     identity["experts"].push_back(expert.name);
   }
+  const auto canonical = [](const MergeMethod& call, const ParamText& parameters) {
+    return method_registry().at(call.name).canonical(parameters);
+  };
   for (const MergeMethod& call : spec.methods) {
-    identity["methods"].push_back({call.name, method_registry().at(call.name).canonical(call.parameters)});
+    identity["methods"].push_back({call.name, canonical(call, call.parameters)});
+    for (const MergePart& part : call.parts) {
+      identity["parts"].push_back({part.tensors, canonical(call, part.parameters), part.experts});
+    }
+  }
+  if (spec.model_dtype) {
+    identity["model_dtype"] = at::toString(*spec.model_dtype);
   }
   for (const MergeOutput& output : plan.outputs) {
     identity["folders"].push_back(output.folder);
@@ -285,16 +346,12 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   plan.inputs = open_inputs(spec, local);
   plan.notes = plan.inputs.notes;
   plan_small_files(plan);
-  if (spec.precision == MergePrecision::kCompat) {
-    check_one_dtype(spec, plan.inputs);
-  }
   plan.models = plan.inputs.models(with_base, spec.dtype);
-  std::vector<TensorInfo> tensors = plan.inputs.reference().tensors();
-  for (TensorInfo& info : tensors) {
-    info.dtype = is_merged(info) ? spec.dtype.value_or(info.dtype) : info.dtype;
+  if (spec.precision == MergePrecision::kCompat) {
+    set_rounding(plan);
   }
   plan.layout = output_layout(
-      tensors, plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
+      tensors_of_result(plan), plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
       plan.inputs.folder, spec.reading());
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -19,9 +20,19 @@ struct MergeExpert {
   std::filesystem::path path;
 };
 
+// Tensors of the result that are merged in their own way.
+struct MergePart {
+  std::set<std::string> tensors;  // by name; those that the result has not do not matter
+  ParamText parameters;
+  std::vector<size_t> experts = {};  // of MergeSpec::experts, in the order of the parameters; empty: all
+};
+
 struct MergeMethod {
   std::string name;
   ParamText parameters;  // as given
+  // Where parameters differ by tensor: parts that share no tensor and together have all, in place of `parameters`. Only
+  // with MergePrecision::kCompat, whose methods look at every tensor for itself.
+  std::vector<MergePart> parts = {};
 };
 
 // Which tensors' digests the manifest has.
@@ -45,7 +56,11 @@ struct MergeSpec {
   std::vector<MergeExpert> experts;
   std::vector<MergeMethod> methods;
   std::filesystem::path out;
-  std::optional<at::ScalarType> dtype;  // of floating tensors; none: as the base (or first expert) has them
+  // Of floating tensors; none: as the base (or first expert) has them or, with kCompat, what the models' promote to.
+  std::optional<at::ScalarType> dtype;
+  // With kCompat: what models are rounded to before they are merged, and what the arithmetic rounds to; none: what the
+  // dtypes of a tensor in its models promote to, as PyTorch does it.
+  std::optional<at::ScalarType> model_dtype;
   std::optional<int64_t> shard_bytes;   // none: the files of the base (or first expert)
   int64_t memory_limit_bytes = int64_t{1} << 30;
   int threads = 1;
