@@ -133,8 +133,9 @@ class Translation {
     spec_.model_dtype = dtype_of(document_.dtype, "dtype");
     spec_.dtype = dtype_of(document_.out_dtype, "out_dtype");
     if (!spec_.dtype) {
-      // whatever it computes in, the original's result is float32
-      spec_.dtype = method_.name == "arcee_fusion" ? at::kFloat : spec_.model_dtype;
+      // whatever these two compute in, the original's result is float32
+      const bool is_float32 = method_.name == "arcee_fusion" || method_.name == "ramplus_tl";
+      spec_.dtype = is_float32 ? at::kFloat : spec_.model_dtype;
     }
   }
 
