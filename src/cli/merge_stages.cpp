@@ -14,7 +14,7 @@ namespace {
 namespace fs = std::filesystem;
 
 bool inputs_are_there(const mergekit::Stage& stage, const mergekit::MadeModels& made) {
-  for (const mergekit::YamlValue& model : stage.document.models()) {
+  for (const mergekit::YamlValue& model : stage.document.all_models()) {
     if (made.contains(model.text) && !fs::exists(made.at(model.text))) {
       return false;
     }

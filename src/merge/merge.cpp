@@ -97,7 +97,12 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
     const MergeOutput& output = plan.outputs[i];
     const MergeMethod& call = plan.spec.methods[output.method];
     for (const auto& [name, from] : plan.small.files) {
-      outputs.copy_file(i, name, from);
+      if (!plan.small.made.contains(name)) {
+        outputs.copy_file(i, name, from);
+      }
+    }
+    for (const auto& [name, content] : plan.small.made) {
+      outputs.add_file(i, name, content);
     }
     outputs.add_file(i, "config.json", config_text(plan));
     if (plan.layout.shards.size() > 1) {

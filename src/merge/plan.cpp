@@ -239,6 +239,15 @@ void check_space(const MergePlan& plan) {
   }
 }
 
+nlohmann::json identity_of_vocabulary(const VocabularySpec& spec, const OutputTokens& tokens) {
+  nlohmann::json identity = {{"tokens", tokens.tokens}, {"rows", tokens.rows}, {"rules", nlohmann::json::array()}};
+  for (const TokenRule& rule : spec.rules) {
+    identity["rules"].push_back({rule.token, static_cast<int>(rule.kind), rule.model.string(), rule.other_token,
+                                 rule.other_id.value_or(-1), rule.force});
+  }
+  return identity;
+}
+
 std::string identity_of(const MergePlan& plan) {
   const MergeSpec& spec = plan.spec;
   nlohmann::json identity = {{"format", 1},
@@ -264,6 +273,12 @@ std::string identity_of(const MergePlan& plan) {
       identity["parts"].push_back({part.tensors, canonical(call, part.parameters), part.experts});
     }
   }
+  if (spec.vocabulary) {
+    identity["vocabulary_of_result"] = identity_of_vocabulary(*spec.vocabulary, *plan.inputs.tokens);
+  }
+  if (spec.chat_template) {
+    identity["chat_template"] = *spec.chat_template;
+  }
   if (spec.model_dtype) {
     identity["model_dtype"] = at::toString(*spec.model_dtype);
   }
@@ -286,6 +301,18 @@ std::string alternatives_of(const std::vector<TokenizerOwner>& experts) {
   return "; the experts are " + join(names, ", ");
 }
 
+// The tokenizer of a result with a vocabulary of its own.
+void take_output_tokens(MergePlan& plan) {
+  const OutputTokens& tokens = *plan.inputs.tokens;
+  const TokenizerOwner owner{tokens.folder.string(), tokens.folder};
+  if (tokens.folder != plan.inputs.folder) {
+    take_tokenizer(owner, tokens.rows, plan.spec.reading(), plan.small, plan.inputs.config);
+  }
+  if (!tokens.added.empty()) {
+    add_tokens(owner, tokens.added, plan.spec.reading(), plan.small);
+  }
+}
+
 void plan_small_files(MergePlan& plan) {
   const MergeSpec& spec = plan.spec;
   plan.small = small_files_of(plan.inputs.folder, spec.reading(), {spec.out, spec.out.string() + ".partial"});
@@ -305,8 +332,12 @@ void plan_small_files(MergePlan& plan) {
     experts.push_back({expert.name, folder_of(expert.path)});
   }
   const TokenizerOwner reference{plan.inputs.reference().name(), plan.inputs.folder};
-  for (std::string& note : tokenizer_notes(reference, experts, spec.tokenizer_from, spec.reading())) {
-    plan.notes.push_back(std::move(note));
+  if (plan.inputs.tokens) {
+    take_output_tokens(plan);
+  } else {
+    for (std::string& note : tokenizer_notes(reference, experts, spec.tokenizer_from, spec.reading())) {
+      plan.notes.push_back(std::move(note));
+    }
   }
   if (spec.tokenizer_from) {
     const auto expert = std::find_if(experts.begin(), experts.end(), [&](const TokenizerOwner& candidate) {
@@ -318,6 +349,10 @@ void plan_small_files(MergePlan& plan) {
     }
     take_tokenizer(*expert, vocabulary_rows(plan.inputs.reference()), spec.reading(), plan.small,
                    plan.inputs.config);
+  }
+  if (spec.chat_template) {
+    experts.insert(experts.begin(), reference);
+    set_chat_template(*spec.chat_template, experts, spec.reading(), plan.small);
   }
 }
 

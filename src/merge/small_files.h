@@ -14,6 +14,7 @@ namespace fusegrid {
 struct SmallFiles {
   std::map<std::string, std::filesystem::path>
       files;                          // name in the result, "1_Pooling/config.json", and where it is
+  std::map<std::string, std::string> made;  // name and content, in place of a file
   std::vector<std::string> left_out;  // "pytorch_model.bin (weights)", for the user
 };
 

@@ -35,6 +35,28 @@ struct MergeMethod {
   std::vector<MergePart> parts = {};
 };
 
+// Where the rows of a token come from in models that lack it.
+struct TokenRule {
+  enum class Kind { kZero, kModel, kTokenOfModel };
+  std::string token;
+  Kind kind = Kind::kZero;
+  std::filesystem::path model;  // one of the merge's
+  std::string other_token;      // of kTokenOfModel: its text there, or
+  std::optional<int64_t> other_id;
+  bool force = false;  // in models that have the token as well
+  std::string origin;  // "file:line", for messages
+};
+
+// A vocabulary for the result, by the text of tokens: merge/aligned_vocabulary.h.
+struct VocabularySpec {
+  std::vector<std::filesystem::path> models;   // folders of all models
+  std::optional<std::filesystem::path> model;  // whose tokenizer the result has; none: that of the first of `models`,
+                                               // with the tokens of the others behind
+  std::optional<std::filesystem::path> base;   // whose rows others take for tokens that they lack
+  std::vector<TokenRule> rules;
+  int64_t pad_to_multiple_of = 1;  // rows; those beyond the tokens are the mean of the others
+};
+
 // Which tensors' digests the manifest has.
 enum class Digests { kAll, kOutputs, kNone };
 
@@ -72,6 +94,8 @@ struct MergeSpec {
   bool allow_head_mismatch = false;  // heads that are not the same in all models are left out: heads.h
   bool allow_non_finite = false;     // in models: docs/merge_inputs.md
   std::optional<std::string> tokenizer_from;  // an expert's name; none: the base's (or first expert's)
+  std::optional<VocabularySpec> vocabulary;   // none: rows are merged as they are numbered
+  std::optional<std::string> chat_template;   // its text, or "auto": what most models have
   bool follow_links = false;                  // files of models may be links to anywhere
   Reduce reduction = Reduce::kOrdered;
   bool inputs_are_local = false;  // experts lie on the disks of some ranks only

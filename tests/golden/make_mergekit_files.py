@@ -41,7 +41,7 @@ def merged(configuration, folder):
                   MergeOptions(quiet=True, write_model_card=False, copy_tokenizer=False))
     (weights,) = folder.glob("*.safetensors")
     weights.rename(folder / "model.safetensors")
-    result = grid.digest(grid.tensors_of(folder))
+    result = grid.digest(folder, configuration)
     shutil.rmtree(folder)
     return result
 

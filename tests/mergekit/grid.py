@@ -18,14 +18,51 @@ ENVIRONMENT = {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE", "OMP_NUM
 LAYERS = 4
 # Sizes that are no multiples of what PyTorch adds up side by side.
 SIZES = ["--layers", str(LAYERS), "--hidden", "36", "--intermediate", "44", "--heads", "4", "--kv-heads", "2",
-         "--vocab", "70", "--experts", "5"]
+         "--experts", "5"]
+VOCABULARY = 70
 
 
 def make_models(program, folder):
-    """bf16, fp16 and fp32: each a base, and expert-0 to expert-4."""
+    """bf16, fp16 and fp32: each a base, and expert-0 to expert-4. words: the same with tokenizers that differ."""
     for dtype in ("bf16", "fp16", "fp32"):
-        subprocess.run([program, "synth", "--out", folder / dtype, "--dtype", dtype, *SIZES], check=True,
-                       stdout=subprocess.DEVNULL)
+        synthesise(program, folder / dtype, dtype, VOCABULARY)
+    # as many rows as the tokenizer has tokens, or a few more
+    (folder / "words").mkdir()
+    for name, made, rows, tokens in (
+            ("base", "base", 20, words(20)), ("same", "expert-0", 20, words(20)),
+            ("turned", "expert-1", 20, words(20)[::-1]), ("more", "expert-2", 26, words(22)),
+            ("other", "expert-3", 18, ["only-here", *words(16)[4:], "pad"])):
+        synthesise(program, folder / "made" / name, "bf16", rows)
+        (folder / "made" / name / made).rename(folder / "words" / name)
+        write_tokenizer(folder / "words" / name, tokens)
+
+
+def synthesise(program, folder, dtype, rows):
+    folder.parent.mkdir(exist_ok=True)
+    subprocess.run([program, "synth", "--out", folder, "--dtype", dtype, "--vocab", str(rows), *SIZES], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def words(count):
+    return [f"word{i}" for i in range(count)]
+
+
+def write_tokenizer(folder, tokens):
+    """Words between spaces; the last is a token that was added."""
+    added = {"id": len(tokens) - 1, "content": tokens[-1], "single_word": False, "lstrip": True, "rstrip": False,
+             "normalized": False, "special": True}
+    vocabulary = {token: i for i, token in enumerate(tokens[:-1])}
+    (folder / "tokenizer.json").write_text(json.dumps({
+        "version": "1.0", "truncation": None, "padding": None, "added_tokens": [added], "normalizer": None,
+        "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": None, "decoder": None,
+        "model": {"type": "WordLevel", "vocab": vocabulary, "unk_token": tokens[0]}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+
+
+def tokens_of(folder):
+    """Token -> row, where the result has a vocabulary of its own."""
+    whole = json.loads((folder / "tokenizer.json").read_text())
+    return {**whole["model"]["vocab"], **{token["content"]: token["id"] for token in whole["added_tokens"]}}
 
 
 def tensors_of(folder):
@@ -38,9 +75,17 @@ def tensors_of(folder):
             yield name, info["dtype"], info["shape"], data[8 + size + begin:8 + size + end]
 
 
-def digest(tensors):
-    sha = hashlib.sha256()
-    for name, dtype, shape, data in tensors:
+def digest(folder, configuration):
+    """Of the tensors. Rows of a vocabulary of its own count in the order of their tokens: in what order a union adds
+    them mergekit leaves to a hash table."""
+    folder = pathlib.Path(folder)
+    rows = tokens_of(folder) if "tokenizer" in configuration or "tokenizer_source" in configuration else {}
+    sha = hashlib.sha256(json.dumps(sorted(rows)).encode())
+    for name, dtype, shape, data in tensors_of(folder):
+        if rows and shape[0] >= len(rows) and ("embed_tokens" in name or "lm_head" in name):
+            width = len(data) // shape[0]
+            order = [rows[token] for token in sorted(rows)] + list(range(len(rows), shape[0]))
+            data = b"".join(data[row * width:(row + 1) * width] for row in order)
         sha.update(f"{name} {dtype} {shape} {len(data)}\n".encode())
         sha.update(data)
     return sha.hexdigest()[:20]
@@ -225,9 +270,43 @@ def slice_cases():
         {"sources": [source("bf16/base", 1, 3), source(first, 1, 3, weight=by_source), source(second, 2, 4, weight=1)]}]}
 
 
+def vocabulary_cases():
+    every = ["words/same", "words/turned", "words/more", "words/other"]
+
+    def linear(*names, **more):
+        return {"merge_method": "linear", "parameters": {"weight": 1}, "models": [{"model": name} for name in names],
+                **more}
+
+    def task_arithmetic(*names, **more):
+        return {"merge_method": "task_arithmetic", "base_model": "words/base", "parameters": {"weight": [0.3, 0.6]},
+                "models": [{"model": name} for name in names], **more}
+
+    yield "tokens_base", task_arithmetic(*every, tokenizer_source="base")
+    yield "tokens_model", task_arithmetic(*every[1:3], tokenizer_source="words/turned")
+    yield "tokens_union", task_arithmetic(*every, tokenizer_source="union")
+    yield "tokens_section", task_arithmetic(*every[::-1], tokenizer={"source": "words/more"}, dtype="float32")
+    yield "tokens_default", task_arithmetic(*every[1:], tokenizer={"pad_to_multiple_of": 1}, out_dtype="float16")
+    yield "tokens_slerp", {"merge_method": "slerp", "base_model": "words/turned", "parameters": {"t": [0.2, 0.8]},
+                           "models": [{"model": "words/other"}], "tokenizer_source": "union"}
+    # without a base the first model's tokenizer comes first, which mergekit leaves to a hash table
+    yield "tokens_mean", linear(*every, tokenizer={"source": "words/more"})
+    yield "tokens_padded", task_arithmetic("words/turned", tokenizer={"source": "base", "pad_to_multiple_of": 16})
+    yield "tokens_padded_model", task_arithmetic(*every, tokenizer={"source": "words/other", "pad_to_multiple_of": 8})
+    rules = {"word3": {"source": "words/turned", "force": True}, "word20": {"source": "words/more"},
+             "word21": {"source": {"kind": "zero"}},
+             "only-here": {"source": {"kind": "model_token", "model": "words/turned", "token": "word2"}},
+             "pad": {"source": {"kind": "model_token", "model": "words/base", "token_id": 7}, "force": True}}
+    yield "tokens_rules", task_arithmetic(*every, tokenizer={"source": "union", "tokens": rules})
+    yield "tokens_new", task_arithmetic("words/turned", tokenizer={"source": "words/turned", "tokens": {
+        "<new>": {"source": {"kind": "model_token", "model": "words/base", "token": "word1"}}}})
+    yield "tokens_stack", {"merge_method": "passthrough", "base_model": "words/turned", "tokenizer_source": "base",
+                           "slices": [{"sources": [source("words/same", 0, 2)]},
+                                      {"sources": [source("words/turned", 1, 3)]}]}
+
+
 def cases():
     """(name, configuration) of all; paths count from the folder of the models."""
-    for kind in (linear_cases, task_vector_cases, arc_cases, selective_cases, slice_cases):
+    for kind in (linear_cases, task_vector_cases, arc_cases, selective_cases, slice_cases, vocabulary_cases):
         yield from kind()
 
 

@@ -370,6 +370,21 @@ std::vector<YamlValue> Document::models() const {
   return all;
 }
 
+std::vector<YamlValue> Document::all_models() const {
+  std::vector<YamlValue> all = models();
+  if (tokenizer) {
+    if (tokenizer->source.text != "union" && tokenizer->source.text != "base") {
+      all.push_back(tokenizer->source);
+    }
+    for (const TokenSource& token : tokenizer->tokens) {
+      if (token.model.is(Kind::kScalar)) {
+        all.push_back(token.model);
+      }
+    }
+  }
+  return all;
+}
+
 Document parse_document(const YamlValue& value) {
   if (is_moe(value)) {
     return parse_moe(value);

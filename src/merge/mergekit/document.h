@@ -46,9 +46,9 @@ struct OutputSlice {
 
 // Where the row of a token comes from.
 struct TokenSource {
-  enum class Kind { kByRule, kZero, kModel, kTokenOfModel };
+  enum class Kind { kZero, kModel, kTokenOfModel };
   std::string token;
-  Kind kind = Kind::kByRule;
+  Kind kind = Kind::kZero;
   YamlValue model;
   YamlValue other_token;  // of kTokenOfModel: its text, or
   std::optional<int64_t> other_id;
@@ -83,8 +83,10 @@ struct Document {
   std::optional<MixtureSection> mixture;  // then only base_model and dtype besides
   YamlValue at;
 
-  // Every model that it names, each text once, the base first.
+  // Every model that is merged, each text once, the base first.
   std::vector<YamlValue> models() const;
+  // And those whose tokenizers are read besides.
+  std::vector<YamlValue> all_models() const;
 };
 
 // Throws ConfigError with the line: unknown keys (with the nearest known one), wrong types, keys that contradict each

@@ -46,7 +46,7 @@ void add(const std::string& name, const std::map<std::string, Document>& documen
   }
   const Document& document = documents.at(name);
   open.insert(name);
-  for (const YamlValue& model : document.models()) {
+  for (const YamlValue& model : document.all_models()) {
     if (open.contains(model.text)) {
       model.fail("documents must not need each other, but '" + name + "' needs '" + model.text +
                  "', which needs it");

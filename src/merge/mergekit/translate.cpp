@@ -52,6 +52,14 @@ std::optional<at::ScalarType> dtype_of(const YamlValue& value, const std::string
   return it->second;
 }
 
+void check_chat_template(const YamlValue& value) {
+  const bool is_text = value.text.find('{') != std::string::npos;
+  if (value.is(Kind::kScalar) && value.text != "auto" && !is_text) {
+    value.fail("'chat_template' must be auto or the text of a template, but it is " + value.seen() +
+               "; those that mergekit has by name are not part of fusegrid: write the text");
+  }
+}
+
 // -- which models make a slice
 
 struct SliceInput {
@@ -122,6 +130,10 @@ class Translation {
     collect_slices();
     set_models();
     set_method();
+    set_vocabulary();
+    if (document_.chat_template.is(Kind::kScalar)) {
+      spec_.chat_template = document_.chat_template.text;
+    }
     return std::move(spec_);
   }
 
@@ -393,6 +405,53 @@ class Translation {
     }
   }
 
+  // -- tokens
+
+  void set_vocabulary() {
+    if (!document_.tokenizer) {
+      return;
+    }
+    const TokenizerSection& section = *document_.tokenizer;
+    VocabularySpec vocabulary;
+    for (const YamlValue& model : document_.models()) {
+      vocabulary.models.push_back(folder_of(model, made_));
+    }
+    if (section.source.text == "base") {
+      vocabulary.model = vocabulary.models.front();
+    } else if (section.source.text != "union") {
+      vocabulary.model = folder_of(section.source, made_);
+    }
+    for (const OutputSlice& slice : document_.slices) {
+      if (slice.base_model.is(Kind::kScalar)) {
+        slice.base_model.fail("'base_model' of a slice is not offered beside a vocabulary of the result; leave one of "
+                              "the two out");
+      }
+    }
+    if (document_.base_model.is(Kind::kScalar)) {
+      vocabulary.base = folder_of(document_.base_model, made_);
+    }
+    for (const TokenSource& token : section.tokens) {
+      vocabulary.rules.push_back(rule_of(token));
+    }
+    vocabulary.pad_to_multiple_of = section.pad_to_multiple_of;
+    spec_.vocabulary = std::move(vocabulary);
+  }
+
+  TokenRule rule_of(const TokenSource& token) const {
+    TokenRule rule;
+    rule.token = token.token;
+    rule.force = token.force;
+    rule.origin = *token.at.file + ":" + std::to_string(token.at.line);
+    if (token.kind == TokenSource::Kind::kZero) {
+      return rule;
+    }
+    rule.kind = token.kind == TokenSource::Kind::kModel ? TokenRule::Kind::kModel : TokenRule::Kind::kTokenOfModel;
+    rule.model = folder_of(token.model, made_);
+    rule.other_token = token.other_token.text;
+    rule.other_id = token.other_id;
+    return rule;
+  }
+
   const Document& document_;
   const PortedMethod& method_;
   const MadeModels& made_;
@@ -421,9 +480,10 @@ MergeSpec mixture_of(const Document& document, const MadeModels& made, const Mer
 }  // namespace
 
 void check_document(const Document& document, const MadeModels& made) {
-  for (const YamlValue& model : document.models()) {
+  for (const YamlValue& model : document.all_models()) {
     check_model(model, made);
   }
+  check_chat_template(document.chat_template);
   dtype_of(document.dtype, "dtype");
   dtype_of(document.out_dtype, "out_dtype");
   if (!document.mixture) {
