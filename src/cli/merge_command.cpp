@@ -127,9 +127,8 @@ ExitCode merge(Invocation& in, const Options& options, Collectives& group) {
            << kMoreCores << "\n";
   }
   if (options.has("mergekit")) {
-    return merge_stages(in, options, group, spec, [&](const MergeSpec& stage) {
-      return merge(in, options, group, stage, nullptr);
-    });
+    return merge_stages(in, options, group, spec,
+                        [&](const MergeSpec& stage) { return merge(in, options, group, stage, nullptr); });
   }
   if (!spec.inputs_are_local || group.size() == 1) {
     return merge(in, options, group, spec, nullptr);

@@ -171,7 +171,9 @@ NativeJob native_job(const MergeSpec& spec) {
     return {"", "it computes in another dtype than it writes"};
   }
   std::string text;
-  const auto add = [&](const std::string& key, const std::string& value) { text += key + " = " + value + "\n"; };
+  const auto add = [&](const std::string& key, const std::string& value) {
+    text += key + " = " + value + "\n";
+  };
   if (spec.base) {
     add("base", spec.base->string());
   }

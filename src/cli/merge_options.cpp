@@ -271,12 +271,11 @@ void read_out(Given& given, MergeSpec& spec) {
 
 // A file of mergekit says all of this itself.
 void check_alone(const Options& options) {
-  for (const std::string key :
-       {"job", "method", "base", "expert", "dtype", "precision", "tokenizer-from", "reduction", "inputs-are",
-        "allow-vocabulary-mismatch"}) {
+  for (const std::string key : {"job", "method", "base", "expert", "dtype", "precision", "tokenizer-from",
+                                "reduction", "inputs-are", "allow-vocabulary-mismatch"}) {
     if (options.has(key)) {
-      throw UsageError("--mergekit names a file that says what is merged and how, so it stands without --" + key +
-                       "; leave one of the two out");
+      throw UsageError("--mergekit names a file that says what is merged and how, so it stands without --" +
+                       key + "; leave one of the two out");
     }
   }
 }

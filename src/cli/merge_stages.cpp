@@ -5,8 +5,8 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "merge/manifest.h"
-#include "merge/mergekit/stages.h"
 #include "merge/merge.h"
+#include "merge/mergekit/stages.h"
 
 namespace fusegrid {
 namespace {
@@ -51,7 +51,8 @@ ExitCode merge_stages(Invocation& in, const Options& options, Collectives& group
       group, [&] { return mergekit::read_stages(options.get<std::string>("mergekit"), common.out); });
   for (const mergekit::Stage& stage : stages.order) {
     if (!on_all_ranks(group, [&] { return inputs_are_there(stage, stages.made); })) {
-      in.out << stage.out.string() << ": reads results that are not there yet, and is checked when they are\n";
+      in.out << stage.out.string()
+             << ": reads results that are not there yet, and is checked when they are\n";
       continue;
     }
     MergeSpec spec = on_all_ranks(group, [&] {

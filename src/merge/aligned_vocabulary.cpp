@@ -98,7 +98,8 @@ class AlignedTensor {
  private:
   bool follows(size_t row) const {
     return rows_[row].size() == 1 && rows_[row - 1].size() == 1 &&
-           rows_[row][0].first == rows_[row - 1][0].first && rows_[row][0].second == rows_[row - 1][0].second + 1;
+           rows_[row][0].first == rows_[row - 1][0].first &&
+           rows_[row][0].second == rows_[row - 1][0].second + 1;
   }
   // How many rows from here on lie behind each other in one model.
   int64_t run_at(int64_t row) const {
@@ -230,11 +231,11 @@ class Alignment {
   void check_rows(const Member& member) const {
     for (const std::string& token : tokens_.tokens) {
       if (const auto row = member.row(token); row && *row >= member.info->shape[0]) {
-        throw ConfigError("a model must have a row for each token that the result has, but the tokenizer of '" +
-                          member.folder.string() + "' has " + printable(token) + " as id " +
-                          std::to_string(*row) + " and '" + member.info->name + "' " +
-                          std::to_string(member.info->shape[0]) +
-                          " rows; resize the model before (resize_token_embeddings)");
+        throw ConfigError(
+            "a model must have a row for each token that the result has, but the tokenizer of '" +
+            member.folder.string() + "' has " + printable(token) + " as id " + std::to_string(*row) +
+            " and '" + member.info->name + "' " + std::to_string(member.info->shape[0]) +
+            " rows; resize the model before (resize_token_embeddings)");
       }
     }
   }
@@ -243,8 +244,9 @@ class Alignment {
   std::vector<const Member*> merged(const std::string& tensor,
                                     const std::vector<std::shared_ptr<const Member>>& members) const {
     const auto& parts = spec_.methods.front().parts;
-    const auto part = std::find_if(parts.begin(), parts.end(),
-                                   [&](const MergePart& candidate) { return candidate.tensors.contains(tensor); });
+    const auto part = std::find_if(parts.begin(), parts.end(), [&](const MergePart& candidate) {
+      return candidate.tensors.contains(tensor);
+    });
     std::vector<const Member*> all;
     for (size_t i = 0; i < members.size(); ++i) {
       const bool is_base = has_base() && i == 0;
@@ -272,7 +274,8 @@ class Alignment {
     const std::vector<RowSources> stand_ins = stand_ins_of(group);
     for (size_t i = 0; i < members.size(); ++i) {
       if (members[i] != nullptr) {
-        aligned_[i].emplace(tensor, std::make_shared<AlignedTensor>(reader, members, rows_of(*members[i], stand_ins), tokens_.rows));
+        aligned_[i].emplace(tensor, std::make_shared<AlignedTensor>(
+                                        reader, members, rows_of(*members[i], stand_ins), tokens_.rows));
       }
     }
   }
@@ -296,9 +299,9 @@ class Alignment {
     std::vector<RowSources> all;
     for (const std::string& token : tokens_.tokens) {
       if (const TokenRule* const rule = rule_of(token)) {
-        const bool is_needed = rule->force || std::any_of(group.begin(), group.end(), [&](const Member* member) {
-                                 return !member->row(token);
-                               });
+        const bool is_needed =
+            rule->force || std::any_of(group.begin(), group.end(),
+                                       [&](const Member* member) { return !member->row(token); });
         all.push_back(is_needed ? by_rule(*rule, group) : RowSources());
       } else {
         all.push_back(by_default(token, group));
@@ -337,8 +340,9 @@ class Alignment {
     const std::string& text = rule.kind == TokenRule::Kind::kModel ? rule.token : rule.other_token;
     const auto row = rule.other_id ? rule.other_id : member.row(text);
     if (!row || *row < 0 || *row >= member.info->shape[0]) {
-      throw ConfigError(whose + " must be one of '" + rule.model.string() + "', but that has no " +
-                        (rule.other_id ? "row " + std::to_string(*rule.other_id) : "token " + printable(text)));
+      throw ConfigError(
+          whose + " must be one of '" + rule.model.string() + "', but that has no " +
+          (rule.other_id ? "row " + std::to_string(*rule.other_id) : "token " + printable(text)));
     }
     return {{&member, *row}};
   }
@@ -363,7 +367,8 @@ class Alignment {
 
 }  // namespace
 
-void align_vocabularies(const MergeSpec& spec, const OutputTokens& tokens, const std::vector<AlignedModel>& models) {
+void align_vocabularies(const MergeSpec& spec, const OutputTokens& tokens,
+                        const std::vector<AlignedModel>& models) {
   Alignment(spec, tokens, models).run();
 }
 

@@ -29,8 +29,9 @@ OutputTokens output_tokens(const VocabularySpec& spec, HfFolderOptions options);
 // One model of a merge, as the alignment needs it.
 struct AlignedModel {
   std::unique_ptr<ModelSource>* source = nullptr;  // is replaced by a view of itself
-  std::vector<std::filesystem::path> folders;      // the first one's tokens number what comes before the layers, the
-                                                   // last one's what comes behind them
+  std::vector<std::filesystem::path>
+      folders;  // the first one's tokens number what comes before the layers, the
+                // last one's what comes behind them
 };
 
 // Gives all matrices that are numbered by tokens (embeddings, output heads and their biases) the rows of `tokens`.
@@ -43,6 +44,7 @@ struct AlignedModel {
 // Every operation rounds to the dtype that the tensor's models promote to, or to MergeSpec::model_dtype.
 //   models  of `spec`: the base, where there is one, and the experts
 //   Throws  ConfigError where a tokenizer has more tokens than its model rows, or a rule names what is not there
-void align_vocabularies(const MergeSpec& spec, const OutputTokens& tokens, const std::vector<AlignedModel>& models);
+void align_vocabularies(const MergeSpec& spec, const OutputTokens& tokens,
+                        const std::vector<AlignedModel>& models);
 
 }  // namespace fusegrid

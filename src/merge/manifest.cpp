@@ -71,7 +71,8 @@ std::optional<std::string> identity_in_manifest(const std::filesystem::path& fol
     return std::nullopt;
   }
   const nlohmann::json manifest = ContainedFolder(folder, true).read_json(kManifestFile, kMaxManifestBytes);
-  return manifest.contains("identity") ? std::optional(manifest.at("identity").get<std::string>()) : std::nullopt;
+  return manifest.contains("identity") ? std::optional(manifest.at("identity").get<std::string>())
+                                       : std::nullopt;
 }
 
 }  // namespace fusegrid

@@ -108,17 +108,16 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
     if (plan.layout.shards.size() > 1) {
       outputs.add_file(i, "model.safetensors.index.json", plan.layout.index().dump(2) + "\n");
     }
-    nlohmann::json manifest = {
-        {"format", 1},
-        {"method", call.name},
-        {"parameters", all_parameters(call, call.parameters)},
-        {"seed", plan.spec.seed},
-        {"arithmetic", arithmetic_of(plan.spec, call)},
-        {"digest",
-         "sha256 over the sha256 of consecutive pieces of " + std::to_string(kDigestElements) + " elements"},
-        {"inputs", inputs},
-        {"identity", sha256_hex(plan.identity)},
-        {"made_by", provenance}};
+    nlohmann::json manifest = {{"format", 1},
+                               {"method", call.name},
+                               {"parameters", all_parameters(call, call.parameters)},
+                               {"seed", plan.spec.seed},
+                               {"arithmetic", arithmetic_of(plan.spec, call)},
+                               {"digest", "sha256 over the sha256 of consecutive pieces of " +
+                                              std::to_string(kDigestElements) + " elements"},
+                               {"inputs", inputs},
+                               {"identity", sha256_hex(plan.identity)},
+                               {"made_by", provenance}};
     for (const MergePart& part : call.parts) {
       manifest["parts"].push_back(part_json(plan, call, part));
     }

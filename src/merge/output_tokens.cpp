@@ -11,8 +11,8 @@ namespace {
 constexpr uint64_t kMaxTokenizerBytes = uint64_t{256} << 20;
 
 nlohmann::json plain_token(const std::string& text) {
-  return {{"content", text},     {"single_word", false}, {"lstrip", false},
-          {"rstrip", false},     {"normalized", true},   {"special", false}};
+  return {{"content", text}, {"single_word", false}, {"lstrip", false},
+          {"rstrip", false}, {"normalized", true},   {"special", false}};
 }
 
 // The tokens that were added to the tokenizer of a folder, by id, as tokenizer.json has them.
@@ -74,15 +74,17 @@ OutputTokens output_tokens(const VocabularySpec& spec, HfFolderOptions options) 
   result.folder = spec.model.value_or(spec.models.front());
   for (const auto& [id, text] : tokens_of(result.folder, options)) {
     if (id != static_cast<int64_t>(result.tokens.size())) {
-      throw ConfigError("the ids of a tokenizer must have no gaps where its vocabulary is the result's, but '" +
-                        result.folder.string() + "' has no token " + std::to_string(result.tokens.size()) +
-                        "; choose the tokenizer of another model");
+      throw ConfigError(
+          "the ids of a tokenizer must have no gaps where its vocabulary is the result's, but '" +
+          result.folder.string() + "' has no token " + std::to_string(result.tokens.size()) +
+          "; choose the tokenizer of another model");
     }
     result.tokens.push_back(text);
   }
   if (result.tokens.empty()) {
-    throw ConfigError("'" + result.folder.string() +
-                      "' must have a tokenizer (tokenizer.json), as its vocabulary is the result's, but it has none");
+    throw ConfigError(
+        "'" + result.folder.string() +
+        "' must have a tokenizer (tokenizer.json), as its vocabulary is the result's, but it has none");
   }
   Union more(result, options);
   if (!spec.model) {

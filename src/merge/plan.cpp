@@ -18,6 +18,7 @@
 #include "merge/merge.h"
 #include "merge/outputs.h"
 #include "merge/rehearsal.h"
+#include "merge/rounding.h"
 #include "merge/tokenizers.h"
 #include "merge/vocabulary.h"
 
@@ -80,84 +81,12 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
     check_parameters(spec, call.name, call.parameters, experts);
     return;
   }
-  FUSEGRID_ASSERT(spec.precision == MergePrecision::kCompat, "other methods may look at all tensors together");
+  FUSEGRID_ASSERT(spec.precision == MergePrecision::kCompat,
+                  "other methods may look at all tensors together");
   for (const MergePart& part : call.parts) {
     check_parameters(spec, call.name, part.parameters,
                      part.experts.empty() ? experts : static_cast<int64_t>(part.experts.size()));
   }
-}
-
-// The part of a method's call that a tensor is in; null where it has no parts.
-const MergePart* part_of(const MergeMethod& call, const std::string& tensor) {
-  const auto it = std::find_if(call.parts.begin(), call.parts.end(),
-                               [&](const MergePart& part) { return part.tensors.contains(tensor); });
-  FUSEGRID_ASSERT(call.parts.empty() || it != call.parts.end(), "no part has " + tensor);
-  return it == call.parts.end() ? nullptr : &*it;
-}
-
-// What the models of a tensor promote to. mergekit, too, makes them one dtype first, and so rounds after every
-// operation to that.
-at::ScalarType promoted(const MergePlan& plan, const std::string& tensor) {
-  std::optional<at::ScalarType> dtype;
-  const auto add = [&](const ModelSource& model) {
-    const at::ScalarType own = find_tensor(model, tensor)->dtype;
-    dtype = dtype ? c10::promoteTypes(*dtype, own) : own;
-  };
-  if (plan.models.base != nullptr) {
-    add(*plan.models.base);
-  }
-  std::set<size_t> experts;
-  for (const MergeMethod& call : plan.spec.methods) {
-    const MergePart* const part = part_of(call, tensor);
-    for (size_t i = 0; i < plan.inputs.experts.size(); ++i) {
-      if (part == nullptr || part->experts.empty() ||
-          std::find(part->experts.begin(), part->experts.end(), i) != part->experts.end()) {
-        add(*plan.inputs.experts[i]);
-      }
-    }
-  }
-  return *dtype;
-}
-
-void check_computed(at::ScalarType dtype, const std::string& whose) {
-  static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
-  if (!kComputed.contains(dtype)) {
-    throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but " + whose + " " +
-                      dtype_name(dtype) + "; choose --precision fp32");
-  }
-}
-
-// With precision=compat: what the arithmetic of each tensor rounds to and, where nobody chose it, the dtype of the
-// result.
-void set_rounding(MergePlan& plan) {
-  if (plan.spec.model_dtype) {
-    check_computed(*plan.spec.model_dtype, "--dtype is");
-  }
-  for (const ModelSource* source : plan.models.sources()) {
-    for (const TensorInfo& info : source->tensors()) {
-      if (is_merged(info)) {  // what is read goes through float32
-        check_computed(info.dtype, "'" + info.name + "' of '" + source->name() + "' is");
-      }
-    }
-  }
-  for (TensorInfo& info : plan.models.tensors) {
-    const at::ScalarType dtype = plan.spec.model_dtype.value_or(promoted(plan, info.name));
-    plan.models.rounded_to.push_back(dtype);
-    info.dtype = plan.spec.dtype.value_or(dtype);
-  }
-}
-
-// All tensors of a result, those that are merged in the dtype that the plan has chosen.
-std::vector<TensorInfo> tensors_of_result(const MergePlan& plan) {
-  std::map<std::string, at::ScalarType> dtypes;
-  for (const TensorInfo& info : plan.models.tensors) {
-    dtypes.emplace(info.name, info.dtype);
-  }
-  std::vector<TensorInfo> tensors = plan.inputs.reference().tensors();
-  for (TensorInfo& info : tensors) {
-    info.dtype = is_merged(info) ? dtypes.at(info.name) : info.dtype;
-  }
-  return tensors;
 }
 
 // "ties-density=0.5-scale=0.3": the parameters that were given. Lists are joined by '+', since scp and rsync take what
@@ -240,10 +169,11 @@ void check_space(const MergePlan& plan) {
 }
 
 nlohmann::json identity_of_vocabulary(const VocabularySpec& spec, const OutputTokens& tokens) {
-  nlohmann::json identity = {{"tokens", tokens.tokens}, {"rows", tokens.rows}, {"rules", nlohmann::json::array()}};
+  nlohmann::json identity = {
+      {"tokens", tokens.tokens}, {"rows", tokens.rows}, {"rules", nlohmann::json::array()}};
   for (const TokenRule& rule : spec.rules) {
-    identity["rules"].push_back({rule.token, static_cast<int>(rule.kind), rule.model.string(), rule.other_token,
-                                 rule.other_id.value_or(-1), rule.force});
+    identity["rules"].push_back({rule.token, static_cast<int>(rule.kind), rule.model.string(),
+                                 rule.other_token, rule.other_id.value_or(-1), rule.force});
   }
   return identity;
 }
@@ -386,7 +316,8 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
     set_rounding(plan);
   }
   plan.layout = output_layout(
-      tensors_of_result(plan), plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
+      tensors_of_result(plan),
+      plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
       plan.inputs.folder, spec.reading());
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {

@@ -49,10 +49,11 @@ struct TokenRule {
 
 // A vocabulary for the result, by the text of tokens: merge/aligned_vocabulary.h.
 struct VocabularySpec {
-  std::vector<std::filesystem::path> models;   // folders of all models
-  std::optional<std::filesystem::path> model;  // whose tokenizer the result has; none: that of the first of `models`,
-                                               // with the tokens of the others behind
-  std::optional<std::filesystem::path> base;   // whose rows others take for tokens that they lack
+  std::vector<std::filesystem::path> models;  // folders of all models
+  std::optional<std::filesystem::path>
+      model;  // whose tokenizer the result has; none: that of the first of `models`,
+              // with the tokens of the others behind
+  std::optional<std::filesystem::path> base;  // whose rows others take for tokens that they lack
   std::vector<TokenRule> rules;
   int64_t pad_to_multiple_of = 1;  // rows; those beyond the tokens are the mean of the others
 };
@@ -83,7 +84,7 @@ struct MergeSpec {
   // With kCompat: what models are rounded to before they are merged, and what the arithmetic rounds to; none: what the
   // dtypes of a tensor in its models promote to, as PyTorch does it.
   std::optional<at::ScalarType> model_dtype;
-  std::optional<int64_t> shard_bytes;   // none: the files of the base (or first expert)
+  std::optional<int64_t> shard_bytes;  // none: the files of the base (or first expert)
   int64_t memory_limit_bytes = int64_t{1} << 30;
   int threads = 1;
   at::Device device = at::kCPU;

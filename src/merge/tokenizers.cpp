@@ -225,7 +225,8 @@ nlohmann::json settings(const SmallFiles& small, const std::string& name) {
     return parse_lossless(made->second, name);
   }
   const auto file = small.files.find(name);
-  return file == small.files.end() ? nlohmann::json() : parse_lossless(read(file->second), file->second.string());
+  return file == small.files.end() ? nlohmann::json()
+                                   : parse_lossless(read(file->second), file->second.string());
 }
 
 // The one that a model chats by; "" where it has none.
@@ -250,7 +251,8 @@ std::string most_frequent_template(const std::vector<TokenizerOwner>& models, Hf
   for (const TokenizerOwner& model : models) {
     const std::string text =
         trim(default_template(ContainedFolder(model.folder, options.allow_symlinks, options.follow_links)));
-    const auto it = std::find_if(counts.begin(), counts.end(), [&](const auto& known) { return known.first == text; });
+    const auto it =
+        std::find_if(counts.begin(), counts.end(), [&](const auto& known) { return known.first == text; });
     if (it != counts.end()) {
       ++it->second;
     } else if (!text.empty()) {
@@ -286,17 +288,19 @@ void add_tokens(const TokenizerOwner& owner, const std::vector<nlohmann::json>& 
   }
 }
 
-void set_chat_template(const std::string& text, const std::vector<TokenizerOwner>& models, HfFolderOptions options,
-                       SmallFiles& small) {
+void set_chat_template(const std::string& text, const std::vector<TokenizerOwner>& models,
+                       HfFolderOptions options, SmallFiles& small) {
   const std::string chosen = text == "auto" ? most_frequent_template(models, options) : text;
   if (chosen.empty()) {
-    throw ConfigError("a chat template that is 'auto' must be one of the models', but none of them has one; write its "
-                      "text, or leave it out");
+    throw ConfigError(
+        "a chat template that is 'auto' must be one of the models', but none of them has one; write its "
+        "text, or leave it out");
   }
   nlohmann::json config = settings(small, "tokenizer_config.json");
   if (!config.is_object()) {
-    throw ConfigError("a chat template belongs to a tokenizer, but the result has no tokenizer_config.json; leave the "
-                      "template out, or add the file to the base");
+    throw ConfigError(
+        "a chat template belongs to a tokenizer, but the result has no tokenizer_config.json; leave the "
+        "template out, or add the file to the base");
   }
   config.erase("chat_template");
   std::erase_if(small.files, [](const auto& file) {

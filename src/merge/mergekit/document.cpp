@@ -1,99 +1,14 @@
 #include "merge/mergekit/document.h"
 
 #include <algorithm>
-#include <functional>
 #include <set>
 
-#include "core/alternatives.h"
-#include "core/errors.h"
-#include "core/text.h"
+#include "merge/mergekit/keys.h"
 
 namespace fusegrid::mergekit {
 namespace {
 
 using Kind = YamlValue::Kind;
-
-// The entries of a mapping, which says nothing besides.
-class Keys {
- public:
-  // what: "a slice"
-  Keys(const YamlValue& mapping, std::string what, std::vector<std::string> known)
-      : mapping_(mapping), what_(std::move(what)) {
-    if (!mapping.is(Kind::kMap)) {
-      mapping.fail(what_ + " must be a mapping, but it is " + mapping.seen());
-    }
-    for (const Entry& entry : mapping.entries) {
-      if (std::find(known.begin(), known.end(), entry.key) == known.end()) {
-        YamlValue at = entry.value;
-        at.line = entry.line;
-        at.fail(what_ + " has no key '" + entry.key + "'" + alternatives(entry.key, known));
-      }
-    }
-  }
-
-  // What stands behind `key`; nothing where it is not there or empty.
-  YamlValue at(const std::string& key) const {
-    const auto it = std::find_if(mapping_.entries.begin(), mapping_.entries.end(),
-                                 [&](const Entry& entry) { return entry.key == key; });
-    return it == mapping_.entries.end() ? YamlValue() : it->value;
-  }
-  bool has(const std::string& key) const { return !at(key).is(Kind::kNull); }
-
-  YamlValue text(const std::string& key) const { return checked(key, Kind::kScalar, "text"); }
-  YamlValue list(const std::string& key) const {
-    const YamlValue value = checked(key, Kind::kList, "a list");
-    if (has(key) && value.items.empty()) {
-      value.fail("'" + key + "' must have at least one entry; add one, or leave '" + key + "' out");
-    }
-    return value;
-  }
-  YamlValue required(const std::string& key) const {
-    if (!has(key)) {
-      mapping_.fail(what_ + " needs '" + key + "'; add it");
-    }
-    return text(key);
-  }
-  int64_t whole_number(const std::string& key, int64_t fallback) const {
-    const YamlValue value = text(key);
-    return value.is(Kind::kNull) ? fallback : whole_number_of(value, key);
-  }
-  bool truth_value(const std::string& key) const {
-    const YamlValue value = text(key);
-    if (value.is(Kind::kNull)) {
-      return false;
-    }
-    if (value.text != "true" && value.text != "false") {
-      value.fail("'" + key + "' must be true or false, but it is " + value.seen());
-    }
-    return value.text == "true";
-  }
-  // Of a key that mergekit takes.
-  void refuse(const std::string& key, const std::string& why) const {
-    if (has(key)) {
-      at(key).fail("'" + key + "' is not offered: " + why);
-    }
-  }
-
-  static int64_t whole_number_of(const YamlValue& value, const std::string& what) {
-    try {
-      return parse_int(value.is(Kind::kScalar) ? value.text : "", "'" + what + "'");
-    } catch (const ConfigError&) {
-      value.fail("'" + what + "' must be a whole number, but it is " + value.seen());
-    }
-  }
-
- private:
-  YamlValue checked(const std::string& key, Kind kind, const std::string& what) const {
-    const YamlValue value = at(key);
-    if (!value.is(kind) && !value.is(Kind::kNull)) {
-      value.fail("'" + key + "' must be " + what + ", but it is " + value.seen());
-    }
-    return value;
-  }
-
-  const YamlValue& mapping_;
-  std::string what_;
-};
 
 // One value, or a list of values: a gradient.
 Condition parse_values(const std::string& name, const YamlValue& value) {
@@ -101,13 +16,15 @@ Condition parse_values(const std::string& name, const YamlValue& value) {
     return {std::nullopt, {value}, false};
   }
   if (!value.is(Kind::kList)) {
-    value.fail("parameter '" + name + "' must be a value, a list of values over the layers, or a list of entries with "
-               "'filter' and 'value', but it is " + value.seen());
+    value.fail("parameter '" + name +
+               "' must be a value, a list of values over the layers, or a list of entries with "
+               "'filter' and 'value', but it is " +
+               value.seen());
   }
   for (const YamlValue& item : value.items) {
     if (!item.is(Kind::kScalar)) {
-      item.fail("the list of parameter '" + name + "' must hold values alone, or entries with 'value' alone, but here is " +
-                item.seen());
+      item.fail("the list of parameter '" + name +
+                "' must hold values alone, or entries with 'value' alone, but here is " + item.seen());
     }
   }
   return {std::nullopt, value.items, true};
@@ -158,8 +75,9 @@ Parameters parse_parameters(const Keys& keys) {
 
 Source parse_source(const YamlValue& value, bool of_slice) {
   const std::string what = of_slice ? "a source of a slice" : "an entry of 'models'";
-  const Keys keys(value, what, of_slice ? std::vector<std::string>{"model", "layer_range", "parameters"}
-                                        : std::vector<std::string>{"model", "parameters"});
+  const Keys keys(value, what,
+                  of_slice ? std::vector<std::string>{"model", "layer_range", "parameters"}
+                           : std::vector<std::string>{"model", "parameters"});
   Source source{keys.required("model"), std::nullopt, parse_parameters(keys)};
   if (!of_slice) {
     return source;
@@ -168,10 +86,11 @@ Source parse_source(const YamlValue& value, bool of_slice) {
   if (range.items.size() != 2) {
     (range.is(Kind::kNull) ? value : range)
         .fail(what + " needs 'layer_range: [first, behind the last]'" +
-              (range.is(Kind::kNull) ? "; add it" : ", but it has " + std::to_string(range.items.size()) + " numbers"));
+              (range.is(Kind::kNull) ? "; add it"
+                                     : ", but it has " + std::to_string(range.items.size()) + " numbers"));
   }
-  source.layers = Layers{Keys::whole_number_of(range.items[0], "layer_range"),
-                         Keys::whole_number_of(range.items[1], "layer_range")};
+  source.layers =
+      Layers{whole_number_of(range.items[0], "layer_range"), whole_number_of(range.items[1], "layer_range")};
   if (source.layers->begin < 0 || source.layers->end <= source.layers->begin) {
     range.fail("'layer_range' must have at least one layer, and ends behind the last one, but it is [" +
                std::to_string(source.layers->begin) + ", " + std::to_string(source.layers->end) + "]");
@@ -233,8 +152,10 @@ std::vector<OutputSlice> parse_modules(const YamlValue& modules, Parameters& par
   }
   const Entry& entry = modules.entries.front();
   if (entry.key != "default" || modules.entries.size() > 1) {
-    modules.fail("'modules' must have the one module 'default': models of several modules (vision towers, Whisper) are "
-                 "merged with 'models' where all their tensors are to be merged alike");
+    modules.fail(
+        "'modules' must have the one module 'default': models of several modules (vision towers, Whisper) "
+        "are "
+        "merged with 'models' where all their tensors are to be merged alike");
   }
   const Keys keys(entry.value, "a module", {"slices", "models", "parameters"});
   if (keys.has("slices") == keys.has("models")) {
@@ -252,7 +173,8 @@ TokenSource parse_token(const Entry& entry) {
   token.force = keys.truth_value("force");
   const YamlValue source = keys.at("source");
   if (source.is(Kind::kNull)) {
-    entry.value.fail("token '" + entry.key + "' needs 'source': a model, {kind: zero} or {kind: model_token, ...}");
+    entry.value.fail("token '" + entry.key +
+                     "' needs 'source': a model, {kind: zero} or {kind: model_token, ...}");
   }
   if (source.is(Kind::kScalar)) {
     token.kind = TokenSource::Kind::kModel;
@@ -291,8 +213,9 @@ TokenizerSection parse_tokenizer(const YamlValue& value) {
   }
   section.pad_to_multiple_of = keys.whole_number("pad_to_multiple_of", 1);
   if (section.pad_to_multiple_of < 1) {
-    keys.at("pad_to_multiple_of").fail("'pad_to_multiple_of' must be 1 or more, but it is " +
-                                       std::to_string(section.pad_to_multiple_of));
+    keys.at("pad_to_multiple_of")
+        .fail("'pad_to_multiple_of' must be 1 or more, but it is " +
+              std::to_string(section.pad_to_multiple_of));
   }
   const YamlValue tokens = keys.at("tokens");
   if (!tokens.is(Kind::kNull) && !tokens.is(Kind::kMap)) {
@@ -315,8 +238,8 @@ YamlValue parse_mixture_expert(const YamlValue& value) {
 // A file of mergekit-moe.
 Document parse_moe(const YamlValue& value) {
   const Keys keys(value, "a file of mergekit-moe",
-                  {"name", "base_model", "experts", "gate_mode", "dtype", "experts_per_token", "shared_experts",
-                   "architecture"});
+                  {"name", "base_model", "experts", "gate_mode", "dtype", "experts_per_token",
+                   "shared_experts", "architecture"});
   Document document;
   document.at = value;
   document.name = keys.text("name");
@@ -324,13 +247,16 @@ Document parse_moe(const YamlValue& value) {
   document.base_model = keys.required("base_model");
   keys.refuse("shared_experts", "a Mixtral has none; remove it");
   if (keys.has("architecture") && keys.text("architecture").text != "mixtral") {
-    keys.at("architecture").fail("'architecture' must be mixtral, but it is " + keys.at("architecture").seen());
+    keys.at("architecture")
+        .fail("'architecture' must be mixtral, but it is " + keys.at("architecture").seen());
   }
   const YamlValue mode = keys.text("gate_mode");
   if (mode.text != "random") {
     (mode.is(Kind::kNull) ? value : mode)
-        .fail("'gate_mode' must be random, but it is " + (mode.is(Kind::kNull) ? "'hidden', its default" : mode.seen()) +
-              ": routers from prompts need forward passes, which a merge of files does not make; write gate_mode: random "
+        .fail("'gate_mode' must be random, but it is " +
+              (mode.is(Kind::kNull) ? "'hidden', its default" : mode.seen()) +
+              ": routers from prompts need forward passes, which a merge of files does not make; write "
+              "gate_mode: random "
               "and train the routers");
   }
   MixtureSection mixture{document.base_model, {}, keys.whole_number("experts_per_token", 2)};

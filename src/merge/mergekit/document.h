@@ -32,7 +32,7 @@ struct Layers {
 };
 
 struct Source {
-  YamlValue model;  // text
+  YamlValue model;               // text
   std::optional<Layers> layers;  // none: all, in `models`
   Parameters parameters;
 };

@@ -26,12 +26,15 @@ std::map<std::string, Document> documents_by_name(const std::filesystem::path& f
     }
     const YamlValue at = document.at;
     if (!all.emplace(name, std::move(document)).second) {
-      at.fail(name.empty() ? "one document of a file must have no 'name', the result, but this is a second one; name it"
-                           : "documents must have names of their own, but two are called '" + name + "'");
+      at.fail(
+          name.empty()
+              ? "one document of a file must have no 'name', the result, but this is a second one; name it"
+              : "documents must have names of their own, but two are called '" + name + "'");
     }
   }
   if (!all.contains("")) {
-    throw ConfigError(file.string() + ":1: one document of a file must have no 'name': it is the result, which --out " +
+    throw ConfigError(file.string() +
+                      ":1: one document of a file must have no 'name': it is the result, which --out " +
                       "names; take the name from the last one");
   }
   return all;

@@ -19,20 +19,15 @@ namespace {
 namespace fs = std::filesystem;
 using Kind = YamlValue::Kind;
 
-fs::path folder_of(const YamlValue& model, const MadeModels& made) {
-  const auto stage = made.find(model.text);
-  return stage != made.end() ? stage->second : (fs::path(model.text) / "").parent_path();
-}
-
 void check_model(const YamlValue& model, const MadeModels& made) {
   std::error_code error;
   if (made.contains(model.text) || fs::is_directory(model.text, error)) {
     return;
   }
   if (const size_t plus = model.text.find('+'); plus != std::string::npos) {
-    model.fail("a model must be a folder, but '" + model.text + "' is one with an adapter; merge it first: fusegrid " +
-               "merge --method passthrough --base " + model.text.substr(0, plus) + " --expert " +
-               model.text.substr(plus + 1) + " --out FOLDER");
+    model.fail("a model must be a folder, but '" + model.text +
+               "' is one with an adapter; merge it first: fusegrid " + "merge --method passthrough --base " +
+               model.text.substr(0, plus) + " --expert " + model.text.substr(plus + 1) + " --out FOLDER");
   }
   model.fail("a model must be a folder, but there is no '" + model.text +
              "'; models of a hub must be downloaded first");
@@ -60,61 +55,6 @@ void check_chat_template(const YamlValue& value) {
   }
 }
 
-// -- which models make a slice
-
-struct SliceInput {
-  const Source* source = nullptr;
-  fs::path folder;
-  Layers layers;  // of the model
-};
-
-struct SliceInputs {
-  const OutputSlice* slice = nullptr;
-  std::vector<SliceInput> merged;   // in their order; with them the base, where the method takes it as one more model
-  std::optional<SliceInput> base;
-  int64_t begin = 0;                      // its first layer in the result
-  int64_t count = 0;                      // of its layers
-  std::map<std::string, int64_t> counts;  // of `models`, in place of it: layers of each stack
-};
-
-constexpr Layers kAllLayers{0, INT64_MAX};
-
-// Of each stack of layers: "encoder.block.", "decoder.block."
-std::map<std::string, int64_t> counts_of(const ModelSource& model) {
-  std::map<std::string, int64_t> counts;
-  for (const TensorInfo& info : model.tensors()) {
-    if (const BlockName name = block_name(info.name); name.inside) {
-      counts[name.stack] = std::max(counts[name.stack], name.block + 1);
-    }
-  }
-  return counts;
-}
-
-std::string models_text(const MethodCard& card) {
-  constexpr int64_t kAny = int64_t{1} << 20;
-  const std::string least = number_text(card.min_experts);
-  return card.max_experts >= kAny ? least + " or more"
-         : card.max_experts == card.min_experts ? least
-                                                : least + " to " + number_text(card.max_experts);
-}
-
-// The tensors of a model that is there.
-class Headers {
- public:
-  explicit Headers(HfFolderOptions options) : options_(options) {}
-  const ModelSource& operator[](const fs::path& folder) {
-    auto& model = models_[folder];
-    if (!model) {
-      model = open_folder(folder, nullptr, options_);
-    }
-    return *model;
-  }
-
- private:
-  HfFolderOptions options_;
-  std::map<fs::path, std::unique_ptr<ModelSource>> models_;
-};
-
 class Translation {
  public:
   Translation(const Document& document, const MadeModels& made, const MergeSpec& common)
@@ -127,7 +67,7 @@ class Translation {
   MergeSpec result() {
     spec_.precision = MergePrecision::kCompat;
     set_dtypes();
-    collect_slices();
+    slices_ = inputs_of_slices(document_, method_, made_, headers_);
     set_models();
     set_method();
     set_vocabulary();
@@ -138,7 +78,6 @@ class Translation {
   }
 
  private:
-  bool of_models() const { return !document_.slices.front().sources.front().layers; }
   const Method& ours() const { return method_registry().at(parse_call(method_.call).first); }
 
   void set_dtypes() {
@@ -151,93 +90,11 @@ class Translation {
     }
   }
 
-  SliceInput input_of(const Source& source) {
-    SliceInput input{&source, folder_of(source.model, made_), source.layers.value_or(kAllLayers)};
-    if (!source.layers) {
-      return input;
-    }
-    const int64_t count = layers_of(source.model, input.folder);
-    if (source.layers->end > count) {
-      source.model.fail("'layer_range' must end at " + std::to_string(count) + " or before, as " +
-                        source.model.seen() + " has " + std::to_string(count) + " layers, but it is [" +
-                        std::to_string(source.layers->begin) + ", " + std::to_string(source.layers->end) + "]");
-    }
-    return input;
-  }
-
-  int64_t layers_of(const YamlValue& model, const fs::path& folder) {
-    try {
-      return count_layers(headers_[folder]);
-    } catch (const ConfigError& error) {
-      model.fail(error.what());
-    }
-  }
-
-  void collect_slices() {
-    for (const OutputSlice& slice : document_.slices) {
-      SliceInputs inputs{&slice, {}, std::nullopt, layers_, 0, {}};
-      const YamlValue& base = slice.base_model.is(Kind::kNull) ? document_.base_model : slice.base_model;
-      for (const Source& source : slice.sources) {
-        add_input(inputs, input_of(source), base);
-      }
-      add_unlisted_base(inputs, base);
-      check_inputs(inputs, base);
-      const SliceInput& first = inputs.merged.front();
-      if (of_models()) {
-        inputs.counts = counts_of(headers_[first.folder]);
-      } else {
-        inputs.count = first.layers.end - first.layers.begin;
-        layers_ += inputs.count;
-      }
-      slices_.push_back(std::move(inputs));
-    }
-  }
-
-  void add_input(SliceInputs& inputs, SliceInput input, const YamlValue& base) const {
-    const bool is_base = base.is(Kind::kScalar) && input.source->model.text == base.text;
-    if (is_base) {
-      inputs.base = input;
-    }
-    if (is_base && method_.name == "slerp") {
-      inputs.merged.insert(inputs.merged.begin(), std::move(input));  // it begins there
-    } else if (!is_base || method_.base == PortedBase::kIgnored) {
-      inputs.merged.push_back(std::move(input));
-    }
-  }
-
-  // `models` need not name the base; mergekit then adds it behind them.
-  void add_unlisted_base(SliceInputs& inputs, const YamlValue& base) {
-    if (inputs.base || base.is(Kind::kNull) || !of_models()) {
-      return;
-    }
-    added_.push_back(std::make_unique<Source>(Source{base, std::nullopt, {}}));
-    add_input(inputs, input_of(*added_.back()), base);
-  }
-
-  void check_inputs(const SliceInputs& inputs, const YamlValue& base) const {
-    const YamlValue& at = inputs.slice->at;
-    if (method_.base == PortedBase::kRequired && base.is(Kind::kNull)) {
-      document_.merge_method.fail("method '" + method_.name + "' needs 'base_model'; add it");
-    }
-    if (method_.base != PortedBase::kIgnored && base.is(Kind::kScalar) && !inputs.base) {
-      at.fail("the base must be one of the sources of every slice, but " + base.seen() +
-              " is none here; add it with its layers");
-    }
-    const auto count = static_cast<int64_t>(inputs.merged.size());
-    const MethodCard& card = ours().card;
-    if (count < card.min_experts || count > card.max_experts) {
-      at.fail("method '" + method_.name + "' takes " + models_text(card) +
-              (card.max_experts == 1 ? " model" : " models") +
-              (method_.base == PortedBase::kRequired && method_.name != "slerp" ? " besides the base" : "") +
-              ", but here are " + number_text(count));
-    }
-  }
-
   // -- models of the merge
 
   // The model whose slices are those that `choose` picks: a folder, or a stack of layers.
   fs::path model_of(const std::function<const SliceInput&(const SliceInputs&)>& choose) const {
-    if (of_models()) {
+    if (has_whole_models(document_)) {
       return choose(slices_.front()).folder;
     }
     std::vector<std::string> ranges;
@@ -296,7 +153,8 @@ class Translation {
           if (name.inside && name.block >= input.layers.begin && name.block < input.layers.end) {
             const int64_t layer = name.block - input.layers.begin;
             all[name.stack + std::to_string(slice.begin + layer) + "." + name.rest] = {
-                &slice, layer, place_in(slice, name.stack, layer), name.stack, name.rest, slice.merged.size()};
+                &slice,     layer,     place_in(slice, name.stack, layer),
+                name.stack, name.rest, slice.merged.size()};
           } else if (!name.inside) {
             all[info.name] = outside(info.name);
           }
@@ -324,13 +182,14 @@ class Translation {
   // first has.
   Placed outside(const std::string& tensor) const {
     const SliceInputs& slice = is_behind_layers(tensor) ? slices_.back() : slices_.front();
-    return {&slice, std::nullopt, 0, "", tensor, std::min(slices_.front().merged.size(), slice.merged.size())};
+    return {&slice, std::nullopt, 0,
+            "",     tensor,       std::min(slices_.front().merged.size(), slice.merged.size())};
   }
 
-  std::vector<const Parameters*> scopes(const SliceInputs& slice, const Source* source) const {
+  std::vector<const Parameters*> scopes(const SliceInputs& slice, const SliceInput* input) const {
     std::vector<const Parameters*> all;
-    if (source != nullptr) {
-      all.push_back(&source->parameters);
+    if (input != nullptr) {
+      all.push_back(&input->parameters);
     }
     all.insert(all.end(), {&slice.slice->parameters, &document_.module_parameters, &document_.parameters});
     return all;
@@ -357,14 +216,15 @@ class Translation {
   }
 
   // Filters see the name that the tensor has in the model.
-  std::string of_model(const PortedParameter& parameter, const Placed& placed, const SliceInput& input) const {
+  std::string of_model(const PortedParameter& parameter, const Placed& placed,
+                       const SliceInput& input) const {
     const std::string name =
         placed.layer ? placed.stack + std::to_string(input.layers.begin + *placed.layer) + "." + placed.rest
                      : placed.rest;
-    const auto value = value_of(parameter, scopes(*placed.slice, input.source), {name, placed.t});
+    const auto value = value_of(parameter, scopes(*placed.slice, &input), {name, placed.t});
     if (!value && parameter.default_value.empty()) {
-      input.source->model.fail("model " + input.source->model.seen() + " needs parameter '" + parameter.name +
-                               "' for tensor '" + name + "'; add it to its 'parameters'");
+      input.model.fail("model " + input.model.seen() + " needs parameter '" + parameter.name +
+                       "' for tensor '" + name + "'; add it to its 'parameters'");
     }
     return value.value_or(parameter.default_value == "None" ? "1" : parameter.default_value);
   }
@@ -373,7 +233,8 @@ class Translation {
     MergeMethod call{parse_call(method_.call).first, parse_call(method_.call).second, {}};
     std::map<std::pair<ParamText, size_t>, MergePart> parts;
     for (const auto& [tensor, placed] : places()) {
-      const ParamText here = parameters_here(method_, resolved(tensor, placed), placed.slice->base.has_value());
+      const ParamText here =
+          parameters_here(method_, resolved(tensor, placed), placed.slice->base.has_value());
       MergePart& part = parts[{here, placed.models}];
       part.tensors.insert(tensor);
       part.parameters = here;
@@ -423,8 +284,9 @@ class Translation {
     }
     for (const OutputSlice& slice : document_.slices) {
       if (slice.base_model.is(Kind::kScalar)) {
-        slice.base_model.fail("'base_model' of a slice is not offered beside a vocabulary of the result; leave one of "
-                              "the two out");
+        slice.base_model.fail(
+            "'base_model' of a slice is not offered beside a vocabulary of the result; leave one of "
+            "the two out");
       }
     }
     if (document_.base_model.is(Kind::kScalar)) {
@@ -445,7 +307,8 @@ class Translation {
     if (token.kind == TokenSource::Kind::kZero) {
       return rule;
     }
-    rule.kind = token.kind == TokenSource::Kind::kModel ? TokenRule::Kind::kModel : TokenRule::Kind::kTokenOfModel;
+    rule.kind =
+        token.kind == TokenSource::Kind::kModel ? TokenRule::Kind::kModel : TokenRule::Kind::kTokenOfModel;
     rule.model = folder_of(token.model, made_);
     rule.other_token = token.other_token.text;
     rule.other_id = token.other_id;
@@ -458,9 +321,7 @@ class Translation {
   Headers headers_;
   MergeSpec spec_;
   std::vector<SliceInputs> slices_;
-  std::vector<std::unique_ptr<Source>> added_;
-  int64_t layers_ = 0;  // of the result so far
-  size_t most_ = 0;     // models of a slice
+  size_t most_ = 0;  // models of a slice
 };
 
 MergeSpec mixture_of(const Document& document, const MadeModels& made, const MergeSpec& common) {
@@ -473,7 +334,8 @@ MergeSpec mixture_of(const Document& document, const MadeModels& made, const Mer
   spec.methods = {{"passthrough", {}}};
   spec.experts = {{"mixture", "moe{experts_per_token=" + std::to_string(document.mixture->experts_per_token) +
                                   ",seed=" + std::to_string(common.seed) + "}(" +
-                                  folder_of(document.base_model, made).string() + "; " + join(experts, ", ") + ")"}};
+                                  folder_of(document.base_model, made).string() + "; " + join(experts, ", ") +
+                                  ")"}};
   return spec;
 }
 

@@ -1,17 +1,10 @@
 // A document of mergekit as a merge of fusegrid.
 #pragma once
 
-#include <filesystem>
-#include <map>
-#include <string>
-
-#include "merge/mergekit/document.h"
+#include "merge/mergekit/slice_inputs.h"
 #include "merge/spec.h"
 
 namespace fusegrid::mergekit {
-
-// Where the models of other documents of the file are made: name -> folder.
-using MadeModels = std::map<std::string, std::filesystem::path>;
 
 // What can be checked before any model of `made` is there: the method, its parameters, dtypes, and that all other models
 // are folders. Throws ConfigError with the line.

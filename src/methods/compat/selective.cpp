@@ -56,8 +56,8 @@ const RegisterCompat sce_{"sce",
 
 // What the entries of task vectors, flat [models, n], are: changed at all, by one model, by several.
 struct Changes {
-  at::Tensor taus;      // zero where they are not changed
-  at::Tensor counts;    // models that changed an entry, int64 [1, n]
+  at::Tensor taus;    // zero where they are not changed
+  at::Tensor counts;  // models that changed an entry, int64 [1, n]
   at::Tensor by_one, by_several;
 };
 
@@ -86,17 +86,16 @@ at::Tensor ramplus_of(const Slice& slice, const CompatOptions& options) {
   const at::Tensor changed = changes.taus != 0;
   const at::Tensor shared = changed.logical_and(changes.by_several).sum({1});
   const at::Tensor alone = changed.logical_and(changes.by_one).sum({1}).clamp_min(epsilon);
-  const at::Tensor factors =
-      (shared / alone).clamp(0, options.number("alpha")) * options.number("r") + 1;
-  const at::Tensor step = sum_over_models(
-      slice, changes.taus * changes.by_one * factors.unsqueeze(-1) + shared_mean(changes));
+  const at::Tensor factors = (shared / alone).clamp(0, options.number("alpha")) * options.number("r") + 1;
+  const at::Tensor step =
+      sum_over_models(slice, changes.taus * changes.by_one * factors.unsqueeze(-1) + shared_mean(changes));
   return stored(slice, slice.base()) + step.view(slice.base().sizes());
 }
 
 FusedModel ram(const FusionInput& in, const CompatOptions& options) {
   if (options.word("plus") == "tensor") {
-    return one_model(in.map_tensors(
-        [&](const Slice& slice) { return ramplus_of(slice, options).to(at::kFloat); }));
+    return one_model(
+        in.map_tensors([&](const Slice& slice) { return ramplus_of(slice, options).to(at::kFloat); }));
   }
   const double epsilon = options.number("epsilon");
   return one_model(
