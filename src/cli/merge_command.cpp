@@ -54,8 +54,10 @@ void print_plan(std::ostream& out, const MergePlan& plan, int ranks) {
   out << table.text(false);
   for (const MergeOutput& output : plan.outputs) {
     const MergeMethod& call = plan.spec.methods[output.method];
-    out << "  " << (plan.spec.out / output.folder).string() << "  <-  " << call.name << "{"
-        << method_registry().at(call.name).canonical(call.parameters) << "}"
+    out << "  " << (plan.spec.out / output.folder).string() << "  <-  " << call.name
+        << (call.parts.empty()
+                ? "{" + method_registry().at(call.name).canonical(call.parameters) + "}"
+                : " with " + count_text(static_cast<int64_t>(call.parts.size()), "set") + " of parameters")
         << (output.task.empty() ? "" : " for " + output.task) << "\n";
   }
 }

@@ -38,7 +38,7 @@ void print_job(std::ostream& out, const mergekit::Stage& stage, const MergeSpec&
   if (job.text.empty()) {
     out << "# " << stage.out.string() << " has no job file: " << job.why_not << "\n";
   } else {
-    out << job.text;
+    out << "# " << stage.out.string() << "\n" << job.text;
   }
 }
 

@@ -110,7 +110,6 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
     }
     nlohmann::json manifest = {{"format", 1},
                                {"method", call.name},
-                               {"parameters", all_parameters(call, call.parameters)},
                                {"seed", plan.spec.seed},
                                {"arithmetic", arithmetic_of(plan.spec, call)},
                                {"digest", "sha256 over the sha256 of consecutive pieces of " +
@@ -118,8 +117,16 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
                                {"inputs", inputs},
                                {"identity", sha256_hex(plan.identity)},
                                {"made_by", provenance}};
+    if (call.parts.empty()) {
+      manifest["parameters"] = all_parameters(call, call.parameters);
+    }
     for (const MergePart& part : call.parts) {
       manifest["parts"].push_back(part_json(plan, call, part));
+    }
+    if (plan.inputs.tokens) {
+      manifest["vocabulary"] = {{"tokenizer", plan.inputs.tokens->folder.string()},
+                                {"tokens", plan.inputs.tokens->tokens.size()},
+                                {"rows", plan.inputs.tokens->rows}};
     }
     if (!output.task.empty()) {
       manifest["task"] = output.task;
