@@ -8,8 +8,8 @@
 
 namespace fusegrid {
 
-// With precision=compat: sets what the arithmetic of each tensor of plan.models rounds to and, where nobody chose it, the
-// dtype of the result. Throws ConfigError where mergekit's arithmetic is not defined in that dtype.
+// With precision=compat: sets what the arithmetic of each tensor of plan.models rounds to and, where nobody chose it,
+// the dtype of the result. Throws ConfigError where mergekit's arithmetic is not defined in that dtype.
 void set_rounding(MergePlan& plan);
 
 // All tensors of a result, those that are merged in the dtype that the plan has chosen.

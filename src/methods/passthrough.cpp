@@ -37,8 +37,9 @@ const RegisterMethod<Options> registered{
      .paper = "mergekit; depth up-scaling: Kim et al., NAACL 2024, arXiv:2312.15166; MoE up-scaling: "
               "Komatsuzaki et "
               "al., ICLR 2023, arXiv:2212.05055",
-     .formula = "theta = scale * theta_1,   also of layers A[0:24]+A[8:32] or a mixture of experts moe(BASE; A, B): "
-                "docs/merge.md",
+     .formula =
+         "theta = scale * theta_1,   also of layers A[0:24]+A[8:32] or a mixture of experts moe(BASE; A, B): "
+         "docs/merge.md",
      .family = Family::kAveraging,
      .max_experts = 1},
     fuse,

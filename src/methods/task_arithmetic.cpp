@@ -1,7 +1,8 @@
 // Task arithmetic: add the scaled (weighted) sum of the task vectors to the base.
 //
 // Source:  Ilharco et al., "Editing Models with Task Arithmetic", ICLR 2023, arXiv:2212.04089.
-// Differs: nothing; `weights` and `merge` are mergekit's, which has a weight for each expert and may divide by their sum.
+// Differs: nothing; `weights` and `merge` are mergekit's, which has a weight for each expert and may divide by their
+//          sum.
 // Cost:    one pass over N experts; a sweep of scales shares the sum.
 
 #include "core/model_weights.h"

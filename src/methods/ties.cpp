@@ -82,13 +82,14 @@ at::Tensor keep_largest(const at::Tensor& tau, double density, const std::string
 Field mergekit_direction(const FusionInput& in, const Options& options, const std::string& key) {
   const auto weights = model_weights("ties", options.weights, false, static_cast<int64_t>(in.num_experts()));
   const auto density = densities(in, options);
-  return in.tensor_field(key, [weights, density, merge = options.merge, rescale = options.rescale](const Slice& slice) {
-    std::vector<at::Tensor> kept;
-    for (size_t i = 0; i < weights.size(); ++i) {
-      kept.push_back(keep_largest(slice.task_vector(i), density[i], rescale));
-    }
-    return merge_weighted(kept, weights, true, merge);
-  });
+  return in.tensor_field(
+      key, [weights, density, merge = options.merge, rescale = options.rescale](const Slice& slice) {
+        std::vector<at::Tensor> kept;
+        for (size_t i = 0; i < weights.size(); ++i) {
+          kept.push_back(keep_largest(slice.task_vector(i), density[i], rescale));
+        }
+        return merge_weighted(kept, weights, true, merge);
+      });
 }
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {

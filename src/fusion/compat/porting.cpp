@@ -39,8 +39,8 @@ const PortedParameter kShare =
 const PortedParameter kDensity = of_each_model({"density", "1.0", "density", "one, or one per expert"});
 const PortedParameter kGamma = of_each_model({"gamma", "0.01", "gamma", "one, or one per expert"});
 const PortedParameter kEpsilon = of_each_model({"epsilon", "0.15", "epsilon", "one, or one per expert"});
-const PortedParameter kDropRate = of_each_model(
-    {"density", "1.0", "drop_rate", "`drop_rate` = 1 - `density`; one, or one per expert"});
+const PortedParameter kDropRate =
+    of_each_model({"density", "1.0", "drop_rate", "`drop_rate` = 1 - `density`; one, or one per expert"});
 
 // The parameters of all of mergekit's methods that merge task vectors by "generalised task arithmetic".
 std::vector<PortedParameter> task_vector_parameters(const std::vector<PortedParameter>& own) {
@@ -96,9 +96,7 @@ const std::vector<PortedMethod>& ported_methods() {
       {"ramplus_tl",
        "ram{plus=tensor,r=0.1,alpha=0.2,epsilon=0.00001,scale=1}",
        {{"r", "0.1", "r"}, {"alpha", "0.2", "alpha"}, {"epsilon", "1e-05", "epsilon"}}},
-      {"sce",
-       "sce{density=1,scale=1}",
-       {{"select_topk", "1.0", "density"}, kMask}},
+      {"sce", "sce{density=1,scale=1}", {{"select_topk", "1.0", "density"}, kMask}},
       {"slerp", "slerp{threshold=0.9995}", {{"t", "", "t", "mergekit's base is the first expert"}}},
       {"task_arithmetic", "task_arithmetic{merge=sum,scale=1}",
        task_vector_parameters(

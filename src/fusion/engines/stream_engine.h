@@ -39,8 +39,8 @@ StreamBuffers stream_buffers(const StreamModels& models, size_t outputs, const S
 // What a pass over whole tensors adds to it: the largest tensor of every model and of the result.
 int64_t whole_tensor_bytes(const StreamModels& models);
 
-// One method with its parameters, run by run() in a thread of its own. Several may make one output together, each a part
-// of its tensors and all in the same number of passes; such a method must look at every tensor for itself.
+// One method with its parameters, run by run() in a thread of its own. Several may make one output together, each a
+// part of its tensors; such a method must look at every tensor for itself.
 struct StreamConfiguration {
   bool with_base = false;  // the card declares Need::kPretrained
   StreamPart part = {};
@@ -111,8 +111,8 @@ class StreamSession {
   std::map<std::string, at::Tensor> fields_;  // of the slice that is shown
   std::map<size_t, size_t> parts_of_output_;  // configurations that make it
   std::map<std::pair<size_t, size_t>, size_t> written_;  // by output and stage: parts that have been
-  bool has_non_finite_ = false;               // the range, or all of the tensor, that is shown
-  at::Tensor marks_;                          // non_finite_entries.h, of the slice that is shown
+  bool has_non_finite_ = false;                          // the range, or all of the tensor, that is shown
+  at::Tensor marks_;                                     // non_finite_entries.h, of the slice that is shown
   int64_t passes_ = 0;
   int64_t whole_bytes_ = 0;
 };

@@ -27,7 +27,7 @@ struct StreamRequest {
   std::vector<int64_t>* counters = nullptr;  // of kSum
   bool with_base = false;                    // whether the slices show the base
   const StreamPart* part = nullptr;
-  size_t first_output = 0, outputs = 0;      // what the pass writes; none: it is a reduction
+  size_t first_output = 0, outputs = 0;  // what the pass writes; none: it is a reduction
 };
 
 // Where configurations, each in its own thread, meet the thread that drives the merge. A round begins when every

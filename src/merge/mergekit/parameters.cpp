@@ -76,7 +76,8 @@ std::optional<std::string> at_place(const PortedParameter& parameter, const Cond
 std::optional<std::string> in_scope(const PortedParameter& parameter, const Parameter& given,
                                     const TensorPlace& tensor) {
   for (const Condition& condition : given.conditions) {
-    if (!condition.filter || *condition.filter == "*" || tensor.name.find(*condition.filter) != std::string::npos) {
+    if (!condition.filter || *condition.filter == "*" ||
+        tensor.name.find(*condition.filter) != std::string::npos) {
       return at_place(parameter, condition, tensor.t);
     }
   }
@@ -127,8 +128,9 @@ void check_scope(const PortedMethod& method, const Parameters& parameters, bool 
                     (known.empty() ? "; it has none" : alternatives(name, known)));
     }
     if (of_source && parameter->scope == PortedScope::kShared) {
-      given.at.fail("parameter '" + name + "' of method '" + method.name +
-                    "' is no model's: mergekit does not read it here; move it to the file's own 'parameters'");
+      given.at.fail(
+          "parameter '" + name + "' of method '" + method.name +
+          "' is no model's: mergekit does not read it here; move it to the file's own 'parameters'");
     }
     for (const Condition& condition : given.conditions) {
       for (const YamlValue& value : condition.values) {
@@ -200,7 +202,8 @@ ParamText parameters_here(const PortedMethod& method, const Resolved& values, bo
     here["around"] = with_base ? "base" : "zero";
   }
   for (const PortedParameter& parameter : method.parameters) {
-    if (const auto it = values.shared.find(parameter.name); it != values.shared.end() && !parameter.here.empty()) {
+    if (const auto it = values.shared.find(parameter.name);
+        it != values.shared.end() && !parameter.here.empty()) {
       here[parameter.here] = word_or_number(parameter, it->second);
     }
     if (const auto it = values.of_each_model.find(parameter.name);

@@ -15,8 +15,8 @@ namespace fusegrid::mergekit {
 // Throws ConfigError with the line where mergekit 0.1.5 has no such method.
 const PortedMethod& method_named(const YamlValue& name);
 
-// Throws ConfigError with the line: parameters that the method has not, that cannot stand where they do, and values that
-// are none or out of range.
+// Throws ConfigError with the line: parameters that the method has not, that cannot stand where they do, and values
+// that are none or out of range.
 void check_parameters(const Document& document, const PortedMethod& method);
 
 // A tensor, as parameters see it.

@@ -89,7 +89,8 @@ std::vector<YamlValue> read_yaml(const std::filesystem::path& file) {
       documents.push_back(reader.read(node, 1));
     }
   } catch (const YAML::Exception& error) {
-    throw ConfigError(file.string() + ":" + std::to_string(error.mark.line + 1) + ": it is no YAML: " + error.msg);
+    throw ConfigError(file.string() + ":" + std::to_string(error.mark.line + 1) +
+                      ": it is no YAML: " + error.msg);
   }
   return documents;
 }

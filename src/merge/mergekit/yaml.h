@@ -14,7 +14,7 @@ struct Entry;
 struct YamlValue {
   enum class Kind { kNull, kScalar, kList, kMap };
   Kind kind = Kind::kNull;
-  std::string text;           // of a scalar
+  std::string text;              // of a scalar
   std::vector<YamlValue> items;  // of a list
   std::vector<Entry> entries;    // of a mapping, as they stand in the file, every key once
   std::shared_ptr<const std::string> file;
