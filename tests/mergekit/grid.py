@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import pathlib
+import shutil
 import struct
 import subprocess
 
@@ -35,12 +36,30 @@ def make_models(program, folder):
         synthesise(program, folder / "made" / name, "bf16", rows)
         (folder / "made" / name / made).rename(folder / "words" / name)
         write_tokenizer(folder / "words" / name, tokens)
+    for name in ("base", "expert-0"):
+        tie(folder / "bf16" / name, folder / "tied" / name)
 
 
 def synthesise(program, folder, dtype, rows):
     folder.parent.mkdir(exist_ok=True)
     subprocess.run([program, "synth", "--out", folder, "--dtype", dtype, "--vocab", str(rows), *SIZES], check=True,
                    stdout=subprocess.DEVNULL)
+
+
+def tie(model, folder):
+    """The model with its embedding for a head."""
+    shutil.copytree(model, folder)
+    kept = [(name, dtype, shape, data) for name, dtype, shape, data in tensors_of(model) if name != "lm_head.weight"]
+    header, begin = {}, 0
+    for name, dtype, shape, data in kept:
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, begin + len(data)]}
+        begin += len(data)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    (folder / "model.safetensors").write_bytes(
+        struct.pack("<Q", len(text)) + text + b"".join(data for *_, data in kept))
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "tie_word_embeddings": True}))
 
 
 def words(count):
@@ -182,6 +201,16 @@ def linear_cases():
         "models": models(2, base=False), "parameters": {"weight": [{"filter": "mlp", "value": [0.2, 0.6]}]}}}}
 
 
+def tied_cases():
+    tied = [{"model": "tied/base"}, {"model": "tied/expert-0"}]
+    yield "tied", {"merge_method": "linear", "parameters": {"weight": [0.3, 0.7]}, "models": tied}
+    yield "tied_one", {"merge_method": "task_arithmetic", "base_model": "tied/base", "models": [
+        {"model": "bf16/expert-1", "parameters": {"weight": [{"filter": "lm_head", "value": 0.2}, {"value": 0.9}]}},
+        {"model": "tied/expert-0", "parameters": {"weight": [{"filter": "embed", "value": 0.6}, {"value": 0.4}]}}]}
+    yield "tied_tokens", {"merge_method": "slerp", "base_model": "tied/base", "parameters": {"t": 0.4},
+                          "models": tied[1:], "tokenizer_source": "base"}
+
+
 def arc_cases():
     for name, t in (("number", 0.3), ("gradient", [0, 1]), ("filters", filtered_t()), ("end", 1), ("five",
                                                                                      [0, 0.3, 0.9, 0.1, 0.5])):
@@ -306,7 +335,8 @@ def vocabulary_cases():
 
 def cases():
     """(name, configuration) of all; paths count from the folder of the models."""
-    for kind in (linear_cases, task_vector_cases, arc_cases, selective_cases, slice_cases, vocabulary_cases):
+    for kind in (linear_cases, task_vector_cases, arc_cases, selective_cases, slice_cases, tied_cases,
+                 vocabulary_cases):
         yield from kind()
 
 

@@ -140,6 +140,28 @@ TEST_F(Files, have_the_same_bits_on_several_ranks) {
   EXPECT_EQ(manifest.at("parts").size(), one.methods.front().parts.size());
 }
 
+TEST_F(Files, continue_where_they_were_interrupted) {
+  const std::string text =
+      kTies +
+      "parameters: {weight: [0.2, 0.9], density: [{filter: mlp, value: 0.4}, {value: 1}]}\n"
+      "models: [{model: @a}, {model: @b}]\n";
+  MergeSpec whole = spec(text);
+  whole.shard_bytes = 40;  // a file for each tensor
+  merge(whole, 1);
+  MergeSpec interrupted = spec(text, "interrupted");
+  interrupted.shard_bytes = 40;
+  const auto die = [](double share) {
+    if (share > 0.9) {
+      throw std::runtime_error("killed");
+    }
+  };
+  EXPECT_THROW(merge(interrupted, 1, die), std::exception);
+  EXPECT_FALSE(std::filesystem::exists(interrupted.out));
+  const MergeReport report = merge(interrupted, 2);
+  EXPECT_GT(report.continued_files, 0U);
+  EXPECT_EQ(folder_digest(whole.out), folder_digest(interrupted.out));
+}
+
 TEST_F(Files, stack_slices_of_different_numbers_of_models) {
   const MergeSpec stack = spec(
       "merge_method: linear\nparameters: {weight: 1}\nslices:\n"
