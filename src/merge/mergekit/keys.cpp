@@ -1,6 +1,8 @@
 #include "merge/mergekit/keys.h"
 
 #include <algorithm>
+#include <cctype>
+#include <set>
 
 #include "core/alternatives.h"
 #include "core/errors.h"
@@ -60,11 +62,7 @@ int64_t Keys::whole_number(const std::string& key, int64_t fallback) const {
 }
 
 bool Keys::truth_value(const std::string& key) const {
-  const YamlValue value = text(key);
-  if (has(key) && value.text != "true" && value.text != "false") {
-    value.fail("'" + key + "' must be true or false, but it is " + value.seen());
-  }
-  return value.text == "true";
+  return has(key) && truth_value_of(text(key), key);
 }
 
 void Keys::refuse(const std::string& key, const std::string& why) const {
@@ -79,6 +77,18 @@ int64_t whole_number_of(const YamlValue& value, const std::string& what) {
   } catch (const ConfigError&) {
     value.fail("'" + what + "' must be a whole number, but it is " + value.seen());
   }
+}
+
+bool truth_value_of(const YamlValue& value, const std::string& what) {
+  static const std::set<std::string> kTrue{"true", "yes", "on", "1", "y", "t", "1.0"};
+  static const std::set<std::string> kFalse{"false", "no", "off", "0", "n", "f", "0.0"};
+  std::string text = value.text;
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
+  if (!kTrue.contains(text) && !kFalse.contains(text)) {
+    value.fail("'" + what + "' must be true or false, but it is " + value.seen());
+  }
+  return kTrue.contains(text);
 }
 
 }  // namespace fusegrid::mergekit

@@ -34,7 +34,8 @@ class Keys {
   std::string what_;
 };
 
-// what: the key, for the message
+// Of one value, as Python's libraries read them ("yes", "off", 1). what: the key, for the message.
 int64_t whole_number_of(const YamlValue& value, const std::string& what);
+bool truth_value_of(const YamlValue& value, const std::string& what);
 
 }  // namespace fusegrid::mergekit

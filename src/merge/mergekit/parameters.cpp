@@ -3,31 +3,15 @@
 #include <algorithm>
 #include <cctype>
 #include <cmath>
-#include <set>
 
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/method.h"
+#include "merge/mergekit/keys.h"
 
 namespace fusegrid::mergekit {
 namespace {
-
-std::string lower(std::string text) {
-  std::transform(text.begin(), text.end(), text.begin(),
-                 [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  return text;
-}
-
-std::string truth_value(const YamlValue& value, const std::string& name) {
-  static const std::set<std::string> kTrue{"true", "yes", "on", "1", "y", "t", "1.0"};
-  static const std::set<std::string> kFalse{"false", "no", "off", "0", "n", "f", "0.0"};
-  const std::string text = lower(value.text);
-  if (!kTrue.contains(text) && !kFalse.contains(text)) {
-    value.fail("parameter '" + name + "' must be true or false, but it is " + value.seen());
-  }
-  return kTrue.contains(text) ? "true" : "false";
-}
 
 double number(const YamlValue& value, const std::string& name) {
   const std::string& text = value.text;
@@ -46,7 +30,7 @@ double number(const YamlValue& value, const std::string& name) {
 }
 
 std::string checked(const PortedParameter& parameter, const YamlValue& value) {
-  return parameter.is_truth_value() ? truth_value(value, parameter.name)
+  return parameter.is_truth_value() ? (truth_value_of(value, parameter.name) ? "true" : "false")
                                     : number_text(number(value, parameter.name));
 }
 

@@ -1,6 +1,7 @@
 #include "merge/mergekit/yaml.h"
 
 #include <set>
+#include <vector>
 
 #include <yaml-cpp/yaml.h>
 
@@ -12,6 +13,7 @@ namespace {
 
 constexpr int kMostValues = 100000;
 constexpr int kDeepest = 32;
+constexpr auto kMergeKey = "<<";
 
 class Reader {
  public:
@@ -44,8 +46,13 @@ class Reader {
  private:
   void read_entries(const YAML::Node& node, YamlValue& value, int depth) {
     std::set<std::string> keys;
+    std::vector<YamlValue> merged;
     for (const auto& pair : node) {
       const YamlValue key = read(pair.first, value.line, depth + 1);
+      if (key.text == kMergeKey) {
+        merged.push_back(read(pair.second, key.line, depth + 1));
+        continue;
+      }
       if (!key.is(YamlValue::Kind::kScalar)) {
         key.fail("a key must be text, but it is " + key.seen());
       }
@@ -53,6 +60,24 @@ class Reader {
         key.fail("'" + key.text + "' must be given once; remove one of the two");
       }
       value.entries.push_back({key.text, read(pair.second, key.line, depth + 1), key.line});
+    }
+    for (const YamlValue& other : merged) {
+      add_merged(other, keys, value);
+    }
+  }
+
+  // "<<: *other": its entries, but for those that the mapping has itself; of a list those of each.
+  static void add_merged(const YamlValue& other, std::set<std::string>& keys, YamlValue& value) {
+    if (!other.is(YamlValue::Kind::kMap) && !other.is(YamlValue::Kind::kList)) {
+      other.fail("'<<' must be followed by a mapping, or a list of mappings, but it is " + other.seen());
+    }
+    for (const YamlValue& item : other.items) {
+      add_merged(item, keys, value);
+    }
+    for (const Entry& entry : other.entries) {
+      if (keys.insert(entry.key).second) {
+        value.entries.push_back(entry);
+      }
     }
   }
 

@@ -224,6 +224,27 @@ TEST_F(Files, may_say_truth_values_and_numbers_as_python_does) {
   EXPECT_EQ(parameters.at("weights"), "2");
 }
 
+TEST_F(Files, may_share_parts_by_anchors) {
+  const std::string shared =
+      "merge_method: linear\nmodels:\n - model: @a\n   parameters: &common {weight: 0.25}\n";
+  const MergeSpec alias = spec(shared + " - {model: @b, parameters: *common}\n");
+  EXPECT_EQ(alias.methods.front().parameters.at("weights"), "0.25:0.25");
+  const MergeSpec merged = spec(
+      "merge_method: ties\nbase_model: @base\nmodels:\n"
+      " - {model: @a, parameters: &common {weight: 0.25, density: 0.5}}\n"
+      " - {model: @b, parameters: {weight: 1, <<: *common}}\n");
+  EXPECT_EQ(merged.methods.front().parameters.at("weights"), "0.25:1");
+  EXPECT_EQ(merged.methods.front().parameters.at("density"), "0.5:0.5");
+  EXPECT_THAT(refusal(shared + " - {model: @b, parameters: {<<: 3}}\n"), StartsWith("c.yml:5: '<<' must be"));
+  // each alias twice as large as the one before
+  std::string text = "a: &a0 [1, 1]\n";
+  for (int i = 1; i < 25; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    text += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + before + ", " + before + "]\n";
+  }
+  EXPECT_THAT(refusal(text), HasSubstr("at most 100000 values"));
+}
+
 TEST_F(Files, choose_truth_values_of_a_gradient) {
   const MergeSpec chosen =
       spec(kTies + "models: [{model: @a}]\nparameters: {weight: 1, normalize: [true, false, true]}");
