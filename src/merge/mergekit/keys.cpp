@@ -31,7 +31,7 @@ YamlValue Keys::at(const std::string& key) const {
 }
 
 YamlValue Keys::checked(const std::string& key, YamlValue::Kind kind, const std::string& what) const {
-  const YamlValue value = at(key);
+  YamlValue value = at(key);
   if (!value.is(kind) && !value.is(YamlValue::Kind::kNull)) {
     value.fail("'" + key + "' must be " + what + ", but it is " + value.seen());
   }
@@ -43,7 +43,7 @@ YamlValue Keys::text(const std::string& key) const {
 }
 
 YamlValue Keys::list(const std::string& key) const {
-  const YamlValue value = checked(key, YamlValue::Kind::kList, "a list");
+  YamlValue value = checked(key, YamlValue::Kind::kList, "a list");
   if (has(key) && value.items.empty()) {
     value.fail("'" + key + "' must have at least one entry; add one, or leave '" + key + "' out");
   }
