@@ -44,17 +44,6 @@ Layers layers_of(const ModelSource& model) {
   return {stack, static_cast<int64_t>(blocks.size())};
 }
 
-// Of the tensors outside of the layers, those behind them in the forward pass, by the names that architectures use.
-bool is_behind_layers(const std::string& tensor) {
-  static const std::set<std::string> behind{
-      "lm_head",           "norm",           "ln_f",      "final_layernorm",
-      "final_layer_norm",  "post_layernorm", "layernorm", "embed_out",
-      "visual_projection", "pooler",         "score",     "classifier"};
-  const auto parts = split(tensor, '.');
-  return std::any_of(parts.begin(), parts.end(),
-                     [](const std::string& part) { return behind.contains(part); });
-}
-
 struct LayerSlice {
   std::filesystem::path folder;  // a whole checkpoint
   int64_t begin = 0;
@@ -313,6 +302,20 @@ class StackSpec final : public ModelSpec {
 };
 
 }  // namespace
+
+int64_t count_layers(const ModelSource& model) {
+  return layers_of(model).count;
+}
+
+bool is_behind_layers(const std::string& tensor) {
+  static const std::set<std::string> behind{
+      "lm_head",           "norm",           "ln_f",      "final_layernorm",
+      "final_layer_norm",  "post_layernorm", "layernorm", "embed_out",
+      "visual_projection", "pooler",         "score",     "classifier"};
+  const auto parts = split(tensor, '.');
+  return std::any_of(parts.begin(), parts.end(),
+                     [](const std::string& part) { return behind.contains(part); });
+}
 
 std::unique_ptr<ModelSpec> parse_layer_stack(const std::string& text) {
   const size_t bracket = text.rfind('[');

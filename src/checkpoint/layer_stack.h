@@ -2,6 +2,7 @@
 // arXiv:2312.15166) and what is called frankenmerging (slices and passthrough of mergekit).
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -20,5 +21,11 @@ namespace fusegrid {
 // Its config.json is the first folder's with the number of layers of the stack; what it says of single layers goes with
 // them (stacked_config.h). ConfigError where that cannot be, or where it does not say how many layers there are.
 std::unique_ptr<ModelSpec> parse_layer_stack(const std::string& text);
+
+// How many layers the one stack of a model has. Throws ConfigError where it has none, or several.
+int64_t count_layers(const ModelSource& model);
+// Of a tensor outside of the layers, whether it comes behind them in the forward pass, by the names that architectures
+// use.
+bool is_behind_layers(const std::string& tensor);
 
 }  // namespace fusegrid

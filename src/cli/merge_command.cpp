@@ -9,6 +9,7 @@
 
 #include "cli/commands.h"
 #include "cli/merge_options.h"
+#include "cli/merge_stages.h"
 #include "cli/print.h"
 #include "cli/provenance.h"
 #include "comm/agreement.h"
@@ -53,8 +54,10 @@ void print_plan(std::ostream& out, const MergePlan& plan, int ranks) {
   out << table.text(false);
   for (const MergeOutput& output : plan.outputs) {
     const MergeMethod& call = plan.spec.methods[output.method];
-    out << "  " << (plan.spec.out / output.folder).string() << "  <-  " << call.name << "{"
-        << method_registry().at(call.name).canonical(call.parameters) << "}"
+    out << "  " << (plan.spec.out / output.folder).string() << "  <-  " << call.name
+        << (call.parts.empty()
+                ? "{" + method_registry().at(call.name).canonical(call.parameters) + "}"
+                : " with " + count_text(static_cast<int64_t>(call.parts.size()), "set") + " of parameters")
         << (output.task.empty() ? "" : " for " + output.task) << "\n";
   }
 }
@@ -124,6 +127,10 @@ ExitCode merge(Invocation& in, const Options& options, Collectives& group) {
     in.err << "fusegrid: rank 0 is bound to " << count_text(usable_cores(), "core")
            << ", but its share of the host is " << share << ", so reading and hashing take longer; "
            << kMoreCores << "\n";
+  }
+  if (options.has("mergekit")) {
+    return merge_stages(in, options, group, spec,
+                        [&](const MergeSpec& stage) { return merge(in, options, group, stage, nullptr); });
   }
   if (!spec.inputs_are_local || group.size() == 1) {
     return merge(in, options, group, spec, nullptr);

@@ -11,6 +11,7 @@
 #include "core/text_file.h"
 #include "fusion/called_elsewhere.h"
 #include "fusion/method.h"
+#include "merge/merge.h"
 
 namespace fusegrid {
 namespace {
@@ -64,7 +65,7 @@ class Parser {
     if (is_yaml(text)) {
       fail("'" + text +
            "' is YAML, as job files of mergekit are; here a job has lines 'key = value' and a section for " +
-           "each method, such as [ties] (docs/merge.md says what mergekit's methods are called)");
+           "each method, such as [ties]; give a file of mergekit as it is: --mergekit " + file_.string());
     }
     const std::string key = trim(text.substr(0, equals));
     const std::string value = equals == std::string::npos ? "" : trim(text.substr(equals + 1));
@@ -159,6 +160,42 @@ MergeJob read_merge_job(const std::filesystem::path& file) {
     parser.read_line(line);
   }
   return parser.finish();
+}
+
+NativeJob native_job(const MergeSpec& spec) {
+  const bool compat = spec.precision == MergePrecision::kCompat;
+  const MergeMethod& call = spec.methods.front();
+  if (!call.parts.empty()) {
+    return {"", "its parameters differ by tensor"};
+  }
+  if (compat && spec.dtype != spec.model_dtype) {
+    return {"", "it computes in another dtype than it writes"};
+  }
+  std::string text;
+  const auto add = [&](const std::string& key, const std::string& value) {
+    text += key + " = " + value + "\n";
+  };
+  if (spec.base) {
+    add("base", spec.base->string());
+  }
+  for (const MergeExpert& expert : spec.experts) {
+    add("expert", expert.name + "=" + expert.path.string());
+  }
+  add("out", spec.out.string());
+  if (spec.dtype) {
+    add("dtype", dtype_name(*spec.dtype));
+  }
+  if (compat) {
+    add("precision", "compat");
+  }
+  if (spec.seed != 0) {
+    add("seed", std::to_string(spec.seed));
+  }
+  text += "[" + call.name + "]\n";
+  for (const auto& [key, value] : call.parameters) {
+    add(key, value);
+  }
+  return {text, ""};
 }
 
 }  // namespace fusegrid

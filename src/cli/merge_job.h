@@ -31,4 +31,11 @@ struct MergeJob {
 // Throws ConfigError with file and line; methods and their parameters are checked as they are read.
 MergeJob read_merge_job(const std::filesystem::path& file);
 
+// A merge as such a file; without a text where it cannot be one, and then why not.
+struct NativeJob {
+  std::string text;
+  std::string why_not;
+};
+NativeJob native_job(const MergeSpec& spec);
+
 }  // namespace fusegrid

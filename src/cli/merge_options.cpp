@@ -72,7 +72,8 @@ Options merge_options() {
                    "mpirun -n 8 fusegrid merge --method 'ties{density=0.5,scale=0.3}' --base llama --expert "
                    "math=ft/m1 \\",
                    "    --expert code=ft/c7 --out merged --dtype bfloat16 --shard-size 4G",
-                   "fusegrid merge --job sweep.cfg --dry-run", "fusegrid merge --verify merged"});
+                   "fusegrid merge --job sweep.cfg --dry-run",
+                   "fusegrid merge --mergekit config.yml --out merged", "fusegrid merge --verify merged"});
   options.add()("method", po::value<Texts>()->value_name("M"),
                 "name{parameter=value,...}; may be repeated: all read the models together");
   options.add()("base", po::value<std::string>()->value_name("DIR"),
@@ -85,6 +86,9 @@ Options merge_options() {
                 "the new folder; several methods: folders in it");
   options.add()("job", po::value<std::string>()->value_name("FILE"),
                 "read all of this from a file (docs/merge.md)");
+  options.add()("mergekit", po::value<std::string>()->value_name("FILE"),
+                "a configuration file of mergekit, in place of methods and models (docs/mergekit_files.md)");
+  options.add()("print-job", "with --mergekit: print the job file that does the same, where there is one");
   options.add()("dtype", po::value<std::string>()->value_name("T"),
                 "of the merged weights: bfloat16, float16, float32, float64 (default: the base's)");
   options.add()("shard-size", po::value<std::string>()->value_name("SIZE"),
@@ -258,10 +262,24 @@ void read_models(Given& given, MergeSpec& spec) {
   if (given.contains("base")) {
     spec.base = given["base"].back().text;
   }
+}
+
+void read_out(Given& given, MergeSpec& spec) {
   if (!given.contains("out")) {
     throw UsageError("'fusegrid merge' needs --out DIR, the folder to write");
   }
   spec.out = (std::filesystem::path(given["out"].back().text) / "").parent_path();
+}
+
+// A file of mergekit says all of this itself.
+void check_alone(const Options& options) {
+  for (const std::string key : {"job", "method", "base", "expert", "dtype", "precision", "tokenizer-from",
+                                "reduction", "inputs-are", "allow-vocabulary-mismatch"}) {
+    if (options.has(key)) {
+      throw UsageError("--mergekit names a file that says what is merged and how, so it stands without --" +
+                       key + "; leave one of the two out");
+    }
+  }
 }
 
 }  // namespace
@@ -273,7 +291,14 @@ int share_of_cores(int ranks) {
 MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& place) {
   MergeSpec spec;
   Given given = given_options(options, spec.methods);
-  read_models(given, spec);
+  if (options.has("mergekit")) {
+    check_alone(options);
+  } else if (options.has("print-job")) {
+    throw UsageError("--print-job tells what a file of mergekit is here; add --mergekit FILE");
+  } else {
+    read_models(given, spec);
+  }
+  read_out(given, spec);
   const auto bytes = [](const std::string& option) {
     return [option](const std::string& text) { return parse_bytes(text, option); };
   };
@@ -291,6 +316,9 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   spec.reduction = parsed(given, "reduction", "ordered", parse_reduction);
   spec.inputs_are_local = parsed(given, "inputs-are", "shared", parse_where);
   spec.precision = parsed(given, "precision", "fp32", parse_merge_precision);
+  if (spec.precision == MergePrecision::kCompat) {
+    spec.model_dtype = spec.dtype;  // as mergekit's `dtype`
+  }
   spec.seed = parsed(given, "seed", "0", [](const std::string& text) {
     return static_cast<uint64_t>(parse_int(text, "--seed"));
   });

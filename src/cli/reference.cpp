@@ -283,7 +283,8 @@ std::string mergekit_page() {
       "edit.\n\n"
       "Every method of mergekit 0.1.5 and every parameter of it, with its default there and here.\n"
       "The call is the method with mergekit's defaults; what mergekit wants to be given is left at ours.\n"
-      "Values of mergekit that differ by layer (gradients, filters) are not offered.\n"
+      "Its configuration files, with values that differ by layer and by tensor, are read as they are: "
+      "[mergekit_files.md](mergekit_files.md).\n"
       "[merge.md](merge.md#as-mergekit-does) says whose bytes are equal.\n";
   for (const PortedMethod& ported : ported_methods()) {
     const auto [name, parameters] = parse_call(ported.call);

@@ -49,6 +49,8 @@ struct Slice {
   int64_t begin = 0;         // first element inside the tensor
   int64_t global_begin = 0;  // ... inside the concatenation of all floating tensors
   int64_t count = 0;
+  // What the arithmetic of precision=compat rounds to; engines that do not compute so leave it as it is.
+  at::ScalarType rounded_to = at::kFloat;
   SliceBlock base_block;  // undefined unless the method's card declares Need::kPretrained
   std::vector<SliceBlock> expert_blocks;
   std::function<at::Tensor(const Slice&, const Field&)> field_value;

@@ -139,6 +139,29 @@ nlohmann::json stamp_of(const std::filesystem::path& text) {
   return stamp;
 }
 
+namespace {
+
+// Gives all models the vocabulary that the result is to have.
+void align(const MergeSpec& spec, MergeInputs& inputs) {
+  std::vector<AlignedModel> models;
+  if (inputs.base) {
+    models.push_back({&inputs.base, parse_model(spec.base->string())->folders()});
+  }
+  for (size_t i = 0; i < inputs.experts.size(); ++i) {
+    models.push_back({&inputs.experts[i], parse_model(spec.experts[i].path.string())->folders()});
+  }
+  inputs.tokens = output_tokens(*spec.vocabulary, spec.reading());
+  align_vocabularies(spec, *inputs.tokens, models);
+  for (const std::string part : {"/vocab_size", "/text_config/vocab_size"}) {
+    const nlohmann::json::json_pointer place(part);
+    if (inputs.config.contains(place)) {
+      inputs.config[place] = inputs.tokens->rows;
+    }
+  }
+}
+
+}  // namespace
+
 MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
   check_experts(spec);
   MergeInputs inputs;
@@ -174,6 +197,9 @@ MergeInputs open_inputs(const MergeSpec& spec, const LocalInputs* local) {
     set_untied(inputs.config);
   }
   take_heads_apart(models, spec.allow_head_mismatch, inputs.notes);
+  if (spec.vocabulary) {
+    align(spec, inputs);
+  }
   const ModelSource& ours = inputs.reference();
   check_real(ours);
   for (auto& expert : inputs.experts) {

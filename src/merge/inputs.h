@@ -10,6 +10,7 @@
 
 #include "checkpoint/model_source.h"
 #include "fusion/engines/stream_models.h"
+#include "merge/aligned_vocabulary.h"
 #include "merge/local_inputs.h"
 #include "merge/spec.h"
 
@@ -24,10 +25,12 @@ struct MergeInputs {
   // expert.
   const ModelSource& reference() const { return base ? *base : *experts.front(); }
   std::vector<std::string> notes;  // what a user should hear though the merge goes on
-  nlohmann::json config;           // the reference's config.json; not tied where the result is not
-  std::filesystem::path folder;    // the reference's, with its tokenizer and the like
-  bool has_weight_files = true;    // that folder's weight files are the reference's
-  std::vector<int> holders;        // per expert the first rank that has it; none where all ranks have all
+  nlohmann::json
+      config;  // the reference's config.json; not tied where the result is not, with its vocabulary
+  std::filesystem::path folder;        // the reference's, with its tokenizer and the like
+  bool has_weight_files = true;        // that folder's weight files are the reference's
+  std::optional<OutputTokens> tokens;  // where the result has a vocabulary of its own
+  std::vector<int> holders;            // per expert the first rank that has it; none where all ranks have all
   // What tells a later run that the inputs are the same: path, size and time of every file.
   nlohmann::json stamps;
 

@@ -66,4 +66,13 @@ std::vector<VerifiedFolder> verify_merged(const std::filesystem::path& folder) {
   return verified;
 }
 
+std::optional<std::string> identity_in_manifest(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / kManifestFile)) {
+    return std::nullopt;
+  }
+  const nlohmann::json manifest = ContainedFolder(folder, true).read_json(kManifestFile, kMaxManifestBytes);
+  return manifest.contains("identity") ? std::optional(manifest.at("identity").get<std::string>())
+                                       : std::nullopt;
+}
+
 }  // namespace fusegrid

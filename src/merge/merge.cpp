@@ -74,29 +74,60 @@ std::string arithmetic_of(const MergeSpec& spec, const MergeMethod& call) {
   return "mergekit 0.1.5, " + compat.original + ": " + compat.rounding;
 }
 
+ParamText all_parameters(const MergeMethod& call, const ParamText& given) {
+  return parse_call("m{" + method_registry().at(call.name).canonical(given) + "}").second;
+}
+
+nlohmann::json part_json(const MergePlan& plan, const MergeMethod& call, const MergePart& part) {
+  nlohmann::json json = {{"parameters", all_parameters(call, part.parameters)}};
+  for (const size_t expert : part.experts) {
+    json["experts"].push_back(plan.spec.experts[expert].name);
+  }
+  for (const TensorInfo& info : plan.models.tensors) {
+    if (part.tensors.contains(info.name)) {
+      json["tensors"].push_back(info.name);
+    }
+  }
+  return json;
+}
+
 void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohmann::json& provenance) {
   const nlohmann::json inputs = inputs_of(plan, outputs);
   for (size_t i = 0; i < plan.outputs.size(); ++i) {
     const MergeOutput& output = plan.outputs[i];
     const MergeMethod& call = plan.spec.methods[output.method];
     for (const auto& [name, from] : plan.small.files) {
-      outputs.copy_file(i, name, from);
+      if (!plan.small.made.contains(name)) {
+        outputs.copy_file(i, name, from);
+      }
+    }
+    for (const auto& [name, content] : plan.small.made) {
+      outputs.add_file(i, name, content);
     }
     outputs.add_file(i, "config.json", config_text(plan));
     if (plan.layout.shards.size() > 1) {
       outputs.add_file(i, "model.safetensors.index.json", plan.layout.index().dump(2) + "\n");
     }
-    nlohmann::json manifest = {
-        {"format", 1},
-        {"method", call.name},
-        {"parameters",
-         parse_call("m{" + method_registry().at(call.name).canonical(call.parameters) + "}").second},
-        {"seed", plan.spec.seed},
-        {"arithmetic", arithmetic_of(plan.spec, call)},
-        {"digest",
-         "sha256 over the sha256 of consecutive pieces of " + std::to_string(kDigestElements) + " elements"},
-        {"inputs", inputs},
-        {"made_by", provenance}};
+    nlohmann::json manifest = {{"format", 1},
+                               {"method", call.name},
+                               {"seed", plan.spec.seed},
+                               {"arithmetic", arithmetic_of(plan.spec, call)},
+                               {"digest", "sha256 over the sha256 of consecutive pieces of " +
+                                              std::to_string(kDigestElements) + " elements"},
+                               {"inputs", inputs},
+                               {"identity", sha256_hex(plan.identity)},
+                               {"made_by", provenance}};
+    if (call.parts.empty()) {
+      manifest["parameters"] = all_parameters(call, call.parameters);
+    }
+    for (const MergePart& part : call.parts) {
+      manifest["parts"].push_back(part_json(plan, call, part));
+    }
+    if (plan.inputs.tokens) {
+      manifest["vocabulary"] = {{"tokenizer", plan.inputs.tokens->folder.string()},
+                                {"tokens", plan.inputs.tokens->tokens.size()},
+                                {"rows", plan.inputs.tokens->rows}};
+    }
     if (!output.task.empty()) {
       manifest["task"] = output.task;
     }

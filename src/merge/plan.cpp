@@ -18,6 +18,7 @@
 #include "merge/merge.h"
 #include "merge/outputs.h"
 #include "merge/rehearsal.h"
+#include "merge/rounding.h"
 #include "merge/tokenizers.h"
 #include "merge/vocabulary.h"
 
@@ -50,6 +51,17 @@ void check_mergeable(const MethodCard& card) {
       "; run it on a zoo with 'fusegrid run', or merge with one of: " + join(can, ", "));
 }
 
+void check_parameters(const MergeSpec& spec, const std::string& name, const ParamText& parameters,
+                      int64_t experts) {
+  const Method& method = method_registry().at(name);
+  check_parameter_names(method, parameters);
+  method.canonical(parameters);  // unknown parameters, values out of range
+  method.check(parameters, method.card, experts);
+  if (spec.precision == MergePrecision::kCompat) {
+    check_compat(name, parameters);
+  }
+}
+
 void check_method(const MergeSpec& spec, const MergeMethod& call) {
   const Method& method = method_called(call.name);
   const MethodCard& card = method.card;
@@ -65,46 +77,15 @@ void check_method(const MergeSpec& spec, const MergeMethod& call) {
     throw ConfigError("method '" + call.name +
                       "' works on task vectors, so it needs the base: add --base DIR");
   }
-  check_parameter_names(method, call.parameters);
-  method.canonical(call.parameters);  // unknown parameters, values out of range
-  method.check(call.parameters, card, experts);
-  if (spec.precision == MergePrecision::kCompat) {
-    check_compat(call.name, call.parameters);
+  if (call.parts.empty()) {
+    check_parameters(spec, call.name, call.parameters, experts);
+    return;
   }
-}
-
-// Rounding after every operation means one dtype: mergekit, too, converts all models to its `dtype` first.
-void check_one_dtype(const MergeSpec& spec, const MergeInputs& inputs) {
-  static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
-  if (spec.dtype && !kComputed.contains(*spec.dtype)) {
-    throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but --dtype is " +
-                      dtype_name(*spec.dtype) + "; choose --precision fp32");
-  }
-  const auto check = [&](const ModelSource& model) {
-    for (const TensorInfo& info : model.tensors()) {
-      if (is_merged(info) && !kComputed.contains(info.dtype)) {
-        throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but '" + info.name +
-                          "' of '" + model.name() + "' is " + at::toString(info.dtype) +
-                          "; choose --precision fp32");
-      }
-    }
-  };
-  std::map<std::string, at::ScalarType> dtypes;
-  for (const TensorInfo& info : inputs.reference().tensors()) {
-    dtypes.emplace(info.name, info.dtype);
-  }
-  check(inputs.reference());
-  for (const auto& expert : inputs.experts) {
-    check(*expert);
-    for (const TensorInfo& info : expert->tensors()) {
-      if (is_merged(info) && !spec.dtype && info.dtype != dtypes.at(info.name)) {
-        throw ConfigError("--precision compat rounds to the dtype of the models, which must be one, but '" +
-                          info.name + "' is " + at::toString(info.dtype) + " in '" + expert->name() +
-                          "' and " + at::toString(dtypes.at(info.name)) + " in '" +
-                          inputs.reference().name() +
-                          "'; add --dtype, to which all models are then rounded first");
-      }
-    }
+  FUSEGRID_ASSERT(spec.precision == MergePrecision::kCompat,
+                  "other methods may look at all tensors together");
+  for (const MergePart& part : call.parts) {
+    check_parameters(spec, call.name, part.parameters,
+                     part.experts.empty() ? experts : static_cast<int64_t>(part.experts.size()));
   }
 }
 
@@ -187,6 +168,16 @@ void check_space(const MergePlan& plan) {
   }
 }
 
+nlohmann::json identity_of_vocabulary(const VocabularySpec& spec, const OutputTokens& tokens) {
+  nlohmann::json identity = {
+      {"tokens", tokens.tokens}, {"rows", tokens.rows}, {"rules", nlohmann::json::array()}};
+  for (const TokenRule& rule : spec.rules) {
+    identity["rules"].push_back({rule.token, static_cast<int>(rule.kind), rule.model.string(),
+                                 rule.other_token, rule.other_id.value_or(-1), rule.force});
+  }
+  return identity;
+}
+
 std::string identity_of(const MergePlan& plan) {
   const MergeSpec& spec = plan.spec;
   nlohmann::json identity = {{"format", 1},
@@ -203,8 +194,23 @@ std::string identity_of(const MergePlan& plan) {
   for (const MergeExpert& expert : spec.experts) {
     identity["experts"].push_back(expert.name);
   }
+  const auto canonical = [](const MergeMethod& call, const ParamText& parameters) {
+    return method_registry().at(call.name).canonical(parameters);
+  };
   for (const MergeMethod& call : spec.methods) {
-    identity["methods"].push_back({call.name, method_registry().at(call.name).canonical(call.parameters)});
+    identity["methods"].push_back({call.name, canonical(call, call.parameters)});
+    for (const MergePart& part : call.parts) {
+      identity["parts"].push_back({part.tensors, canonical(call, part.parameters), part.experts});
+    }
+  }
+  if (spec.vocabulary) {
+    identity["vocabulary_of_result"] = identity_of_vocabulary(*spec.vocabulary, *plan.inputs.tokens);
+  }
+  if (spec.chat_template) {
+    identity["chat_template"] = *spec.chat_template;
+  }
+  if (spec.model_dtype) {
+    identity["model_dtype"] = at::toString(*spec.model_dtype);
   }
   for (const MergeOutput& output : plan.outputs) {
     identity["folders"].push_back(output.folder);
@@ -223,6 +229,18 @@ std::string alternatives_of(const std::vector<TokenizerOwner>& experts) {
     names.push_back(expert.name);
   }
   return "; the experts are " + join(names, ", ");
+}
+
+// The tokenizer of a result with a vocabulary of its own.
+void take_output_tokens(MergePlan& plan) {
+  const OutputTokens& tokens = *plan.inputs.tokens;
+  const TokenizerOwner owner{tokens.folder.string(), tokens.folder};
+  if (tokens.folder != plan.inputs.folder) {
+    take_tokenizer(owner, tokens.rows, plan.spec.reading(), plan.small, plan.inputs.config);
+  }
+  if (!tokens.added.empty()) {
+    add_tokens(owner, tokens.added, plan.spec.reading(), plan.small);
+  }
 }
 
 void plan_small_files(MergePlan& plan) {
@@ -244,8 +262,12 @@ void plan_small_files(MergePlan& plan) {
     experts.push_back({expert.name, folder_of(expert.path)});
   }
   const TokenizerOwner reference{plan.inputs.reference().name(), plan.inputs.folder};
-  for (std::string& note : tokenizer_notes(reference, experts, spec.tokenizer_from, spec.reading())) {
-    plan.notes.push_back(std::move(note));
+  if (plan.inputs.tokens) {
+    take_output_tokens(plan);
+  } else {
+    for (std::string& note : tokenizer_notes(reference, experts, spec.tokenizer_from, spec.reading())) {
+      plan.notes.push_back(std::move(note));
+    }
   }
   if (spec.tokenizer_from) {
     const auto expert = std::find_if(experts.begin(), experts.end(), [&](const TokenizerOwner& candidate) {
@@ -257,6 +279,10 @@ void plan_small_files(MergePlan& plan) {
     }
     take_tokenizer(*expert, vocabulary_rows(plan.inputs.reference()), spec.reading(), plan.small,
                    plan.inputs.config);
+  }
+  if (spec.chat_template) {
+    experts.insert(experts.begin(), reference);
+    set_chat_template(*spec.chat_template, experts, spec.reading(), plan.small);
   }
 }
 
@@ -285,16 +311,13 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   plan.inputs = open_inputs(spec, local);
   plan.notes = plan.inputs.notes;
   plan_small_files(plan);
-  if (spec.precision == MergePrecision::kCompat) {
-    check_one_dtype(spec, plan.inputs);
-  }
   plan.models = plan.inputs.models(with_base, spec.dtype);
-  std::vector<TensorInfo> tensors = plan.inputs.reference().tensors();
-  for (TensorInfo& info : tensors) {
-    info.dtype = is_merged(info) ? spec.dtype.value_or(info.dtype) : info.dtype;
+  if (spec.precision == MergePrecision::kCompat) {
+    set_rounding(plan);
   }
   plan.layout = output_layout(
-      tensors, plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
+      tensors_of_result(plan),
+      plan.inputs.has_weight_files ? spec.shard_bytes : spec.shard_bytes.value_or(kMadeFileBytes),
       plan.inputs.folder, spec.reading());
   plan.passes = rehearse(plan).passes;
   for (const ModelSource* source : plan.models.sources()) {

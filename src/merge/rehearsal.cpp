@@ -1,5 +1,6 @@
 #include "merge/rehearsal.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/philox.h"
@@ -38,32 +39,55 @@ class NullSink final : public StreamSink {
   void finish_inputs(size_t) override {}
 };
 
-void fuse(const MergePlan& plan, const MergeMethod& call, Engine& engine) {
+void fuse(const MergePlan& plan, const MergeMethod& call, const ParamText& parameters,
+          const std::vector<size_t>& experts, Engine& engine) {
   const Method& method = method_registry().at(call.name);
   StatisticsCache cache(0, "", engine.device());
   std::vector<std::string> tasks;
-  for (const MergeExpert& expert : plan.spec.experts) {
-    tasks.push_back(expert.name);
+  for (size_t i = 0; i < plan.spec.experts.size(); ++i) {
+    if (experts.empty() || std::find(experts.begin(), experts.end(), i) != experts.end()) {
+      tasks.push_back(plan.spec.experts[i].name);
+    }
   }
   const FusionInput input(streamed_context(method, engine, cache, tasks, plan.spec.seed));
   if (plan.spec.precision == MergePrecision::kCompat) {
-    fuse_compat(call.name, input, call.parameters);
+    fuse_compat(call.name, input, parameters);
   } else {
-    method.fuse(input, call.parameters);
+    method.fuse(input, parameters);
   }
+}
+
+StreamPart stream_part(const MergePlan& plan, const MergePart& part) {
+  StreamPart stream{{}, part.experts};
+  for (const TensorInfo& info : plan.models.tensors) {
+    stream.tensors.push_back(part.tensors.contains(info.name));
+  }
+  return stream;
 }
 
 }  // namespace
 
 std::vector<StreamConfiguration> configurations_of(const MergePlan& plan) {
-  std::vector<StreamConfiguration> all(plan.spec.methods.size());
-  for (size_t i = plan.outputs.size(); i-- > 0;) {
-    StreamConfiguration& configuration = all[plan.outputs[i].method];
-    configuration.outputs = configuration.fuse ? configuration.outputs + 1 : 1;
-    configuration.first_output = i;
-    const MergeMethod& call = plan.spec.methods[plan.outputs[i].method];
+  std::vector<StreamConfiguration> all;
+  for (size_t i = 0; i < plan.spec.methods.size(); ++i) {
+    const MergeMethod& call = plan.spec.methods[i];
+    const auto is_of_call = [&](const MergeOutput& output) { return output.method == i; };
+    const auto first = std::find_if(plan.outputs.begin(), plan.outputs.end(), is_of_call);
+    StreamConfiguration configuration;
+    configuration.first_output = static_cast<size_t>(first - plan.outputs.begin());
+    configuration.outputs = static_cast<size_t>(std::count_if(first, plan.outputs.end(), is_of_call));
     configuration.with_base = method_registry().at(call.name).card.needs.contains(Need::kPretrained);
-    configuration.fuse = [&plan, &call](Engine& engine) { fuse(plan, call, engine); };
+    configuration.fuse = [&plan, &call](Engine& engine) { fuse(plan, call, call.parameters, {}, engine); };
+    if (call.parts.empty()) {
+      all.push_back(configuration);
+    }
+    for (const MergePart& part : call.parts) {
+      configuration.part = stream_part(plan, part);
+      configuration.fuse = [&plan, &call, &part](Engine& engine) {
+        fuse(plan, call, part.parameters, part.experts, engine);
+      };
+      all.push_back(configuration);
+    }
   }
   return all;
 }
@@ -85,7 +109,11 @@ StreamStats rehearse(const MergePlan& plan) {
   // on the device, as methods make other passes there
   const at::Device device = plan.spec.device;
   StreamSession session(models, layout, *group, sink, {.threads = device.is_cpu() ? 0 : 1, .device = device});
-  session.run(configurations_of(plan));
+  auto configurations = configurations_of(plan);
+  for (StreamConfiguration& configuration : configurations) {
+    configuration.part.tensors.clear();  // each sees the one that there is
+  }
+  session.run(configurations);
   return session.stats();
 }
 

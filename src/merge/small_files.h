@@ -13,8 +13,9 @@ namespace fusegrid {
 // What lies beside a model's weights and goes with it.
 struct SmallFiles {
   std::map<std::string, std::filesystem::path>
-      files;                          // name in the result, "1_Pooling/config.json", and where it is
-  std::vector<std::string> left_out;  // "pytorch_model.bin (weights)", for the user
+      files;                                // name in the result, "1_Pooling/config.json", and where it is
+  std::map<std::string, std::string> made;  // name and content, in place of a file
+  std::vector<std::string> left_out;        // "pytorch_model.bin (weights)", for the user
 };
 
 // Of the folder of a reference: configuration, tokenizer, templates, code, licence, in folders below too. Not what a

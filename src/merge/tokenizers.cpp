@@ -7,6 +7,7 @@
 
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/json_scanner.h"
+#include "checkpoint/lossless_json.h"
 #include "checkpoint/tokens.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -214,6 +215,104 @@ void take_tokenizer(const TokenizerOwner& expert, std::optional<int64_t> rows, H
       config[key] = own[key];
     }
   }
+}
+
+namespace {
+
+// A settings file that goes with the result; null where there is none.
+nlohmann::json settings(const SmallFiles& small, const std::string& name) {
+  if (const auto made = small.made.find(name); made != small.made.end()) {
+    return parse_lossless(made->second, name);
+  }
+  const auto file = small.files.find(name);
+  return file == small.files.end() ? nlohmann::json()
+                                   : parse_lossless(read(file->second), file->second.string());
+}
+
+// The one that a model chats by; "" where it has none.
+std::string default_template(const ContainedFolder& folder) {
+  if (folder.contains("chat_template.jinja")) {
+    return read(folder.resolve("chat_template.jinja"));
+  }
+  const nlohmann::json inside = entry(json_of(folder, "tokenizer_config.json"), "chat_template");
+  if (inside.is_string()) {
+    return inside.get<std::string>();
+  }
+  for (const auto& [key, named] : inside.items()) {  // [{"name": "default", "template": "..."}]
+    if (entry(named, "name") == "default" && entry(named, "template").is_string()) {
+      return named["template"].get<std::string>();
+    }
+  }
+  return "";
+}
+
+std::string most_frequent_template(const std::vector<TokenizerOwner>& models, HfFolderOptions options) {
+  std::vector<std::pair<std::string, int>> counts;  // in the order of the models
+  for (const TokenizerOwner& model : models) {
+    const std::string text =
+        trim(default_template(ContainedFolder(model.folder, options.allow_symlinks, options.follow_links)));
+    const auto it =
+        std::find_if(counts.begin(), counts.end(), [&](const auto& known) { return known.first == text; });
+    if (it != counts.end()) {
+      ++it->second;
+    } else if (!text.empty()) {
+      counts.emplace_back(text, 1);
+    }
+  }
+  const auto most = std::max_element(counts.begin(), counts.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  return most == counts.end() ? "" : most->first;
+}
+
+}  // namespace
+
+void add_tokens(const TokenizerOwner& owner, const std::vector<nlohmann::json>& added, HfFolderOptions,
+                SmallFiles& small) {
+  nlohmann::json tokenizer = settings(small, "tokenizer.json");
+  if (!tokenizer.is_object()) {
+    throw ConfigError("tokens can be added to a tokenizer.json, but '" + owner.folder.string() +
+                      "' has none; save its tokenizer with transformers (AutoTokenizer, save_pretrained)");
+  }
+  nlohmann::json config = settings(small, "tokenizer_config.json");
+  for (const nlohmann::json& token : added) {
+    tokenizer["added_tokens"].push_back(token);
+    if (config.is_object() && config.contains("added_tokens_decoder")) {
+      nlohmann::json entry = token;
+      entry.erase("id");
+      config["added_tokens_decoder"][std::to_string(token.at("id").get<int64_t>())] = entry;
+    }
+  }
+  small.made["tokenizer.json"] = dump_lossless(tokenizer, 2) + "\n";
+  if (config.is_object()) {
+    small.made["tokenizer_config.json"] = dump_lossless(config, 2) + "\n";
+  }
+}
+
+void set_chat_template(const std::string& text, const std::vector<TokenizerOwner>& models,
+                       HfFolderOptions options, SmallFiles& small) {
+  const std::string chosen = text == "auto" ? most_frequent_template(models, options) : text;
+  if (chosen.empty()) {
+    throw ConfigError(
+        "a chat template that is 'auto' must be one of the models', but none of them has one; write its "
+        "text, or leave it out");
+  }
+  nlohmann::json config = settings(small, "tokenizer_config.json");
+  if (!config.is_object()) {
+    throw ConfigError(
+        "a chat template belongs to a tokenizer, but the result has no tokenizer_config.json; leave the "
+        "template out, or add the file to the base");
+  }
+  config.erase("chat_template");
+  std::erase_if(small.files, [](const auto& file) {
+    const fs::path path(file.first);
+    const auto is_in = [](const std::vector<std::string>& names, const std::string& name) {
+      return std::find(names.begin(), names.end(), name) != names.end();
+    };
+    return is_in(kTemplateFiles, file.first) ||
+           (path.has_parent_path() && is_in(kTemplateFolders, path.begin()->string()));
+  });
+  small.made["tokenizer_config.json"] = dump_lossless(config, 2) + "\n";
+  small.made["chat_template.jinja"] = chosen;
 }
 
 }  // namespace fusegrid

@@ -34,4 +34,16 @@ std::vector<std::string> tokenizer_notes(const TokenizerOwner& reference,
 void take_tokenizer(const TokenizerOwner& expert, std::optional<int64_t> rows, HfFolderOptions options,
                     SmallFiles& small, nlohmann::json& config);
 
+// The files of `owner`, already among `small`, with tokens more: behind the others, in tokenizer.json.
+//   added   entries as tokenizer.json has them, with their ids
+//   Throws  ConfigError where there is no tokenizer.json
+void add_tokens(const TokenizerOwner& owner, const std::vector<nlohmann::json>& added,
+                HfFolderOptions options, SmallFiles& small);
+
+// Puts a chat template in the place of all that the tokenizer in `small` has.
+//   text    the template, or "auto": what most of `models` have, of equally many the first
+//   Throws  ConfigError where there is no tokenizer, or no model has a template
+void set_chat_template(const std::string& text, const std::vector<TokenizerOwner>& models,
+                       HfFolderOptions options, SmallFiles& small);
+
 }  // namespace fusegrid

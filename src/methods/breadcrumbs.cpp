@@ -61,11 +61,7 @@ at::Tensor breadcrumbs(const at::Tensor& tau, double density, double gamma, cons
   const at::Tensor mask =
       largest_mask(magnitudes, largest + kept).logical_and(largest_mask(magnitudes, largest).logical_not());
   const at::Tensor sparse = tau * mask;
-  if (rescale == "none") {
-    return sparse;
-  }
-  return sparse * l1_rescaling(magnitudes.sum(at::kDouble).item<double>(),
-                               sparse.abs().sum(at::kDouble).item<double>());
+  return rescale == "none" ? sparse : with_l1_norm_of(tau, sparse);
 }
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {

@@ -111,8 +111,7 @@ at::Tensor sampled(const FusionInput& in, const Slice& slice, size_t expert, con
   const at::Tensor probability = keep_probability(tau, keeping);
   const at::Tensor kept = tau * (random < probability);
   if (rescale == "l1") {
-    return kept * l1_rescaling(tau.abs().sum(at::kDouble).item<double>(),
-                               kept.abs().sum(at::kDouble).item<double>());
+    return with_l1_norm_of(tau, kept);
   }
   return rescale == "inverse" ? kept / probability : kept;
 }

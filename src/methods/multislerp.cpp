@@ -19,18 +19,18 @@
 namespace fusegrid::methods::multislerp {
 namespace {
 
-constexpr double kEpsilon = 1e-8;
-
 struct Options {
   std::vector<double> weights;
   bool normalize = true;
   std::string around = "base";
+  double eps = 1e-8;
 
   template <typename Visitor>
   void describe(Visitor& v) {
     v.param("weights", weights, Range{-100, 100}, "weight of each expert, in their order; empty: all equal");
     v.param("normalize", normalize, "divide the weights by their sum");
     v.param("around", around, Choices{"base", "zero"}, "centre of the sphere: task vectors, or the weights");
+    v.param("eps", eps, Range{0, 1}, "added to lengths and angles that are divided by");
   }
   void check(int64_t experts) const { model_weights("multislerp", weights, normalize, experts); }
 };
@@ -48,17 +48,18 @@ at::Tensor weighted_sum(const std::vector<at::Tensor>& vectors, const std::vecto
 }
 
 // float64 vectors of one tensor
-at::Tensor spherical_mean(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights) {
+at::Tensor spherical_mean(const std::vector<at::Tensor>& vectors, const std::vector<double>& weights,
+                          double eps) {
   std::vector<at::Tensor> units;
   double radius = 0;
   for (size_t i = 0; i < weights.size(); ++i) {
     const double norm = length(vectors[i]);
-    units.push_back(vectors[i] / (norm + kEpsilon));
+    units.push_back(vectors[i] / (norm + eps));
     radius += norm * weights[i];
   }
   at::Tensor mean = weighted_sum(units, weights);
   const double mean_length = length(mean);
-  if (mean_length < kEpsilon) {
+  if (mean_length < eps) {
     return weighted_sum(vectors, weights);
   }
   mean.div_(mean_length);
@@ -66,7 +67,7 @@ at::Tensor spherical_mean(const std::vector<at::Tensor>& vectors, const std::vec
     unit.sub_(mean, (unit * mean).sum().item<double>());  // its part in the tangent space
   }
   const at::Tensor tangent = weighted_sum(units, weights);
-  const double angle = length(tangent) + kEpsilon;
+  const double angle = length(tangent) + eps;
   return (mean * std::cos(angle)).add_(tangent, std::sin(angle) / angle).mul_(radius);
 }
 
@@ -82,7 +83,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     if (vectors.size() == 1) {
       return slice.expert(0).clone();  // nothing to interpolate
     }
-    const at::Tensor mean = spherical_mean(vectors, weights);
+    const at::Tensor mean = spherical_mean(vectors, weights, options.eps);
     return around_base ? at::add(mean, slice.base()) : mean;
   }));
 }

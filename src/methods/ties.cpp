@@ -18,6 +18,7 @@
 
 #include "core/model_weights.h"
 #include "fusion/passes/direction.h"
+#include "fusion/passes/random_drop.h"
 #include "fusion/passes/selection.h"
 #include "fusion/passes/sign_election.h"
 
@@ -30,6 +31,7 @@ struct Options {
   std::string merge = "sum";
   std::string dialect = "fusion_bench";
   std::vector<double> weights;
+  std::string rescale = "none";
 
   template <typename Visitor>
   void describe(Visitor& v) {
@@ -40,10 +42,15 @@ struct Options {
             "how agreeing entries are merged (max: fusion_bench only)");
     v.param("dialect", dialect, Choices{"fusion_bench", "mergekit"}, "whose trimming and election rules");
     v.param("weights", weights, Range{-100, 100}, "mergekit: weight of each task vector; empty: all 1");
+    v.param("rescale", rescale, Choices{"none", "l1"},
+            "mergekit: l1 gives what is kept the L1 norm of the whole tensor");
   }
   void check(int64_t experts) const {
     if (dialect == "fusion_bench" && !weights.empty()) {
       throw ConfigError("method 'ties' takes 'weights' in dialect=mergekit only; leave them out");
+    }
+    if (dialect == "fusion_bench" && rescale != "none") {
+      throw ConfigError("method 'ties' takes 'rescale' in dialect=mergekit only; leave it out");
     }
     if (dialect == "mergekit" && merge == "max") {
       throw ConfigError("method 'ties' has no merge=max in dialect=mergekit; use sum or mean");
@@ -66,21 +73,23 @@ Field fusion_bench_direction(const FusionInput& in, const Options& options, cons
 }
 
 // Keeps the max(1, int(n density)) largest |tau| of one tensor; of equal ones the first.
-at::Tensor keep_largest(const at::Tensor& tau, double density) {
+at::Tensor keep_largest(const at::Tensor& tau, double density, const std::string& rescale) {
   const auto count = static_cast<int64_t>(static_cast<double>(tau.numel()) * density);
-  return tau * largest_mask(tau.abs(), std::max(count, int64_t{1}));
+  const at::Tensor kept = tau * largest_mask(tau.abs(), std::max(count, int64_t{1}));
+  return rescale == "none" ? kept : with_l1_norm_of(tau, kept);
 }
 
 Field mergekit_direction(const FusionInput& in, const Options& options, const std::string& key) {
   const auto weights = model_weights("ties", options.weights, false, static_cast<int64_t>(in.num_experts()));
   const auto density = densities(in, options);
-  return in.tensor_field(key, [weights, density, merge = options.merge](const Slice& slice) {
-    std::vector<at::Tensor> kept;
-    for (size_t i = 0; i < weights.size(); ++i) {
-      kept.push_back(keep_largest(slice.task_vector(i), density[i]));
-    }
-    return merge_weighted(kept, weights, true, merge);
-  });
+  return in.tensor_field(
+      key, [weights, density, merge = options.merge, rescale = options.rescale](const Slice& slice) {
+        std::vector<at::Tensor> kept;
+        for (size_t i = 0; i < weights.size(); ++i) {
+          kept.push_back(keep_largest(slice.task_vector(i), density[i], rescale));
+        }
+        return merge_weighted(kept, weights, true, merge);
+      });
 }
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {

@@ -313,5 +313,56 @@ TEST_F(MergeCommand, notes_are_told_in_a_dry_run_too_and_job_files_have_the_opti
   EXPECT_EQ(read_text(folder / "out" / "chat_template.jinja"), "T");
 }
 
+TEST_F(MergeCommand, runs_a_file_of_mergekit_and_the_job_that_it_prints) {
+  std::ofstream(folder / "c.yml") << "merge_method: task_arithmetic\nbase_model: " << path("base")
+                                  << "\nmodels:\n - {model: " << path("first")
+                                  << ", parameters: {weight: 0.5}}\n";
+  const Ran job = run({"--mergekit", path("c.yml"), "--out", path("out"), "--print-job", "--device", "cpu"});
+  EXPECT_EQ(job.code, ExitCode::kOk) << job.err;
+  EXPECT_FALSE(std::filesystem::exists(folder / "out"));
+  std::ofstream(folder / "job.cfg") << job.out;
+  EXPECT_EQ(run({"--job", path("job.cfg"), "--device", "cpu"}).code, ExitCode::kOk);
+  EXPECT_EQ(value(folder / "out"), 1.5);
+  EXPECT_EQ(run({"--mergekit", path("c.yml"), "--out", path("again"), "--device", "cpu"}).code,
+            ExitCode::kOk);
+  EXPECT_EQ(HfFolder(folder / "out").digest(), HfFolder(folder / "again").digest());
+}
+
+TEST_F(MergeCommand, says_why_a_file_of_mergekit_has_no_job) {
+  std::ofstream(folder / "c.yml") << "merge_method: linear\nmodels: [{model: " << path("first")
+                                  << "}]\nparameters: {weight: 1}\nout_dtype: bfloat16\n";
+  const Ran job = run({"--mergekit", path("c.yml"), "--out", path("out"), "--print-job", "--device", "cpu"});
+  EXPECT_NE(job.out.find("has no job file: it computes in another dtype"), std::string::npos) << job.out;
+  EXPECT_EQ(run({"--print-job", "--out", path("out")}).code, ExitCode::kUsage);
+  const Ran both = run({"--mergekit", path("c.yml"), "--out", path("out"), "--dtype", "float32"});
+  EXPECT_EQ(both.code, ExitCode::kUsage);
+  EXPECT_NE(both.err.find("--dtype"), std::string::npos) << both.err;
+}
+
+TEST_F(MergeCommand, continues_a_file_of_several_documents_behind_those_that_are_there) {
+  const std::string linear = "merge_method: linear\nparameters: {weight: 1}\n";
+  std::ofstream(folder / "c.yml") << linear << "models: [{model: half}, {model: " << path("second")
+                                  << "}]\n---\n"
+                                  << linear << "name: half\nmodels: [{model: " << path("base")
+                                  << "}, {model: " << path("first") << "}]\n";
+  const std::vector<std::string> line{"--mergekit", path("c.yml"), "--out", path("out"), "--device", "cpu"};
+  auto dry = line;
+  dry.push_back("--dry-run");
+  EXPECT_NE(run(dry).out.find("reads results that are not there yet"), std::string::npos);
+  EXPECT_FALSE(std::filesystem::exists(folder / "out.half"));
+  EXPECT_EQ(run(line).code, ExitCode::kOk);
+  EXPECT_EQ(value(folder / "out"), (1.5 + 4) / 2);
+  std::filesystem::remove_all(folder / "out");
+  const Ran again = run(line);
+  EXPECT_NE(again.out.find("out.half: is there, made of the same inputs"), std::string::npos) << again.out;
+  EXPECT_EQ(value(folder / "out"), (1.5 + 4) / 2);
+  std::filesystem::remove_all(folder / "out");
+  std::filesystem::remove_all(folder / "first");
+  add("first", 3);  // what is there was made of another one
+  const Ran changed = run(line);
+  EXPECT_EQ(changed.code, ExitCode::kConfig);
+  EXPECT_NE(changed.err.find("out.half' exists"), std::string::npos) << changed.err;
+}
+
 }  // namespace
 }  // namespace fusegrid

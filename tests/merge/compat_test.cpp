@@ -221,7 +221,7 @@ std::string test_name(const testing::TestParamInfo<std::string>& info) {
 INSTANTIATE_TEST_SUITE_P(Golden, Compat, testing::ValuesIn(cases()), test_name);
 
 TEST(CompatRegistry, every_method_has_golden_bytes) {
-  std::set<std::string> proven;
+  std::set<std::string> proven{"passthrough", "ram"};  // by their digests in tests/mergekit
   for (const std::string& stem : cases()) {
     proven.insert(parse_call(SafetensorsFile(kGolden / (stem + ".safetensors")).metadata().at("call")).first);
   }
@@ -257,13 +257,28 @@ TEST(CompatPlan, refuses_what_mergekit_does_not_have) {
 TEST(CompatPlan, refuses_dtypes_that_it_cannot_round_to) {
   const GoldenCheckpoints models(2, at::kBFloat16);
   MergeSpec spec = models.spec("task_arithmetic", 0);
-  spec.dtype = at::kDouble;
+  spec.model_dtype = at::kDouble;
   EXPECT_NE(message_of<ConfigError>([&] { plan_merge(spec); }).find("float64"), std::string::npos);
+  models.add("double", models.zoo.experts[1], at::kDouble);
+  spec.model_dtype.reset();
+  spec.experts[1].path = models.folder / "double";
+  EXPECT_NE(message_of<ConfigError>([&] { plan_merge(spec); }).find("float64"), std::string::npos);
+}
+
+TEST(CompatPlan, rounds_to_what_the_models_promote_to) {
+  const GoldenCheckpoints models(2, at::kBFloat16);
+  models.add("half", models.zoo.experts[1], at::kHalf);
+  MergeSpec spec = models.spec("task_arithmetic", 0);
+  spec.experts[1].path = models.folder / "half";
+  for (const TensorInfo& info : plan_merge(spec).models.tensors) {
+    EXPECT_EQ(info.dtype, at::kFloat) << info.name;
+  }
+  spec.dtype = at::kBFloat16;  // of the result alone
+  EXPECT_EQ(plan_merge(spec).models.rounded_to.front(), at::kFloat);
+  EXPECT_EQ(plan_merge(spec).models.tensors.front().dtype, at::kBFloat16);
   models.add("other", models.zoo.experts[1], at::kFloat);
-  spec.dtype.reset();
   spec.experts[1].path = models.folder / "other";
-  EXPECT_NE(message_of<ConfigError>([&] { plan_merge(spec); }).find("add --dtype"), std::string::npos);
-  spec.dtype = at::kBFloat16;  // then it is rounded first, as by mergekit's `dtype`
+  spec.model_dtype = at::kBFloat16;  // then it is rounded first, as by mergekit's `dtype`
   merge(spec, 1);
   const MergeSpec same = [&] {
     MergeSpec equal = models.spec("task_arithmetic", 0);

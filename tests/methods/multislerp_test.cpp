@@ -43,5 +43,11 @@ TEST(Multislerp, refuses_weights_of_another_number_of_experts) {
   EXPECT_THROW(random_zoo(2).fuse("multislerp{weights=1:2:3}"), ConfigError);
 }
 
+TEST(Multislerp, adds_eps_to_the_lengths_that_it_divides_by) {
+  const TestZoo zoo = random_zoo(2);
+  EXPECT_EQ(digest(zoo.fuse("multislerp{eps=0.00000001}").weights), digest(zoo.fuse("multislerp").weights));
+  EXPECT_NE(digest(zoo.fuse("multislerp{eps=0.01}").weights), digest(zoo.fuse("multislerp").weights));
+}
+
 }  // namespace
 }  // namespace fusegrid::multislerp_test

@@ -55,5 +55,12 @@ TEST(TaskArithmetic, unlearns_what_it_learnt) {
   expect_close(zoo.fuse("task_arithmetic{scale=-1}").weights, base, 5e-7);
 }
 
+TEST(TaskArithmetic, of_a_mean_divides_by_the_sum_of_the_weights) {
+  const TestZoo zoo = random_zoo(3);
+  expect_close(zoo.fuse("task_arithmetic{merge=mean,weights=1:2:5,scale=1}").weights,
+               zoo.fuse("task_arithmetic{weights=0.125:0.25:0.625,scale=1}").weights, 3e-7);
+  EXPECT_THROW(zoo.fuse("task_arithmetic{merge=mean,weights=1:-2:1}"), ConfigError);
+}
+
 }  // namespace
 }  // namespace fusegrid::task_arithmetic_test

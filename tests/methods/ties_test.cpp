@@ -95,5 +95,21 @@ TEST(Ties, refuses_options_of_the_other_dialect) {
   EXPECT_THROW(zoo.fuse("ties{dialect=mergekit,weights=1:1:1}"), ConfigError);
 }
 
+TEST(Ties, in_mergekits_dialect_gives_what_is_kept_the_l1_norm_of_the_whole) {
+  const TestZoo zoo = random_zoo(1);
+  const std::string call = "ties{dialect=mergekit,density=0.5,scale=1,merge=sum";
+  const Weights kept = zoo.fuse(call + "}").weights;
+  const Weights rescaled = zoo.fuse(call + ",rescale=l1}").weights;
+  for (const auto& [name, base] : zoo.base) {
+    if (base.is_floating_point()) {
+      const at::Tensor whole = zoo.experts[0].at(name) - base;
+      const double factor = (whole.abs().sum() / (kept.at(name) - base).abs().sum()).item<double>();
+      EXPECT_TRUE((rescaled.at(name) - base).allclose((kept.at(name) - base) * factor, 1e-3, 1e-6)) << name;
+      EXPECT_GT(factor, 1.01);
+    }
+  }
+  EXPECT_THROW(zoo.fuse("ties{rescale=l1}"), ConfigError);
+}
+
 }  // namespace
 }  // namespace fusegrid::ties_test

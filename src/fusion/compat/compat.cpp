@@ -81,7 +81,7 @@ FusedModel fuse_compat(const std::string& method, const FusionInput& in, const P
 }
 
 at::Tensor stored(const Slice& slice, const at::Tensor& values) {
-  return values.to(slice.info->dtype);
+  return values.to(slice.rounded_to);
 }
 
 std::vector<at::Tensor> stored(const Slice& slice, const std::vector<at::Tensor>& values) {

@@ -2,8 +2,8 @@
 //
 // The rule. mergekit calls PyTorch on tensors in the dtype T of the checkpoint, so every single operation rounds to T,
 // and it matters which operations there are and in what order. A compat method therefore takes its tensors in T
-// (stored() below; T is the dtype of the output, to which every model is rounded first, as mergekit's `dtype` does) and
-// calls the operations of the original in their order. What the original does in float32 is done in float32. What the
+// (stored() below; T is Slice::rounded_to, to which every model is rounded first, as mergekit's `dtype` does) and calls
+// the operations of the original in their order. What the original does in float32 is done in float32. What the
 // original leaves to an unstable sort is fixed here: of equal magnitudes at a threshold the first counts as the larger.
 // Random masks are those of our counter-based numbers. Sums over models and reductions over a tensor (norms, dots,
 // sums) are LibTorch's, with the bits that it gives for the whole tensor: equal bits need the same LibTorch on the same
@@ -54,7 +54,7 @@ struct CompatMethod {
   std::string original;                             // the method's name in mergekit
   std::string rounding;                             // what rounds to T and what is in float32, for people
   std::function<void(const CompatOptions&)> check;  // throws ConfigError; see CompatOptions::require
-  // Results in any floating dtype whose values the output's dtype can hold, or float32 that is rounded to it.
+  // Results that are rounded to T; of arcee_fusion float32, as the original's.
   std::function<FusedModel(const FusionInput&, const CompatOptions&)> fuse;
 };
 
@@ -73,7 +73,7 @@ FusedModel fuse_compat(const std::string& method, const FusionInput& in, const P
 
 // -- pieces of mergekit that several of its methods share. T: the dtype of the tensors that are passed.
 
-// A tensor of the slice in T, the dtype of the output; it may share the memory of `values`.
+// A tensor of the slice in T; it may share the memory of `values`.
 at::Tensor stored(const Slice& slice, const at::Tensor& values);
 std::vector<at::Tensor> stored(const Slice& slice, const std::vector<at::Tensor>& values);
 // expert - base, rounded to T.

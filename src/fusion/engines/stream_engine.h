@@ -39,9 +39,11 @@ StreamBuffers stream_buffers(const StreamModels& models, size_t outputs, const S
 // What a pass over whole tensors adds to it: the largest tensor of every model and of the result.
 int64_t whole_tensor_bytes(const StreamModels& models);
 
-// One method with its parameters, run by run() in a thread of its own.
+// One method with its parameters, run by run() in a thread of its own. Several may make one output together, each a
+// part of its tensors; such a method must look at every tensor for itself.
 struct StreamConfiguration {
   bool with_base = false;  // the card declares Need::kPretrained
+  StreamPart part = {};
   size_t first_output = 0;
   size_t outputs = 1;
   std::function<void(Engine&)> fuse;
@@ -88,6 +90,7 @@ class StreamSession {
                       const std::vector<StreamRequest*>& requests);
   void check_whole_tensors_fit();
   void show(const Slice& slice, const std::vector<StreamRequest*>& requests);
+  static Slice with_experts(const Slice& slice, const std::vector<size_t>& experts);
   void show_to(StreamRequest& request, const Slice& slice);
   at::Tensor field_value(const Slice& slice, const Field& field);
   void write(size_t output, const Slice& slice, const at::Tensor& values);
@@ -106,8 +109,10 @@ class StreamSession {
   std::vector<at::Tensor> blocks_;            // per source: float32 of one block
   std::vector<at::Tensor> whole_;             // per source: float32 of the tensor that is being collected
   std::map<std::string, at::Tensor> fields_;  // of the slice that is shown
-  bool has_non_finite_ = false;               // the range, or all of the tensor, that is shown
-  at::Tensor marks_;                          // non_finite_entries.h, of the slice that is shown
+  std::map<size_t, size_t> parts_of_output_;  // configurations that make it
+  std::map<std::pair<size_t, size_t>, size_t> written_;  // by output and stage: parts that have been
+  bool has_non_finite_ = false;                          // the range, or all of the tensor, that is shown
+  at::Tensor marks_;                                     // non_finite_entries.h, of the slice that is shown
   int64_t passes_ = 0;
   int64_t whole_bytes_ = 0;
 };
@@ -119,7 +124,9 @@ class StreamEngine final : public Engine {
                const StreamConfiguration& what)
       : session_(session), rounds_(rounds), configuration_(configuration), what_(what) {}
 
-  size_t num_experts() const override { return session_.models_.experts.size(); }
+  size_t num_experts() const override {
+    return what_.part.experts.empty() ? session_.models_.experts.size() : what_.part.experts.size();
+  }
   const std::vector<TensorInfo>& tensors() const override { return session_.models_.tensors; }
   at::Device device() const override { return session_.options_.device; }
   void for_each_slice(const Visit& visit) override;

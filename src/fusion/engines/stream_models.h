@@ -12,6 +12,8 @@ struct StreamModels {
   std::vector<const ModelSource*> experts;
   std::vector<TensorInfo>
       tensors;  // the floating tensors of all of them, sorted by name; dtype: of the output
+  std::vector<at::ScalarType>
+      rounded_to;  // of each tensor, see Slice::rounded_to; empty: the dtype of the output
 
   // The base first, where there is one.
   std::vector<const ModelSource*> sources() const {

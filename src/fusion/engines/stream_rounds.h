@@ -10,6 +10,13 @@
 
 namespace fusegrid {
 
+// What of the models a configuration merges.
+struct StreamPart {
+  std::vector<bool> tensors;    // of each, whether it is in this part; empty: all are
+  std::vector<size_t> experts;  // those that it sees, in its order; empty: all
+  bool has(size_t tensor) const { return tensors.empty() || tensors[tensor]; }
+};
+
 // What one configuration asks of the streamed engine, and then waits for.
 struct StreamRequest {
   enum class Kind { kSample, kElements, kTensors, kSum };
@@ -19,7 +26,8 @@ struct StreamRequest {
       {};  // called by the driving thread when the pass is over on this rank; may use the group
   std::vector<int64_t>* counters = nullptr;  // of kSum
   bool with_base = false;                    // whether the slices show the base
-  size_t first_output = 0, outputs = 0;      // what the pass writes; none: it is a reduction
+  const StreamPart* part = nullptr;
+  size_t first_output = 0, outputs = 0;  // what the pass writes; none: it is a reduction
 };
 
 // Where configurations, each in its own thread, meet the thread that drives the merge. A round begins when every

@@ -50,11 +50,12 @@ StreamSession::StreamSession(const StreamModels& models, const StreamLayout& lay
 
 void StreamSession::run(const std::vector<StreamConfiguration>& configurations) {
   on_all_ranks(group_, [&] {
-    size_t outputs = 0;
     for (const auto& configuration : configurations) {
-      outputs += configuration.outputs;
+      for (size_t i = 0; i < configuration.outputs; ++i) {
+        ++parts_of_output_[configuration.first_output + i];
+      }
     }
-    buffers_ = stream_buffers(models_, outputs, options_);
+    buffers_ = stream_buffers(models_, parts_of_output_.size(), options_);
     const auto sources = models_.sources();
     buffers_.reader.keep_bytes = options_.keep_bytes;
     reader_ = std::make_unique<StreamReader>(sources, models_.tensors, buffers_.reader);
@@ -270,8 +271,9 @@ void StreamSession::finish_stage(size_t stage, const std::vector<StreamRequest*>
   }
   for (const StreamRequest* request : requests) {
     for (size_t i = 0; i < request->outputs; ++i) {
-      if (!sink_.is_finished(request->first_output + i, stage)) {
-        sink_.finish(request->first_output + i, stage);
+      const size_t output = request->first_output + i;
+      if (!sink_.is_finished(output, stage) && ++written_[{output, stage}] == parts_of_output_[output]) {
+        sink_.finish(output, stage);
       }
     }
   }
@@ -333,6 +335,7 @@ Slice StreamSession::make_slice(const StreamRange& range, std::vector<SliceBlock
   slice.begin = range.begin;
   slice.global_begin = global_begin_[range.tensor] + range.begin;
   slice.count = range.count;
+  slice.rounded_to = models_.rounded_to.empty() ? slice.info->dtype : models_.rounded_to[range.tensor];
   if (models_.base != nullptr) {
     slice.base_block = blocks.front();
     blocks.erase(blocks.begin());
@@ -357,7 +360,17 @@ void StreamSession::show(const Slice& slice, const std::vector<StreamRequest*>& 
   inside_pass = true;
   try {
     for (StreamRequest* request : requests) {
-      show_to(*request, request->with_base ? slice : without_base);
+      if (!request->part->has(slice.tensor_index)) {
+        continue;
+      }
+      const Slice& whole = request->with_base ? slice : without_base;
+      if (request->part->experts.empty()) {
+        show_to(*request, whole);
+      } else {
+        fields_.clear();  // of other experts
+        show_to(*request, with_experts(whole, request->part->experts));
+        fields_.clear();
+      }
     }
   } catch (...) {
     inside_pass = false;
@@ -365,6 +378,16 @@ void StreamSession::show(const Slice& slice, const std::vector<StreamRequest*>& 
   }
   inside_pass = false;
   options_.tick();
+}
+
+Slice StreamSession::with_experts(const Slice& slice, const std::vector<size_t>& experts) {
+  Slice fewer = slice;
+  fewer.expert_blocks.clear();
+  for (const size_t expert : experts) {
+    fewer.expert_blocks.push_back(slice.expert_blocks[expert]);
+  }
+  fewer.read_factors = [read = slice.read_factors, experts](size_t expert) { return read(experts[expert]); };
+  return fewer;
 }
 
 void StreamSession::show_to(StreamRequest& request, const Slice& slice) {
@@ -443,6 +466,7 @@ void StreamEngine::ask(StreamRequest request) {
     throw AccessError("a pass was asked for inside a pass; compute what a field needs before its pass");
   }
   request.with_base = what_.with_base;
+  request.part = &what_.part;
   rounds_.ask(configuration_, std::move(request));
 }
 

@@ -34,6 +34,11 @@ double l1_rescaling(double whole, double kept) {
   return whole < 1e-7 || kept < 1e-7 ? 1 : whole / kept;
 }
 
+at::Tensor with_l1_norm_of(const at::Tensor& whole, const at::Tensor& kept) {
+  const auto norm = [](const at::Tensor& values) { return values.abs().sum(at::kDouble).item<double>(); };
+  return kept * l1_rescaling(norm(whole), norm(kept));
+}
+
 std::vector<double> drop_rescaling(const FusionInput& in, const std::vector<double>& drop_rates,
                                    const std::string& rescale) {
   const size_t experts = in.num_experts();

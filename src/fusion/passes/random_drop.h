@@ -19,6 +19,8 @@ std::vector<SliceVector> randomly_dropped(const FusionInput& in, const Slice& sl
 
 // The factor that gives what is kept the L1 norm of the whole; 1 where either is below 1e-7 (mergekit's rule).
 double l1_rescaling(double whole, double kept);
+// `kept` times that factor; both of one whole tensor.
+at::Tensor with_l1_norm_of(const at::Tensor& whole, const at::Tensor& kept);
 
 // Factor of each tensor and expert, [tensor * experts + expert]: rescale = "inverse" 1 / (1 - drop_rate), "l1" the
 // factor above per tensor, "none" 1. One rate per expert. At most one pass per seed and rates.

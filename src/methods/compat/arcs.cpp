@@ -70,7 +70,7 @@ FusedModel slerp(const FusionInput& in, const CompatOptions& options) {
     const at::Tensor rest = at::rsub(share, 1);
     const at::Tensor weight_a = at::where(linear, rest, (rest * angle).sin() / sine);
     const at::Tensor weight_b = at::where(linear, share, (share * angle).sin() / sine);
-    return (weight_a * a + weight_b * b).view(slice.expert(0).sizes());
+    return stored(slice, (weight_a * a + weight_b * b).view(slice.expert(0).sizes())).to(at::kFloat);
   }));
 }
 
@@ -121,14 +121,13 @@ const RegisterCompat nuslerp_{"nuslerp",
 // -- multislerp
 
 // vectors: [models, elements], weights: [models]; both in T.
-at::Tensor spherical_mean(const at::Tensor& vectors, const at::Tensor& weights) {
-  constexpr double kEpsilon = 1e-8;
+at::Tensor spherical_mean(const at::Tensor& vectors, const at::Tensor& weights, double eps) {
   const at::Tensor column = weights.view({-1, 1});
   const at::Tensor norms = lengths(vectors, true);
-  const at::Tensor units = vectors / (norms + kEpsilon);
+  const at::Tensor units = vectors / (norms + eps);
   const at::Tensor sum = (units * column).sum({0});
   const at::Tensor length = at::linalg_vector_norm(sum, 2);
-  if ((length < kEpsilon).item<bool>()) {  // for more than two models the original ends here
+  if ((length < eps).item<bool>()) {  // for more than two models the original ends here
     at::Tensor mixed = vectors[0] * weights[0];
     for (int64_t i = 1; i < vectors.size(0); ++i) {
       mixed = mixed + vectors[i] * weights[i];
@@ -138,7 +137,7 @@ at::Tensor spherical_mean(const at::Tensor& vectors, const at::Tensor& weights) 
   const at::Tensor mean = sum / length;
   const at::Tensor dots = (units * mean).sum({-1}, true);
   const at::Tensor tangent = ((units - dots * mean) * column).sum({0});
-  const at::Tensor angle = at::linalg_vector_norm(tangent, 2) + kEpsilon;
+  const at::Tensor angle = at::linalg_vector_norm(tangent, 2) + eps;
   const at::Tensor result = mean * angle.cos() + tangent * (angle.sin() / angle);
   return result * (norms.squeeze(-1) * weights).sum();
 }
@@ -157,7 +156,8 @@ FusedModel multislerp(const FusionInput& in, const CompatOptions& options) {
     }
     const auto models = static_cast<int64_t>(vectors.size());
     const at::Tensor mean =
-        spherical_mean(at::stack(vectors).view({models, slice.count}), shares).view(vectors[0].sizes());
+        spherical_mean(at::stack(vectors).view({models, slice.count}), shares, options.number("eps"))
+            .view(vectors[0].sizes());
     return (around_base ? mean + stored(slice, slice.base()) : mean).to(at::kFloat);
   }));
 }

@@ -1,5 +1,5 @@
 // mergekit's linear, in float32: sum of weight * tensor in the order of the experts, divided by the sum of the weights,
-// rounded at the end. nearswap: every operation rounds.
+// rounded at the end. nearswap and passthrough: every operation rounds.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/rsub.h>
@@ -18,7 +18,7 @@ FusedModel linear(const FusionInput& in, const std::vector<double>& weights, boo
     for (size_t i = 0; i < weights.size(); ++i) {
       sum.addcmul_(stored(slice, slice.expert(i)).to(at::kFloat), at::scalar_tensor(weights[i], options));
     }
-    return normalize ? sum.div_(weight_tensor(weights, sum).sum()) : sum;
+    return stored(slice, normalize ? sum.div_(weight_tensor(weights, sum).sum()) : sum).to(at::kFloat);
   }));
 }
 
@@ -32,6 +32,12 @@ FusedModel nearswap(const FusionInput& in, const CompatOptions& options) {
     const at::Tensor share = (distance.clamp_min(1e-6).reciprocal() * t).clamp(0, 1);
     return (share * expert + at::rsub(share, 1) * base).to(at::kFloat);
   }));
+}
+
+FusedModel passthrough(const FusionInput& in, const CompatOptions& options) {
+  const double scale = options.number("scale");
+  return one_model(in.map_elements(
+      [&](const Slice& slice) { return (stored(slice, slice.expert(0)) * scale).to(at::kFloat); }));
 }
 
 const std::string kFloat32 = "float32 throughout, rounded once at the end";
@@ -61,6 +67,12 @@ const RegisterCompat nearswap_{"nearswap",
                                 .rounding = "every operation rounds",
                                 .check = [](const CompatOptions&) {},
                                 .fuse = nearswap}};
+
+const RegisterCompat passthrough_{"passthrough",
+                                  {.original = "passthrough",
+                                   .rounding = "the product rounds",
+                                   .check = [](const CompatOptions&) {},
+                                   .fuse = passthrough}};
 
 }  // namespace
 }  // namespace fusegrid::compat::averages

@@ -1,8 +1,9 @@
-// mergekit's sce and arcee_fusion: every operation rounds.
+// mergekit's sce, ram, ramplus_tl and arcee_fusion: every operation rounds, but for what says so.
 
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/add.h>
 #include <ATen/ops/count_nonzero.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/scalar_tensor.h>
@@ -50,6 +51,68 @@ const RegisterCompat sce_{"sce",
                            .rounding = "every operation rounds",
                            .check = [](const CompatOptions& options) { options.require("scale", {"1"}); },
                            .fuse = sce}};
+
+// -- ram
+
+// What the entries of task vectors, flat [models, n], are: changed at all, by one model, by several.
+struct Changes {
+  at::Tensor taus;    // zero where they are not changed
+  at::Tensor counts;  // models that changed an entry, int64 [1, n]
+  at::Tensor by_one, by_several;
+};
+
+Changes changes_of(const Slice& slice, double epsilon) {
+  const at::Tensor taus = at::stack(stored_task_vectors(slice));
+  const at::Tensor flat = taus.view({taus.size(0), -1});
+  const at::Tensor changed = flat.abs() > epsilon;
+  const at::Tensor counts = changed.sum({0}, true);
+  return {flat * changed, counts, counts == 1, counts > 1};
+}
+
+at::Tensor shared_mean(const Changes& changes) {
+  return changes.taus * changes.by_several / changes.counts.clamp_min(1);
+}
+
+at::Tensor ram_of(const Slice& slice, double epsilon) {
+  const Changes changes = changes_of(slice, epsilon);
+  const at::Tensor step = sum_over_models(slice, changes.taus * changes.by_one + shared_mean(changes));
+  return stored(slice, slice.base()) + step.view(slice.base().sizes());
+}
+
+// The original's result is float32 whatever T is: so are the factors of entries that one model changed.
+at::Tensor ramplus_of(const Slice& slice, const CompatOptions& options) {
+  const double epsilon = options.number("epsilon");
+  const Changes changes = changes_of(slice, epsilon);
+  const at::Tensor changed = changes.taus != 0;
+  const at::Tensor shared = changed.logical_and(changes.by_several).sum({1});
+  const at::Tensor alone = changed.logical_and(changes.by_one).sum({1}).clamp_min(epsilon);
+  const at::Tensor factors = (shared / alone).clamp(0, options.number("alpha")) * options.number("r") + 1;
+  const at::Tensor step =
+      sum_over_models(slice, changes.taus * changes.by_one * factors.unsqueeze(-1) + shared_mean(changes));
+  return stored(slice, slice.base()) + step.view(slice.base().sizes());
+}
+
+FusedModel ram(const FusionInput& in, const CompatOptions& options) {
+  if (options.word("plus") == "tensor") {
+    return one_model(
+        in.map_tensors([&](const Slice& slice) { return ramplus_of(slice, options).to(at::kFloat); }));
+  }
+  const double epsilon = options.number("epsilon");
+  return one_model(
+      in.map_elements([&](const Slice& slice) { return ram_of(slice, epsilon).to(at::kFloat); }));
+}
+
+const RegisterCompat ram_{"ram",
+                          {.original = "ram, ramplus_tl",
+                           .rounding = "every operation rounds; ramplus_tl: factors and sums are float32",
+                           .check =
+                               [](const CompatOptions& options) {
+                                 options.require("plus", {"none", "tensor"});
+                                 options.require("scale", {"1"});
+                               },
+                           .fuse = ram}};
+
+// -- arcee_fusion
 
 // NaN is the largest number, as in the original's sort: in float16 a softmax may be zero where the epsilon that is
 // added to it is, too.

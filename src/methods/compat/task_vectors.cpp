@@ -47,7 +47,8 @@ at::Tensor with_mask(const at::Tensor& tau, const at::Tensor& mask, bool keep_l1
 // -- task arithmetic
 
 FusedModel task_arithmetic(const FusionInput& in, const CompatOptions& options) {
-  const CompatMerge how{.weights = options.weights(in.num_experts())};
+  const CompatMerge how{.weights = options.weights(in.num_experts()),
+                        .normalize = options.word("merge") == "mean"};
   const Field mixed = in.field(
       options.key(), [&](const Slice& slice) { return mixed_delta(slice, stored_task_vectors(slice), how); });
   const double scale = options.number("scale");
@@ -69,8 +70,11 @@ FusedModel ties(const FusionInput& in, const CompatOptions& options) {
                         .normalize = options.word("merge") == "mean"};
   return merge_sparse(in, options, how, [&](const Slice& slice, size_t i, const at::Tensor& tau) {
     const auto count = static_cast<int64_t>(densities[i] * static_cast<double>(slice.count));
-    return densities[i] >= 1 ? tau
-                             : tau * largest_mask(tau.abs().to(at::kFloat), std::max(count, int64_t{1}));
+    if (densities[i] >= 1) {
+      return tau;
+    }
+    const at::Tensor mask = largest_mask(tau.abs().to(at::kFloat), std::max(count, int64_t{1}));
+    return masked(tau, mask.to(tau.scalar_type()), options.word("rescale") == "l1");
   });
 }
 

@@ -39,6 +39,9 @@ std::string translated(const PortedParameter& parameter) {
   if (parameter.here == "unit") {
     return "tensor";  // the default of all that choose it
   }
+  if (parameter.default_value == "None") {
+    return "1";  // a factor
+  }
   const double value = parse_double(parameter.default_value, parameter.name);
   return number_text(parameter.here == "drop_rate" ? 1 - value : value);
 }
