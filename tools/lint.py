@@ -154,12 +154,13 @@ def lint_format(_):
 def lint_headers(arguments):
     options = compile_options(arguments.build)
     version = subprocess.run(["c++", "--version"], capture_output=True, text=True).stdout
+    changed = changed_files()
     jobs = {}
-    for name in tracked("src/*.h"):
+    for name in sorted(tracked("src/*.h"), key=lambda name: (name not in changed, name)):
         command = ["c++", *options_of_header(name, options), "-fsyntax-only", "-include", name,
                    "-x", "c++", "/dev/null"]
         jobs[name] = (digest([name], version, *command), command, str)
-    return check(jobs)
+    return check(jobs, arguments.seconds)
 
 
 def changed_files():
@@ -265,7 +266,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("check", choices=["format", "headers", "prose", "tidy"])
     parser.add_argument("--build", default="build/ci", help="folder with compile_commands.json (default: build/ci)")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="tidy: begin nothing after this time")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="headers, tidy: begin nothing after this time")
     parser.add_argument("folders", nargs="*", default=["src"], help="tidy: look below these folders (default: src)")
     arguments = parser.parse_args()
     clean = {"format": lint_format, "headers": lint_headers, "prose": lint_prose, "tidy": lint_tidy}[arguments.check](arguments)

@@ -230,13 +230,15 @@ TEST_F(MergeCommand, job_files_answer_names_of_other_tools_with_those_here) {
 TEST_F(MergeCommand, mistakes_are_told_before_anything_is_written) {
   EXPECT_EQ(run({"--out", path("out")}).code, ExitCode::kUsage);
   EXPECT_EQ(run({"--method", "ties", "--out", path("out")}).code, ExitCode::kUsage);
+  auto size = line("task_arithmetic");
+  size.insert(size.end(), {"--keep-on-gpu", "much"});
+  EXPECT_EQ(run(size).code, ExitCode::kUsage);
   for (const std::vector<std::string>& wrong : {std::vector<std::string>{"--dtype", "int8"},
                                                 {"--digests", "some"},
                                                 {"--precision", "bf16"},
                                                 {"--reduction", "sum"},
                                                 {"--inputs-are", "remote"},
                                                 {"--memory-limit", "1K"},
-                                                {"--keep-on-gpu", "much"},
                                                 {"--threads", "-1"}}) {
     auto words = line("task_arithmetic");
     words.insert(words.end(), wrong.begin(), wrong.end());

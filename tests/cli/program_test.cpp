@@ -136,7 +136,7 @@ TEST(Program, mistakes_in_what_to_run_are_config_errors) {
       {{"text", "--scale", "small", "--pack", "no-such.h5"},
        "no-such.h5'; name one with --pack, or make that of text8: tools/make_text_pack.py small"},
       {{"text", "--scale", "small", "--base", "."}, "leave --base out"},
-      {{"text", "--scale", "minilm"}, "name its folder with --base"},
+      {{"text", "--scale", "medium", "--pack", "no-such.h5"}, "tools/make_text_pack.py medium"},
   };
   for (const auto& [words, message] : builds) {
     std::vector<std::string> all{"zoo", "build", "--out", "never"};
