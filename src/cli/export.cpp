@@ -232,8 +232,8 @@ DeviceChoice chosen_device(const Options& options, const Chosen& chosen) {
   return choose_device(device_kind(options, same_cpu ? "cpu" : "auto"), 0, 1, HostDevices::here());
 }
 
-nlohmann::json record_of(const Chosen& chosen, const std::vector<std::string>& tasks, const Merge& merge,
-                         const Weights& parameters, const fs::path& results) {
+nlohmann::json record_of(const Chosen& chosen, const std::vector<std::string>& tasks, Pooling pooling,
+                         const Merge& merge, const Weights& parameters, const fs::path& results) {
   const BuildFacts& build = build_facts();
   const Method& method = method_registry().at(chosen.cell.method);
   nlohmann::json record = {{"format", "fusegrid-export"},
@@ -243,6 +243,7 @@ nlohmann::json record_of(const Chosen& chosen, const std::vector<std::string>& t
                            {"experts", chosen.cell.experts},
                            {"seed", chosen.cell.seed},
                            {"tasks", tasks},
+                           {"pooling", to_string(pooling)},
                            {"method", method.card.title},
                            {"paper", method.card.paper},
                            {"parameters", chosen.cell.parameters},
@@ -269,13 +270,13 @@ class Writer {
     const Weights* parameters = merge_.model.predictor->model_of(tasks.front());
     FUSEGRID_ASSERT(parameters != nullptr, chosen_.name);
     const Weights heads = heads_of_tasks(tasks);
-    const WrittenModel written =
-        write_model_folder(folder, {.base = replicate().base,
-                                    .architecture = *zoo_.network(chosen_.cell.seed).architecture,
-                                    .parameters = *parameters,
-                                    .dtype = dtype_,
-                                    .heads = heads,
-                                    .record = record_of(chosen_, tasks, merge_, *parameters, results_)});
+    const WrittenModel written = write_model_folder(
+        folder, {.base = replicate().base,
+                 .architecture = *zoo_.network(chosen_.cell.seed).architecture,
+                 .parameters = *parameters,
+                 .dtype = dtype_,
+                 .heads = heads,
+                 .record = record_of(chosen_, tasks, zoo_.zoo().pooling, merge_, *parameters, results_)});
     return shown.string() + ": " + count_text(written.tensors, "tensor") + ", " + bytes_text(written.bytes) +
            " of " + dtype_name(dtype_) + " in " + count_text(written.files, "file") +
            (heads.empty() ? "" : ", heads of " + some_names(tasks, kTasksShown)) + "\n";

@@ -19,28 +19,23 @@ constexpr auto kIndex = "model.safetensors.index.json";
 constexpr auto kHeads = "heads.safetensors";
 constexpr auto kRecord = "fusegrid_export.json";
 
-// Of the whole checkpoint, on the host.
-Weights tensors_of(const ModelToWrite& model, const HfFolder& base) {
-  Weights tensors = in_place_of(base, model.architecture, to_device(model.parameters, at::kCPU));
+void round_to(at::ScalarType dtype, Weights& tensors) {
   for (auto& [name, tensor] : tensors) {
     if (tensor.is_floating_point()) {
-      tensor = tensor.to(model.dtype);
+      tensor = tensor.to(dtype);
     }
   }
-  return tensors;
-}
-
-std::string config_text(const ModelToWrite& model, const HfFolder& base) {
-  nlohmann::json config = base.config();
-  set_dtype(config, model.dtype);
-  return dump_lossless(config, 2) + "\n";
 }
 
 }  // namespace
 
 WrittenModel write_model_folder(const std::filesystem::path& folder, const ModelToWrite& model) {
   const HfFolder base = open_checkpoint(model.base);
-  const Weights tensors = tensors_of(model, base);
+  nlohmann::json config = base.config();
+  Weights tensors = in_place_of(base, model.architecture, to_device(model.parameters, at::kCPU));
+  model.architecture.complete(config, tensors);
+  round_to(model.dtype, tensors);
+  set_dtype(config, model.dtype);
   const MergeLayout layout =
       output_layout(tensor_infos(tensors), std::nullopt, model.base, {.allow_symlinks = true});
   std::map<std::string, Weights> weights;
@@ -54,7 +49,7 @@ WrittenModel write_model_folder(const std::filesystem::path& folder, const Model
   }
   auto files = files_beside_weights(model.base);
   files.erase("README.md");  // speaks of the base
-  files["config.json"] = config_text(model, base);
+  files["config.json"] = dump_lossless(config, 2) + "\n";
   files[kRecord] = model.record.dump(2) + "\n";
   if (layout.shards.size() > 1) {
     files[kIndex] = layout.index().dump(2) + "\n";

@@ -26,7 +26,8 @@ struct WrittenModel {
 };
 
 // Writes the folder: config.json, the base's small files but its README.md, weights in files as the base's with what
-// else it holds, heads.safetensors and fusegrid_export.json. The same arguments, the same bytes. Throws as HfFolder and
+// else it holds and what HuggingFace's class needs (Architecture::complete()), heads.safetensors and
+// fusegrid_export.json. The same arguments, the same bytes. Throws as HfFolder and
 // save_folder().
 WrittenModel write_model_folder(const std::filesystem::path& folder, const ModelToWrite& model);
 
