@@ -224,6 +224,14 @@ void check_weights(const Chosen& chosen, const std::string& weights_sha256, cons
            << recorded("device") << ", which rounds otherwise\n";
 }
 
+void warn_of_invalid(const Chosen& chosen, std::ostream& warnings) {
+  for (const Result* result : chosen.results) {
+    if (result->status == Status::kInvalid) {
+      warnings << "fusegrid: warning: " << result->name << " is invalid: " << result->reason << "\n";
+    }
+  }
+}
+
 DeviceChoice chosen_device(const Options& options, const Chosen& chosen) {
   const auto& facts = chosen.results.front()->facts;
   const auto made_on = facts.find("device");
@@ -369,6 +377,7 @@ ExitCode export_model(Invocation& in) {
   check_yields(chosen, zoo);
   request.precision = records.bindings.at("precision").value;
   check_inputs(records, chosen, zoo, request.precision);
+  warn_of_invalid(chosen, in.err);
   request.choice = chosen_device(options, chosen);
   at::set_num_threads(whole_number(options, "threads", kHighestThreads, launch.value("threads", int64_t{1})));
   if (!options.has("quiet")) {

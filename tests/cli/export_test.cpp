@@ -255,6 +255,16 @@ TEST_F(Export, refuses_a_cell_that_failed) {
   EXPECT_EQ(run(merge("regmean")).code, ExitCode::kOk) << "another cell has the merge";
 }
 
+TEST_F(Export, warns_of_a_cell_that_is_not_to_be_trusted) {
+  change(cell("regmean"), [](Result& result) {
+    result.status = Status::kInvalid;
+    result.reason = "too few examples";
+  });
+  const Ran ran = run(cell("regmean"));
+  EXPECT_EQ(ran.code, ExitCode::kOk);
+  EXPECT_THAT(ran.err, HasSubstr("warning: " + cell("regmean") + " is invalid: too few examples"));
+}
+
 TEST_F(Export, refuses_what_is_no_single_model) {
   expect_refused(run(cell("simple_ensemble")), ExitCode::kConfig,
                  "expert/rows: " + zoo_->replicates[0].experts.at("rows").string());
@@ -273,6 +283,12 @@ TEST_F(Export, never_writes_over_what_is_there) {
 }
 
 TEST_F(Export, refuses_results_and_options_that_are_none) {
+  const fs::path of_zoo = folder_ / "of_zoo";
+  RunInfo launch;
+  launch.kind = "zoo";
+  ResultStore::open(of_zoo, launch);
+  expect_refused(invoke({"export", of_zoo.string(), cell("regmean"), "--out", out_.string()}),
+                 ExitCode::kConfig, "models of a zoo, which are folders already");
   expect_refused(invoke({"export", results_.string(), cell("regmean")}), ExitCode::kUsage, "needs --out");
   expect_refused(invoke({"export", (*world_ / "result").string(), cell("regmean"), "--out", out_.string()}),
                  ExitCode::kConfig, "did you mean '" + results_.string() + "'?");
@@ -305,6 +321,12 @@ TEST_F(ExportOfAMovedZoo, finds_it_where_the_user_says) {
   write_text(moved / "zoo.json", description.dump());
   expect_refused(run(cell("simple_average")), ExitCode::kConfig,
                  "The run found it in '" + zoo().string() + "'; name its folder with --zoo");
+  json renamed = description;
+  renamed["name"] = "renamed";
+  write_text(moved / "zoo.json", renamed.dump());
+  expect_refused(run(cell("simple_average"), {"--zoo", moved.string()}), ExitCode::kConfig,
+                 "--zoo must be a folder of the zoo 'embedded-tiny', but it is one of 'renamed'");
+  write_text(moved / "zoo.json", description.dump());
   ASSERT_EQ(run(cell("simple_average"), {"--zoo", moved.string()}).code, ExitCode::kOk);
   EXPECT_EQ(digest_of(out_), recorded(cell("simple_average")).facts.at("weights_sha256"));
 }
