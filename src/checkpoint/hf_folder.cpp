@@ -198,7 +198,7 @@ void save_hf_folder(const std::filesystem::path& path, const Weights& weights, c
   }
   auto files = extra_files;
   files[kConfig] = dump_lossless(config, 2) + "\n";
-  save_folder(path, files, kSingle, weights);
+  save_folder(path, files, {{kSingle, weights}});
 }
 
 }  // namespace fusegrid

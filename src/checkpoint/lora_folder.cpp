@@ -58,7 +58,7 @@ void save_lora_folder(const std::filesystem::path& path, const LoraAdapter& adap
   }
   auto files = extra_files;
   files[kAdapterConfig] = adapter_config(adapter, base).dump(2) + "\n";
-  save_folder(path, files, kAdapterWeights, tensors);
+  save_folder(path, files, {{kAdapterWeights, tensors}});
 }
 
 }  // namespace fusegrid

@@ -9,11 +9,13 @@
 
 namespace fusegrid {
 
-// Writes `files` (name -> content) and `weights` under the name `weights_file` to a temporary folder beside `path`,
-// syncs them and renames the folder: `path` is complete or absent. Throws ConfigError where `path` exists and is not
-// empty, a file's name is not plain or that of the weights, or a tensor's name cannot be written; IoError where writing
-// fails.
+// Writes `files` (name -> content) and the safetensors files `weights` (by name) to a temporary folder beside `path`,
+// syncs them and renames the folder: `path` is complete or absent. Throws ConfigError as check_new_folder(), and where
+// a file's name is not plain or that of weights, or a tensor's name cannot be written; IoError where writing fails.
 void save_folder(const std::filesystem::path& path, const std::map<std::string, std::string>& files,
-                 const std::string& weights_file, const Weights& weights);
+                 const std::map<std::string, Weights>& weights);
+
+// ConfigError where `path` exists and is not an empty folder.
+void check_new_folder(const std::filesystem::path& path);
 
 }  // namespace fusegrid

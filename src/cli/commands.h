@@ -10,6 +10,7 @@ ExitCode print_cells(Invocation& in);
 ExitCode print_status(Invocation& in);
 ExitCode verify_folder(Invocation& in);
 ExitCode print_report(Invocation& in);
+ExitCode export_model(Invocation& in);
 ExitCode print_list(Invocation& in);
 ExitCode print_description(Invocation& in);
 ExitCode write_docs(Invocation& in);

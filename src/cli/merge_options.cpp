@@ -1,7 +1,6 @@
 #include "cli/merge_options.h"
 
 #include <algorithm>
-#include <cstdlib>
 
 #include <boost/program_options/value_semantic.hpp>
 #include <unistd.h>
@@ -99,17 +98,6 @@ Options merge_options() {
 
 namespace {
 
-at::ScalarType parse_dtype(const std::string& text) {
-  static const std::map<std::string, at::ScalarType> kNames{
-      {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble},
-      {"bf16", at::kBFloat16},     {"fp16", at::kHalf},    {"fp32", at::kFloat},    {"fp64", at::kDouble}};
-  const auto it = kNames.find(text);
-  if (it == kNames.end()) {
-    throw ConfigError("--dtype must be bfloat16, float16, float32 or float64, but it is '" + text + "'");
-  }
-  return it->second;
-}
-
 Digests parse_digests(const std::string& text) {
   static const std::map<std::string, Digests> kNames{
       {"all", Digests::kAll}, {"outputs", Digests::kOutputs}, {"none", Digests::kNone}};
@@ -161,17 +149,6 @@ MergeExpert parse_expert(const std::string& text) {
     return {name, (std::filesystem::path(text.substr(mark + 1)) / "").parent_path()};
   }
   return {parse_model(text)->default_name(), (std::filesystem::path(text) / "").parent_path()};
-}
-
-// Called before anything asks LibTorch for CUDA.
-at::Device open_device(const std::string& setting, int index, int ranks) {
-  const DeviceChoice choice = choose_device(setting, index, ranks, HostDevices::here());
-  if (choice.device == "cpu") {
-    return at::kCPU;
-  }
-  ::setenv("CUDA_VISIBLE_DEVICES", choice.visible_gpus.c_str(), 1);
-  load_cuda();
-  return {at::kCUDA, 0};
 }
 
 using Given = std::map<std::string, std::vector<MergeSetting>>;
@@ -303,7 +280,7 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
     return [option](const std::string& text) { return parse_bytes(text, option); };
   };
   if (given.contains("dtype")) {
-    spec.dtype = parsed(given, "dtype", "", parse_dtype);
+    spec.dtype = parsed(given, "dtype", "", float_dtype);
   }
   if (given.contains("shard-size")) {
     spec.shard_bytes = parsed(given, "shard-size", "", bytes("--shard-size"));
@@ -333,8 +310,9 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
   }
   spec.allow_non_finite = is_on("allow-non-finite");
   const auto [index, ranks] = place;
-  spec.device = parsed(given, "device", "auto",
-                       [index, ranks](const std::string& text) { return open_device(text, index, ranks); });
+  spec.device = parsed(given, "device", "auto", [index, ranks](const std::string& text) {
+    return open_device(choose_device(text, index, ranks, HostDevices::here()));
+  });
   const int64_t cores = std::min(usable_cores(), share_of_cores(ranks));
   // where a GPU calculates, some are left to the threads that write
   const int64_t reading = spec.device.is_cpu() ? cores : std::max(int64_t{1}, cores * 3 / 4);

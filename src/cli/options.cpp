@@ -1,6 +1,7 @@
 #include "cli/options.h"
 
 #include <algorithm>
+#include <map>
 
 #include <boost/program_options/parsers.hpp>
 #include <boost/program_options/positional_options.hpp>
@@ -85,6 +86,17 @@ std::string device_kind(const Options& options, const std::string& fallback) {
     throw UsageError("--device must be auto, cpu or cuda, but it is '" + kind + "'");
   }
   return kind;
+}
+
+at::ScalarType float_dtype(const std::string& text) {
+  static const std::map<std::string, at::ScalarType> kNames{
+      {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble},
+      {"bf16", at::kBFloat16},     {"fp16", at::kHalf},    {"fp32", at::kFloat},    {"fp64", at::kDouble}};
+  const auto it = kNames.find(text);
+  if (it == kNames.end()) {
+    throw ConfigError("--dtype must be bfloat16, float16, float32 or float64, but it is '" + text + "'");
+  }
+  return it->second;
 }
 
 void Options::print_help(std::ostream& out) const {

@@ -8,6 +8,7 @@
 
 #include <boost/program_options/options_description.hpp>
 #include <boost/program_options/variables_map.hpp>
+#include <c10/core/ScalarType.h>
 
 #include "cli/program.h"
 
@@ -60,5 +61,8 @@ class Options {
 int whole_number(const Options& options, const std::string& name, int64_t highest,
                  int64_t fallback);                                            // from 1 on
 std::string device_kind(const Options& options, const std::string& fallback);  // auto, cpu or cuda
+
+// The text of --dtype, "float16" or "fp16". ConfigError.
+at::ScalarType float_dtype(const std::string& text);
 
 }  // namespace fusegrid

@@ -193,6 +193,7 @@ const std::vector<Command>& commands() {
       {"status", "count what a results folder holds; show failures", print_status},
       {"report", "write and print the leaderboard of a results folder", print_report},
       {"verify", "check journal and published results against each other", verify_folder},
+      {"export", "write the model of a recorded cell as a HuggingFace folder", export_model},
       {"list", "list methods, tasks, zoos, shifts or jobs", print_list},
       {"describe", "describe a method, task, zoo or shift", print_description},
       {"zoo", "build, pretrain, import, show and verify zoos of models", manage_zoos},

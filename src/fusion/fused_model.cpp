@@ -18,6 +18,7 @@ class OneModel final : public Predictor {
     return network.output(weights_, inputs, ask.head, {.memory = ask.memory});
   }
   Weights weights() const override { return weights_; }
+  const Weights* model_of(const std::string& /*task*/) const override { return &weights_; }
   std::shared_ptr<const Predictor> held_in(Precision precision) const override {
     return std::make_shared<OneModel>(rounded(weights_, precision));
   }
@@ -43,12 +44,16 @@ class ModelPerTask final : public Predictor {
       throw AccessError(
           "a model per task needs the task's identity: set needs_task_identity in the method's card");
     }
-    const auto owner = owners_.find(*ask.task);
-    const auto model = owner == owners_.end() ? models_.end() : models_.find(owner->second);
-    if (model == models_.end()) {
+    const Weights* model = model_of(*ask.task);
+    if (model == nullptr) {
       throw ConfigError("there is no model for task '" + *ask.task + "' among the fused experts");
     }
-    return network.output(model->second, inputs, ask.head, {.memory = ask.memory});
+    return network.output(*model, inputs, ask.head, {.memory = ask.memory});
+  }
+  const Weights* model_of(const std::string& task) const override {
+    const auto owner = owners_.find(task);
+    const auto model = owner == owners_.end() ? models_.end() : models_.find(owner->second);
+    return model == models_.end() ? nullptr : &model->second;
   }
   std::shared_ptr<const Predictor> held_in(Precision precision) const override {
     std::map<std::string, Weights> held;

@@ -32,6 +32,8 @@ class Predictor {
   virtual at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const = 0;
   // All weights it holds, under names: for digests, NaN checks and saving. One model: its own names.
   virtual Weights weights() const = 0;
+  // The parameters of the model that alone answers a task; null where no single one does.
+  virtual const Weights* model_of(const std::string& /*task*/) const { return nullptr; }
   // The same with its models held in the precision, so that a pass need not round them; null: as it is.
   virtual std::shared_ptr<const Predictor> held_in(Precision) const { return nullptr; }
 };

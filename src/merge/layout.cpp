@@ -89,6 +89,9 @@ MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<
   for (auto& [file, shard] : shards) {
     layout.shards.push_back(std::move(shard));
   }
+  if (layout.shards.size() == 1) {
+    layout.shards.front().file = kSingle;  // which needs no index, whatever the reference's one is called
+  }
   return layout;
 }
 

@@ -21,13 +21,10 @@
 namespace fusegrid {
 namespace {
 
-// transformers reads the dtype to load from config.json.
 std::string config_text(const MergePlan& plan) {
   nlohmann::json config = plan.inputs.config;
-  for (const std::string key : {"torch_dtype", "dtype"}) {
-    if (plan.spec.dtype && config.contains(key)) {
-      config[key] = dtype_name(*plan.spec.dtype);
-    }
+  if (plan.spec.dtype) {
+    set_dtype(config, *plan.spec.dtype);
   }
   return dump_lossless(config, 2) + "\n";
 }

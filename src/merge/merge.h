@@ -63,5 +63,7 @@ MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann:
 
 // "float64": as --dtype and config.json name it.
 std::string dtype_name(at::ScalarType dtype);
+// In a config.json that says in which dtype transformers is to load the model.
+void set_dtype(nlohmann::json& config, at::ScalarType dtype);
 
 }  // namespace fusegrid

@@ -295,6 +295,14 @@ std::string dtype_name(at::ScalarType dtype) {
   return name == kNames.end() ? at::toString(dtype) : name->second;
 }
 
+void set_dtype(nlohmann::json& config, at::ScalarType dtype) {
+  for (const std::string key : {"torch_dtype", "dtype"}) {
+    if (config.contains(key)) {
+      config[key] = dtype_name(dtype);
+    }
+  }
+}
+
 MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
   MergePlan plan;
   plan.spec = spec;

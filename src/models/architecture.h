@@ -128,6 +128,9 @@ class Architecture {
   virtual std::vector<std::string> names_in_files(const std::string& parameter) const { return {parameter}; }
   // Whether they hold the matrix as [in, out]. See models/stored_parameters.h.
   virtual bool transposed_in_files(const std::string& /*parameter*/) const { return false; }
+  // Adds to a checkpoint what HuggingFace's class of the family always reads and this architecture does without, such
+  // that both compute the same. stored: as files hold it, with all parameters.
+  virtual void complete(nlohmann::json& /*config*/, Weights& /*stored*/) const {}
   virtual std::vector<AxisGroup> axis_groups() const { return {}; }
   virtual const Blocks* blocks() const { return nullptr; }  // where it is a stack of them
   virtual std::optional<Projection> projection() const { return std::nullopt; }

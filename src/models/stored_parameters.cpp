@@ -1,11 +1,13 @@
 #include "models/stored_parameters.h"
 
 #include <cstring>
+#include <set>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 
 #include "checkpoint/checks.h"
+#include "checkpoint/tied_head.h"
 #include "core/errors.h"
 
 namespace fusegrid {
@@ -13,6 +15,11 @@ namespace {
 
 std::vector<int64_t> reversed(const std::vector<int64_t>& shape) {
   return {shape.rbegin(), shape.rend()};
+}
+
+// A parameter as files hold it.
+at::Tensor turned(const Architecture& architecture, const std::string& name, const at::Tensor& tensor) {
+  return architecture.transposed_in_files(name) ? tensor.t().contiguous() : tensor;
 }
 
 }  // namespace
@@ -86,9 +93,29 @@ std::optional<LowRankFactors> StoredParameters::factors(const std::string& name)
 Weights as_stored(const Architecture& architecture, const Weights& parameters) {
   Weights stored;
   for (const auto& [name, tensor] : parameters) {
-    stored.emplace(name, architecture.transposed_in_files(name) ? tensor.t().contiguous() : tensor);
+    stored.emplace(name, turned(architecture, name, tensor));
   }
   return stored;
+}
+
+Weights in_place_of(const ModelSource& model, const Architecture& architecture, const Weights& parameters) {
+  Weights tensors;
+  std::set<std::string> taken;  // by parameters and their copies
+  for (const auto& [name, tensor] : parameters) {
+    const auto names = architecture.names_in_files(name);
+    const at::Tensor stored = turned(architecture, name, tensor);
+    tensors.emplace(stored_tensor(model, names, stored.sizes().vec()).name, stored);
+    taken.insert(names.begin(), names.end());
+  }
+  const bool tied = is_tied(model.config());
+  for (const TensorInfo& info : model.tensors()) {
+    if (!taken.contains(info.name) && !(tied && is_tied_head(info.name))) {
+      const at::Tensor values = at::empty(info.shape, info.dtype);
+      model.read_range(info.name, 0, info.numel(), values.mutable_data_ptr());
+      tensors.emplace(info.name, values);
+    }
+  }
+  return tensors;
 }
 
 }  // namespace fusegrid

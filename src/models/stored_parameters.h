@@ -47,4 +47,8 @@ class StoredParameters final : public ModelSource {
 // The inverse: parameters as checkpoints hold them, under their own names.
 Weights as_stored(const Architecture& architecture, const Weights& parameters);
 
+// The tensors of `model` with these parameters in place of its own: under its names, with all else that it holds (a
+// text tower, position ids), but no second copies of a parameter (a tied head). Throws as stored_tensor().
+Weights in_place_of(const ModelSource& model, const Architecture& architecture, const Weights& parameters);
+
 }  // namespace fusegrid

@@ -161,4 +161,13 @@ void load_cuda() {
   use_fp32();
 }
 
+at::Device open_device(const DeviceChoice& choice) {
+  if (choice.device == "cpu") {
+    return at::kCPU;
+  }
+  ::setenv("CUDA_VISIBLE_DEVICES", choice.visible_gpus.c_str(), 1);
+  load_cuda();
+  return {at::kCUDA, 0};
+}
+
 }  // namespace fusegrid

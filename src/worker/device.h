@@ -4,6 +4,8 @@
 #include <optional>
 #include <string>
 
+#include <c10/core/Device.h>
+
 #include "core/parallel.h"
 
 namespace fusegrid {
@@ -40,5 +42,8 @@ inline constexpr const char* kMoreCores = "give mpirun --bind-to none (or srun m
 // Call it before anything asks LibTorch for CUDA. Throws DeviceError where it cannot be loaded, finds no GPU, or the
 // GPU does not work.
 void load_cuda();
+
+// The chosen device, opened in this process, which must not have asked LibTorch for CUDA before.
+at::Device open_device(const DeviceChoice& choice);
 
 }  // namespace fusegrid

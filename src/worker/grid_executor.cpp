@@ -10,11 +10,8 @@
 #include <set>
 #include <utility>
 
-#include <unistd.h>
-
 #include "comm/team_channel.h"
 #include "core/errors.h"
-#include "fusion/engines/stream_device.h"
 #include "worker/cell_evaluator.h"
 #include "worker/device_clock.h"
 #include "worker/executor.h"
@@ -26,15 +23,6 @@
 
 namespace fusegrid {
 namespace {
-
-// Bytes of the models of one merge that may be held: a quarter of a GPU is left to the passes, half of the host's
-// memory, or of the limit, to everything else.
-int64_t room_for_models(at::Device device, int64_t limit_bytes) {
-  if (device.is_cuda()) {
-    return free_memory(device) / 4 * 3;
-  }
-  return (limit_bytes > 0 ? limit_bytes : sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) / 2;
-}
 
 MergeSettings merge_settings(const nlohmann::json& settings, const MemoryShares& shares, at::Device device) {
   const int64_t limit = settings.at("memory_limit_bytes");

@@ -1,16 +1,27 @@
 #include "worker/merge_maker.h"
 
+#include <unistd.h>
+
 #include "core/text.h"
 #include "fusion/cell_merge.h"
+#include "fusion/engines/stream_device.h"
 #include "fusion/sharding.h"
 #include "worker/device_clock.h"
 #include "worker/memory_merge.h"
 
 namespace fusegrid {
 
+int64_t room_for_models(at::Device device, int64_t limit_bytes) {
+  if (device.is_cuda()) {
+    return free_memory(device) / 4 * 3;
+  }
+  return (limit_bytes > 0 ? limit_bytes : sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)) / 2;
+}
+
 MergeMaker::MergeMaker(const MergeSettings& settings, at::Device device)
     : device_(device),
       model_bytes_(settings.model_bytes),
+      as_made_(settings.as_made),
       streamed_(settings.streamed),
       statistics_(settings.statistics_bytes, settings.statistics, device, settings.statistics_disk_bytes),
       streamed_merger_(device, settings.memory_limit_bytes) {}
@@ -68,7 +79,7 @@ void MergeMaker::keep(const Cell& cell, FusedModel model, Precision precision) {
   made.facts["stored_parameters"] = number_text(model.stored_parameters);
   made.facts["weights_sha256"] = digest(model.predictor->weights());
   made.model = std::move(model);
-  if (const auto held = made.model.predictor->held_in(precision)) {
+  if (const auto held = as_made_ ? nullptr : made.model.predictor->held_in(precision)) {
     made.model.predictor = held;
   }
   made.name = merge_name(cell);

@@ -30,8 +30,13 @@ struct MergeSettings {
   int64_t memory_limit_bytes = 0;         // of a streamed merge; 0: none
   int64_t model_bytes =
       std::numeric_limits<int64_t>::max();  // of the models of a merge in memory, in float32
+  bool as_made = false;   // a merge is kept in float32, whatever the precision of the zoo's networks
   bool streamed = false;  // what can be is made from files, by teams or alone, however small it is
 };
+
+// Bytes of the models of one merge that may be held: a quarter of a GPU is left to the passes, half of the host's
+// memory, or of the limit (0: none), to everything else.
+int64_t room_for_models(at::Device device, int64_t limit_bytes);
 
 // Makes merges and keeps the last one: the cells of one merge, which the coordinator hands out together, fuse once.
 class MergeMaker {
@@ -51,6 +56,7 @@ class MergeMaker {
 
   at::Device device_;
   int64_t model_bytes_;
+  bool as_made_;
   bool streamed_;
   StatisticsCache statistics_;
   StreamedMerger streamed_merger_;

@@ -125,4 +125,23 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
   return readouts;
 }
 
+Weights heads_of(const fs::path& heads, const std::vector<std::string>& tasks) {
+  const SafetensorsFile file(heads);
+  Weights tensors;
+  const auto take = [&](const std::string& name) {
+    if (file.contains(name)) {
+      tensors.emplace(name, file.read(name));
+    }
+  };
+  for (const std::string& task : tasks) {
+    for (const std::string part : {".rows", ".weight", ".bias"}) {
+      take(task + part);
+    }
+    if (tensors.contains(task + ".rows")) {
+      take("logit_scale");
+    }
+  }
+  return tensors;
+}
+
 }  // namespace fusegrid

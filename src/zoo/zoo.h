@@ -150,6 +150,8 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const std::f
                                                                     Pooling pooling, at::Device device);
 Weights load_weights(const Architecture& architecture, const std::filesystem::path& folder,
                      at::Device device);
+// The tensors of a heads file that are of these tasks: a heads file of them alone.
+Weights heads_of(const std::filesystem::path& heads, const std::vector<std::string>& tasks);
 
 // Tokens of a task's longest row and of its longest answer together, of choices those of one example; 0 where its
 // inputs are images.

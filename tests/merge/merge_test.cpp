@@ -231,6 +231,24 @@ TEST(Merge, keeps_the_files_of_the_base) {
             read_text(models.folder / "base2" / "model.safetensors.index.json"));
 }
 
+TEST(Merge, one_file_needs_no_index_whatever_the_base_calls_it) {
+  const Checkpoints models(2, at::kFloat);
+  const std::filesystem::path base = models.folder / "base";
+  const std::string only = "model-00001-of-00001.safetensors";
+  nlohmann::json places;
+  for (const TensorInfo& info : HfFolder(base).tensors()) {
+    places[info.name] = only;
+  }
+  std::filesystem::rename(base / "model.safetensors", base / only);
+  write_text(base / "model.safetensors.index.json", nlohmann::json{{"weight_map", places}}.dump());
+  MergeSpec spec = models.spec({"task_arithmetic"});
+  spec.shard_bytes.reset();
+  merge(spec, 1);
+  EXPECT_EQ(HfFolder(spec.out).tensors().size(), places.size());
+  EXPECT_TRUE(std::filesystem::exists(spec.out / "model.safetensors"));
+  EXPECT_TRUE(verify_merged(spec.out).front().differences.empty());
+}
+
 TEST(Merge, takes_an_adapter_as_the_model_that_it_makes) {
   const TemporaryFolder folder;
   const std::filesystem::path golden = source_folder() / "tests/golden/lora";

@@ -101,6 +101,23 @@ TEST_F(StoredGpt2, IsSavedAsFilesHaveIt) {
   }
 }
 
+TEST_F(StoredGpt2, IsPutInPlaceOfWhatAModelHolds) {
+  const HfFolder other = changed([](Weights& tensors) {
+    tensors["transformer.h.0.attn.masked"] = at::zeros({3}, at::kLong);
+    tensors["lm_head.weight"] = tensors.at("transformer.wte.weight") + 1;  // a copy, since the two are tied
+  });
+  Weights parameters = read_parameters(*architecture, folder);
+  for (auto& [name, tensor] : parameters) {
+    tensor = tensor * 2;
+  }
+  Weights expected = folder.read_all();
+  for (auto& [name, tensor] : expected) {
+    tensor = tensor * 2;
+  }
+  expected["transformer.h.0.attn.masked"] = at::zeros({3}, at::kLong);
+  EXPECT_EQ(digest(in_place_of(other, *architecture, parameters)), digest(expected));
+}
+
 TEST_F(StoredGpt2, OtherDtypesOfFilesAreKept) {
   const HfFolder other =
       changed([&](Weights& tensors) { tensors[matrix] = tensors.at(matrix).to(at::kBFloat16); });

@@ -11,7 +11,10 @@
 //          have HuggingFace's defaults. type_vocab_size 0: there are no embeddings of token types. Dropout fields are
 //          ignored: nothing here evaluates or trains with dropout.
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/zeros.h>
 #include <nlohmann/json.hpp>
 
 #include "core/errors.h"
@@ -63,6 +66,7 @@ class Bert final : public BlockArchitecture {
   std::vector<TensorInfo> parameters() const override;
   std::vector<Layer> layers() const override;
   std::vector<std::string> names_in_files(const std::string& parameter) const override;
+  void complete(nlohmann::json& config, Weights& stored) const override;
 
   int64_t size() const override { return shape_.blocks; }
   int64_t width() const override { return shape_.width; }
@@ -142,6 +146,18 @@ std::vector<std::string> Bert::names_in_files(const std::string& parameter) cons
     names.push_back((shape_.roberta ? "roberta." : "bert.") + each);
   }
   return names;
+}
+
+// Embeddings of one type, zeros, under the prefix of the others.
+void Bert::complete(nlohmann::json& config, Weights& stored) const {
+  const auto words = std::find_if(stored.begin(), stored.end(),
+                                  [&](const auto& entry) { return entry.first.ends_with(words_); });
+  FUSEGRID_ASSERT(words != stored.end(), words_);
+  const auto prefix = words->first.substr(0, words->first.size() - words_.size());
+  if (shape_.types == 0) {
+    config["type_vocab_size"] = 1;
+    stored[prefix + types_] = at::zeros({1, shape_.width}, words->second.options());
+  }
 }
 
 at::Tensor Bert::embed(const Weights& weights, const Inputs& inputs) const {

@@ -152,6 +152,29 @@ TEST(Bert, WithoutTokenTypesItIsTheModelWhoseTypesAreZero) {
   EXPECT_TRUE(with->features(weights, random_tokens({3, 7}, 9), Pooling::kNone).equal(features));
 }
 
+TEST(Bert, OfFilesThatOthersReadHasTokenTypes) {
+  json config = tiny("bert");
+  config["type_vocab_size"] = 0;
+  const auto without = make_architecture(config);
+  const Weights weights = random_weights(*without);
+  const at::Tensor features = without->features(weights, random_tokens({3, 7}, 9), Pooling::kNone);
+  Weights stored = weights;
+  without->complete(config, stored);
+  const auto with = make_architecture(config);
+  EXPECT_EQ(stored.size(), with->parameters().size());
+  EXPECT_TRUE(with->features(stored, random_tokens({3, 7}, 9), Pooling::kNone).equal(features));
+
+  Weights prefixed;
+  for (const auto& [name, tensor] : weights) {
+    prefixed.emplace("bert." + name, tensor);
+  }
+  without->complete(config, prefixed);
+  EXPECT_TRUE(prefixed.contains("bert.embeddings.token_type_embeddings.weight"));
+  with->complete(config, stored);
+  EXPECT_EQ(stored.size(), with->parameters().size());
+  EXPECT_EQ(config["type_vocab_size"], 1);
+}
+
 TEST(Bert, EveryTokenIsOfTypeZero) {
   const auto architecture = make_architecture(tiny("bert"));
   const Inputs inputs = random_tokens({3, 7}, 9);

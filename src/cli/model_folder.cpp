@@ -1,0 +1,61 @@
+#include "cli/model_folder.h"
+
+#include <map>
+
+#include <ATen/TensorOperators.h>
+
+#include "checkpoint/lossless_json.h"
+#include "checkpoint/save_folder.h"
+#include "merge/layout.h"
+#include "merge/merge.h"
+#include "models/stored_parameters.h"
+#include "zoo/checkpoint_folder.h"
+#include "zoo/folders.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr auto kIndex = "model.safetensors.index.json";
+constexpr auto kHeads = "heads.safetensors";
+constexpr auto kRecord = "fusegrid_export.json";
+
+void round_to(at::ScalarType dtype, Weights& tensors) {
+  for (auto& [name, tensor] : tensors) {
+    if (tensor.is_floating_point()) {
+      tensor = tensor.to(dtype);
+    }
+  }
+}
+
+}  // namespace
+
+WrittenModel write_model_folder(const std::filesystem::path& folder, const ModelToWrite& model) {
+  const HfFolder base = open_checkpoint(model.base);
+  nlohmann::json config = base.config();
+  Weights tensors = in_place_of(base, model.architecture, to_device(model.parameters, at::kCPU));
+  model.architecture.complete(config, tensors);
+  round_to(model.dtype, tensors);
+  set_dtype(config, model.dtype);
+  const MergeLayout layout =
+      output_layout(tensor_infos(tensors), std::nullopt, model.base, {.allow_symlinks = true});
+  std::map<std::string, Weights> weights;
+  for (const MergeShard& shard : layout.shards) {
+    for (const TensorInfo& info : shard.tensors) {
+      weights[shard.file].emplace(info.name, tensors.at(info.name));
+    }
+  }
+  if (!model.heads.empty()) {
+    weights.emplace(kHeads, model.heads);
+  }
+  auto files = files_beside_weights(model.base);
+  files.erase("README.md");  // speaks of the base
+  files["config.json"] = dump_lossless(config, 2) + "\n";
+  files[kRecord] = model.record.dump(2) + "\n";
+  if (layout.shards.size() > 1) {
+    files[kIndex] = layout.index().dump(2) + "\n";
+  }
+  save_folder(folder, files, weights);
+  return {static_cast<int64_t>(tensors.size()), layout.bytes(), static_cast<int64_t>(layout.shards.size())};
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <filesystem>
+
+#include <nlohmann/json.hpp>
+
+#include "core/weights.h"
+#include "models/architecture.h"
+
+namespace fusegrid {
+
+// A model to be written as a folder of HuggingFace.
+struct ModelToWrite {
+  std::filesystem::path base;  // whose folder it is like
+  const Architecture& architecture;
+  const Weights& parameters;  // on any device
+  at::ScalarType dtype = at::kFloat;
+  Weights heads = {};     // of its tasks, as a heads file has them; none where the model makes tokens itself
+  nlohmann::json record;  // what it is, for fusegrid_export.json
+};
+
+struct WrittenModel {
+  int64_t tensors = 0;
+  int64_t bytes = 0;  // of the weights
+  int64_t files = 0;  // of the weights
+};
+
+// Writes the folder: config.json, the base's small files but its README.md, weights in files as the base's with what
+// else it holds and what HuggingFace's class needs (Architecture::complete()), heads.safetensors and
+// fusegrid_export.json. The same arguments, the same bytes. Throws as HfFolder and
+// save_folder().
+WrittenModel write_model_folder(const std::filesystem::path& folder, const ModelToWrite& model);
+
+}  // namespace fusegrid
