@@ -10,6 +10,7 @@
 #include "core/cell.h"
 #include "fusion/fused_model.h"
 #include "fusion/whole_model/statistics_cache.h"
+#include "worker/external_merger.h"
 #include "worker/streamed_merger.h"
 #include "worker/zoo_cache.h"
 
@@ -31,6 +32,7 @@ struct MergeSettings {
   int64_t model_bytes =
       std::numeric_limits<int64_t>::max();  // of the models of a merge in memory, in float32
   bool streamed = false;  // what can be is made from files, by teams or alone, however small it is
+  ExternalSettings external = {};
 };
 
 // Makes merges and keeps the last one: the cells of one merge, which the coordinator hands out together, fuse once.
@@ -46,6 +48,7 @@ class MergeMaker {
   Merge& with_team(const Cell& cell, OpenZoo& zoo, Collectives& group, const std::function<void()>& tick);
 
  private:
+  void make_elsewhere(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
   void make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
   void keep(const Cell& cell, FusedModel model, Precision precision);
 
@@ -54,6 +57,7 @@ class MergeMaker {
   bool streamed_;
   StatisticsCache statistics_;
   StreamedMerger streamed_merger_;
+  ExternalMerger external_merger_;
   Merge last_;
 };
 
