@@ -115,6 +115,10 @@ class Parser {
     } catch (const ConfigError& error) {
       fail(error.what());
     }
+    if (is_external(grids_.back().method)) {
+      fail("[" + header +
+           "] is a row of a grid, which 'fusegrid run' evaluates; leave it out of a merge job");
+    }
   }
 
   void read_setting(const std::string& key, const std::string& value) {

@@ -4,6 +4,7 @@
 
 #include "cli/as_called.h"
 #include "cli/print.h"
+#include "coordinator/external_rows.h"
 #include "coordinator/rerun_hint.h"
 #include "core/digest.h"
 #include "store/result_store.h"
@@ -37,6 +38,7 @@ Plan make_plan(const std::filesystem::path& job_file) {
     check_models(plan.cells, zoo);
     plan.sizes.emplace(zoo.name, zoo_size(zoo, contents));
   }
+  bind_external_rows(plan.job, plan.zoos, plan.cells);
   Sha256 sha;
   for (const auto& cell : plan.cells) {
     sha.update(cell.name() + "\n");

@@ -13,6 +13,7 @@
 #include "cli/provenance.h"
 #include "cli/results_folder.h"
 #include "coordinator/campaign.h"
+#include "coordinator/external_rows.h"
 #include "coordinator/grid.h"
 #include "coordinator/launch.h"
 #include "core/text.h"
@@ -69,6 +70,11 @@ SavedStatistics saved_statistics(const Options& options, const std::filesystem::
           static_cast<int64_t>(gib * static_cast<double>(int64_t{1} << 30))};
 }
 
+// Where commands write models, as long as they are needed.
+std::filesystem::path scratch_folder(const std::filesystem::path& results) {
+  return results / "external";
+}
+
 CampaignOptions campaign_options(const Options& options, const Plan& plan,
                                  const std::filesystem::path& results,
                                  const std::map<std::string, std::string>& bindings) {
@@ -78,6 +84,7 @@ CampaignOptions campaign_options(const Options& options, const Plan& plan,
   campaign.memory_limit_bytes = job.memory_limit_bytes();
   campaign.executor_settings = grid_settings(job, plan.zoos, saved_statistics(options, results),
                                              campaign.memory_limit_bytes, bindings);
+  campaign.executor_settings["external"] = external_settings(job, scratch_folder(results));
   campaign.max_attempts = whole_number(options, "max-attempts", kHighestAttempts,
                                        job.max_attempts.value_or(campaign.max_attempts));
   campaign.threads =
@@ -326,6 +333,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   }
   store->forget(forgotten);
   std::filesystem::create_directories(results / "logs");
+  std::filesystem::remove_all(scratch_folder(results));  // of a run that was killed
   if (store->runs().size() > 1 && store->runs()[store->runs().size() - 2].plan_sha256 != plan.sha256) {
     in.err << "fusegrid: " << results.string()
            << " holds results of another list of cells; this job's are added to them\n";
@@ -345,6 +353,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   }
   const bool stopped = plan.job.tests_chosen_only ? run_choosing(in, *store, campaign, estimator, cells, left)
                                                   : run_all(in, *store, campaign, estimator, left);
+  std::filesystem::remove_all(scratch_folder(results));
   const int64_t failures = print_failures(in.err, cells, store->results(), plan.job, results);
   store.reset();  // the lock
   if (stopped) {

@@ -6,6 +6,7 @@
 #include <set>
 #include <tuple>
 
+#include "coordinator/at_line.h"
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -16,16 +17,6 @@
 
 namespace fusegrid {
 namespace {
-
-// Runs `step`; a ConfigError of it is thrown again with the place in the job file before its message.
-template <typename Step>
-auto at_line(const JobSpec& job, int line, const Step& step) {
-  try {
-    return step();
-  } catch (const ConfigError& error) {
-    throw ConfigError(job.where(line) + error.what());
-  }
-}
 
 // "3" where they are the first three of the zoo, else their names: one text for one set of experts.
 std::string canonical_experts(const Zoo& zoo, const std::vector<std::string>& experts) {
@@ -381,7 +372,9 @@ std::set<std::string> swept_cells(const std::vector<Cell>& cells) {
 
 std::map<std::string, std::string> cell_bindings(const Cell& cell) {
   const Method& method = method_registry().at(cell.method);
-  return {{"parameters", method.canonical(parse_call(cell.method_text()).second)}};
+  std::map<std::string, std::string> bindings = cell.method_bindings;
+  bindings["parameters"] = method.canonical(parse_call(cell.method_text()).second);
+  return bindings;
 }
 
 std::vector<Cell> only_matching(const std::vector<Cell>& cells, const std::string& regex,

@@ -47,7 +47,7 @@ std::string sweep_name(const Cell& cell);
 std::set<std::string> swept_cells(const std::vector<Cell>& cells);
 
 // What the result of a cell rests on besides its name: "parameters", all of its method's, defaults included, as
-// canonical text.
+// canonical text; of an external row its command or path, and the digests of what that names.
 std::map<std::string, std::string> cell_bindings(const Cell& cell);
 
 // Those whose name the ECMAScript regular expression finds; UsageError, which names the option, where it is not one.
@@ -67,6 +67,7 @@ struct SavedStatistics {
 //   {"zoos": {"<zoo name>": "<folder>"}, "packs": {"<zoo name>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
 //    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
+// but for "external", see external_rows.h.
 // packs: as pack_digest() saw them here, so that executors need not read them again; splits: what is evaluated;
 // validation: examples at most, -1: all.
 // Executors compare what they load with the bindings of the launch.

@@ -9,6 +9,7 @@
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/parsers.hpp>
 
+#include "coordinator/external_rows.h"
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/names.h"
@@ -53,6 +54,9 @@ class JobParser {
   }
   void read_line(const std::string& line);
   void open_section(const std::string& header);
+  void check_row_name(const std::string& method);
+  void read_external_line(const std::string& line);
+  void check_complete(const MethodGrid& grid) const;
   void read_key(const std::string& key, const std::string& value);
   void read_parameter(const std::string& key, const std::vector<std::string>& values);
   void read_top_key(const std::string& key, const std::vector<std::string>& values);
@@ -91,6 +95,9 @@ void JobParser::read_line(const std::string& line) {
   if (text.empty()) {
     return;
   }
+  if (text.front() != '[' && !job_.methods.empty() && job_.methods.back().external) {
+    return read_external_line(line);
+  }
   if (text.front() == '[') {
     if (text.back() != ']') {
       fail(line_, "the section '" + text + "' must end with ']'");
@@ -117,7 +124,37 @@ void JobParser::open_section(const std::string& header) {
                       ":another]");
     }
   }
-  job_.methods.push_back({.section = header, .method = method, .values = {}, .line = line_});
+  MethodGrid grid{.section = header, .method = method, .values = {}, .line = line_};
+  if (is_external(method)) {
+    check_row_name(method);
+    grid.external.emplace();
+  }
+  job_.methods.push_back(std::move(grid));
+}
+
+// Boards call a row by its name alone.
+void JobParser::check_row_name(const std::string& method) {
+  const std::string title = method_registry().at(method).card.title;
+  for (const auto& grid : job_.methods) {
+    if (grid.external && method_registry().at(grid.method).card.title == title) {
+      fail(line_, "the name '" + title + "' is already that of the row in line " + std::to_string(grid.line) +
+                      "; give one of them another name");
+    }
+  }
+}
+
+void JobParser::read_external_line(const std::string& line) {
+  auto& grid = job_.methods.back();
+  const std::string key = read_external_key(line, grid.section, *grid.external);
+  if (!settings_.insert("[" + grid.section + "] " + key).second) {
+    fail(line_, "'" + key + "' takes a single value; remove all but one");
+  }
+}
+
+void JobParser::check_complete(const MethodGrid& grid) const {
+  if (const std::string line = missing_line(grid.section, *grid.external); !line.empty()) {
+    fail(grid.line, "[" + grid.section + "] needs a line '" + line + "' below it");
+  }
 }
 
 void JobParser::read_key(const std::string& key, const std::string& value) {
@@ -283,6 +320,11 @@ void JobParser::finish() {
     throw ConfigError(file + ": a job needs at least one [method] section; known methods: " +
                       join(method_registry().names(), ", "));
   }
+  for (const auto& grid : job_.methods) {
+    if (grid.external) {
+      check_complete(grid);
+    }
+  }
   for (const auto& task : job_.tasks) {
     if (task.text == "all" && job_.tasks.size() > 1) {
       fail(task.line, "'task = all' stands alone; remove the other tasks");
@@ -324,6 +366,11 @@ int64_t JobSpec::memory_limit_bytes() const {
 std::string method_of_section(const std::string& header) {
   const size_t colon = header.find(':');
   const std::string method = header.substr(0, colon);
+  if (method == "external" || method == "folder") {
+    check_name(colon == std::string::npos ? "" : header.substr(colon + 1),
+               "the name of the row in [" + method + ":NAME]");
+    return header;
+  }
   method_called(method);
   if (colon != std::string::npos) {
     check_name(header.substr(colon + 1), "the label behind ':' in [" + header + "]");

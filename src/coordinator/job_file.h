@@ -11,6 +11,8 @@
 //   scale = 0.2 0.3 0.4       # several values on one line, or the key repeated: a Cartesian product
 //   [ties:mean]               # a second grid of the same method; the word behind ':' is free
 //   merge = mean
+//   [external:mine]           # a row that a command makes, and [folder:theirs] one that is there (external_rows.h)
+//   command = python3 my_merge.py {request}
 //
 // Syntax: Boost.Program_options' configuration files.
 #pragma once
@@ -23,6 +25,7 @@
 #include <vector>
 
 #include "core/params.h"
+#include "fusion/external_row.h"
 
 namespace fusegrid {
 
@@ -38,9 +41,10 @@ struct JobValue {
 // One section of a job file: a method and the grid of its parameters.
 struct MethodGrid {
   std::string section;                                  // "ties" or "ties:mean", whose label is "mean"
-  std::string method;                                   // key of the method registry
+  std::string method;                                   // name in the method registry
   std::map<std::string, std::vector<JobValue>> values;  // by parameter; those not named keep their defaults
   int line = 0;                                         // of the section's header
+  std::optional<ExternalRow> external = {};  // of [external:NAME] and [folder:NAME], which have no grid
   // The Cartesian product; one empty ParamText where no parameter is given.
   std::vector<ParamText> combinations() const;
   double num_combinations() const;  // exact up to 2^53: says how many there would be, without making them
@@ -74,8 +78,9 @@ struct JobSpec {
   std::string where(int line) const;
 };
 
-// The method of a section's header, "ties" or "ties:label". ConfigError where there is no such method (which says what
-// another tool's method of that name is called here), or where the label is none.
+// The method of a section's header, "ties" or "ties:label"; all of "external:NAME" and "folder:NAME". ConfigError where
+// there is no such method (which says what another tool's method of that name is called here), or where the label or
+// the name is none.
 std::string method_of_section(const std::string& header);
 
 // Reads and checks a job file: unknown keys, methods, parameters and shifts, values out of range, keys,

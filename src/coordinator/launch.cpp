@@ -19,6 +19,9 @@ constexpr size_t kStaleShown = 5;
 
 // Of the merge: the models are no data, whoever trained them.
 std::string data_text(const MethodCard& card) {
+  if (card.family == Family::kExternal) {
+    return "external";  // nobody sees what a command reads
+  }
   std::vector<std::string> needs;
   for (const Need need : card.needs) {
     if (need != Need::kPretrained && need != Need::kMultitask) {

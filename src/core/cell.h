@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 namespace fusegrid {
@@ -19,6 +20,8 @@ struct Cell {
   int64_t seed = 0;        // replicate of the zoo and key of the method's random numbers
   std::string task;
   std::string shift = "clean";  // evaluation condition: "clean" or "<corruption>-<severity>"
+  // No part of the name: what the method of a planned cell is, where the program does not know it by its name alone.
+  std::map<std::string, std::string> method_bindings = {};
 
   std::string method_text() const;   // ties{density=0.2,scale=0.3}
   std::string without_task() const;  // all up to the task

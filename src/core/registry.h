@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <functional>
 #include <iostream>
 #include <map>
 #include <string>
@@ -17,7 +18,11 @@ namespace fusegrid {
 template <typename Entry>
 class Registry {
  public:
-  explicit Registry(std::string kind) : kind_(std::move(kind)) {}
+  // Entries whose names nobody knows before they are asked for; nullptr: there is none.
+  using Others = std::function<const Entry*(const std::string& name)>;
+
+  explicit Registry(std::string kind, Others others = {})
+      : kind_(std::move(kind)), others_(std::move(others)) {}
 
   void add(const std::string& name, Entry entry) {
     if (!entries_.emplace(name, std::move(entry)).second) {
@@ -27,13 +32,14 @@ class Registry {
   }
   // Throws ConfigError listing what is known.
   const Entry& at(const std::string& name) const {
-    const auto it = entries_.find(name);
-    if (it == entries_.end()) {
+    const Entry* entry = find(name);
+    if (entry == nullptr) {
       throw ConfigError("there is no " + kind_ + " '" + name + "'" + alternatives(name, names()));
     }
-    return it->second;
+    return *entry;
   }
-  bool contains(const std::string& name) const { return entries_.contains(name); }
+  bool contains(const std::string& name) const { return find(name) != nullptr; }
+  // Of those that were added.
   std::vector<std::string> names() const {
     std::vector<std::string> names;
     for (const auto& [name, entry] : entries_) {
@@ -43,7 +49,15 @@ class Registry {
   }
 
  private:
+  const Entry* find(const std::string& name) const {
+    if (const auto it = entries_.find(name); it != entries_.end()) {
+      return &it->second;
+    }
+    return others_ ? others_(name) : nullptr;
+  }
+
   std::string kind_;
+  Others others_;
   std::map<std::string, Entry> entries_;
 };
 

@@ -10,6 +10,9 @@ std::string merge_name(const Cell& cell) {
 
 std::vector<std::string> models_read(const MethodCard& card, const std::vector<std::string>& experts) {
   std::vector<std::string> models;
+  if (card.family == Family::kExternal) {
+    return models;  // a command reads them itself
+  }
   if (card.needs.contains(Need::kPretrained)) {
     models.emplace_back(kBaseModel);
   }

@@ -1,9 +1,11 @@
 #include "fusion/method.h"
 
+#include "fusion/external_row.h"
+
 namespace fusegrid {
 
 Registry<Method>& method_registry() {
-  static Registry<Method> registry("fusion method");
+  static Registry<Method> registry("fusion method", external_method);
   return registry;
 }
 
@@ -25,6 +27,8 @@ std::string to_string(Family family) {
       return "ensemble";
     case Family::kRouting:
       return "routing";
+    case Family::kExternal:
+      return "external";
   }
   FUSEGRID_ASSERT(false, "unknown family");
 }

@@ -22,7 +22,8 @@ enum class Family {
   kTestTime,
   kSubspace,
   kEnsemble,
-  kRouting
+  kRouting,
+  kExternal  // made outside of this program: external_row.h
 };
 
 // What a method must be handed. Asking FusionInput for more than the card declares throws AccessError: that

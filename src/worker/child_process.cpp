@@ -7,6 +7,9 @@
 #include <climits>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 #include <thread>
 
 #include <fcntl.h>
@@ -68,7 +71,11 @@ void limit_child(const ChildOptions& options) {
   if (getppid() != launch.parent) {
     _exit(127);  // the parent died before prctl() was in force
   }
-  setpgid(0, 0);
+  if (launch.options.leads_session) {
+    setsid();
+  } else {
+    setpgid(0, 0);
+  }
   sigset_t no_signals;
   sigemptyset(&no_signals);
   sigprocmask(SIG_SETMASK, &no_signals, nullptr);
@@ -88,9 +95,48 @@ void limit_child(const ChildOptions& options) {
   }
   limit_child(launch.options);
   execve(launch.options.executable.c_str(), launch.arguments, launch.environment);
-  const char* reason = "fusegrid: the executor's program cannot be started\n";
+  const char* reason = "fusegrid: the program of the process cannot be started\n";
   static_cast<void>(!write(STDERR_FILENO, reason, std::strlen(reason)));
   _exit(127);
+}
+
+// Of a living process; 0 where there is none of that number.
+int session_of(const std::filesystem::path& process) {
+  std::ifstream file(process / "stat");
+  std::string text;
+  std::getline(file, text);
+  const size_t name_end = text.rfind(')');  // a name may have anything in it
+  if (name_end == std::string::npos) {
+    return 0;
+  }
+  std::istringstream fields(text.substr(name_end + 1));
+  char state = 0;
+  int parent = 0;
+  int group = 0;
+  int session = 0;
+  fields >> state >> parent >> group >> session;
+  return state == 'Z' || state == 'X' ? 0 : session;
+}
+
+// Kills what belongs to the session, until nothing does: what is being killed may just have started more.
+void end_session(int session) {
+  constexpr int kMostRounds = 100;
+  bool found = true;
+  for (int round = 0; found && round < kMostRounds; ++round) {
+    found = false;
+    std::error_code gone;
+    const std::filesystem::directory_iterator end;
+    for (std::filesystem::directory_iterator it("/proc", gone); !gone && it != end; it.increment(gone)) {
+      const int process = std::atoi(it->path().filename().c_str());  // 0 of what is no process
+      if (process > 0 && session_of(it->path()) == session) {
+        found = true;
+        kill(process, SIGKILL);
+      }
+    }
+    if (found) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+  }
 }
 
 std::vector<std::string> own_environment() {
@@ -132,7 +178,8 @@ std::vector<std::string> executor_environment(const std::vector<std::string>& en
   return kept;
 }
 
-ChildProcess::ChildProcess(const ChildOptions& options, LogCapture& log) {
+ChildProcess::ChildProcess(const ChildOptions& options, LogCapture& log)
+    : leads_session_(options.leads_session) {
   std::vector<std::string> arguments = {options.executable};
   arguments.insert(arguments.end(), options.arguments.begin(), options.arguments.end());
   std::vector<std::string> environment = executor_environment(own_environment(), options);
@@ -162,19 +209,29 @@ ChildProcess::~ChildProcess() {
   reap(0);
 }
 
+bool ChildProcess::has_ended() const {
+  siginfo_t info{};
+  return status_ || (waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
+                     info.si_pid == pid_);
+}
+
+void ChildProcess::end_all() const {
+  kill(-pid_, SIGKILL);  // its group
+  kill(pid_, SIGKILL);   // it may not have made its group yet
+  if (leads_session_) {
+    end_session(pid_);  // the groups that it has started
+  }
+}
+
+// While it is not waited for, its number belongs to nobody else.
 int ChildProcess::reap(int patience_ms) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(patience_ms);
-  int status = 0;
-  while (!status_ && std::chrono::steady_clock::now() < deadline) {
-    if (waitpid(pid_, &status, WNOHANG) == pid_) {
-      status_ = status;
-    } else {
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
+  while (!has_ended() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   if (!status_) {
-    kill(-pid_, SIGKILL);  // its group: whatever it has started goes as well
-    kill(pid_, SIGKILL);   // it may not have made its group yet
+    end_all();
+    int status = 0;
     while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
     }
     status_ = status;

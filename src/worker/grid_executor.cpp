@@ -1,7 +1,8 @@
 // Executor of kind "grid": an item is a cell. Settings (coordinator/grid.h makes them):
 //   {"zoos": {"<name>": "<folder>"}, "packs": {"<zoo>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
-//    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
+//    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"},
+//    "external": what coordinator/external_rows.h makes}
 //
 // With shards > 1, what can be sharded is merged from files, in teams or alone; otherwise only what has more or larger
 // models than memory holds in float32. The bits are the same.
@@ -26,12 +27,15 @@ namespace {
 
 MergeSettings merge_settings(const nlohmann::json& settings, const MemoryShares& shares, at::Device device) {
   const int64_t limit = settings.at("memory_limit_bytes");
+  const auto external = settings.value("external", nlohmann::json::object());
   return {.statistics = settings.at("statistics").get<std::string>(),
           .statistics_bytes = shares.statistics,
           .statistics_disk_bytes = settings.at("statistics_disk_bytes"),
           .memory_limit_bytes = limit,
           .model_bytes = room_for_models(device, limit),
-          .streamed = settings.at("shards").get<int64_t>() > 1};
+          .streamed = settings.at("shards").get<int64_t>() > 1,
+          .external = {external.value("rows", std::map<std::string, ExternalRow>()),
+                       external.value("folder", std::string())}};
 }
 
 class GridExecutor final : public Executor {

@@ -24,7 +24,8 @@ MergeMaker::MergeMaker(const MergeSettings& settings, at::Device device)
       as_made_(settings.as_made),
       streamed_(settings.streamed),
       statistics_(settings.statistics_bytes, settings.statistics, device, settings.statistics_disk_bytes),
-      streamed_merger_(device, settings.memory_limit_bytes) {}
+      streamed_merger_(device, settings.memory_limit_bytes),
+      external_merger_(settings.external, device) {}
 
 bool MergeMaker::is_streamed(const Cell& cell, OpenZoo& zoo) const {
   const MethodCard& card = method_registry().at(cell.method).card;
@@ -45,8 +46,20 @@ Merge& MergeMaker::of(const Cell& cell, OpenZoo& zoo, const std::function<void()
     return with_team(cell, zoo, *local_collectives(), tick);
   }
   last_ = {};
-  make_in_memory(cell, zoo, tick);
+  if (is_external(cell.method)) {
+    make_elsewhere(cell, zoo, tick);
+  } else {
+    make_in_memory(cell, zoo, tick);
+  }
   return last_;
+}
+
+void MergeMaker::make_elsewhere(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
+  const DeviceClock clock(device_);
+  FusedModel model = external_merger_.merge(cell, zoo, tick);
+  const double fuse_s = clock.seconds();
+  keep(cell, std::move(model), zoo.network(cell.seed).precision);
+  last_.timings = {{"fuse", fuse_s}};
 }
 
 void MergeMaker::make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {

@@ -10,6 +10,7 @@
 #include "core/cell.h"
 #include "fusion/fused_model.h"
 #include "fusion/whole_model/statistics_cache.h"
+#include "worker/external_merger.h"
 #include "worker/streamed_merger.h"
 #include "worker/zoo_cache.h"
 
@@ -32,6 +33,7 @@ struct MergeSettings {
       std::numeric_limits<int64_t>::max();  // of the models of a merge in memory, in float32
   bool as_made = false;   // a merge is kept in float32, whatever the precision of the zoo's networks
   bool streamed = false;  // what can be is made from files, by teams or alone, however small it is
+  ExternalSettings external = {};
 };
 
 // Bytes of the models of one merge that may be held: a quarter of a GPU is left to the passes, half of the host's
@@ -51,6 +53,7 @@ class MergeMaker {
   Merge& with_team(const Cell& cell, OpenZoo& zoo, Collectives& group, const std::function<void()>& tick);
 
  private:
+  void make_elsewhere(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
   void make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick);
   void keep(const Cell& cell, FusedModel model, Precision precision);
 
@@ -60,6 +63,7 @@ class MergeMaker {
   bool streamed_;
   StatisticsCache statistics_;
   StreamedMerger streamed_merger_;
+  ExternalMerger external_merger_;
   Merge last_;
 };
 

@@ -162,12 +162,15 @@ void check_pack(const Zoo& zoo, const Network& network) {
 void check_layouts(const Zoo& zoo, const Replicate& replicate) {
   const Network network = load_network(zoo, replicate, at::kCPU);
   check_multitask_heads(zoo, replicate, network);
-  const HfFolder base = open_checkpoint(replicate.base);
   for (const std::string& model : models_of(replicate)) {
-    const ModelFolder folder(replicate.base, model_folder(zoo, replicate, model));
-    check_settings(base, folder.model());
-    const StoredParameters all_are_there(*network.architecture, folder.model());
+    check_layout(*network.architecture, replicate, model_folder(zoo, replicate, model));
   }
+}
+
+void check_layout(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
+  const ModelFolder folder(replicate.base, path);
+  check_settings(open_checkpoint(replicate.base), folder.model());
+  const StoredParameters all_are_there(architecture, folder.model());
 }
 
 std::vector<std::string> verify(const Zoo& zoo) {

@@ -120,6 +120,9 @@ LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
 // Checks a replicate's files without reading weights: headers, names, shapes and dtypes of all its models, and the
 // heads. Throws as load_models(), which also finds NaN and other bytes than the recorded ones.
 void check_layouts(const Zoo& zoo, const Replicate& replicate);
+// The same of one folder, whether or not it is the zoo's.
+void check_layout(const Architecture& architecture, const Replicate& replicate,
+                  const std::filesystem::path& folder);
 
 // The digest of the float32 parameters of one model of a replicate, read a tensor at a time. Throws as load_models()
 // where they have NaN or Inf, or do not fit the architecture.

@@ -34,6 +34,18 @@ TEST(Registry, says_what_is_known_and_what_was_meant) {
   }
 }
 
+TEST(Registry, knows_others_that_it_does_not_list) {
+  static const int answer = 42;
+  Registry<int> registry("number",
+                         [](const std::string& name) { return name == "answer" ? &answer : nullptr; });
+  registry.add("one", 1);
+  EXPECT_EQ(registry.at("answer"), 42);
+  EXPECT_TRUE(registry.contains("answer"));
+  EXPECT_EQ(registry.names(), (std::vector<std::string>{"one"}));
+  EXPECT_FALSE(registry.contains("two"));
+  EXPECT_THROW(registry.at("two"), ConfigError);
+}
+
 TEST(RegistryDeathTest, stops_the_program_where_a_name_is_registered_twice) {
   Registry<int> registry = numbers();
   EXPECT_DEATH(registry.add("one", 3), "number 'one' is registered twice");

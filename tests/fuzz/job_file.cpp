@@ -18,14 +18,21 @@ std::vector<std::string> seeds() {
       "zoo = a b\nexperts = all 3 mnist+fashion\ndevice = cpu\nthreads = 2\nbatch = 64\nshards = "
       "2\nmax-attempts = 3\n"
       "stall-timeout = 20\nmemory-limit = 1.5\n[fake_trim]\nscale = 0.1\nscale = "
-      "0.2\n[fake_trim:b]\ndensity = 0.5\n"};
+      "0.2\n[fake_trim:b]\ndensity = 0.5\n",
+      "zoo = a\n[external:mine]\ncommand = sh -c 'cp \"$1\" # x' \"a \\\" b\" {request} # why\ntimeout_s = "
+      "60\n"
+      "[folder:theirs]\npath = \"of theirs/{seed}-{experts}\"\n"};
 }
 
 const RegisterTarget registered{"job_file",
-                                {read,
-                                 seeds,
-                                 {"zoo = ", "experts = ", "seed = 0..99999999999", "[fake_trim", "[", "]",
-                                  ":", "+", "shift = ", "@5", "density = ", "1..8", "\r\n", " # ", "#"}}};
+                                {read, seeds, {"zoo = ",     "experts = ", "seed = 0..99999999999",
+                                               "[fake_trim", "[",          "]",
+                                               ":",          "+",          "shift = ",
+                                               "@5",         "density = ", "1..8",
+                                               "\r\n",       " # ",        "#",
+                                               "'",          "\"",         "\\",
+                                               "[external:", "[folder:",   "command = ",
+                                               "{request}",  "path = "}}};
 
 }  // namespace
 }  // namespace fusegrid::fuzz::job_file

@@ -55,7 +55,10 @@ class FaultyExecutor : public Executor {
 
  private:
   static void misbehave(const std::string& deed, Progress& progress) {
-    if (deed == "segfault") {
+    if (deed == "orphan") {  // leaves a process of a group of its own behind
+      static_cast<void>(std::system("set -m; sleep 1000 & echo orphan $!"));
+      std::_Exit(3);
+    } else if (deed == "segfault") {
       signal(SIGSEGV, SIG_DFL);
       raise(SIGSEGV);
     } else if (deed == "abort") {

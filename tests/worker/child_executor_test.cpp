@@ -169,6 +169,26 @@ TEST(ChildExecutor, LeavesNoProcessBehind) {
   EXPECT_EQ(waitpid(-1, nullptr, WNOHANG), -1);  // no zombie either
 }
 
+// Whether the process lives: the dead that wait for init do not.
+bool lives(int process) {
+  std::ifstream stat("/proc/" + std::to_string(process) + "/stat");
+  std::string text;
+  return std::getline(stat, text) && text.find(") Z") == std::string::npos;
+}
+
+TEST(ChildExecutor, WhatItHasStartedEndsWithIt) {
+  const auto executor = child_executor(options());
+  const Failure failure = failure_of(*executor, "orphan");
+  ASSERT_EQ(failure.kind, "exit");
+  const size_t at = failure.log_tail.find("orphan ");
+  ASSERT_NE(at, std::string::npos) << failure.log_tail;
+  const int orphan = std::stoi(failure.log_tail.substr(at + 7));
+  for (int i = 0; i < 100 && lives(orphan); ++i) {
+    usleep(10'000);
+  }
+  EXPECT_FALSE(lives(orphan));
+}
+
 TEST(ChildExecutor, FailsTheItemWhereItsProgramIsMissing) {
   HandleOptions wrong = options();
   wrong.child.executable = "/nonexistent/program";

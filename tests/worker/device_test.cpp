@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "core/errors.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -35,16 +36,6 @@ class DeviceTest : public testing::Test {
   fs::path proc_;
 };
 
-std::string message_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const DeviceError& error) {
-    EXPECT_EQ(error.code(), ExitCode::kNoDevice);
-    return error.what();
-  }
-  return "";
-}
-
 TEST_F(DeviceTest, GivesWorkerKTheGpuK) {
   const auto choice = choose_device("auto", 2, 3, host(4));
 
@@ -72,15 +63,16 @@ TEST_F(DeviceTest, UsesTheCpuWhereThereIsNoGpuOrItIsToldTo) {
 }
 
 TEST_F(DeviceTest, RefusesMoreWorkersThanGpus) {
-  const auto text = message_of([&] { choose_device("auto", 2, 3, host(2)); });
+  const auto text = message_of<DeviceError>([&] { choose_device("auto", 2, 3, host(2)); });
 
   EXPECT_THAT(text, testing::AllOf(testing::HasSubstr("3 workers"), testing::HasSubstr("2 visible GPUs"),
                                    testing::HasSubstr("--device cpu")));
 }
 
 TEST_F(DeviceTest, RefusesCudaWithoutGpu) {
-  EXPECT_THAT(message_of([&] { choose_device("cuda", 0, 1, host(0)); }), testing::HasSubstr("no GPU"));
-  EXPECT_THAT(message_of([&] { choose_device("cuda", 0, 1, host(2, "-1")); }),
+  EXPECT_THAT(message_of<DeviceError>([&] { choose_device("cuda", 0, 1, host(0)); }),
+              testing::HasSubstr("no GPU"));
+  EXPECT_THAT(message_of<DeviceError>([&] { choose_device("cuda", 0, 1, host(2, "-1")); }),
               testing::HasSubstr("CUDA_VISIBLE_DEVICES='-1'"));
   EXPECT_THROW(choose_device("gpu", 0, 1, host(2)), ConfigError);
 }
