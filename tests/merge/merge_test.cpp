@@ -236,7 +236,8 @@ TEST(Merge, one_file_needs_no_index_whatever_the_base_calls_it) {
   const std::filesystem::path base = models.folder / "base";
   const std::string only = "model-00001-of-00001.safetensors";
   nlohmann::json places;
-  for (const TensorInfo& info : HfFolder(base).tensors()) {
+  const HfFolder whole(base);
+  for (const TensorInfo& info : whole.tensors()) {
     places[info.name] = only;
   }
   std::filesystem::rename(base / "model.safetensors", base / only);
