@@ -30,7 +30,8 @@ std::vector<TensorInfo> tensor_infos(const Weights& weights);
 // threads (docs/design/digests.md). Device: any; copied to the host.
 std::string digest(const Weights& weights);
 // One step of it, for tensors that come one at a time; in name order. values: digest_of_values(tensor).
-void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor, const Sha256Bytes& values);
+void add_to_digest(Sha256& hash, const std::string& name, const at::Tensor& tensor,
+                   const Sha256Bytes& values);
 // By the calling thread.
 Sha256Bytes digest_of_values(const at::Tensor& tensor);
 
