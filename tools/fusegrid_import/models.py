@@ -1,0 +1,91 @@
+"""Checkpoint folders: whether they are whole, and fit together. Weights are not read here, only the headers."""
+
+import json
+from pathlib import Path
+
+from .hub import repository_name
+
+# What models with a head have in front of the names of the body.
+_PREFIXES = ("base_model.model.", "vision_model.", "bert.", "roberta.", "transformer.")
+_HEADS = ("classifier.", "score.", "pooler.", "lm_head.", "text_model.")
+
+
+def read_config(folder: Path) -> dict:
+    return json.loads((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def is_adapter(folder: Path) -> bool:
+    return (folder / "adapter_config.json").is_file()
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Those of a model or adapter; ValueError where one is missing or cut off."""
+    index = folder / "model.safetensors.index.json"
+    if is_adapter(folder):
+        names = ["adapter_model.safetensors"]
+    elif index.is_file():
+        names = sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    else:
+        names = ["model.safetensors"]
+    for name in names:
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} must have the file {name}, but has not; download it again, or save the model as "
+                             "safetensors (save_pretrained does)")  # fmt: skip
+        read_header(folder / name)
+    return [folder / name for name in names]
+
+
+def read_header(path: Path) -> dict:
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if 8 + length <= size:
+            header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            if size == 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
+                return header
+    raise ValueError(f"{path}: the file must be as long as its header says, but it has {size} bytes; the download was "
+                     "interrupted, so download it again")  # fmt: skip
+
+
+def plain_name(name: str) -> str:
+    for prefix in _PREFIXES:
+        name = name.removeprefix(prefix)
+    return name
+
+
+def check_model(folder: Path) -> None:
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"{folder} must be a model, but has no config.json; download it again")
+    weight_files(folder)
+
+
+def check_expert(base: Path, expert: Path, adapter_base: str | None) -> None:
+    """Whether the expert can be one of this base."""
+    if is_adapter(expert):
+        weight_files(expert)
+        _check_adapter(base, expert, adapter_base)
+        return
+    check_model(expert)
+    ours, theirs = _shapes(base), _shapes(expert)
+    common = [name for name in theirs if name in ours and not name.startswith(_HEADS)]
+    body = [name for name in theirs if not name.startswith(_HEADS) and not name.endswith("position_ids")]
+    if different := [name for name in common if ours[name] != theirs[name]]:
+        name = different[0]
+        raise ValueError(f"{expert} must be an expert of the base {base}, but {name} is {theirs[name]} and not "
+                         f"{ours[name]}; name the base that it was trained from")  # fmt: skip
+    if 2 * len(common) < len(body):
+        raise ValueError(f"{expert} must be an expert of the base {base}, but they share {len(common)} of {len(body)} "
+                         "tensors; name the base that it was trained from")  # fmt: skip
+
+
+def _check_adapter(base: Path, adapter: Path, adapter_base: str | None) -> None:
+    said = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path") or ""
+    wanted = adapter_base or repository_name(base)
+    if said.rstrip("/").rsplit("/", 1)[-1] != wanted.rsplit("/", 1)[-1]:
+        raise ValueError(f"{adapter} is an adapter of '{said}', but the base is '{wanted}'; name the base that it was "
+                         "trained on, or say what adapters call it with \"adapter_base\" in the suite")  # fmt: skip
+
+
+def _shapes(folder: Path) -> dict[str, list[int]]:
+    return {plain_name(name): tensor["shape"] for file in weight_files(folder) for name, tensor in read_header(file).items()}
