@@ -44,7 +44,7 @@ def cache(root, kind, name, files, revision="1" * 40):
 
 def saved(tensors, folder):
     path = folder / "temporary.safetensors"
-    save_file({name: np.ascontiguousarray(each) for name, each in tensors.items()}, path, {"format": "pt"})
+    save_file({name: np.array(each, order="C") for name, each in tensors.items()}, path, {"format": "pt"})
     content = path.read_bytes()
     path.unlink()
     return content

@@ -1,7 +1,10 @@
-"""Checkpoint folders: whether they are whole, and fit together. Weights are not read here, only the headers."""
+"""Checkpoint folders: whether they are whole and fit together, and single tensors of them."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+
+import numpy as np
 
 from .hub import repository_name
 
@@ -42,8 +45,9 @@ def read_header(path: Path) -> dict:
         if 8 + length <= size:
             header = json.loads(file.read(length))
             header.pop("__metadata__", None)
-            if size == 8 + length + max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
-                return header
+            start = 8 + length
+            if size == start + max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
+                return {name: tensor | {"start": start + tensor["data_offsets"][0]} for name, tensor in header.items()}
     raise ValueError(f"{path}: the file must be as long as its header says, but it has {size} bytes; the download was "
                      "interrupted, so download it again")  # fmt: skip
 
@@ -52,6 +56,22 @@ def plain_name(name: str) -> str:
     for prefix in _PREFIXES:
         name = name.removeprefix(prefix)
     return name
+
+
+_DTYPES = {"F32": "<f4", "F16": "<f2", "BF16": "<u2", "F64": "<f8"}
+
+
+def read_tensors(folder: Path, wanted: Callable[[str], bool]) -> dict[str, np.ndarray]:
+    """Those of floating-point numbers whose plain name is wanted, by that name, as float32."""
+    tensors = {}
+    for file in weight_files(folder):
+        for name, entry in read_header(file).items():
+            if wanted(plain_name(name)) and entry["dtype"] in _DTYPES:
+                values = np.fromfile(file, _DTYPES[entry["dtype"]], int(np.prod(entry["shape"])), offset=entry["start"])
+                if entry["dtype"] == "BF16":
+                    values = (values.astype(np.uint32) << 16).view(np.float32)
+                tensors[plain_name(name)] = values.astype(np.float32).reshape(entry["shape"])
+    return tensors
 
 
 def check_model(folder: Path) -> None:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from .job import Progress
-from .models import read_config, weight_files
+from .models import read_config, read_tensors
 
 _BATCH = 128
 
@@ -95,12 +94,7 @@ class TextTower:
 
 
 def _text_weights(base: Path) -> dict[str, np.ndarray]:
-    wanted = ("text_model.", "text_projection.", "logit_scale")
-    weights = {}
-    for file in weight_files(base):
-        with safe_open(file, framework="np") as content:
-            for name in filter(lambda name: name.startswith(wanted), content.keys()):
-                weights[name] = content.get_tensor(name).astype(np.float32)
+    weights = read_tensors(base, lambda name: name.startswith(("text_model.", "text_projection.", "logit_scale")))
     for name in ("text_projection.weight", "logit_scale", "text_model.embeddings.token_embedding.weight"):
         if name not in weights:
             raise ValueError(f"{base} must be a whole CLIPModel, whose text tower makes the heads, but has no {name}; name "
