@@ -2,9 +2,9 @@
 
 import json
 
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 
-from import_world import LAYERS, as_json, drawn, random, saved
+from import_world import LAYERS, as_json, byte_pairs, drawn, random, saved
 
 WIDTH, MLP, POSITIONS, RANK = 16, 32, 64, 2
 WORDS = "good bad film plot a the was very not slow great dull actor scene music one two red blue".split()
@@ -20,14 +20,10 @@ def sentences(name, count):
 
 
 def byte_level(*special, template=None):
-    tokenizer = Tokenizer(models.BPE())
+    tokenizer = byte_pairs([*WORDS, *("\u0120" + word for word in WORDS)], special)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=300, special_tokens=list(special), show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )  # fmt: skip
-    tokenizer.train_from_iterator(sentences("tokenizer", 50), trainer)
+    tokenizer.add_special_tokens(list(special))
     return _with_template(tokenizer, template, special)
 
 

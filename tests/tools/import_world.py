@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WIDTH, MLP, LAYERS, PIXELS, PATCH, EMBEDDING = 16, 32, 2, 24, 8, 12
 TEXT_WIDTH, TEXT_POSITIONS = 8, 40
@@ -87,18 +87,29 @@ def drawn(shapes, name):
     }
 
 
+def byte_pairs(words, special=(), end=""):
+    """Byte-level BPE whose pieces are the bytes and the beginnings of the words; nothing is trained, since what training
+    finds depends on more than the texts."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = dict.fromkeys([*special, *alphabet, *(letter + end for letter in alphabet)])
+    merges = {}
+    for word in words:
+        parts = [*word[:-1], word[-1] + end]
+        while len(parts) > 1:
+            merges[tuple(parts[:2])] = None
+            parts[:2] = ["".join(parts[:2])]
+            vocabulary[parts[0]] = None
+    ids = {name: i for i, name in enumerate(vocabulary)}
+    return Tokenizer(models.BPE(ids, list(merges), **({"end_of_word_suffix": end} if end else {})))
+
+
 def clip_tokenizer():
     """CLIP's: small letters, byte-level pieces that mark the ends of words."""
-    tokenizer = Tokenizer(models.BPE(unk_token="<|endoftext|>", end_of_word_suffix="</w>"))
+    tokenizer = byte_pairs(["photo", "the", "of", "zero", "cat", "is"], end="</w>")
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(" ", "removed"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
     )
-    trainer = trainers.BpeTrainer(
-        vocab_size=560, end_of_word_suffix="</w>", show_progress=False,
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-    )  # fmt: skip
-    tokenizer.train_from_iterator(["a photo of the digit zero one two cat dog, it is."] * 3, trainer)
     tokenizer.add_special_tokens(["<|startoftext|>", "<|endoftext|>"])
     marks = [(name, tokenizer.token_to_id(name)) for name in ("<|startoftext|>", "<|endoftext|>")]
     tokenizer.post_processor = processors.TemplateProcessing("<|startoftext|> $A <|endoftext|>", special_tokens=marks)
@@ -145,11 +156,11 @@ def clip_base_files(folder):
     }  # fmt: skip
 
 
-def clip_expert_files(folder, name, prefix="vision_model."):
+def clip_expert_files(folder, name, prefix="vision_model.", patch=PATCH):
     """As transformers writes them: before 5 with the prefix."""
-    base = {f"{prefix}{n.removeprefix('vision_model.')}": w for n, w in drawn(vision_shapes("vision_model."), "x").items()}
+    base = {f"{prefix}{n.removeprefix('vision_model.')}": w for n, w in drawn(vision_shapes("vision_model.", patch), "x").items()}
     moved = drawn({each: w.shape for each, w in base.items()}, name)
-    return {"config.json": as_json(clip_vision_config()), "model.safetensors": saved(moved, folder)}
+    return {"config.json": as_json(clip_vision_config(patch)), "model.safetensors": saved(moved, folder)}
 
 
 def picture(name):

@@ -1,4 +1,11 @@
-"""The command line, and the steps that all commands share."""
+"""Makes a zoo, with its task pack and heads, from models and data sets that are on this machine.
+
+    tools/data_python tools/fusegrid_import COMMAND SUITE.json --out FOLDER [options]
+
+COMMAND is clip (image classification with CLIP's vision towers), text (text classification), seq2seq (text to text) or
+language_model (texts, and questions with choices). SUITE.json says where models and data are: docs/your_models.md.
+Nothing is downloaded, weights stay where they are, and what is there already is not made again.
+"""
 
 import argparse
 import importlib
@@ -7,8 +14,6 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-
-import __main__
 
 from .hub import Roots
 from .job import Job, Limits
@@ -48,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fusegrid_import", description=__main__.__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="fusegrid_import", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("command", choices=COMMANDS)
     parser.add_argument("suite", help=f"a file, or one of {', '.join(sorted(p.stem for p in SUITES.glob('*.json')))}")
@@ -92,5 +97,7 @@ def _import_zoo(program: str, job: Job, made: dict[str, str]) -> None:
         command += ["--expert", f"{task.name}={job.experts[task.name]}"] if task.expert else ["--unseen", task.name]
     if (out / "zoo.json").is_file():
         command.append("--replace")
-    if subprocess.run(command).returncode != 0:
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    print(done.stdout, end="")
+    if done.returncode != 0:
         raise ValueError("'fusegrid zoo import' failed, see above; pack and heads are kept in " + str(out))
