@@ -64,8 +64,12 @@ class ClipTest(ImportTest):
         pack = read_task_pack(self.out("pack.h5"))
         self.assertEqual([task.name for task in pack.tasks], ["digits", "pets"])
         digits, pets = pack.tasks
-        self.assertEqual({name: len(split) for name, split in digits.splits.items()}, {"train": 27, "val": 3, "test": 14})
-        self.assertEqual({name: len(split) for name, split in pets.splits.items()}, {"train": 20, "val": 6, "test": 8})
+        self.assertEqual(
+            {name: len(split) for name, split in digits.splits.items()}, {"train": 27, "val": 3, "test": 14}
+        )
+        self.assertEqual(
+            {name: len(split) for name, split in pets.splits.items()}, {"train": 20, "val": 6, "test": 8}
+        )
         self.assertEqual(digits.attributes["classes"], CLASSES["digits"])
         test = digits.splits["test"]
         rows = image_rows("digits", "test", 14)
@@ -162,7 +166,9 @@ class ClipTest(ImportTest):
 
     def test_other_columns_and_labels_are_refused(self):
         rows = {split: image_rows("digits", split, 12) for split in ("train", "test")}
-        named = {split: [{"picture": row["image"], "label": row["label"]} for row in some] for split, some in rows.items()}
+        named = {
+            split: [{"picture": row["image"], "label": row["label"]} for row in some] for split, some in rows.items()
+        }
         self.replace_digits(parquet_files(named))
         self.refuses_clip("must have the column 'image', but has picture, label")
         self.suite["tasks"]["digits"]["columns"] = {"image": "picture"}

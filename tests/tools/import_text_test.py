@@ -44,7 +44,8 @@ class ClassifierTest(TextImportTest):
             "tasks": {
                 "reviews": {"data": "reviews", "expert": "bert_reviews", "text": "{sentence}"},
                 "pairs": {
-                    "data": "pairs", "head": "bert_reviews", "text": "{first} the {second}", "classes": ["same", "other"],
+                    "data": "pairs", "head": "bert_reviews", "text": "{first} the {second}",
+                    "classes": ["same", "other"],
                 },
             },
         }  # fmt: skip
@@ -55,7 +56,9 @@ class ClassifierTest(TextImportTest):
     def test_rows_are_the_texts_with_their_labels(self):
         self.run_command("text", self.suite)
         task, tokens = self.task("reviews")
-        self.assertEqual({name: len(split) for name, split in task.splits.items()}, {"train": 24, "val": 10, "test": 12})
+        self.assertEqual(
+            {name: len(split) for name, split in task.splits.items()}, {"train": 24, "val": 10, "test": 12}
+        )
         expected = world.sentences("reviews/test", 12)
         test = task.splits["test"]
         numbers = test.groups - test.groups.min()
@@ -68,7 +71,9 @@ class ClassifierTest(TextImportTest):
     def test_one_table_is_dealt_to_three_splits(self):
         self.run_command("text", self.suite)
         task, _ = self.task("pairs")
-        self.assertEqual({name: len(split) for name, split in task.splits.items()}, {"train": 32, "val": 4, "test": 4})
+        self.assertEqual(
+            {name: len(split) for name, split in task.splits.items()}, {"train": 32, "val": 4, "test": 4}
+        )
         groups = np.concatenate([split.groups for split in task.splits.values()])
         self.assertEqual(sorted(groups), list(range(40)))
         for split in task.splits.values():
@@ -76,7 +81,10 @@ class ClassifierTest(TextImportTest):
 
     def test_heads_are_pooler_and_classifier_of_each_expert(self):
         self.run_command("text", self.suite)
-        heads, expert = (load_file(path) for path in (self.out("heads.safetensors"), self.folder / "bert_reviews/model.safetensors"))
+        heads, expert = (
+            load_file(path)
+            for path in (self.out("heads.safetensors"), self.folder / "bert_reviews/model.safetensors")
+        )
         np.testing.assert_array_equal(heads["reviews.hidden.weight"], expert["bert.pooler.dense.weight"])
         np.testing.assert_array_equal(heads["reviews.bias"], expert["classifier.bias"])
         np.testing.assert_array_equal(heads["pairs.weight"], expert["classifier.weight"])
@@ -195,7 +203,8 @@ class LanguageModelTest(TextImportTest):
             "tasks": {
                 "reviews": {"data": "reviews", "expert": "llama_reviews", "text": "{sentence}"},
                 "asked": {
-                    "data": "questions", "prompt": "was {question}", "choices": "{choices}", "columns": {"label": "answer"},
+                    "data": "questions", "prompt": "was {question}", "choices": "{choices}",
+                    "columns": {"label": "answer"},
                 },
             },
         }  # fmt: skip
@@ -231,7 +240,9 @@ class LanguageModelTest(TextImportTest):
 
     def test_wrong_questions_are_refused(self):
         self.write_questions("ABD")
-        self.refuses("a label must be one of 0, 1, 2, or the letter of a choice, but one is 'D'", "language_model", self.suite)
+        self.refuses(
+            "a label must be one of 0, 1, 2, or the letter of a choice, but one is 'D'", "language_model", self.suite
+        )
         self.write_questions("ABC", ["good"])
         self.refuses("must have two choices or more", "language_model", self.suite)
         self.write_questions("ABC")

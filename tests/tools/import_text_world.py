@@ -83,8 +83,9 @@ def bert_shapes(vocabulary, prefix="bert."):
 def bert_files(folder, name, classes=None):
     tokenizer = word_piece()
     config = {
-        "model_type": "bert", "vocab_size": tokenizer.get_vocab_size(), "hidden_size": WIDTH, "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2, "intermediate_size": MLP, "max_position_embeddings": POSITIONS, "pad_token_id": 0,
+        "model_type": "bert", "vocab_size": tokenizer.get_vocab_size(), "hidden_size": WIDTH,
+        "num_hidden_layers": LAYERS, "num_attention_heads": 2, "intermediate_size": MLP, "pad_token_id": 0,
+        "max_position_embeddings": POSITIONS,
     }  # fmt: skip
     shapes = bert_shapes(config["vocab_size"])
     if classes:
@@ -143,9 +144,10 @@ def t5_adapter_files(folder, name, base):
         "peft_type": "LORA", "base_model_name_or_path": base, "r": RANK, "lora_alpha": 4, "bias": "none",
         "target_modules": ["q", "v"], "task_type": "SEQ_2_SEQ_LM",
     }  # fmt: skip
+    attentions = ("encoder.block.{}.layer.0.SelfAttention", "decoder.block.{}.layer.0.SelfAttention",
+                  "decoder.block.{}.layer.1.EncDecAttention")  # fmt: skip
     shapes = {}
-    for module in (f"{stack}.block.{i}.layer.{k}.{attention}.{n}" for i in range(LAYERS) for n in "qv" for stack, k, attention in
-                   (("encoder", 0, "SelfAttention"), ("decoder", 0, "SelfAttention"), ("decoder", 1, "EncDecAttention"))):  # fmt: skip
+    for module in (f"{attention.format(i)}.{n}" for attention in attentions for i in range(LAYERS) for n in "qv"):
         shapes[f"base_model.model.{module}.lora_A.weight"] = (RANK, WIDTH)
         shapes[f"base_model.model.{module}.lora_B.weight"] = (WIDTH, RANK)
     return {"adapter_config.json": as_json(config), "adapter_model.safetensors": saved(drawn(shapes, name), folder)}
@@ -206,5 +208,8 @@ def write_pairs(folder):
     """Two sentences with a label that has a name, in one table without splits."""
     firsts, seconds = sentences("first", 40), sentences("second", 40)
     folder.mkdir(parents=True)
-    lines = ["first,second,label", *(f"{a},{b},{('same', 'other')[i % 2]}" for i, (a, b) in enumerate(zip(firsts, seconds)))]
+    lines = [
+        "first,second,label",
+        *(f"{a},{b},{('same', 'other')[i % 2]}" for i, (a, b) in enumerate(zip(firsts, seconds))),
+    ]
     (folder / "train.csv").write_text("\n".join(lines) + "\n")

@@ -88,8 +88,8 @@ def drawn(shapes, name):
 
 
 def byte_pairs(words, special=(), end=""):
-    """Byte-level BPE whose pieces are the bytes and the beginnings of the words; nothing is trained, since what training
-    finds depends on more than the texts."""
+    """Byte-level BPE whose pieces are the bytes and the beginnings of the words; nothing is trained, since what
+    training finds depends on more than the texts."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     vocabulary = dict.fromkeys([*special, *alphabet, *(letter + end for letter in alphabet)])
     merges = {}
@@ -158,7 +158,10 @@ def clip_base_files(folder):
 
 def clip_expert_files(folder, name, prefix="vision_model.", patch=PATCH):
     """As transformers writes them: before 5 with the prefix."""
-    base = {f"{prefix}{n.removeprefix('vision_model.')}": w for n, w in drawn(vision_shapes("vision_model.", patch), "x").items()}
+    base = {
+        f"{prefix}{n.removeprefix('vision_model.')}": w
+        for n, w in drawn(vision_shapes("vision_model.", patch), "x").items()
+    }
     moved = drawn({each: w.shape for each, w in base.items()}, name)
     return {"config.json": as_json(clip_vision_config(patch)), "model.safetensors": saved(moved, folder)}
 

@@ -65,9 +65,15 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--size", help="put in the place of {size} in names of models")
     parser.add_argument("--tasks", help="the first N tasks of the suite, or names with commas between them")
     for split, default in (("train", 4096), ("val", 1000), ("test", 0)):
-        parser.add_argument(f"--{split}", type=int, default=default, help=f"{split} examples of a task at most (default: "
-                            f"{default or 'all'}; 0: all)")  # fmt: skip
-    parser.add_argument("--any-counts", action="store_true", help="do not compare numbers of examples with the suite's")
+        parser.add_argument(
+            f"--{split}",
+            type=int,
+            default=default,
+            help=f"{split} examples of a task at most (default: " f"{default or 'all'}; 0: all)",
+        )
+    parser.add_argument(
+        "--any-counts", action="store_true", help="do not compare numbers of examples with the suite's"
+    )
     parser.add_argument("--fusegrid", help="the program (default: fusegrid in PATH, or this folder's)")
     parser.add_argument("--no-zoo", action="store_true", help="stop when pack and heads are made")
     return parser

@@ -57,17 +57,21 @@ class Examples:
         if names is None:
             return
         if len(names) != len(classes):
-            raise ValueError(f"{table.where} has {len(names)} classes, but {whose} has {len(classes)}; they must be the same")
+            raise ValueError(
+                f"{table.where} has {len(names)} classes, but {whose} has {len(classes)}; they must be the same"
+            )
         ours, theirs = ([_folded(name) for name in some] for some in (classes, names))
         if set(ours) == set(theirs) and ours != theirs:
             place = next(i for i in range(len(ours)) if ours[i] != theirs[i])
-            raise ValueError(f"{table.where} has the classes of {whose} in another order: label {place} is '{names[place]}' and "
-                             f"not '{classes[place]}'; give the classes in the order of the labels")  # fmt: skip
+            raise ValueError(
+                f"{table.where} has the classes of {whose} in another order: label {place} is '{names[place]}' and "
+                f"not '{classes[place]}'; give the classes in the order of the labels"
+            )
 
 
 def choose_examples(job: Job, task: TaskEntry, columns: Sequence[str]) -> Examples:
-    """Every split in a mixed order that depends on the task's name and on nothing else. columns: what will be read, image
-    and label by our names."""
+    """Every split in a mixed order that depends on the task's name and on nothing else. columns: what will be read,
+    image and label by our names."""
     tables = open_splits(job.roots.data(task.data, job.suite.folder), task.config)
     names = _source_splits(task, tables)
     _check_counts(job, task, names, tables)
@@ -81,8 +85,10 @@ def choose_examples(job: Job, task: TaskEntry, columns: Sequence[str]) -> Exampl
         limit = getattr(job.limits, split)
         rows = rows[: limit or None]
         if not len(rows):
-            raise ValueError(f"{tables[source].where} must have more examples, for {' and '.join(sharing)}; it has "
-                             f"{tables[source].count}")  # fmt: skip
+            raise ValueError(
+                f"{tables[source].where} must have more examples, for {' and '.join(sharing)}; it has "
+                f"{tables[source].count}"
+            )
         chosen[split] = Chosen(tables[source], rows, (rows + first_group[source]).astype(np.uint32))
     rule = ", ".join(f"{split}: {_printable(names[split])}" for split in SPLITS)
     return Examples(task, chosen, rule + "; those from one split apart, at random")
@@ -90,8 +96,10 @@ def choose_examples(job: Job, task: TaskEntry, columns: Sequence[str]) -> Exampl
 
 def _check_columns(table: Table, columns: list[str]) -> None:
     if missing := [name for name in columns if name not in table.columns]:
-        raise ValueError(f"{table.where} must have the column '{missing[0]}', but has {', '.join(table.columns)}; name it in "
-                         "'columns' or the template of the suite")  # fmt: skip
+        raise ValueError(
+            f"{table.where} must have the column '{missing[0]}', but has {', '.join(table.columns)}; name it in "
+            "'columns' or the template of the suite"
+        )
 
 
 def _share(rows: np.ndarray, split: str, sharing: list[str]) -> np.ndarray:
@@ -115,20 +123,22 @@ def _source_splits(task: TaskEntry, tables: dict[str, Table]) -> dict[str, str]:
     # A split that is tested on is no validation.
     found.setdefault("val", validation if validation and validation != found["test"] else found["train"])
     if missing := [split for split in SPLITS if found[split] is None]:
-        raise ValueError(f"task '{task.name}': the suite must say in 'splits' what {missing[0]} is. Known: {', '.join(tables)}")
+        raise ValueError(
+            f"task '{task.name}': the suite must say in 'splits' what {missing[0]} is. Known: {', '.join(tables)}"
+        )
     return found
 
 
 def _check_counts(job: Job, task: TaskEntry, names: dict[str, str], tables: dict[str, Table]) -> None:
     for split, count in {} if job.any_counts else task.counts.items():
         if (found := tables[names[split]].count) != count:
-            raise ValueError(f"{tables[names[split]].where} must have {count} examples, but has {found}; results would not "
-                             "compare with published ones. Download it again, or pass --any-counts")  # fmt: skip
+            raise ValueError(
+                f"{tables[names[split]].where} must have {count} examples, but has {found}; results would not "
+                "compare with published ones. Download it again, or pass --any-counts"
+            )
 
 
-def make_task(
-    kind: str, examples: Examples, attributes: dict, arrays: Callable[[str, Chosen], dict]
-) -> Task:
+def make_task(kind: str, examples: Examples, attributes: dict, arrays: Callable[[str, Chosen], dict]) -> Task:
     """arrays(split, chosen): the arrays of a split, by name."""
     task = examples.task
     if "metric" in task.more:
@@ -164,8 +174,10 @@ def read_labels(labels: list, chosen: Chosen, classes: list[str]) -> np.ndarray:
     numbers = {name: number for number, name in enumerate(classes)}
     found = np.array([_number(label, numbers) for label in labels])
     if (wrong := np.flatnonzero((found < 0) | (found >= len(classes)))).size:
-        raise ValueError(f"{chosen.table.where}: a label must be less than {len(classes)} or the name of a class, but one is "
-                         f"'{labels[wrong[0]]}'; -1 marks splits without labels, so name another one in 'splits'")  # fmt: skip
+        raise ValueError(
+            f"{chosen.table.where}: a label must be less than {len(classes)} or the name of a class, but one is "
+            f"'{labels[wrong[0]]}'; -1 marks splits without labels, so name another one in 'splits'"
+        )
     return found.astype(np.uint16)
 
 

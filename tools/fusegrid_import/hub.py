@@ -34,12 +34,14 @@ class Roots:
             if folder.is_dir():
                 return _snapshot(folder) if (folder / "snapshots").is_dir() else _checked(folder.absolute())
         places = ", ".join(map(str, self._folders))
-        raise ValueError(f"'{name}' must be a folder or a repository in a hub cache, but it is in none of {places}; "
-                         "download it there, or name its folder")  # fmt: skip
+        raise ValueError(
+            f"'{name}' must be a folder or a repository in a hub cache, but it is in none of {places}; "
+            "download it there, or name its folder"
+        )
 
 
 def repository_name(folder: Path) -> str:
-    """"owner/name" of a snapshot in a hub cache, else the folder's own name."""
+    """ "owner/name" of a snapshot in a hub cache, else the folder's own name."""
     if folder.parent.name == "snapshots":
         return folder.parents[1].name.split("--", 1)[-1].replace("--", "/")
     return folder.name
@@ -47,20 +49,26 @@ def repository_name(folder: Path) -> str:
 
 def _snapshot(repository: Path) -> Path:
     if unfinished := sorted((repository / "blobs").glob("*.incomplete")):
-        raise ValueError(f"{repository}: a download was interrupted and left {unfinished[0].name}; download it again, "
-                         "or remove that file")  # fmt: skip
+        raise ValueError(
+            f"{repository}: a download was interrupted and left {unfinished[0].name}; download it again, "
+            "or remove that file"
+        )
     snapshots = sorted(path for path in (repository / "snapshots").iterdir() if path.is_dir())
     main = repository / "refs/main"
     if main.is_file():
         snapshots = [repository / "snapshots" / main.read_text().strip()]
     if len(snapshots) != 1 or not snapshots[0].is_dir():
-        raise ValueError(f"{repository}: refs/main must name one of the snapshots, or there must be one; download it "
-                         f"again, or name the folder of a snapshot; there are {len(snapshots)}")  # fmt: skip
+        raise ValueError(
+            f"{repository}: refs/main must name one of the snapshots, or there must be one; download it "
+            f"again, or name the folder of a snapshot; there are {len(snapshots)}"
+        )
     return _checked(snapshots[0].absolute())
 
 
 def _checked(folder: Path) -> Path:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() and not path.exists():
-            raise ValueError(f"{path}: the blob {os.readlink(path)} is missing; download {repository_name(folder)} again")
+            raise ValueError(
+                f"{path}: the blob {os.readlink(path)} is missing; download {repository_name(folder)} again"
+            )
     return folder

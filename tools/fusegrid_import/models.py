@@ -32,8 +32,10 @@ def weight_files(folder: Path) -> list[Path]:
         names = ["model.safetensors"]
     for name in names:
         if not (folder / name).is_file():
-            raise ValueError(f"{folder} must have the file {name}, but has not; download it again, or save the model as "
-                             "safetensors (save_pretrained does)")  # fmt: skip
+            raise ValueError(
+                f"{folder} must have the file {name}, but has not; download it again, or save the model as "
+                "safetensors (save_pretrained does)"
+            )
         read_header(folder / name)
     return [folder / name for name in names]
 
@@ -47,9 +49,13 @@ def read_header(path: Path) -> dict:
             header.pop("__metadata__", None)
             start = 8 + length
             if size == start + max((tensor["data_offsets"][1] for tensor in header.values()), default=0):
-                return {name: tensor | {"start": start + tensor["data_offsets"][0]} for name, tensor in header.items()}
-    raise ValueError(f"{path}: the file must be as long as its header says, but it has {size} bytes; the download was "
-                     "interrupted, so download it again")  # fmt: skip
+                return {
+                    name: tensor | {"start": start + tensor["data_offsets"][0]} for name, tensor in header.items()
+                }
+    raise ValueError(
+        f"{path}: the file must be as long as its header says, but it has {size} bytes; the download was "
+        "interrupted, so download it again"
+    )
 
 
 def plain_name(name: str) -> str:
@@ -67,7 +73,9 @@ def read_tensors(folder: Path, wanted: Callable[[str], bool]) -> dict[str, np.nd
     for file in weight_files(folder):
         for name, entry in read_header(file).items():
             if wanted(plain_name(name)) and entry["dtype"] in _DTYPES:
-                values = np.fromfile(file, _DTYPES[entry["dtype"]], int(np.prod(entry["shape"])), offset=entry["start"])
+                values = np.fromfile(
+                    file, _DTYPES[entry["dtype"]], int(np.prod(entry["shape"])), offset=entry["start"]
+                )
                 if entry["dtype"] == "BF16":
                     values = (values.astype(np.uint32) << 16).view(np.float32)
                 tensors[plain_name(name)] = values.astype(np.float32).reshape(entry["shape"])
@@ -92,20 +100,30 @@ def check_expert(base: Path, expert: Path, adapter_base: str | None) -> None:
     body = [name for name in theirs if not name.startswith(_HEADS) and not name.endswith("position_ids")]
     if different := [name for name in common if ours[name] != theirs[name]]:
         name = different[0]
-        raise ValueError(f"{expert} must be an expert of the base {base}, but {name} is {theirs[name]} and not "
-                         f"{ours[name]}; name the base that it was trained from")  # fmt: skip
+        raise ValueError(
+            f"{expert} must be an expert of the base {base}, but {name} is {theirs[name]} and not "
+            f"{ours[name]}; name the base that it was trained from"
+        )
     if 2 * len(common) < len(body):
-        raise ValueError(f"{expert} must be an expert of the base {base}, but they share {len(common)} of {len(body)} "
-                         "tensors; name the base that it was trained from")  # fmt: skip
+        raise ValueError(
+            f"{expert} must be an expert of the base {base}, but they share {len(common)} of {len(body)} "
+            "tensors; name the base that it was trained from"
+        )
 
 
 def _check_adapter(base: Path, adapter: Path, adapter_base: str | None) -> None:
     said = json.loads((adapter / "adapter_config.json").read_text()).get("base_model_name_or_path") or ""
     wanted = adapter_base or repository_name(base)
     if said.rstrip("/").rsplit("/", 1)[-1] != wanted.rsplit("/", 1)[-1]:
-        raise ValueError(f"{adapter} is an adapter of '{said}', but the base is '{wanted}'; name the base that it was "
-                         "trained on, or say what adapters call it with \"adapter_base\" in the suite")  # fmt: skip
+        raise ValueError(
+            f"{adapter} is an adapter of '{said}', but the base is '{wanted}'; name the base that it was "
+            'trained on, or say what adapters call it with "adapter_base" in the suite'
+        )
 
 
 def _shapes(folder: Path) -> dict[str, list[int]]:
-    return {plain_name(name): tensor["shape"] for file in weight_files(folder) for name, tensor in read_header(file).items()}
+    return {
+        plain_name(name): tensor["shape"]
+        for file in weight_files(folder)
+        for name, tensor in read_header(file).items()
+    }

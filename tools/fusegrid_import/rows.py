@@ -41,7 +41,9 @@ def templates(task: TaskEntry, name: str, most: int = 1) -> list[str]:
     given = task.need(name)
     found = [given] if isinstance(given, str) else given
     if not isinstance(found, list) or not 1 <= len(found) <= most or not all(isinstance(each, str) for each in found):
-        raise ValueError(f"task '{task.name}': '{name}' must be a template" + (f", or up to {most}" if most > 1 else ""))
+        raise ValueError(
+            f"task '{task.name}': '{name}' must be a template" + (f", or up to {most}" if most > 1 else "")
+        )
     if not any(map(columns_of, found)):
         raise ValueError(f"task '{task.name}': '{name}' must name a column in braces, but it is {json.dumps(given)}")
     return found
@@ -68,8 +70,10 @@ class Tokens:
         folder = job.roots.model(name, job.suite.folder) if name else job.base
         self.path = folder / "tokenizer.json"
         if not self.path.is_file():
-            raise ValueError(f"{self.path} must be there, but is missing; save it with AutoTokenizer.from_pretrained(BASE)."
-                             "save_pretrained(FOLDER), and give FOLDER as 'tokenizer' in the suite")  # fmt: skip
+            raise ValueError(
+                f"{self.path} must be there, but is missing; save it with AutoTokenizer.from_pretrained(BASE)."
+                "save_pretrained(FOLDER), and give FOLDER as 'tokenizer' in the suite"
+            )
         self.tokenizer = Tokenizer.from_file(str(self.path))
         self.tokenizer.no_padding()
         self.longest = _longest(job)
@@ -79,7 +83,7 @@ class Tokens:
             self._check_expert(expert)
 
     def ids(self, texts: Sequence, longest: int | None = None, special: bool = True) -> list[list[int]]:
-        """texts: strings, or pairs of them. Rows are cut to `longest` tokens; of a pair, the longer text is cut first."""
+        """texts: strings, or pairs of them. Rows are cut to `longest` tokens, of a pair the longer text first."""
         self.tokenizer.no_truncation()
         if longest is not None:
             self.tokenizer.enable_truncation(longest)
@@ -119,15 +123,19 @@ class Tokens:
         named = [self._config.get("pad_token_id"), *map(self.tokenizer.token_to_id, _PADS)]
         free = [i for i in named if i is not None and 0 <= i < self.size and i not in used]
         if not free:
-            raise ValueError(f"{self.path} must have a token for padding that no text has, such as <pad>, but has none")
+            raise ValueError(
+                f"{self.path} must have a token for padding that no text has, such as <pad>, but has none"
+            )
         return free[0]
 
     def _check_expert(self, expert: Path) -> None:
         own = expert / "tokenizer.json"
         if own.is_file() and sha256_of(own) != self.sha256:
             if Tokenizer.from_file(str(own)).get_vocab() != self.tokenizer.get_vocab():
-                raise ValueError(f"{own} must have the vocabulary of {self.path}, but has another one; experts of one zoo read "
-                                 "the same tokens")  # fmt: skip
+                raise ValueError(
+                    f"{own} must have the vocabulary of {self.path}, but has another one; experts of one zoo read "
+                    "the same tokens"
+                )
 
 
 def _longest(job: Job) -> int:
@@ -136,8 +144,10 @@ def _longest(job: Job) -> int:
     if config.get("model_type") in ("roberta", "xlm-roberta", "camembert"):
         positions -= (config.get("pad_token_id") or 1) + 1
     if job.suite.longest and job.suite.longest > positions:
-        raise ValueError(f"{job.suite.path}: longest must be at most {positions}, what the base reads, but it is "
-                         f"{job.suite.longest}")  # fmt: skip
+        raise ValueError(
+            f"{job.suite.path}: longest must be at most {positions}, what the base reads, but it is "
+            f"{job.suite.longest}"
+        )
     return job.suite.longest or min(positions, _LONGEST)
 
 

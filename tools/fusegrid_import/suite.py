@@ -71,9 +71,7 @@ def read_suite(path: Path, size: str | None, tasks: str | None) -> Suite:
         known = {key: value for key, value in entry.items() if key in _TASK_FIELDS - {"expert"}}
         expert = entry["expert"] if "expert" in entry else content.get("expert")
         more = {key: value for key, value in entry.items() if key in _KIND_FIELDS}
-        entries.append(
-            TaskEntry(name, expert=expert and _filled(path, expert, size, name), more=more, **known)
-        )
+        entries.append(TaskEntry(name, expert=expert and _filled(path, expert, size, name), more=more, **known))
     base = _filled(path, content["base"], size, "")
     return Suite(
         path,

@@ -42,12 +42,16 @@ def open_splits(folder: Path, config: str | None) -> dict[str, Table]:
     if not root.is_dir():
         raise ValueError(f"{folder} must have the folder '{config}'; check 'config' in the suite")
     for format in (Parquet, Arrow, JsonLines, Csv, Tar):
-        if files := [path for path in sorted(root.rglob("*")) if path.name.endswith(format.endings) and path.is_file()]:
+        if files := [
+            path for path in sorted(root.rglob("*")) if path.name.endswith(format.endings) and path.is_file()
+        ]:
             return {split: _table(root, split, tuple(some), format) for split, some in _by_split(root, files).items()}
     if splits := _image_folders(root):
         return splits
-    raise ValueError(f"{root} must hold a data set: parquet, arrow, jsonl, csv or tar files, or folders of images named by "
-                     "their class; there is none")  # fmt: skip
+    raise ValueError(
+        f"{root} must hold a data set: parquet, arrow, jsonl, csv or tar files, or folders of images named by "
+        "their class; there is none"
+    )
 
 
 def _by_split(root: Path, files: list[Path]) -> dict[str, list[Path]]:
@@ -56,12 +60,16 @@ def _by_split(root: Path, files: list[Path]) -> dict[str, list[Path]]:
         splits.setdefault(_split_name(root, file), []).append(file)
     for split, some in splits.items():
         if len(folders := {file.parent for file in some}) > 1:
-            raise ValueError(f"{root}: the split '{split}' is in several folders ({', '.join(sorted(f.name for f in folders))}); "
-                             "choose one with 'config' in the suite")  # fmt: skip
+            raise ValueError(
+                f"{root}: the split '{split}' is in several folders ({', '.join(sorted(f.name for f in folders))}); "
+                "choose one with 'config' in the suite"
+            )
         shards = [_SHARD.match(file.name) for file in some]
         if shards[0] and len(some) != (count := int(shards[0]["count"])):
-            raise ValueError(f"{root}: the split '{split}' must have {count} files, but {len(some)} are there; the download "
-                             "was interrupted, so download it again")  # fmt: skip
+            raise ValueError(
+                f"{root}: the split '{split}' must have {count} files, but {len(some)} are there; the download "
+                "was interrupted, so download it again"
+            )
     return splits
 
 
@@ -154,7 +162,9 @@ class Arrow:
         if names := _names_in_schema(cls._batches(files[0]).schema, column):
             return names
         info = files[0].with_name("dataset_info.json")
-        return _names(json.loads(info.read_text(encoding="utf-8")).get("features"), column) if info.is_file() else None
+        return (
+            _names(json.loads(info.read_text(encoding="utf-8")).get("features"), column) if info.is_file() else None
+        )
 
 
 def _names_in_schema(schema, column: str) -> list[str] | None:
@@ -181,7 +191,9 @@ class _Lines:
     def rows(cls, file: Path, columns: list[str]) -> Iterator[dict]:
         for row in cls.all_rows(file):
             if missing := [name for name in columns if name not in row]:
-                raise ValueError(f"{file}: every row must have the column '{missing[0]}', but one has {', '.join(row)}")
+                raise ValueError(
+                    f"{file}: every row must have the column '{missing[0]}', but one has {', '.join(row)}"
+                )
             yield {name: row[name] for name in columns}
 
     @staticmethod

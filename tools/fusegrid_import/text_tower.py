@@ -1,8 +1,8 @@
 """CLIP's text tower, which makes heads of prompts.
 
 Source: Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-arXiv:2103.00020; tensors by the names of HuggingFace's CLIPModel. In numpy: a few thousand short texts take minutes, and
-nothing has to be installed for them.
+arXiv:2103.00020; tensors by the names of HuggingFace's CLIPModel. In numpy: a few thousand short texts take minutes,
+and nothing has to be installed for them.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,9 @@ class TextTower:
 
     def _attention(self, x: np.ndarray, name: str) -> np.ndarray:
         texts, tokens, width = x.shape
-        split = lambda each: self._linear(x, name + each).reshape(texts, tokens, self._heads, -1).transpose(0, 2, 1, 3)
+        split = (
+            lambda each: self._linear(x, name + each).reshape(texts, tokens, self._heads, -1).transpose(0, 2, 1, 3)
+        )
         query, key, value = map(split, ("q_proj", "k_proj", "v_proj"))
         scores = query @ key.swapaxes(2, 3) / np.float32(np.sqrt(width // self._heads))
         scores = np.where(np.tri(tokens, dtype=bool), scores, np.float32(-np.inf))
@@ -97,8 +99,10 @@ def _text_weights(base: Path) -> dict[str, np.ndarray]:
     weights = read_tensors(base, lambda name: name.startswith(("text_model.", "text_projection.", "logit_scale")))
     for name in ("text_projection.weight", "logit_scale", "text_model.embeddings.token_embedding.weight"):
         if name not in weights:
-            raise ValueError(f"{base} must be a whole CLIPModel, whose text tower makes the heads, but has no {name}; name "
-                             "the model that its vision tower came from")  # fmt: skip
+            raise ValueError(
+                f"{base} must be a whole CLIPModel, whose text tower makes the heads, but has no {name}; name "
+                "the model that its vision tower came from"
+            )
     return weights
 
 

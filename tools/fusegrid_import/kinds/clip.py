@@ -22,7 +22,9 @@ def make(job: Job) -> dict[str, str]:
     for each in examples:
         each.check_class_names(prompts[each.task.name]["classes"], "the prompts file")
     heads = _make_heads(job, prompts)
-    parts = {each.task.name: _make_parts(job, each, processor, prompts[each.task.name]["classes"]) for each in examples}
+    parts = {
+        each.task.name: _make_parts(job, each, processor, prompts[each.task.name]["classes"]) for each in examples
+    }
     _write_pack(job, examples, prompts, parts)
     return {"heads": str(heads.absolute())}
 
@@ -38,8 +40,10 @@ def _read_prompts(job: Job) -> dict[str, dict]:
             if not entry.get(part):
                 raise ValueError(f"{job.prompts} must give the {part} of task '{task.name}', but has none")
         if wrong := [template for template in entry["templates"] if "{}" not in template]:
-            raise ValueError(f"{job.prompts}, task '{task.name}': a template must have a {{}} for the class, but one is "
-                             f"'{wrong[0]}'")  # fmt: skip
+            raise ValueError(
+                f"{job.prompts}, task '{task.name}': a template must have a {{}} for the class, but one is "
+                f"'{wrong[0]}'"
+            )
         if len(set(entry["classes"])) != len(entry["classes"]) or not all(entry["classes"]):
             raise ValueError(f"{job.prompts}, task '{task.name}': classes must be different names")
     return {task.name: tasks[task.name] for task in job.suite.tasks}
@@ -61,7 +65,9 @@ def _make_heads(job: Job, prompts: dict[str, dict]) -> Path:
     return job.make("heads.safetensors", made_from, write)
 
 
-def _make_parts(job: Job, examples: Examples, processor: Processor, classes: list[str]) -> dict[str, tuple[Path, Path]]:
+def _make_parts(
+    job: Job, examples: Examples, processor: Processor, classes: list[str]
+) -> dict[str, tuple[Path, Path]]:
     """Images and labels of each split in files of their own, which an interrupted import goes on from."""
     made = {}
     for split, chosen in examples.splits.items():
@@ -123,7 +129,7 @@ def _write_pack(job: Job, examples: list[Examples], prompts: dict, parts: dict) 
         for each in examples
     )
     made_from = [job.suite.name, classes, [[task.name, task.title, task.licence, task.source] for task in tasks]]
-    made_from += [[each.identity() for each in examples], [sha256_of(file) for p in parts.values() for pair in p.values()
-                                                           for file in pair]]  # fmt: skip
+    files = [file for of_task in parts.values() for pair in of_task.values() for file in pair]
+    made_from += [[each.identity() for each in examples], [sha256_of(file) for file in files]]
     pack = TaskPack(job.suite.name, digest_of(made_from), tasks)
     job.make("pack.h5", digest_of(made_from), lambda path: write_task_pack(path, pack))

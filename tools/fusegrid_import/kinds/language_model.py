@@ -98,9 +98,11 @@ def _behind(tokens: Tokens, start: list[int], beginning: str, choice: str, where
     """The ids of a choice as they follow the prompt, with the space between them."""
     whole = tokens.ids([f"{beginning} {choice}"])[0]
     if len(whole) > tokens.longest or len(whole) <= len(start) or whole[: len(start)] != start:
-        raise ValueError(f"{where}: a prompt and its choice must have at most {tokens.longest} tokens, and the choice be what "
-                         f"follows the prompt, but these have {len(whole)}: '{beginning} {choice}'; shorten the template, and "
-                         "end it with no space")  # fmt: skip
+        raise ValueError(
+            f"{where}: a prompt and its choice must have at most {tokens.longest} tokens, and the choice be what "
+            f"follows the prompt, but these have {len(whole)}: '{beginning} {choice}'; shorten the template, and "
+            "end it with no space"
+        )
     return whole[len(start) :]
 
 
@@ -109,5 +111,7 @@ def _right(label: object, names: list[str], where: str) -> int:
     text = str(label).strip()
     number = names.index(text) if text in names else _LETTERS.find(text) if len(text) == 1 else -1
     if not 0 <= number < len(names):
-        raise ValueError(f"{where}: a label must be one of {', '.join(names)}, or the letter of a choice, but one is '{label}'")
+        raise ValueError(
+            f"{where}: a label must be one of {', '.join(names)}, or the letter of a choice, but one is '{label}'"
+        )
     return number

@@ -15,7 +15,9 @@ def make(job: Job) -> dict[str, str]:
     tokens, base = Tokens(job), read_config(job.base)
     for name in ("decoder_start_token_id", "eos_token_id"):
         if not isinstance(base.get(name), int):
-            raise ValueError(f"{job.base}/config.json must give {name}, as that of T5 does, but it is {base.get(name)}")
+            raise ValueError(
+                f"{job.base}/config.json must give {name}, as that of T5 does, but it is {base.get(name)}"
+            )
     examples = [choose_examples(job, task, _columns(task)) for task in job.suite.tasks]
     made_from = [[each.identity() for each in examples], [dict(each.task.more) for each in examples]]
     made_from += [tokens.sha256, tokens.longest, job.suite.name]
@@ -36,9 +38,11 @@ def _answer(each: Examples, row: dict, where: str) -> str:
         return filled(templates(task, "answer")[0], row, where)
     label = str(row[each.column("label")])
     if label not in task.more["answers"]:
-        raise ValueError(f"{where}: 'answers' of the suite must have the label '{label}', but has "
-                         f"{', '.join(task.more['answers'])}; -1 marks splits without labels, so name another one in "
-                         "'splits'")  # fmt: skip
+        raise ValueError(
+            f"{where}: 'answers' of the suite must have the label '{label}', but has "
+            f"{', '.join(task.more['answers'])}; -1 marks splits without labels, so name another one in "
+            "'splits'"
+        )
     return task.more["answers"][label]
 
 
@@ -65,8 +69,10 @@ def _arrays(tokens: Tokens, each: Examples, split: str, chosen: Chosen, base: di
     question = templates(each.task, "text")[0]
     answers = tokens.ids([_answer(each, row, where) for row in rows])
     if wrong := [ids for ids in answers if len(ids) < 2 or ids[-1] != base["eos_token_id"]]:
-        raise ValueError(f"{where}: an answer must be a text, and the tokenizer must end it with the token "
-                         f"{base['eos_token_id']}, but one is {wrong[0]}")  # fmt: skip
+        raise ValueError(
+            f"{where}: an answer must be a text, and the tokenizer must end it with the token "
+            f"{base['eos_token_id']}, but one is {wrong[0]}"
+        )
     return {
         "tokens": tokens.ragged(tokens.ids([filled(question, row, where) for row in rows], tokens.longest), where),
         "answers": tokens.ragged(answers, where),

@@ -24,15 +24,19 @@ def make(job: Job) -> dict[str, str]:
     tokens = Tokens(job)
     base = read_config(job.base)
     if base.get("model_type") not in _HEADS:
-        raise ValueError(f"{job.base}: model_type must be one of {', '.join(_HEADS)}, but it is {base.get('model_type')}")
+        raise ValueError(
+            f"{job.base}: model_type must be one of {', '.join(_HEADS)}, but it is {base.get('model_type')}"
+        )
     owners = {task.name: _owner_of_head(job, task) for task in job.suite.tasks}
     heads = {name: _read_head(job.base, owner, base["model_type"]) for name, owner in owners.items()}
     examples = []
     for task in job.suite.tasks:
         texts = templates(task, "text", most=2)
         if len(texts) == 2 and base["model_type"] == "bert" and base.get("type_vocab_size", 2) > 1:
-            raise ValueError(f"task '{task.name}': this base reads the second text of a pair with another type, which the "
-                             "program does not; give one template")  # fmt: skip
+            raise ValueError(
+                f"task '{task.name}': this base reads the second text of a pair with another type, which the "
+                "program does not; give one template"
+            )
         examples.append(choose_examples(job, task, [*(c for text in texts for c in columns_of(text)), "label"]))
     classes = {each.task.name: _classes(each, owners[each.task.name], heads[each.task.name]) for each in examples}
     made_from = [[each.identity() for each in examples], [dict(each.task.more) for each in examples], classes]
@@ -60,8 +64,10 @@ def _read_head(base: Path, owner: Path, model_type: str) -> dict[str, np.ndarray
         names |= {"hidden.weight": f"{hidden}.weight", "hidden.bias": f"{hidden}.bias"}
     head = {part: own[name] for part, name in names.items() if name in own}
     if missing := [part for part in names if part.endswith("weight") and part not in head]:
-        raise ValueError(f"{owner} must have a classification head, but has no {names[missing[0]]}; an adapter has it where "
-                         "modules_to_save names it")  # fmt: skip
+        raise ValueError(
+            f"{owner} must have a classification head, but has no {names[missing[0]]}; an adapter has it where "
+            "modules_to_save names it"
+        )
     return head
 
 
@@ -75,8 +81,10 @@ def _classes(examples: Examples, owner: Path, head: dict[str, np.ndarray]) -> li
     named = task.more.get("classes") or (said if not any(name.startswith("LABEL_") for name in said) else None)
     classes = [str(name) for name in named or table.class_names(examples.column("label")) or range(count)]
     if len(classes) != count:
-        raise ValueError(f"task '{task.name}': the head of {owner} has {count} classes, but the data set, or 'classes' of the "
-                         f"suite, has {len(classes)}")  # fmt: skip
+        raise ValueError(
+            f"task '{task.name}': the head of {owner} has {count} classes, but the data set, or 'classes' of the "
+            f"suite, has {len(classes)}"
+        )
     examples.check_class_names(classes, f"the head of {owner}")
     return classes
 
@@ -86,7 +94,9 @@ def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], 
 
     def arrays(each: Examples, split: str, chosen: Chosen) -> dict:
         texts, label = templates(each.task, "text", most=2), each.column("label")
-        rows = read_rows(chosen, [label, *(c for text in texts for c in columns_of(text))], f"{each.task.name}/{split}")
+        rows = read_rows(
+            chosen, [label, *(c for text in texts for c in columns_of(text))], f"{each.task.name}/{split}"
+        )
         given = [tuple(filled(text, row, chosen.table.where) for text in texts) for row in rows]
         ids = tokens.ids([pair if len(pair) == 2 else pair[0] for pair in given], tokens.longest)
         stored.append(tokens.ragged(ids, chosen.table.where))
