@@ -9,7 +9,17 @@ from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from import_support import PROGRAM, ImportTest, needs_program
-from import_world import CLASSES, PIXELS, PROMPTS, as_json, cache, clip_expert_files, clip_base_files, clip_world
+from import_world import (
+    CLASSES,
+    PIXELS,
+    PROMPTS,
+    as_json,
+    cache,
+    clip_adapter_files,
+    clip_base_files,
+    clip_expert_files,
+    clip_world,
+)
 from import_world import image_rows, parquet_files, picture
 from fusegrid_import.images import read_processor
 from packs.task_pack import read_task_pack
@@ -111,6 +121,13 @@ class ClipTest(ImportTest):
         self.clip(program=PROGRAM)  # again
         shown = subprocess.run([PROGRAM, "zoo", "verify", self.out("")], capture_output=True, text=True)
         self.assertIn("is sound", shown.stdout)
+
+    @needs_program
+    def test_adapters_of_the_vision_tower_are_experts(self):
+        cache(self.folder / "hub", "models", "me/digits-lora", clip_adapter_files(self.folder, "digits"))
+        self.suite["tasks"]["digits"]["expert"] = "me/digits-lora"
+        self.clip("--tasks", "1", program=PROGRAM)
+        self.assertEqual(json.loads(self.out("zoo.json").read_text())["tasks"], ["digits"])
 
     def test_prompts_must_have_all_tasks_and_classes(self):
         self.refuses("needs --prompts FILE", "clip", self.suite, "--size", "tiny")

@@ -166,6 +166,19 @@ def clip_expert_files(folder, name, prefix="vision_model.", patch=PATCH):
     return {"config.json": as_json(clip_vision_config(patch)), "model.safetensors": saved(moved, folder)}
 
 
+def clip_adapter_files(folder, name):
+    """Attached to CLIPVisionTransformer, so that its names lack the tower's prefix."""
+    config = {
+        "peft_type": "LORA", "base_model_name_or_path": "openai/clip-vit-tiny", "r": 2, "lora_alpha": 4, "bias": "none",
+        "target_modules": ["q_proj", "v_proj"], "auto_mapping": {"base_model_class": "CLIPVisionTransformer"},
+    }  # fmt: skip
+    shapes = {}
+    for module in (f"encoder.layers.{i}.self_attn.{n}_proj" for i in range(LAYERS) for n in "qv"):
+        shapes[f"base_model.model.{module}.lora_A.weight"] = (2, WIDTH)
+        shapes[f"base_model.model.{module}.lora_B.weight"] = (WIDTH, 2)
+    return {"adapter_config.json": as_json(config), "adapter_model.safetensors": saved(drawn(shapes, name), folder)}
+
+
 def picture(name):
     """Wider or higher, in colours or gray."""
     stream = random(name)
