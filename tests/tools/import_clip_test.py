@@ -21,7 +21,9 @@ from import_world import (
     clip_world,
 )
 from import_world import image_rows, parquet_files, picture
+from fusegrid_import.command import SUITES
 from fusegrid_import.images import read_processor
+from fusegrid_import.suite import read_suite
 from packs.task_pack import read_task_pack
 
 # Of transformers 5.17.0: the first columns of the heads of `digits`, and the SHA-256 of 20 prepared pictures.
@@ -213,6 +215,16 @@ class ClipTest(ImportTest):
         self.refuses_clip("size must have a shortest_edge")
         (snapshot / "preprocessor_config.json").unlink()
         self.refuses_clip("must say how images are prepared, but is missing")
+
+    def test_published_suites_come_along(self):
+        clip = read_suite(SUITES / "clip20.json", "large-patch14", "8")
+        self.assertEqual(clip.base, "openai/clip-vit-large-patch14")
+        self.assertEqual(clip.tasks[1].expert, "tanganke/clip-vit-large-patch14_stanford-cars")
+        self.assertEqual(sum(task.counts["test"] for task in clip.tasks), 87433)
+        self.assertEqual(len(read_suite(SUITES / "clip20.json", "base-patch32", None).tasks), 20)
+        self.assertEqual(len(read_suite(SUITES / "gpt2_glue7.json", None, None).tasks), 7)
+        with self.assertRaisesRegex(ValueError, "give --size"):
+            read_suite(SUITES / "clip20.json", None, None)
 
     def test_a_suite_has_known_fields(self):
         self.suite["tasks"]["pets"]["dataset"] = "pets"

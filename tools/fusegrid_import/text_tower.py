@@ -87,7 +87,9 @@ class TextTower:
         return self._linear(mixed.transpose(0, 2, 1, 3).reshape(texts, tokens, width), name + "out_proj")
 
     def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
-        return x @ self._weights[f"{name}.weight"].T + self._weights[f"{name}.bias"]
+        """One product of all rows: numpy would make one for each text."""
+        weight = self._weights[f"{name}.weight"]
+        return (x.reshape(-1, x.shape[-1]) @ weight.T).reshape(*x.shape[:-1], len(weight)) + self._weights[f"{name}.bias"]
 
     def _norm(self, x: np.ndarray, name: str) -> np.ndarray:
         x = x - x.mean(axis=-1, keepdims=True)
