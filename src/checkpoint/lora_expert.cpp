@@ -165,12 +165,14 @@ LoraExpert::Changes LoraExpert::changes_in_file() const {
 
 // `changes` as the base calls its tensors: by the names that they have, or with the one prefix that fits the most of
 // them ("vision_model." where the adapter was trained on that part of the base). Trained copies may be of tensors that
-// the base lacks.
+// the base lacks. Where two prefixes fit names alike, as those of CLIP's towers do, shapes decide.
 LoraExpert::Changes LoraExpert::by_names_of_base(Changes changes) const {
   std::set<std::string> ours;
   std::set<std::string> theirs;
+  std::map<std::string, std::vector<int64_t>> shapes;
   for (const TensorInfo& tensor : base_.tensors()) {
     ours.insert(tensor.name);
+    shapes.emplace(tensor.name, tensor.shape);
   }
   for (const auto& [name, change] : changes) {
     theirs.insert(name);
@@ -191,6 +193,23 @@ LoraExpert::Changes LoraExpert::by_names_of_base(Changes changes) const {
       missing.empty() ? std::vector<NamePrefix>() : prefixes_between(ours, theirs);
   std::erase_if(others,
                 [&](const NamePrefix& other) { return missing_with(other).size() >= missing.size(); });
+  const auto shapes_fit = [&](const NamePrefix& other) {
+    return std::ranges::all_of(changes, [&](const auto& named) {
+      const auto& [name, change] = named;
+      const auto known = other.ours(name, ours);
+      if (!known || change.a.empty() || change.b.empty()) {
+        return true;
+      }
+      const auto& a = file_.info(change.a).shape;
+      const auto& b = file_.info(change.b).shape;
+      const auto& shape = shapes.at(*known);
+      return a.size() == 2 && b.size() == 2 &&
+             std::multiset<int64_t>{a[1], b[0]} == std::multiset<int64_t>(shape.begin(), shape.end());
+    });
+  };
+  if (others.size() > 1 && std::ranges::count_if(others, shapes_fit) == 1) {
+    std::erase_if(others, [&](const NamePrefix& other) { return !shapes_fit(other); });
+  }
   if (others.size() > 1) {
     throw ConfigError("an adapter must fit one part of its base, but the modules of '" + path_.string() +
                       "' are in '" + base_.name() + "' under " + printable(others[0].text) + " and under " +

@@ -76,6 +76,15 @@ std::pair<std::string, std::filesystem::path> expert_of(const std::string& text)
   return {text.substr(0, equals), text.substr(equals + 1)};
 }
 
+Pooling pooling_of(const std::string& text) {
+  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+    if (text == to_string(pooling)) {
+      return pooling;
+    }
+  }
+  throw UsageError("--pooling takes first, last or mean, but it is '" + text + "'");
+}
+
 ExitCode import_command(Invocation& in) {
   Options options(
       "zoo import",
@@ -94,6 +103,10 @@ ExitCode import_command(Invocation& in) {
       "pack", path()->value_name("FILE"), "task pack")(
       "expert", po::value<std::vector<std::string>>()->required()->value_name("TASK=DIR"),
       "checkpoint folder of one expert; repeat it in the order of the experts")(
+      "unseen", po::value<std::vector<std::string>>()->value_name("TASK"),
+      "task of the pack without an expert, behind the others; may be repeated")(
+      "pooling", po::value<std::string>()->default_value("first")->value_name("WORD"),
+      "features that affine heads read: of the first or last token, or their mean")(
       "replace", "write over the zoo.json that is in FOLDER");
   if (!options.parse(in)) {
     return ExitCode::kOk;
@@ -104,10 +117,16 @@ ExitCode import_command(Invocation& in) {
                         .base = options.get<std::string>("base"),
                         .experts = {},
                         .heads = options.get<std::string>("heads"),
+                        .pooling = pooling_of(options.get<std::string>("pooling")),
                         .pack = options.get<std::string>("pack"),
                         .replace = options.has("replace")};
   for (const auto& expert : options.get<std::vector<std::string>>("expert")) {
     request.experts.push_back(expert_of(expert));
+  }
+  if (options.has("unseen")) {
+    for (const auto& task : options.get<std::vector<std::string>>("unseen")) {
+      request.experts.emplace_back(task, std::filesystem::path());
+    }
   }
   in.out << zoo_text(import_zoo(request));
   return ExitCode::kOk;

@@ -1,4 +1,6 @@
 // Describes models that are there as a zoo.
+#include <algorithm>
+
 #include "core/errors.h"
 #include "core/names.h"
 #include "store/task_pack.h"
@@ -27,10 +29,13 @@ Zoo import_zoo(const ImportRequest& request) {
   zoo.pooling = has_heads ? request.pooling : Pooling::kNone;
   for (const auto& [task, folder] : request.experts) {
     check_task_name(task, "the name of a task");
-    zoo.tasks.push_back(task);
-    zoo.experts.push_back({task, {task}});
-    if (!replicate.experts.emplace(task, fs::absolute(folder)).second) {
+    if (std::ranges::count(zoo.tasks, task) > 0) {
       throw ConfigError("task '" + task + "' is given twice; a zoo has one expert for each task");
+    }
+    zoo.tasks.push_back(task);
+    if (!folder.empty()) {
+      zoo.experts.push_back({task, {task}});
+      replicate.experts.emplace(task, fs::absolute(folder));
     }
   }
   check_layouts(zoo, replicate);

@@ -11,6 +11,7 @@
 #include "core/text.h"
 #include "models/architecture.h"
 #include "models/stored_parameters.h"
+#include "models/tanh_readout.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/zoo.h"
 
@@ -44,19 +45,36 @@ std::shared_ptr<const Readout> read_cosine_head(const SafetensorsFile& file, con
   return cosine_readout(rows, scale, projection);
 }
 
+at::Tensor read_bias(const SafetensorsFile& file, const std::string& name, int64_t rows,
+                     const std::string& what) {
+  const at::Tensor bias =
+      file.contains(name) ? file.read(name).to(at::kFloat) : at::zeros({rows}, at::kFloat);
+  if (bias.sizes() != at::IntArrayRef{rows}) {
+    throw ConfigError(what + " must have a bias of shape [" + std::to_string(rows) + "], but it has " +
+                      shape_text(bias.sizes().vec()));
+  }
+  return bias;
+}
+
+// With a layer of its own in front where there is one.
 std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, const std::string& task,
                                                 int64_t features, Pooling pooling) {
-  const std::string what = head_of(file, task);
+  const std::string what = head_of(file, task), hidden = task + ".hidden.weight";
   const at::Tensor weight = file.read(task + ".weight").to(at::kFloat);
-  check_columns(weight, features, what);
-  const at::Tensor bias = file.contains(task + ".bias") ? file.read(task + ".bias").to(at::kFloat)
-                                                        : at::zeros({weight.size(0)}, at::kFloat);
-  if (bias.sizes() != at::IntArrayRef{weight.size(0)}) {
-    throw ConfigError(what + " must have a bias of shape [" + std::to_string(weight.size(0)) +
-                      "], but it has " + shape_text(bias.sizes().vec()));
+  const at::Tensor layer = file.contains(hidden) ? file.read(hidden).to(at::kFloat) : at::Tensor();
+  if (layer.defined()) {
+    check_columns(layer, features, what + ": hidden.weight");
   }
+  check_columns(weight, layer.defined() ? layer.size(0) : features, what);
+  const at::Tensor bias = read_bias(file, task + ".bias", weight.size(0), what);
   check_finite({{task + ".weight", weight}, {task + ".bias", bias}}, file.path().string());
-  return affine_readout(weight, bias, pooling);
+  const auto head = affine_readout(weight, bias, pooling);
+  if (!layer.defined()) {
+    return head;
+  }
+  const at::Tensor shift = read_bias(file, task + ".hidden.bias", layer.size(0), what + ": hidden");
+  check_finite({{hidden, layer}, {task + ".hidden.bias", shift}}, file.path().string());
+  return tanh_readout(layer, shift, head);
 }
 
 // Of models that make tokens.

@@ -184,7 +184,7 @@ struct ImportRequest {
   std::string scale;
   std::string suite;
   std::filesystem::path base;
-  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // name, folder; in the zoo's order
+  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // task, folder or none
   std::filesystem::path heads;  // empty where the models make tokens themselves
   Pooling pooling = Pooling::kFirst;
   std::filesystem::path pack;

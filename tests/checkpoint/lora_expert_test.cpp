@@ -387,6 +387,23 @@ TEST_F(LoraFolder, names_may_have_a_prefix_more_than_those_of_the_base) {
               AllOf(HasSubstr("outer.n.up.weight"), HasSubstr("prefix 'outer.'")));
 }
 
+// As CLIP's are: an adapter of one tower says not which.
+TEST_F(LoraFolder, shapes_tell_towers_of_the_same_names_apart) {
+  const Weights towers{{"text.m.up.weight", numbers({4, 4}, 1)}, {"vision.m.up.weight", numbers({6, 4}, 3)}};
+  save_hf_folder(folder_ / "towers", towers, {{"model_type", "test"}});
+  const HfFolder base(folder_ / "towers");
+  const auto adapter = write(plain_adapter(), plain_config());
+  const Weights effective = read_all(LoraExpert(adapter, base));
+  EXPECT_TRUE(same_bits(effective.at("text.m.up.weight"), towers.at("text.m.up.weight")));
+  EXPECT_FALSE(same_bits(effective.at("vision.m.up.weight"), towers.at("vision.m.up.weight")));
+  save_hf_folder(folder_ / "twins",
+                 {{"text.m.up.weight", numbers({6, 4}, 1)}, {"vision.m.up.weight", numbers({6, 4}, 3)}},
+                 {{"model_type", "test"}});
+  const HfFolder twins(folder_ / "twins");
+  EXPECT_THAT(message_of<ConfigError>([&] { LoraExpert(adapter, twins); }),
+              AllOf(HasSubstr("under 'text.'"), HasSubstr("under 'vision.'")));
+}
+
 // On a base whose head is its embedding.
 class TiedLora : public LoraFolder {
  protected:

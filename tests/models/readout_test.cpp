@@ -7,6 +7,7 @@
 
 #include "core/philox.h"
 #include "models/architecture.h"
+#include "models/tanh_readout.h"
 
 namespace fusegrid::readout_test {
 namespace {
@@ -17,6 +18,20 @@ at::Tensor random(uint64_t key, const std::vector<int64_t>& shape) {
     count *= extent;
   }
   return normal(key, 0, 0, count).view(shape);
+}
+
+TEST(TanhReadout, ReadsWhatALayerOfItsOwnMakes) {
+  const at::Tensor layer = random(4, {5, 4}), shift = random(5, {5}), weight = random(6, {3, 5});
+  const auto head = affine_readout(weight, random(7, {3}), Pooling::kFirst);
+  const auto readout = tanh_readout(layer, shift, head);
+  const at::Tensor features = random(8, {2, 4});
+  const at::Tensor hidden = (at::matmul(features, layer.t()) + shift).tanh();
+  EXPECT_TRUE((*readout)({}, features).allclose((*head)({}, hidden), 1e-5, 1e-6));
+  EXPECT_TRUE((*readout->to(at::kCPU))({}, features).equal((*readout)({}, features)));
+  EXPECT_EQ(readout->pooling(), Pooling::kFirst);
+  EXPECT_EQ(readout->features(), 4);
+  EXPECT_EQ(readout->outputs(), 3);
+  EXPECT_EQ(readout->weights().size(), 4U);
 }
 
 class TokenReadout : public testing::Test {

@@ -15,6 +15,8 @@
 #include "checkpoint/hf_folder.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
+#include "models/architecture.h"
+#include "store/task_pack.h"
 #include "support.h"
 #include "zoo/bindings.h"
 #include "zoo/examples.h"
@@ -522,6 +524,46 @@ TEST_F(ZooImport, DescribesFoldersWithoutCopying) {
   EXPECT_EQ(loaded.replicates[0].digests.at("base"), Zoo::load(folder_).replicates[0].digests.at("base"));
   EXPECT_THAT(verify(loaded), IsEmpty());
   EXPECT_EQ(loaded.replicate(7).base, zoo.replicates[0].base) << "nobody knows the seeds of imported models";
+}
+
+TEST_F(ZooImport, MayHaveTasksWithoutAnExpert) {
+  ImportRequest unseen = request();
+  unseen.experts[1].second = "";
+  import_zoo(unseen);
+  const Zoo loaded = Zoo::load(copy_.path() / "mine");
+  EXPECT_EQ(loaded.tasks, (std::vector<std::string>{"rows", "bars"}));
+  ASSERT_EQ(loaded.experts.size(), 1U);
+  EXPECT_EQ(loaded.experts[0].name, "rows");
+  EXPECT_THAT(verify(loaded), IsEmpty());
+  unseen.experts.emplace_back("rows", "");
+  unseen.replace = true;
+  EXPECT_THROW(import_zoo(unseen), ConfigError) << "a task twice";
+}
+
+TEST_F(ZooImport, ReadsHeadsWithALayerOfTheirOwn) {
+  const int64_t width = make_architecture(HfFolder(request().base).config())->feature_size();
+  Weights heads;
+  for (const auto* task : {"rows", "bars"}) {
+    const std::string name = task;
+    const int64_t classes = TaskPack(plan_->pack).task(name).attributes.at("classes").size();
+    heads[name + ".hidden.weight"] = at::ones({5, width});
+    heads[name + ".weight"] = at::ones({classes, 5});
+  }
+  ImportRequest layered = request();
+  layered.heads = copy_.path() / "layered.safetensors";
+  write_safetensors(layered.heads, heads);
+  const Zoo zoo = import_zoo(layered);
+  EXPECT_THAT(verify(zoo), IsEmpty());
+  heads["rows.hidden.weight"] = at::ones({5, width + 1});
+  write_safetensors(layered.heads, heads);
+  layered.replace = true;
+  EXPECT_THAT(message_of<ConfigError>([&] { import_zoo(layered); }),
+              HasSubstr("hidden.weight must have the shape"));
+  heads["rows.hidden.weight"] = at::ones({5, width});
+  heads["rows.hidden.bias"] = at::ones({4});
+  write_safetensors(layered.heads, heads);
+  EXPECT_THAT(message_of<ConfigError>([&] { import_zoo(layered); }),
+              HasSubstr("hidden must have a bias of shape [5]"));
 }
 
 TEST_F(ZooImport, ReplacesAZooOnlyWhereThatIsAskedFor) {

@@ -42,7 +42,7 @@ def byte_level_table(tokenizer: Tokenizer) -> TokenTable:
     content = tokenizer.to_str().encode()
     special = frozenset(map(tokenizer.token_to_id, _SPECIAL))
     names = [tokenizer.id_to_token(i) for i in range(tokenizer.get_vocab_size())]
-    unicode_to_byte = {character: byte for byte, character in _visible_bytes().items()}
+    unicode_to_byte = {character: byte for byte, character in visible_bytes().items()}
     return TokenTable(
         tokenizer=content,
         tokenizer_sha256=hashlib.sha256(content).hexdigest(),
@@ -56,7 +56,7 @@ def byte_level_table(tokenizer: Tokenizer) -> TokenTable:
     )
 
 
-def _visible_bytes() -> dict[int, str]:
+def visible_bytes() -> dict[int, str]:
     """How byte-level tokenizers write bytes: printable ones as in Latin-1, the others from U+0100 on."""
     visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     hidden = [byte for byte in range(0x100) if byte not in visible]

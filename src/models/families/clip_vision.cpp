@@ -61,6 +61,10 @@ class ClipVision final : public BlockArchitecture {
                       shape_.projection_required};
   }
   std::vector<TensorInfo> parameters() const override;
+  // As the library writes them since version 5.
+  std::vector<std::string> names_in_files(const std::string& parameter) const override {
+    return {parameter, parameter.substr(std::string(kPrefix).size())};
+  }
   std::vector<Layer> layers() const override {
     std::vector<Layer> layers;
     for (const Block& block : blocks_) {

@@ -183,6 +183,12 @@ Weights base_patch32(const Architecture& architecture) {
   return weights;
 }
 
+TEST(ClipVision, NamesInFilesMayLackThePrefix) {
+  const auto architecture = make_architecture({{"model_type", "clip_vision_model"}});
+  EXPECT_EQ(architecture->names_in_files("vision_model.post_layernorm.bias"),
+            (std::vector<std::string>{"vision_model.post_layernorm.bias", "post_layernorm.bias"}));
+}
+
 TEST(ClipVision, TheLayoutOfBasePatch32Loads) {
   const json config{{"model_type", "clip"}, {"projection_dim", 512}, {"vision_config", json::object()}};
   Network network;
