@@ -55,7 +55,7 @@ wait $job || status=$?
 run_grid 2 "$WORK/stopped" &
 job=$!
 wait_for started 3
-pkill -TERM -f "mpirun .*$WORK/stopped"
+kill -TERM "$(pgrep -P $job)" # mpirun
 status=0
 wait $job || status=$?
 [ "$status" -ne 0 ] || fail "the run was not stopped"
