@@ -63,7 +63,9 @@ class GridExecutor final : public Executor {
   void prepare(const std::string& item, TeamChannel& team, Progress& progress) override {
     const Cell cell = Cell::parse(item);
     const auto group = team_collectives(team, device_);
-    Merge& merge = merges_.with_team(cell, open(cell), *group, [&progress] { progress.tick(); });
+    OpenZoo& zoo = open(cell);
+    FUSEGRID_ASSERT(merges_.is_streamed(cell, zoo), item);
+    Merge& merge = merges_.with_team(cell, zoo, *group, [&progress] { progress.tick(); });
     if (team.rank() > 0) {
       merge.timings.clear();  // a merge is timed once, in the cell that opens it
     }

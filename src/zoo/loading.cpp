@@ -1,6 +1,7 @@
 // Reads the models that a zoo describes.
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include "checkpoint/checks.h"
 #include "core/digest.h"
@@ -17,13 +18,13 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Calls use(name, values, digest of the values) for each parameter, in name order: read, checked and hashed while it is
-// in the cache, as many side by side as there are threads.
-template <typename Use>
-void for_parameters(const StoredParameters& stored, int threads, const Use& use) {
+// Calls use(name, values, aside(values)) for each parameter, in name order. Parameters are read, checked and given to
+// `aside`, while they are in the cache, as many side by side as there are threads.
+template <typename Aside, typename Use>
+void for_parameters(const StoredParameters& stored, int threads, const Aside& aside, const Use& use) {
   struct Read {
     at::Tensor values;
-    Sha256Bytes digest;
+    std::invoke_result_t<Aside, const at::Tensor&> made;
   };
   const std::vector<TensorInfo>& tensors = stored.tensors();
   const auto most = static_cast<size_t>(std::max(threads, 1));
@@ -33,10 +34,10 @@ void for_parameters(const StoredParameters& stored, int threads, const Use& use)
       const std::string& name = tensors[begin + i].name;
       read[i].values = stored.read(name).to(at::kFloat);
       check_finite({{name, read[i].values}}, stored.name());
-      read[i].digest = digest_of_values(read[i].values);
+      read[i].made = aside(read[i].values);
     });
     for (size_t i = 0; i < read.size(); ++i) {
-      use(tensors[begin + i].name, read[i].values, read[i].digest);
+      use(tensors[begin + i].name, read[i].values, read[i].made);
     }
   }
   stored.check_unchanged();
@@ -83,10 +84,12 @@ void check_digest(const Replicate& replicate, const std::string& model, const st
 
 Weights read_weights(const Architecture& architecture, const ModelSource& model, at::Device device) {
   Weights weights;
-  for_parameters(StoredParameters(architecture, model), reading_threads(),
-                 [&](const std::string& name, const at::Tensor& values, const Sha256Bytes&) {
-                   weights.emplace(name, values.to(device));
-                 });
+  for_parameters(
+      StoredParameters(architecture, model), reading_threads(),
+      [&](const at::Tensor& values) { return values.to(device); },
+      [&](const std::string& name, const at::Tensor&, const at::Tensor& there) {
+        weights.emplace(name, there);
+      });
   return weights;
 }
 
@@ -111,7 +114,7 @@ LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const R
   LoadedModel loaded;
   loaded.factors = factors_of(stored, device);
   Sha256 hash;
-  for_parameters(stored, threads,
+  for_parameters(stored, threads, digest_of_values,
                  [&](const std::string& name, const at::Tensor& values, const Sha256Bytes& of_values) {
                    add_to_digest(hash, name, values, of_values);
                    loaded.weights.emplace(name, values.to(device));
@@ -136,7 +139,7 @@ Weights load_weights(const Architecture& architecture, const fs::path& base, con
 std::string model_digest(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
   const ModelFolder folder(replicate.base, path);
   Sha256 hash;
-  for_parameters(StoredParameters(architecture, folder.model()), reading_threads(),
+  for_parameters(StoredParameters(architecture, folder.model()), reading_threads(), digest_of_values,
                  [&](const std::string& name, const at::Tensor& values, const Sha256Bytes& of_values) {
                    add_to_digest(hash, name, values, of_values);
                  });
