@@ -13,7 +13,7 @@
 #include "fusion/loops/random_numbers.h"
 #include "fusion/passes/selection.h"
 #include "support/drop_masks.h"
-#include "worker/device.h"
+#include "support/gpu.h"
 
 namespace fusegrid::device_kernels_test {
 namespace {
@@ -21,30 +21,14 @@ namespace {
 constexpr int64_t kCount = 100'003;
 const std::vector<float> kNumbers{0.5F, 1.25F, 0.75F, 2.5F, 0.3F};
 
-bool has_gpu() {
-  return device_kernels::kCompiled && choose_device("auto", 0, 1, HostDevices::here()).device != "cpu";
-}
-
-// Before any other test, as LibTorch asks only once whether there is CUDA.
-class LoadCuda final : public testing::Environment {
-  void SetUp() override {
-    if (has_gpu()) {
-      load_cuda();
-    }
-  }
-};
-const testing::Environment* const kCuda = testing::AddGlobalTestEnvironment(new LoadCuda);
-
 class DeviceKernels : public testing::Test {
  protected:
   void SetUp() override {
-    if (!has_gpu()) {
+    if (!device_kernels::kCompiled || !has_gpu()) {
       GTEST_SKIP() << "no kernels, or no GPU";
     }
   }
 };
-
-const at::Device kGpu(at::kCUDA, 0);
 
 std::vector<SliceVector> on_gpu(const std::vector<SliceVector>& vectors) {
   std::vector<SliceVector> moved;
