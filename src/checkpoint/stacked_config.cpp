@@ -226,7 +226,9 @@ void restack_config(nlohmann::json& config, const std::vector<StackedLayer>& sta
   }
   const nlohmann::json before = config;
   const bool has_types = before.contains("layer_types") && before["layer_types"].is_array();
-  for (const auto& [key, layer] : keys) {
+  for (const auto& entry_of_layer : keys) {
+    const std::string& key = entry_of_layer.first;
+    const auto& layer = entry_of_layer.second;
     const nlohmann::json& value = entry(*layer, key);
     if (is_for_each_layer(key, value, layer->layers)) {
       config[key] = entries_of(key, stack);

@@ -80,8 +80,8 @@ std::vector<int64_t> seeds_of(const std::string& text) {
                      " of them, but it is '" + text + "'");
   }
   std::vector<int64_t> seeds;
-  for (int64_t seed = first; seed <= last; ++seed) {
-    seeds.push_back(seed);
+  for (int64_t i = 0; i <= last - first; ++i) {  // no seed follows the largest number
+    seeds.push_back(first + i);
   }
   return seeds;
 }

@@ -244,8 +244,8 @@ void JobParser::add_seeds(const std::vector<std::string>& values) {
       fail(line_, "the range of seeds '" + value + "' must hold at most " + number_text(kMostSeeds) +
                       " seeds, but it holds " + std::to_string(static_cast<uint64_t>(last - first) + 1));
     }
-    for (int64_t seed = first; seed <= last; ++seed) {
-      add_seed(seed);
+    for (int64_t i = 0; i <= last - first; ++i) {  // no seed follows the largest number
+      add_seed(first + i);
     }
   }
 }

@@ -13,6 +13,11 @@
 
 namespace fusegrid {
 
+bool is_there(const std::filesystem::path& path) {
+  std::error_code no_such_name;
+  return std::filesystem::exists(path, no_such_name);
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   const int fd = ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const int status = fd < 0 ? -1 : ::fsync(fd);

@@ -7,6 +7,9 @@
 
 namespace fusegrid {
 
+// Whether there is a file or folder of this name. Names that none can have (too long ones, say) may be asked for, too.
+bool is_there(const std::filesystem::path& path);
+
 // Makes the names inside `folder` durable, after something in it was created or renamed. Throws IoError.
 void sync_folder(const std::filesystem::path& folder);
 

@@ -14,9 +14,10 @@
 #include "zoo/zoo.h"
 
 namespace fusegrid {
-namespace {
 
 namespace fs = std::filesystem;
+
+namespace {
 
 // Calls use(name, values, aside(values)) for each parameter, in name order. Parameters are read, checked and given to
 // `aside`, while they are in the cache, as many side by side as there are threads.
@@ -150,7 +151,7 @@ std::string model_key(const Architecture& architecture, const Zoo& zoo, const Re
                       const std::string& model) {
   const fs::path path = model_folder(zoo, replicate, model);
   const auto recorded = replicate.digests.find(model);
-  const std::string digest =
+  std::string digest =
       recorded != replicate.digests.end() ? recorded->second : model_digest(architecture, replicate, path);
   if (!is_adapter(path)) {
     return digest;  // of a recorded checkpoint, without opening it

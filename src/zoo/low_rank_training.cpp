@@ -36,7 +36,7 @@ TrainedFactors::TrainedFactors(const Architecture& architecture, const std::vect
 Pass TrainedFactors::pass() const {
   return {.layer = [this](const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
                           const at::Tensor& bias) {
-    const at::Tensor y = at::linear(x, weight, bias);
+    at::Tensor y = at::linear(x, weight, bias);
     const auto adapted = factors_.find(layer.weight);
     if (adapted == factors_.end()) {
       return y;

@@ -80,7 +80,7 @@ class Pretraining {
     } else {
       add(batch);
     }
-    const at::Tensor loss = sum / static_cast<double>(predicted);
+    at::Tensor loss = sum / static_cast<double>(predicted);
     if (step >= options_.base_steps - kLast) {
       last_.push_back(loss.detach());
     }

@@ -83,7 +83,7 @@ Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string
 }
 
 void require_exists(const fs::path& path, const std::string& what) {
-  if (!fs::exists(path)) {
+  if (!is_there(path)) {
     throw ConfigError(what + " is not there: '" + path.string() +
                       "' does not exist; bring it back, or make it again: build or import the zoo with the "
                       "command that made it");
@@ -132,7 +132,7 @@ std::string build_command(const Zoo& zoo, const std::string& seed) {
 }
 
 fs::path find_pack(const fs::path& folder, const std::string& name) {
-  return fs::exists(folder / name) ? folder / name : data_folder() / name;
+  return is_there(folder / name) ? folder / name : data_folder() / name;
 }
 
 Pooling parse_pooling(const std::string& text, const std::string& where) {
@@ -257,7 +257,7 @@ Zoo Zoo::load(const fs::path& folder) {
 
 Zoo Zoo::read(const fs::path& folder) {
   const fs::path file = folder / "zoo.json";
-  if (!fs::exists(file)) {
+  if (!is_there(file)) {
     throw ConfigError("there is no zoo in '" + folder.string() + "' (no zoo.json). " + known_zoos());
   }
   const json written = read_json(file);
@@ -381,7 +381,7 @@ fs::path data_folder() {
   std::error_code unreadable;
   const fs::path program = fs::read_symlink("/proc/self/exe", unreadable);
   const fs::path installed = program.parent_path().parent_path() / "share" / "fusegrid";
-  return !unreadable && fs::exists(installed) ? installed : fs::path(FUSEGRID_SOURCE_DATA);
+  return !unreadable && is_there(installed) ? installed : fs::path(FUSEGRID_SOURCE_DATA);
 }
 
 fs::path cache_folder() {
@@ -397,7 +397,7 @@ fs::path cache_folder() {
 
 Zoo find_zoo(const std::string& name_or_folder) {
   for (const fs::path& folder : {zoos_folder() / name_or_folder, fs::path(name_or_folder)}) {
-    if (fs::exists(folder / "zoo.json")) {
+    if (is_there(folder / "zoo.json")) {
       return Zoo::load(folder);
     }
   }
@@ -410,7 +410,7 @@ std::vector<std::string> list_zoos() {
   std::vector<std::string> names;
   std::error_code missing;
   for (const auto& entry : fs::directory_iterator(zoos_folder(), missing)) {
-    if (fs::exists(entry.path() / "zoo.json")) {
+    if (is_there(entry.path() / "zoo.json")) {
       names.push_back(entry.path().filename().string());
     }
   }

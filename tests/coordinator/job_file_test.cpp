@@ -160,6 +160,15 @@ TEST_F(JobFile, values_must_be_readable_and_in_range) {
   EXPECT_THAT(error_of_top("seed = -1"), HasSubstr("'seed' must lie in [0, "));
 }
 
+TEST_F(JobFile, the_largest_seed_ends_a_range) {
+  const std::string text = "9223372036854775807";
+  const auto seeds = [](const std::string& values) {
+    return parse_job("zoo = z\nseed = " + values + "\n[fake_average]\n", "job.cfg").seeds;
+  };
+  EXPECT_EQ(seeds(text), std::vector<int64_t>{INT64_MAX});
+  EXPECT_EQ(seeds("9223372036854775806.." + text), (std::vector<int64_t>{INT64_MAX - 1, INT64_MAX}));
+}
+
 TEST_F(JobFile, unknown_shifts_are_refused) {
   EXPECT_THAT(error_of_top("shift = fog-3"),
               AllOf(StartsWith("job.cfg:2: "), HasSubstr("a shift must be clean or <name>-<severity>")));

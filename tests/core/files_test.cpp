@@ -20,6 +20,13 @@ class Files : public testing::Test {
   TemporaryFolder folder;
 };
 
+TEST_F(Files, of_names_that_none_can_have_are_not_there) {
+  EXPECT_TRUE(is_there(folder / ""));
+  EXPECT_FALSE(is_there(folder / "absent"));
+  EXPECT_FALSE(is_there(folder / std::string(300, 'a')));
+  EXPECT_FALSE(is_there(folder / std::string(5000, 'a')));
+}
+
 TEST_F(Files, are_written_whole_in_place_of_what_was_there) {
   write_atomically(folder / "a", "first");
   write_atomically(folder / "a", "second");

@@ -95,7 +95,8 @@ TEST_F(FeederOfAGpu, AWindowGivesTheBitsOfASplitThatIsOnTheDevice) {
   const Network network = network_on(kGpu);
   const Weights weights = random_weights(network);
   const Inputs inputs = images();
-  EXPECT_TRUE(at::equal(features_of(network, weights, inputs), features_of(network, weights, inputs.to(kGpu))));
+  EXPECT_TRUE(
+      at::equal(features_of(network, weights, inputs), features_of(network, weights, inputs.to(kGpu))));
 }
 
 TEST_F(FeederOfAGpu, WhatEitherThreadThrowsArrives) {

@@ -293,6 +293,20 @@ TEST_F(ZooFolder, UnknownTasksAreErrors) {
   EXPECT_THROW(Zoo::load(folder_), DataError);
 }
 
+TEST_F(ZooFolder, NamesThatNoFileCanHaveAreOfFilesThatAreMissing) {
+  const std::string too_long(300, 'a');
+  const json whole = description();
+  json written = whole;
+  written["replicates"][0]["experts"]["bars"] = too_long;
+  describe(written);
+  EXPECT_THAT(message_of<ConfigError>([&] { Zoo::load(folder_); }), HasSubstr(too_long + "' does not exist"));
+  written = whole;
+  written["pack"] = too_long;
+  describe(written);
+  Zoo::load(folder_);  // the pack is missed where it is read
+  EXPECT_THAT(message_of<ConfigError>([&] { find_zoo(too_long); }), HasSubstr("there is no zoo"));
+}
+
 TEST_F(ZooFolder, DamagedDescriptionsAreErrors) {
   for (const char* field : {"format", "version", "tasks", "experts", "replicates", "pack_sha256"}) {
     json written = description();
