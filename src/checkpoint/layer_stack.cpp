@@ -182,8 +182,8 @@ LayerSlice parse_slice(const std::string& text, const std::string& whole) {
 }
 
 const std::vector<std::string>& keys_of_counts() {
-  static const std::vector<std::string> kKeys{"num_hidden_layers", "n_layer", "num_layers"};
-  return kKeys;
+  static const std::vector<std::string> keys{"num_hidden_layers", "n_layer", "num_layers"};
+  return keys;
 }
 
 // Which of the models in one a name speaks of: "vision_config", "model.visual.blocks.".

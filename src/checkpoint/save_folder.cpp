@@ -2,6 +2,7 @@
 
 #include <system_error>
 
+#include "checkpoint/contained_folder.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
 #include "core/files.h"

@@ -14,34 +14,34 @@ namespace {
 
 // Lists of the numbers of some layers.
 const std::set<std::string>& lists_of_numbers() {
-  static const std::set<std::string> kKeys{"attention_layers_idx",
-                                           "attn_layer_idx",
-                                           "attn_layer_ids",
-                                           "attn_layer_indices",
-                                           "cross_attention_layers",
-                                           "dense_layers",
-                                           "full_attention_idxs",
-                                           "full_attn_idxs",
-                                           "full_attn_layers",
-                                           "full_attention_layers",
-                                           "global_attention_layers",
-                                           "global_attn_idxs",
-                                           "global_attn_layers",
-                                           "hybrid_layer_ids",
-                                           "kda_layers",
-                                           "mlp_only_layers",
-                                           "moe_layer_ids",
-                                           "moe_layer_indices",
-                                           "moe_layers",
-                                           "sliding_window_layers",
-                                           "sparse_layers"};
-  return kKeys;
+  static const std::set<std::string> listed{"attention_layers_idx",
+                                            "attn_layer_idx",
+                                            "attn_layer_ids",
+                                            "attn_layer_indices",
+                                            "cross_attention_layers",
+                                            "dense_layers",
+                                            "full_attention_idxs",
+                                            "full_attn_idxs",
+                                            "full_attn_layers",
+                                            "full_attention_layers",
+                                            "global_attention_layers",
+                                            "global_attn_idxs",
+                                            "global_attn_layers",
+                                            "hybrid_layer_ids",
+                                            "kda_layers",
+                                            "mlp_only_layers",
+                                            "moe_layer_ids",
+                                            "moe_layer_indices",
+                                            "moe_layers",
+                                            "sliding_window_layers",
+                                            "sparse_layers"};
+  return listed;
 }
 
 // Lists, or a text, with an entry for each layer, whose names do not say so.
 const std::set<std::string>& lists_of_all() {
-  static const std::set<std::string> kKeys{"block_configs", "block_types", "hybrid_override_pattern"};
-  return kKeys;
+  static const std::set<std::string> listed{"block_configs", "block_types", "hybrid_override_pattern"};
+  return listed;
 }
 
 // Whether a rule chooses layer `layer` of `layers`. value: of its key.
@@ -58,7 +58,7 @@ const std::map<std::string, Rule>& rules() {
     return value > 0 && layer % value == 0;
   };
   const auto last = [](int64_t value, int64_t layer, int64_t layers) { return layer >= layers - value; };
-  static const std::map<std::string, Rule> kRules{
+  static const std::map<std::string, Rule> rule_of_key{
       {"cross_attention_interval", every},
       {"decoder_sparse_step", every},
       {"first_k_dense_replace", below},
@@ -75,21 +75,21 @@ const std::map<std::string, Rule>& rules() {
       {"num_kv_shared_layers", last},
       {"sliding_window_pattern", every},
   };
-  return kRules;
+  return rule_of_key;
 }
 
 // Keys that choose layers by `layer % period == offset`.
 const std::map<std::string, std::string>& periods() {
-  static const std::map<std::string, std::string> kOffsets{{"attn_layer_period", "attn_layer_offset"},
-                                                           {"expert_layer_period", "expert_layer_offset"}};
-  return kOffsets;
+  static const std::map<std::string, std::string> offsets{{"attn_layer_period", "attn_layer_offset"},
+                                                          {"expert_layer_period", "expert_layer_offset"}};
+  return offsets;
 }
 
 // Whether layer_types of the same configuration, which goes with the layers, says what this key would.
 bool is_said_by_layer_types(const std::string& key) {
-  static const std::set<std::string> kKeys{"full_attention_interval", "global_attn_every_n_layers",
-                                           "max_window_layers", "sliding_window_pattern"};
-  return kKeys.contains(key);
+  static const std::set<std::string> listed{"full_attention_interval", "global_attn_every_n_layers",
+                                            "max_window_layers", "sliding_window_pattern"};
+  return listed.contains(key);
 }
 
 [[noreturn]] void refuse(const std::string& key, const StackedLayer& layer) {
@@ -102,9 +102,9 @@ bool is_said_by_layer_types(const std::string& key) {
 }
 
 const nlohmann::json& entry(const StackedLayer& layer, const std::string& key) {
-  static const nlohmann::json kNone;
+  static const nlohmann::json none;
   const auto it = layer.config->find(key);
-  return it == layer.config->end() ? kNone : *it;
+  return it == layer.config->end() ? none : *it;
 }
 
 bool is_for_each_layer(const std::string& key, const nlohmann::json& value, int64_t layers) {
@@ -123,9 +123,9 @@ bool is_list_of_numbers(const nlohmann::json& value) {
 
 // Layers that are named by their numbers in a form that is not known.
 bool speaks_of_single_layers(const std::string& key, const nlohmann::json& value) {
-  static const std::set<std::string> kWords{"every", "freq",  "frequency", "interval", "idx",
-                                            "index", "first", "offset",    "pattern",  "period",
-                                            "start", "step",  "stride"};
+  static const std::set<std::string> counting_words{"every", "freq",  "frequency", "interval", "idx",
+                                                    "index", "first", "offset",    "pattern",  "period",
+                                                    "start", "step",  "stride"};
   const auto is_number = [](const std::string& text) {
     return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
   };
@@ -142,9 +142,9 @@ bool speaks_of_single_layers(const std::string& key, const nlohmann::json& value
     return parts.size() > 1 && std::all_of(parts.begin(), parts.end(), is_number);
   }
   const auto words = split(key, '_');
-  const bool rule =
-      value.is_number_integer() && value != 0 &&
-      std::any_of(words.begin(), words.end(), [](const std::string& word) { return kWords.contains(word); });
+  const bool rule = value.is_number_integer() && value != 0 &&
+                    std::any_of(words.begin(), words.end(),
+                                [](const std::string& word) { return counting_words.contains(word); });
   return rule || is_list_of_numbers(value);
 }
 

@@ -61,10 +61,10 @@ bool is_tied(const nlohmann::json& config) {
 }
 
 bool is_token_embedding(const std::string& tensor) {
-  static const std::set<std::string> kModules{"embed_tokens", "wte",      "word_embeddings", "tok_embeddings",
-                                              "shared",       "embed_in", "embeddings",      "tokens_embed"};
+  static const std::set<std::string> modules{"embed_tokens", "wte",      "word_embeddings", "tok_embeddings",
+                                             "shared",       "embed_in", "embeddings",      "tokens_embed"};
   const auto parts = split(tensor, '.');
-  return parts.size() >= 2 && parts.back() == "weight" && kModules.contains(parts[parts.size() - 2]);
+  return parts.size() >= 2 && parts.back() == "weight" && modules.contains(parts[parts.size() - 2]);
 }
 
 bool is_tied_head(const std::string& tensor) {

@@ -99,10 +99,10 @@ Options merge_options() {
 namespace {
 
 Digests parse_digests(const std::string& text) {
-  static const std::map<std::string, Digests> kNames{
+  static const std::map<std::string, Digests> by_name{
       {"all", Digests::kAll}, {"outputs", Digests::kOutputs}, {"none", Digests::kNone}};
-  const auto it = kNames.find(text);
-  if (it == kNames.end()) {
+  const auto it = by_name.find(text);
+  if (it == by_name.end()) {
     throw ConfigError("--digests must be all, outputs or none, but it is '" + text + "'");
   }
   return it->second;
@@ -117,10 +117,10 @@ bool parse_switch(const std::string& text, const std::string& key) {
 }
 
 Reduce parse_reduction(const std::string& text) {
-  static const std::map<std::string, Reduce> kNames{{"ordered", Reduce::kOrdered},
-                                                    {"all_reduce", Reduce::kAllReduce}};
-  const auto it = kNames.find(text);
-  if (it == kNames.end()) {
+  static const std::map<std::string, Reduce> by_name{{"ordered", Reduce::kOrdered},
+                                                     {"all_reduce", Reduce::kAllReduce}};
+  const auto it = by_name.find(text);
+  if (it == by_name.end()) {
     throw ConfigError("--reduction must be ordered or all_reduce, but it is '" + text + "'");
   }
   return it->second;
@@ -309,7 +309,8 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
     spec.tokenizer_from = given["tokenizer-from"].back().text;
   }
   spec.allow_non_finite = is_on("allow-non-finite");
-  const auto [index, ranks] = place;
+  const int index = place.first;
+  const int ranks = place.second;
   spec.device = parsed(given, "device", "auto", [index, ranks](const std::string& text) {
     return open_device(choose_device(text, index, ranks, HostDevices::here()));
   });

@@ -81,7 +81,7 @@ int whole_number(const Options& options, const std::string& name, int64_t highes
 }
 
 std::string device_kind(const Options& options, const std::string& fallback) {
-  const auto kind = options.get_or<std::string>("device", fallback);
+  auto kind = options.get_or<std::string>("device", fallback);
   if (kind != "auto" && kind != "cpu" && kind != "cuda") {
     throw UsageError("--device must be auto, cpu or cuda, but it is '" + kind + "'");
   }
@@ -89,11 +89,11 @@ std::string device_kind(const Options& options, const std::string& fallback) {
 }
 
 at::ScalarType float_dtype(const std::string& text) {
-  static const std::map<std::string, at::ScalarType> kNames{
+  static const std::map<std::string, at::ScalarType> names{
       {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}, {"float64", at::kDouble},
       {"bf16", at::kBFloat16},     {"fp16", at::kHalf},    {"fp32", at::kFloat},    {"fp64", at::kDouble}};
-  const auto it = kNames.find(text);
-  if (it == kNames.end()) {
+  const auto it = names.find(text);
+  if (it == names.end()) {
     throw ConfigError("--dtype must be bfloat16, float16, float32 or float64, but it is '" + text + "'");
   }
   return it->second;

@@ -75,7 +75,7 @@ std::string duration_text(double seconds) {
   if (seconds < 10) {
     return one_decimal(seconds) + " s";
   }
-  const auto whole = static_cast<int64_t>(seconds + 0.5);
+  const auto whole = static_cast<int64_t>(std::lround(seconds));
   if (whole < 60) {
     return number_text(whole) + " s";
   }
@@ -100,13 +100,13 @@ std::string bytes_text(int64_t bytes) {
 }
 
 int64_t parse_bytes(const std::string& text, const std::string& option) {
-  static const std::map<std::string, double> kUnits{
+  static const std::map<std::string, double> units{
       {"", 1},         {"B", 1},        {"KB", 1e3},     {"MB", 1e6},    {"GB", 1e9},
       {"TB", 1e12},    {"K", 0x1p10},   {"M", 0x1p20},   {"G", 0x1p30},  {"T", 0x1p40},
       {"KiB", 0x1p10}, {"MiB", 0x1p20}, {"GiB", 0x1p30}, {"TiB", 0x1p40}};
   const auto digits = std::min(text.find_first_not_of("0123456789."), text.size());
-  const auto unit = kUnits.find(text.substr(digits));
-  if (digits == 0 || unit == kUnits.end()) {
+  const auto unit = units.find(text.substr(digits));
+  if (digits == 0 || unit == units.end()) {
     throw UsageError(option + " must be a number with a unit, such as 500MB, 4G or 2GiB, but it is '" + text +
                      "'");
   }

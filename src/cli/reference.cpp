@@ -198,7 +198,7 @@ struct Question {
 };
 
 const std::vector<Question>& questions() {
-  static const std::vector<Question> kQuestions{
+  static const std::vector<Question> all_questions{
       {"Which need the base and the experts alone?",
        [](const MethodCard& card) { return card.family != Family::kReference && can_be_sharded(card); }},
       {"Which do not even need the base?",
@@ -230,7 +230,7 @@ const std::vector<Question>& questions() {
       {"Which draw random numbers?", [](const MethodCard& card) { return card.random; }},
       {"Which are references, not methods?",
        [](const MethodCard& card) { return card.family == Family::kReference; }}};
-  return kQuestions;
+  return all_questions;
 }
 
 std::string question_index() {

@@ -23,19 +23,19 @@ std::string method_of(const PortedMethod& ported) {
 
 // Of FusionBench, and of papers, where no rule leads from the one to the other.
 const std::map<std::string, std::string>& other_names() {
-  static const std::map<std::string, std::string> kNames{{"adamerging", "layer_wise_adamerging"},
-                                                         {"average", "simple_average"},
-                                                         {"averaging", "simple_average"},
-                                                         {"depth_upscaling", "passthrough"},
-                                                         {"frankenmerge", "passthrough"},
-                                                         {"isotropic", "iso_c"},
-                                                         {"mean", "simple_average"},
-                                                         {"model_soup", "simple_average"},
-                                                         {"smile_upscaling", "smile"},
-                                                         {"tsvm", "tsv_m"},
-                                                         {"uniform_soup", "simple_average"},
-                                                         {"weight_ensembling_moe", "wemoe"}};
-  return kNames;
+  static const std::map<std::string, std::string> names{{"adamerging", "layer_wise_adamerging"},
+                                                        {"average", "simple_average"},
+                                                        {"averaging", "simple_average"},
+                                                        {"depth_upscaling", "passthrough"},
+                                                        {"frankenmerge", "passthrough"},
+                                                        {"isotropic", "iso_c"},
+                                                        {"mean", "simple_average"},
+                                                        {"model_soup", "simple_average"},
+                                                        {"smile_upscaling", "smile"},
+                                                        {"tsvm", "tsv_m"},
+                                                        {"uniform_soup", "simple_average"},
+                                                        {"weight_ensembling_moe", "wemoe"}};
+  return names;
 }
 
 }  // namespace

@@ -28,7 +28,7 @@ bool names_an_embedding(const std::string& part) {
 }
 
 bool names_a_head(const std::string& part) {
-  static const std::set<std::string> kModules{"classifier",
+  static const std::set<std::string> of_heads{"classifier",
                                               "cls",
                                               "fc",
                                               "head",
@@ -47,16 +47,16 @@ bool names_a_head(const std::string& part) {
                                               "vocab_projector",
                                               "generator_predictions",
                                               "discriminator_predictions"};
-  return kModules.contains(part) || part.ends_with("_head") || part.ends_with("_classifier") ||
+  return of_heads.contains(part) || part.ends_with("_head") || part.ends_with("_classifier") ||
          part.ends_with("classification_head");
 }
 
 // Parts of names that hold the body of a model.
 bool names_the_body(const std::string& part) {
-  static const std::set<std::string> kModules{"block", "blocks",      "decoder", "encoder",
+  static const std::set<std::string> of_heads{"block", "blocks",      "decoder", "encoder",
                                               "h",     "layer",       "layers",  "model",
                                               "tower", "transformer", "stem",    "vision_model"};
-  return kModules.contains(part) || part.find("norm") != std::string::npos || part.starts_with("ln") ||
+  return of_heads.contains(part) || part.find("norm") != std::string::npos || part.starts_with("ln") ||
          part.ends_with("_tower") || part.ends_with("_model") || part.ends_with("_encoder");
 }
 
@@ -87,11 +87,11 @@ std::optional<std::string> head_module(const std::string& tensor,
 
 // A head over the vocabulary, whose rows differ where vocabularies do.
 bool is_over_vocabulary(const std::string& tensor) {
-  static const std::set<std::string> kModules{"embed_out", "lm_head", "output", "predictions",
+  static const std::set<std::string> of_heads{"embed_out", "lm_head", "output", "predictions",
                                               "vocab_projector"};
   const auto parts = split(tensor, '.');
   return std::any_of(parts.begin(), parts.end(),
-                     [](const std::string& part) { return kModules.contains(part); });
+                     [](const std::string& part) { return of_heads.contains(part); });
 }
 
 // Whether a model that stores no output head can have its embedding as one: it is not for another task by its classes.

@@ -27,7 +27,7 @@ struct Coefficients {
 using Rule = std::function<Coefficients(const CompatOptions&, size_t experts)>;
 
 const std::map<std::string, Rule>& rules() {
-  static const std::map<std::string, Rule> kRules{
+  static const std::map<std::string, Rule> known_rules{
       {"simple_average",
        [](const CompatOptions&, size_t experts) {
          return Coefficients{0, std::vector(experts, 1 / static_cast<double>(experts))};
@@ -51,7 +51,7 @@ const std::map<std::string, Rule>& rules() {
          return all;
        }},
   };
-  return kRules;
+  return known_rules;
 }
 
 // What one rank holds and does.

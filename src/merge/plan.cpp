@@ -289,10 +289,10 @@ void plan_small_files(MergePlan& plan) {
 }  // namespace
 
 std::string dtype_name(at::ScalarType dtype) {
-  static const std::map<at::ScalarType, std::string> kNames{
+  static const std::map<at::ScalarType, std::string> known_names{
       {at::kBFloat16, "bfloat16"}, {at::kHalf, "float16"}, {at::kFloat, "float32"}, {at::kDouble, "float64"}};
-  const auto name = kNames.find(dtype);
-  return name == kNames.end() ? at::toString(dtype) : name->second;
+  const auto name = known_names.find(dtype);
+  return name == known_names.end() ? at::toString(dtype) : name->second;
 }
 
 void set_dtype(nlohmann::json& config, at::ScalarType dtype) {

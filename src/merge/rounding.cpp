@@ -44,8 +44,8 @@ at::ScalarType promoted(const MergePlan& plan, const std::string& tensor) {
 }
 
 void check_computed(at::ScalarType dtype, const std::string& whose) {
-  static const std::set<at::ScalarType> kComputed{at::kBFloat16, at::kHalf, at::kFloat};
-  if (!kComputed.contains(dtype)) {
+  static const std::set<at::ScalarType> computed{at::kBFloat16, at::kHalf, at::kFloat};
+  if (!computed.contains(dtype)) {
     throw ConfigError("--precision compat computes in bfloat16, float16 or float32, but " + whose + " " +
                       dtype_name(dtype) + "; choose --precision fp32");
   }

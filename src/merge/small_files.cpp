@@ -18,11 +18,11 @@ constexpr int kMaxDepth = 8;  // of folders; links can lead in a circle
 constexpr auto kIndexFile = "model.safetensors.index.json";
 
 bool is_known_tool(const std::string& name) {
-  static const std::set<std::string> kNames{
+  static const std::set<std::string> known_names{
       ".DS_Store", ".cache", ".git",         ".gitattributes",     ".gitignore",  ".gitmodules",
       ".github",   ".locks", ".huggingface", ".ipynb_checkpoints", "__pycache__", ".msc",
       ".mdl",      ".mv",    ".no_exist"};
-  return kNames.contains(name);
+  return known_names.contains(name);
 }
 
 // The folders that make up a sentence encoder together with the weights: "1_Pooling".

@@ -23,27 +23,27 @@ const std::vector<std::string> kTemplateFolders{"additional_chat_templates", "ch
 
 // Files that say how text becomes ids and a conversation text, and how answers are drawn.
 bool is_tokenizers(const std::string& file) {
-  static const std::set<std::string> kNames{"added_tokens.json",
-                                            "bpe.codes",
-                                            "chat_template.jinja",
-                                            "chat_template.json",
-                                            "generation_config.json",
-                                            "merges.txt",
-                                            "normalizer.json",
-                                            "special_tokens_map.json",
-                                            "tekken.json",
-                                            "tokenizer.json",
-                                            "tokenizer_config.json",
-                                            "vocab.json",
-                                            "vocab.txt",
-                                            "source.spm",
-                                            "target.spm"};
+  static const std::set<std::string> file_names{"added_tokens.json",
+                                                "bpe.codes",
+                                                "chat_template.jinja",
+                                                "chat_template.json",
+                                                "generation_config.json",
+                                                "merges.txt",
+                                                "normalizer.json",
+                                                "special_tokens_map.json",
+                                                "tekken.json",
+                                                "tokenizer.json",
+                                                "tokenizer_config.json",
+                                                "vocab.json",
+                                                "vocab.txt",
+                                                "source.spm",
+                                                "target.spm"};
   const fs::path path(file);
   if (path.has_parent_path()) {
     return std::find(kTemplateFolders.begin(), kTemplateFolders.end(), path.begin()->string()) !=
            kTemplateFolders.end();
   }
-  return kNames.contains(file) || path.extension() == ".model" || path.extension() == ".tiktoken" ||
+  return file_names.contains(file) || path.extension() == ".model" || path.extension() == ".tiktoken" ||
          (file.starts_with("tokenization_") && path.extension() == ".py");
 }
 

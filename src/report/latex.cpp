@@ -14,24 +14,24 @@ constexpr const char* kFit =
 
 // Text in which no character of LaTeX acts.
 std::string escape_latex(const std::string& text) {
-  static const std::map<char, std::string> kEscapes{{'\\', "\\textbackslash{}"},
-                                                    {'~', "\\textasciitilde{}"},
-                                                    {'^', "\\textasciicircum{}"},
-                                                    {'<', "\\textless{}"},
-                                                    {'>', "\\textgreater{}"},
-                                                    {'|', "\\textbar{}"},
-                                                    {'"', "\\textquotedbl{}"},
-                                                    {'&', "\\&"},
-                                                    {'%', "\\%"},
-                                                    {'$', "\\$"},
-                                                    {'#', "\\#"},
-                                                    {'_', "\\_"},
-                                                    {'{', "\\{"},
-                                                    {'}', "\\}"}};
+  static const std::map<char, std::string> escapes{{'\\', "\\textbackslash{}"},
+                                                   {'~', "\\textasciitilde{}"},
+                                                   {'^', "\\textasciicircum{}"},
+                                                   {'<', "\\textless{}"},
+                                                   {'>', "\\textgreater{}"},
+                                                   {'|', "\\textbar{}"},
+                                                   {'"', "\\textquotedbl{}"},
+                                                   {'&', "\\&"},
+                                                   {'%', "\\%"},
+                                                   {'$', "\\$"},
+                                                   {'#', "\\#"},
+                                                   {'_', "\\_"},
+                                                   {'{', "\\{"},
+                                                   {'}', "\\}"}};
   std::string escaped;
   for (const char c : text) {
-    const auto found = kEscapes.find(c);
-    escaped += found == kEscapes.end() ? std::string(1, c) : found->second;
+    const auto found = escapes.find(c);
+    escaped += found == escapes.end() ? std::string(1, c) : found->second;
   }
   return escaped;
 }

@@ -10,7 +10,7 @@ namespace fusegrid {
 FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
                            const std::vector<std::shared_ptr<const LoadedModel>>& models,
                            StatisticsCache& statistics, const std::function<void()>& tick) {
-  static const Weights kNoBase;
+  static const Weights no_base;
   const Method& method = method_registry().at(cell.method);
   const CellData data(zoo.data(), cell.shift);
   FusionContext context;
@@ -21,7 +21,7 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   context.expert_names = zoo.zoo().experts_called(cell.experts);
   context.owners = zoo.zoo().owners(context.expert_names);
   context.seed = static_cast<uint64_t>(cell.seed);
-  context.base = &kNoBase;
+  context.base = &no_base;
   context.tick = tick;
   const auto names = models_read(method.card, context.expert_names);
   FUSEGRID_ASSERT(names.size() == models.size(), cell.name());

@@ -52,7 +52,7 @@ std::vector<PortedParameter> task_vector_parameters(const std::vector<PortedPara
 }  // namespace
 
 const std::vector<PortedMethod>& ported_methods() {
-  static const std::vector<PortedMethod> kMethods{
+  static const std::vector<PortedMethod> ported{
       {"arcee_fusion", "arcee_fusion", {}},
       {"breadcrumbs", "breadcrumbs{density=1,gamma=0.01,elect=false,merge=sum,rescale=none,scale=1}",
        task_vector_parameters({kDensity, kGamma, normalize("False"), rescale("False")})},
@@ -106,7 +106,7 @@ const std::vector<PortedMethod>& ported_methods() {
       {"ties", "ties{dialect=mergekit,density=1,merge=mean,rescale=none,scale=1}",
        task_vector_parameters({kDensity, normalize("True"), rescale("False")})},
   };
-  return kMethods;
+  return ported;
 }
 
 }  // namespace fusegrid

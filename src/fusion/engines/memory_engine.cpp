@@ -43,8 +43,8 @@ MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> expe
       models_key_(std::move(models_key)),
       cache_(cache),
       tick_(std::move(tick)) {
-  static const Weights kNothing;
-  const Weights& layout = !base_.empty() ? base_ : experts_.empty() ? kNothing : *experts_.front();
+  static const Weights no_factors;
+  const Weights& layout = !base_.empty() ? base_ : experts_.empty() ? no_factors : *experts_.front();
   int64_t elements = 0;
   for (auto& info : tensor_infos(layout)) {
     if (info.floating()) {

@@ -80,15 +80,15 @@ int64_t whole_number_of(const YamlValue& value, const std::string& what) {
 }
 
 bool truth_value_of(const YamlValue& value, const std::string& what) {
-  static const std::set<std::string> kTrue{"true", "yes", "on", "1", "y", "t", "1.0"};
-  static const std::set<std::string> kFalse{"false", "no", "off", "0", "n", "f", "0.0"};
+  static const std::set<std::string> words_of_true{"true", "yes", "on", "1", "y", "t", "1.0"};
+  static const std::set<std::string> words_of_false{"false", "no", "off", "0", "n", "f", "0.0"};
   std::string text = value.text;
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char letter) { return static_cast<char>(std::tolower(letter)); });
-  if (!kTrue.contains(text) && !kFalse.contains(text)) {
+  if (!words_of_true.contains(text) && !words_of_false.contains(text)) {
     value.fail("'" + what + "' must be true or false, but it is " + value.seen());
   }
-  return kTrue.contains(text);
+  return words_of_true.contains(text);
 }
 
 }  // namespace fusegrid::mergekit

@@ -34,14 +34,14 @@ void check_model(const YamlValue& model, const MadeModels& made) {
 }
 
 std::optional<at::ScalarType> dtype_of(const YamlValue& value, const std::string& key) {
-  static const std::map<std::string, at::ScalarType> kDtypes{
+  static const std::map<std::string, at::ScalarType> dtypes{
       {"bfloat16", at::kBFloat16}, {"float16", at::kHalf}, {"float32", at::kFloat}};
   if (value.is(Kind::kNull)) {
     return std::nullopt;
   }
   const std::string name = value.text.starts_with("torch.") ? value.text.substr(6) : value.text;
-  const auto it = kDtypes.find(name);
-  if (it == kDtypes.end()) {
+  const auto it = dtypes.find(name);
+  if (it == dtypes.end()) {
     value.fail("'" + key + "' must be bfloat16, float16 or float32, but it is " + value.seen());
   }
   return it->second;

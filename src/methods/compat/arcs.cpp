@@ -25,7 +25,7 @@ at::Tensor lengths(const at::Tensor& rows, bool keep_dimension) {
 
 // -- slerp: norms and dot products of chunks, which are then added, bound the original's memory
 
-constexpr int64_t kChunk = 1024 * 1024;
+constexpr int64_t kChunk = int64_t{1} << 20;
 
 std::vector<at::Tensor> chunks(const at::Tensor& flat) {
   std::vector<at::Tensor> parts;

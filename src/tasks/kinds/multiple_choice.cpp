@@ -180,16 +180,16 @@ Answers MultipleChoice::answer(const Examples& examples, const Asking& asking) c
   const at::Tensor log_p = at::empty({count, inputs.choices.size(1)}, at::kDouble)
                                .index_copy_(0, concatenate(places), concatenate(scores).cpu());
   const at::Tensor labels = examples.labels.cpu();
-  const at::Tensor answers_ = at::argmax(log_p, 1);
+  const at::Tensor chosen = at::argmax(log_p, 1);
   const at::Tensor losses =
       at::cross_entropy_loss(log_p, labels, {}, at::Reduction::None).to(at::kFloat).contiguous();
   Answers answers;
   answers.examples = count;
   answers.finite = log_p.isfinite().all().item<bool>();
-  const auto* answer = answers_.const_data_ptr<int64_t>();
+  const auto* answer = chosen.const_data_ptr<int64_t>();
   answers.predictions.assign(answer, answer + count);
   const auto* loss = losses.const_data_ptr<float>();
-  answers.outcomes = {right_answers("accuracy", answers_, labels),
+  answers.outcomes = {right_answers("accuracy", chosen, labels),
                       right_answers("accuracy_normalised", at::argmax(log_p / bytes(inputs), 1), labels),
                       {"", "loss", 1, {loss, loss + count}}};
   for (const Outcomes& outcomes : answers.outcomes) {
