@@ -5,35 +5,11 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "report/layout.h"
+#include "report/markup.h"
 #include "report/writers.h"
 
 namespace fusegrid {
 namespace {
-
-// RFC 4180: quoted where it must be.
-std::string field(const std::string& text) {
-  if (text.find_first_of(",\"\r\n") == std::string::npos) {
-    return text;
-  }
-  std::string quoted = "\"";
-  for (const char c : text) {
-    quoted += c == '"' ? "\"\"" : std::string(1, c);
-  }
-  return quoted + "\"";
-}
-
-// "" where the value is absent: read as NaN by data frames.
-std::string number(const std::optional<double>& value) {
-  return value ? number_text(*value) : "";
-}
-
-std::string record(const std::vector<std::string>& fields) {
-  std::vector<std::string> texts;
-  for (const std::string& text : fields) {
-    texts.push_back(field(text));
-  }
-  return join(texts, ",") + "\n";
-}
 
 std::string flag(bool value) {
   return value ? "true" : "false";
@@ -72,8 +48,12 @@ std::vector<std::string> unseen_fields(const Board& board, const Average& averag
   if (board.unseen.empty()) {
     return std::vector<std::string>(6);
   }
-  return {number(average.value),           number(average.deviation), bound(average, &Interval::low),
-          bound(average, &Interval::high), flag(average.best),        flag(average.tied)};
+  return {csv_number(average.value),
+          csv_number(average.deviation),
+          bound(average, &Interval::low),
+          bound(average, &Interval::high),
+          flag(average.best),
+          flag(average.tied)};
 }
 
 std::vector<std::string> row_fields(const Board& board, const Row& row) {
@@ -92,20 +72,20 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           row.setting.parameters,
           number_text(row.tried),
           join(seeds, " "),
-          number(row.average.value),
-          number(row.average.deviation),
+          csv_number(row.average.value),
+          csv_number(row.average.deviation),
           bound(row.average, &Interval::low),
           bound(row.average, &Interval::high),
-          number(row.normalised),
+          csv_number(row.normalised),
           flag(row.average.best),
           flag(row.average.tied),
-          number(row.setting.validation_score),
-          number(row.setting.test_loss),
+          csv_number(row.setting.validation_score),
+          csv_number(row.setting.test_loss),
           data_used(method),
           flag(method.told_task),
           method.yields,
-          number(row.setting.stored_parameters),
-          number(row.stored_models),
+          csv_number(row.setting.stored_parameters),
+          csv_number(row.stored_models),
           gap_text(row.setting.gaps)};
 }
 
@@ -151,7 +131,7 @@ std::string csv_report(const std::vector<Board>& boards) {
   for (const auto& [task, metric] : columns) {
     header.push_back(metric + "_" + task);
   }
-  std::string text = record(header);
+  std::string text = csv_record(header);
   for (const Board& board : boards) {
     for (const Row& row : board.rows) {
       std::vector<std::string> fields = row_fields(board, row);
@@ -163,9 +143,9 @@ std::string csv_report(const std::vector<Board>& boards) {
         const auto at = std::find(board.tasks.begin(), board.tasks.end(), task);
         const auto place = static_cast<size_t>(at - board.tasks.begin());
         const bool has = at != board.tasks.end() && board.metrics[place].name == metric;
-        fields.push_back(has ? number(row.by_task[place]) : "");
+        fields.push_back(has ? csv_number(row.by_task[place]) : "");
       }
-      text += record(fields);
+      text += csv_record(fields);
     }
   }
   return text;
@@ -179,7 +159,7 @@ std::string csv_settings(const std::vector<Board>& boards) {
   if (with_unseen) {
     header.emplace_back("unseen");
   }
-  std::string text = record(header);
+  std::string text = csv_record(header);
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
       std::vector<std::string> fields{board.zoo,
@@ -188,16 +168,16 @@ std::string csv_settings(const std::vector<Board>& boards) {
                                       setting.method,
                                       setting.parameters,
                                       flag(setting.chosen),
-                                      number(setting.validation_score),
-                                      number(setting.test_score),
-                                      number(setting.validation_loss),
-                                      number(setting.test_loss),
-                                      number(setting.stored_parameters),
+                                      csv_number(setting.validation_score),
+                                      csv_number(setting.test_score),
+                                      csv_number(setting.validation_loss),
+                                      csv_number(setting.test_loss),
+                                      csv_number(setting.stored_parameters),
                                       gap_text(setting.gaps)};
       if (with_unseen) {
-        fields.push_back(number(setting.unseen_score));
+        fields.push_back(csv_number(setting.unseen_score));
       }
-      text += record(fields);
+      text += csv_record(fields);
     }
   }
   return text;
@@ -205,11 +185,12 @@ std::string csv_settings(const std::vector<Board>& boards) {
 
 std::string csv_timings(const std::vector<Board>& boards) {
   std::string text =
-      record({"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s", "evaluate_s"});
+      csv_record({"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s", "evaluate_s"});
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
-      text += record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
-                      flag(setting.chosen), number(setting.merge_seconds), number(setting.evaluate_seconds)});
+      text += csv_record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
+                          flag(setting.chosen), csv_number(setting.merge_seconds),
+                          csv_number(setting.evaluate_seconds)});
     }
   }
   return text;

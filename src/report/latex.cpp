@@ -1,56 +1,9 @@
-#include <map>
-
 #include "report/layout.h"
+#include "report/markup.h"
 #include "report/writers.h"
 
 namespace fusegrid {
 namespace {
-
-// A board has more columns than a page is wide and may have more rows than it is high: what is too large is scaled.
-constexpr const char* kFit =
-    "\\providecommand{\\fusegridfit}[1]{\\resizebox*{!}{\\ifdim\\totalheight>.8\\textheight "
-    ".8\\textheight\\else\\totalheight"
-    "\\fi}{\\resizebox{\\ifdim\\width>\\textwidth\\textwidth\\else\\width\\fi}{!}{#1}}}\n";
-
-// Text in which no character of LaTeX acts.
-std::string escape_latex(const std::string& text) {
-  static const std::map<char, std::string> escapes{{'\\', "\\textbackslash{}"},
-                                                   {'~', "\\textasciitilde{}"},
-                                                   {'^', "\\textasciicircum{}"},
-                                                   {'<', "\\textless{}"},
-                                                   {'>', "\\textgreater{}"},
-                                                   {'|', "\\textbar{}"},
-                                                   {'"', "\\textquotedbl{}"},
-                                                   {'&', "\\&"},
-                                                   {'%', "\\%"},
-                                                   {'$', "\\$"},
-                                                   {'#', "\\#"},
-                                                   {'_', "\\_"},
-                                                   {'{', "\\{"},
-                                                   {'}', "\\}"}};
-  std::string escaped;
-  for (const char c : text) {
-    const auto found = escapes.find(c);
-    escaped += found == escapes.end() ? std::string(1, c) : found->second;
-  }
-  return escaped;
-}
-
-// The notes' signs outside ASCII, for fonts and engines of any age. After escape_latex().
-std::string signs(std::string text) {
-  for (size_t at = text.find("±"); at != std::string::npos; at = text.find("±")) {
-    text.replace(at, std::string("±").size(), "$\\pm$");
-  }
-  return text;
-}
-
-std::string table_line(const std::vector<std::string>& cells) {
-  std::string text = "    ";
-  for (size_t i = 0; i < cells.size(); ++i) {
-    text += (i == 0 ? "" : " & ") + cells[i];
-  }
-  return text + " \\\\\n";
-}
 
 std::string average_cell(const Average& average, const std::string& unit) {
   std::string text = value_text(average.value, unit, 2);
@@ -66,13 +19,13 @@ std::string average_cell(const Average& average, const std::string& unit) {
 template <typename MakeCells>
 std::string tabular(const Board& board, const std::string& columns, const std::vector<std::string>& header,
                     const MakeCells& cells) {
-  std::string text = "\\begin{tabular}{" + columns + "}\n    \\toprule\n" + table_line(header);
+  std::string text = "\\begin{tabular}{" + columns + "}\n    \\toprule\n" + latex_line(header);
   for (size_t i = 0; i < board.rows.size(); ++i) {
     if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
       text += "    \\midrule\n    \\multicolumn{" + std::to_string(header.size()) + "}{l}{\\emph{" +
               escape_latex(group_title(board.rows[i].group)) + "}} \\\\\n";
     }
-    text += table_line(cells(board.rows[i]));
+    text += latex_line(cells(board.rows[i]));
   }
   return text + "    \\bottomrule\n  \\end{tabular}";
 }
@@ -121,14 +74,9 @@ std::string cost_tabular(const Board& board) {
 std::string caption(const Board& board) {
   std::string text = escape_latex(board_title(board)) + ".";
   for (const std::string& note : board_notes(board)) {
-    text += " " + signs(escape_latex(note));
+    text += " " + latex_signs(escape_latex(note));
   }
   return text;
-}
-
-std::string float_of(const std::string& caption, const std::string& tabular) {
-  return "\n\\begin{table*}[t]\n  \\centering\n  \\small\n  \\setlength{\\tabcolsep}{4pt}\n  \\caption{" +
-         caption + "}\n  \\fusegridfit{" + tabular + "}\n\\end{table*}\n";
 }
 
 }  // namespace
@@ -141,11 +89,11 @@ std::string latex_report(const std::vector<Board>& boards, const ReportFacts& fa
   for (const std::string& note : reading_notes(boards, "bold", "dagger")) {
     text += "% " + note + "\n";
   }
-  text += kFit;
+  text += latex_preamble();
   for (const Board& board : boards) {
-    text += float_of(caption(board), score_tabular(board));
-    text += float_of(escape_latex(board_title(board)) + ": data used, costs and chosen parameters.",
-                     cost_tabular(board));
+    text += latex_float(caption(board), score_tabular(board));
+    text += latex_float(escape_latex(board_title(board)) + ": data used, costs and chosen parameters.",
+                        cost_tabular(board));
   }
   return text;
 }

@@ -2,69 +2,15 @@
 #include <utility>
 
 #include "report/layout.h"
+#include "report/markup.h"
 #include "report/writers.h"
 
 namespace fusegrid {
 namespace {
 
-struct Table {
-  std::vector<std::string> header;
-  std::vector<bool> right;  // columns of numbers
-  std::vector<std::vector<std::string>> rows;
-};
-
-// Text in which no character of Markdown acts.
-std::string escape(const std::string& text) {
-  std::string escaped;
-  for (const char c : text) {
-    if (std::string_view("\\|*`<>[]").find(c) != std::string_view::npos) {
-      escaped += '\\';
-    }
-    escaped += c;
-  }
-  return escaped;
-}
-
-// Columns on a terminal: UTF-8 characters, each one wide.
-size_t width(const std::string& text) {
-  return static_cast<size_t>(std::count_if(
-      text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80U; }));
-}
-
-std::string line(const std::vector<std::string>& cells, const Table& table,
-                 const std::vector<size_t>& widths) {
-  std::string text = "|";
-  for (size_t i = 0; i < cells.size(); ++i) {
-    const std::string pad(widths[i] - width(cells[i]), ' ');
-    text += table.right[i] ? " " + pad + cells[i] + " |" : " " + cells[i] + pad + " |";
-  }
-  return text + "\n";
-}
-
-std::string render(const Table& table) {
-  std::vector<size_t> widths;
-  for (size_t i = 0; i < table.header.size(); ++i) {
-    widths.push_back(std::max<size_t>(3, width(table.header[i])));
-    for (const auto& row : table.rows) {
-      widths[i] = std::max(widths[i], width(row[i]));
-    }
-  }
-  std::string text = line(table.header, table, widths);
-  text += "|";
-  for (size_t i = 0; i < widths.size(); ++i) {
-    text +=
-        table.right[i] ? std::string(widths[i] + 1, '-') + ":|" : ":" + std::string(widths[i] + 1, '-') + "|";
-  }
-  text += "\n";
-  for (const auto& row : table.rows) {
-    text += line(row, table, widths);
-  }
-  return text;
-}
-
 // Adds the rows of a board with a heading above each group; `cells` makes the text of one row.
 template <typename MakeCells>
-void add_rows(Table& table, const Board& board, const MakeCells& cells) {
+void add_rows(MarkdownTable& table, const Board& board, const MakeCells& cells) {
   for (size_t i = 0; i < board.rows.size(); ++i) {
     if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
       std::vector<std::string> heading(table.header.size());
@@ -90,11 +36,11 @@ std::string average_text(const Average& average, const std::string& unit) {
   return average.tied ? text + " †" : text;
 }
 
-Table score_table(const Board& board) {
-  Table table;
+MarkdownTable score_table(const Board& board) {
+  MarkdownTable table;
   table.header = {"Method"};
   for (const std::string& column : task_columns(board)) {
-    table.header.push_back(escape(column));
+    table.header.push_back(escape_markdown(column));
   }
   const std::vector<AverageColumn> averages = average_columns(board);
   for (const AverageColumn& column : averages) {
@@ -108,7 +54,7 @@ Table score_table(const Board& board) {
   table.right[0] = false;
   add_rows(table, board, [&](const Row& row) {
     const std::string& unit = board.score.unit;
-    std::vector<std::string> cells{escape(row.method.title)};
+    std::vector<std::string> cells{escape_markdown(row.method.title)};
     for (size_t task = 0; task < board.tasks.size(); ++task) {
       cells.push_back(value_text(row.by_task[task], board.metrics[task].unit));
     }
@@ -125,15 +71,19 @@ Table score_table(const Board& board) {
   return table;
 }
 
-Table cost_table(const Board& board) {
-  Table table;
+MarkdownTable cost_table(const Board& board) {
+  MarkdownTable table;
   table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Tried", "Parameters"};
   table.right = {false, false, false, false, true, true, false};
   add_rows(table, board, [](const Row& row) {
     const MethodRecord& method = row.method;
-    return std::vector<std::string>{
-        escape(method.title), data_used(method),         method.told_task ? "yes" : "no", method.yields,
-        stored_text(row),     std::to_string(row.tried), escape(shown_parameters(row))};
+    return std::vector<std::string>{escape_markdown(method.title),
+                                    data_used(method),
+                                    method.told_task ? "yes" : "no",
+                                    method.yields,
+                                    stored_text(row),
+                                    std::to_string(row.tried),
+                                    escape_markdown(shown_parameters(row))};
   });
   return table;
 }
@@ -149,19 +99,19 @@ std::optional<double> all_merges(const Board& board, const Row& row) {
   return sum;
 }
 
-Table timing_table(const Board& board) {
-  Table table;
+MarkdownTable timing_table(const Board& board) {
+  MarkdownTable table;
   table.header = {"Method", "Merge", "Merges of all settings", "Evaluation of a task"};
   table.right = {false, true, true, true};
   add_rows(table, board, [&](const Row& row) {
-    return std::vector<std::string>{escape(row.method.title), seconds(row.setting.merge_seconds),
+    return std::vector<std::string>{escape_markdown(row.method.title), seconds(row.setting.merge_seconds),
                                     seconds(all_merges(board, row)), seconds(row.setting.evaluate_seconds)};
   });
   return table;
 }
 
-Table scaling_table(const Scaling& scaling) {
-  Table table;
+MarkdownTable scaling_table(const Scaling& scaling) {
+  MarkdownTable table;
   table.header = {"Method"};
   for (const int64_t experts : scaling.experts) {
     table.header.push_back(std::to_string(experts));
@@ -169,7 +119,7 @@ Table scaling_table(const Scaling& scaling) {
   table.right.assign(table.header.size(), true);
   table.right[0] = false;
   for (const Scaling::Line& entry : scaling.lines) {
-    std::vector<std::string> cells{escape(entry.title)};
+    std::vector<std::string> cells{escape_markdown(entry.title)};
     for (const auto& average : entry.average) {
       cells.push_back(value_text(average, scaling.score.unit, 2));
     }
@@ -178,31 +128,23 @@ Table scaling_table(const Scaling& scaling) {
   return table;
 }
 
-std::string list(const std::vector<std::string>& items, bool escaped) {
-  std::string text;
-  for (const std::string& item : items) {
-    text += "- " + (escaped ? item : escape(item)) + "\n";
-  }
-  return text;
-}
-
 }  // namespace
 
 std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts) {
   std::string text = "# Leaderboard\n";
-  text += facts.unfinished.empty() ? "" : "\n**Unfinished.** " + escape(facts.unfinished) + "\n";
+  text += facts.unfinished.empty() ? "" : "\n**Unfinished.** " + escape_markdown(facts.unfinished) + "\n";
   for (const Board& board : boards) {
-    text += "\n## " + escape(board_title(board)) + "\n\n";
-    text += render(score_table(board)) + "\n" + render(cost_table(board)) + "\n";
-    text += list(board_notes(board), false);
+    text += "\n## " + escape_markdown(board_title(board)) + "\n\n";
+    text += markdown_table(score_table(board)) + "\n" + markdown_table(cost_table(board)) + "\n";
+    text += markdown_list(board_notes(board), false);
   }
   for (const Scaling& scaling : make_scalings(boards)) {
-    text += "\n## " + escape(scaling.zoo) + ": " + escape(scaling_title(scaling)) +
-            (scaling.shift == "clean" ? "" : ", " + escape(scaling.shift)) + "\n\n";
-    text += render(scaling_table(scaling));
+    text += "\n## " + escape_markdown(scaling.zoo) + ": " + escape_markdown(scaling_title(scaling)) +
+            (scaling.shift == "clean" ? "" : ", " + escape_markdown(scaling.shift)) + "\n\n";
+    text += markdown_table(scaling_table(scaling));
     text += "\nThe tasks change with the experts: compare within a column.\n";
   }
-  text += "\n## How to read this\n\n" + list(reading_notes(boards, "**bold**", "†"), true);
+  text += "\n## How to read this\n\n" + markdown_list(reading_notes(boards, "**bold**", "†"), true);
   text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";
   text += facts.metrics_sha256.empty() ? ".\n" : "; sha256 of /metrics: " + facts.metrics_sha256 + ".\n";
   return text;
@@ -213,7 +155,7 @@ std::string markdown_timings(const std::vector<Board>& boards) {
       "# Timings\n\nSeconds of this run on the machines that it had; another run has others. What several "
       "methods\nshare is paid for by the one that ran first. Every setting: timings.csv.\n";
   for (const Board& board : boards) {
-    text += "\n## " + escape(board_title(board)) + "\n\n" + render(timing_table(board));
+    text += "\n## " + escape_markdown(board_title(board)) + "\n\n" + markdown_table(timing_table(board));
   }
   return text;
 }
