@@ -2,7 +2,7 @@
 # LibTorch in lib/fusegrid, laid out as in the wheels, whose libraries find each other by that layout. P can be moved.
 install(TARGETS fusegrid RUNTIME DESTINATION bin)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/ DESTINATION share/fusegrid OPTIONAL)
-install(DIRECTORY ${PROJECT_SOURCE_DIR}/jobs DESTINATION share/fusegrid OPTIONAL FILES_MATCHING PATTERN *.cfg)
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/jobs DESTINATION share/fusegrid OPTIONAL FILES_MATCHING PATTERN *.cfg PATTERN *.csv)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION share/doc/fusegrid)
 
 set(install_rpath ${FUSEGRID_TORCH_DIR}/lib)

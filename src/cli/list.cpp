@@ -90,7 +90,7 @@ std::string question(const std::filesystem::path& file) {
 }
 
 std::vector<std::filesystem::path> job_folders() {
-  return {"jobs", data_folder() / "jobs"};
+  return {"jobs", "jobs/published", data_folder() / "jobs", data_folder() / "jobs/published"};
 }
 
 TextTable jobs() {
@@ -121,8 +121,8 @@ std::string where_looked(const std::string& what) {
            "; make one with 'fusegrid zoo build embedded --scale small', or name another folder of zoos with "
            "FUSEGRID_ZOOS";
   }
-  return "there are no job files (*.cfg) in " + quoted(job_folders().front()) + " or " +
-         quoted(job_folders().back()) + "; 'fusegrid run' takes the path of any";
+  return "there are no job files (*.cfg) in " + quoted("jobs") + " or " + quoted(data_folder() / "jobs") +
+         "; 'fusegrid run' takes the path of any";
 }
 
 }  // namespace

@@ -32,12 +32,14 @@ Plan make_plan(const std::filesystem::path& job_file) {
   plan.job = read_job_file(job_file);
   plan.zoos = load_zoos(plan.job);
   plan.cells = expand(plan.job, plan.zoos);
+  std::map<std::string, PackContents> packs;
   for (const auto& [text, zoo] : plan.zoos) {
-    const PackContents contents = pack_contents(zoo);
+    const PackContents& contents = packs[zoo.name] = pack_contents(zoo);
     check_data(plan.cells, zoo, contents);
     check_models(plan.cells, zoo);
     plan.sizes.emplace(zoo.name, zoo_size(zoo, contents));
   }
+  plan.published = read_published_file(plan.job, packs);
   bind_external_rows(plan.job, plan.zoos, plan.cells);
   Sha256 sha;
   for (const auto& cell : plan.cells) {

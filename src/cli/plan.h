@@ -2,10 +2,12 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "cli/options.h"
+#include "cli/published_file.h"
 #include "coordinator/estimate.h"
 #include "coordinator/grid.h"
 #include "coordinator/job_file.h"
@@ -21,6 +23,7 @@ struct Plan {
   std::map<std::string, ZooSize> sizes;  // by zoo name
   std::vector<Cell> cells;               // of the whole job
   std::string sha256;                    // of the cells' names, one a line: identity of the plan
+  std::optional<PublishedFile> published;
 };
 // Throws ConfigError on the first mistake of the job.
 Plan make_plan(const std::filesystem::path& job_file);

@@ -53,6 +53,7 @@ void print_help(std::ostream& out) {
       << "   1  the command line cannot be read\n"
       << "   2  a job file, a zoo or a method's parameters are wrong; nothing was started\n"
       << "   3  the run is complete, but some cells failed or are invalid\n"
+      << "   4  results differ from published ones by more than their tolerance\n"
       << "  65  a checkpoint, task pack, journal or results file is damaged\n"
       << "  69  no usable GPU\n"
       << "  74  reading or writing failed (disk full, permission, folder in use by another run)\n"

@@ -20,6 +20,7 @@
 #include "fusion/sharding.h"
 #include "report/choice.h"
 #include "report/leaderboard.h"
+#include "report/published.h"
 #include "store/result_store.h"
 #include "zoo/pack_digest.h"
 
@@ -124,6 +125,9 @@ RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& 
   provenance["shards"] = plan.job.shards;
   if (plan.job.shards > 1) {
     provenance["merged_on_one_executor"] = unsharded_methods(plan.job);
+  }
+  if (plan.published) {
+    provenance["published"] = published_record(plan.published->text, plan.published->name);
   }
   provenance["inline"] = campaign.inline_executor;
   for (const auto& [text, zoo] : plan.zoos) {

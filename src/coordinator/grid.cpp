@@ -136,23 +136,6 @@ std::vector<std::string> answered_tasks(const JobSpec& job, const MethodCard& ca
   return tasks;
 }
 
-// Canonical text of the parameters that differ from their defaults.
-std::string named_parameters(const Method& method, const ParamText& given) {
-  std::map<std::string, std::string> defaults;
-  for (const auto& param : method.params()) {
-    defaults[param.name] = param.value;
-  }
-  std::vector<std::string> named;
-  const std::string all = method.canonical(given);
-  for (const auto& part : all.empty() ? std::vector<std::string>{} : split(all, ',')) {
-    const auto equals = part.find('=');
-    if (part.substr(equals + 1) != defaults.at(part.substr(0, equals))) {
-      named.push_back(part);
-    }
-  }
-  return join(named, ",");
-}
-
 constexpr double kMostCells = 1e6;  // of a job: more are a mistake, or several jobs
 
 // A grid is a product, and a digit too many in it would fill the memory before anyone saw a number.
@@ -246,6 +229,22 @@ void require_split(const Cell& cell, const PackContents& contents, const std::st
 }
 
 }  // namespace
+
+std::string named_parameters(const Method& method, const ParamText& given) {
+  std::map<std::string, std::string> defaults;
+  for (const auto& param : method.params()) {
+    defaults[param.name] = param.value;
+  }
+  std::vector<std::string> named;
+  const std::string all = method.canonical(given);
+  for (const auto& part : all.empty() ? std::vector<std::string>{} : split(all, ',')) {
+    const auto equals = part.find('=');
+    if (part.substr(equals + 1) != defaults.at(part.substr(0, equals))) {
+      named.push_back(part);
+    }
+  }
+  return join(named, ",");
+}
 
 JobZoos load_zoos(const JobSpec& job) {
   JobZoos zoos;

@@ -11,6 +11,7 @@
 
 #include "coordinator/job_file.h"
 #include "core/cell.h"
+#include "fusion/method.h"
 #include "store/task_pack.h"
 #include "zoo/zoo.h"
 
@@ -35,6 +36,9 @@ PackContents pack_contents(const Zoo& zoo);
 // experts, a multi-task model where the card needs one, parameters that constrain each other, tasks that a method with
 // task identity can answer. ConfigErrors name file and line.
 std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
+
+// Canonical text of the parameters that differ from their defaults, as it stands in the names of cells.
+std::string named_parameters(const Method& method, const ParamText& given);
 
 // Checks that the pack holds what the cells read: "val" and "test" of every evaluated task, and "train" of
 // the experts' tasks where the method needs it; that the zoo's models can read the tasks; that the methods' demands are

@@ -271,6 +271,8 @@ void JobParser::read_setting(const std::string& key, const std::string& value) {
       fail(line_, "'precision' must be one of " + join(known, ", ") + ", but it is '" + value + "'");
     }
     job_.precision = value;
+  } else if (key == "published") {
+    job_.published = {value, line_};
   } else if (key == "validation") {
     job_.validation = whole(key, value, 1, INT64_MAX);
   } else if (key == "max_attempts") {
@@ -416,6 +418,8 @@ const std::vector<JobKey>& job_keys() {
       {"test", "all, chosen", "all",
        "which settings of a method are tested: all, or the one that validation chose, so that a sweep is "
        "tested once"},
+      {"published", "a file", "none",
+       "table of published results, beside the job file: what `fusegrid report --published` compares with"},
       {"validation", "at least 1", "all examples",
        "validation examples of a task at most: the first of its split"},
       {"batch", "[1, 65536]", "256", "examples per forward pass of an evaluation"},

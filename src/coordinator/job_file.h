@@ -65,6 +65,7 @@ struct JobSpec {
   bool tests_chosen_only = false;     // only the settings that validation chose are tested
   std::optional<int64_t> validation;  // validation examples of a task at most: the first of the split
   std::string precision = "fp32";     // of forward and backward passes
+  std::optional<JobValue> published;  // file with published results that the job's are compared with
   std::optional<int64_t> max_attempts;
   std::optional<int64_t> stall_timeout_s;
   std::optional<double> memory_limit_gb;  // of an executor's address space, 2^30 bytes

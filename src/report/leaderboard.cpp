@@ -8,6 +8,8 @@
 #include "core/errors.h"
 #include "core/files.h"
 #include "report/board.h"
+#include "report/published.h"
+#include "report/published_writers.h"
 #include "report/writers.h"
 #include "store/result_store.h"
 
@@ -29,6 +31,15 @@ Records read_records(const std::filesystem::path& folder) {
                       " has neither; give the results folder of `fusegrid run`");
   }
   return read_results_h5(folder / "results.h5");
+}
+
+Records read_results(const std::filesystem::path& folder) {
+  Records records = read_records(folder);
+  if (records.results.empty()) {
+    throw ConfigError("a report needs results, but " + folder.string() +
+                      " holds none yet; start or continue the run first");
+  }
+  return records;
 }
 
 // What is missing of the plans, in a sentence; "" where nothing is.
@@ -60,11 +71,7 @@ std::string unfinished(const Records& records) {
 
 void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
                   std::ostream& print) {
-  const Records records = read_records(results);
-  if (records.results.empty()) {
-    throw ConfigError("a report needs results, but " + results.string() +
-                      " holds none yet; start or continue the run first");
-  }
+  const Records records = read_results(results);
   const std::vector<Board> boards = make_boards(records);
   const std::filesystem::path published = results / "results.h5";
   const ReportFacts facts{
@@ -79,6 +86,18 @@ void write_report(const std::filesystem::path& results, const std::filesystem::p
   write_atomically(out / "timings.md", markdown_timings(boards));
   write_atomically(out / "timings.csv", csv_timings(boards));
   print << markdown;
+}
+
+bool write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
+                            std::ostream& print) {
+  const std::vector<ComparedBoard> boards = compare_with_published(read_results(results));
+  const std::string markdown = markdown_published(boards);
+  std::filesystem::create_directories(out);
+  write_atomically(out / "published.md", markdown);
+  write_atomically(out / "published.csv", csv_published(boards));
+  write_atomically(out / "published.tex", latex_published(boards));
+  print << markdown;
+  return any_outside(boards);
 }
 
 }  // namespace fusegrid

@@ -21,4 +21,9 @@ namespace fusegrid {
 void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
                   std::ostream& print);
 
+// The same of the results beside the published ones that their job names (report/published.h): published.md, .csv and
+// .tex, the Markdown printed. Whether a number lies outside its tolerance.
+bool write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
+                            std::ostream& print);
+
 }  // namespace fusegrid

@@ -2,13 +2,16 @@
 
 #include <fstream>
 #include <regex>
+#include <set>
 #include <sstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "cli/invoke.h"
+#include "coordinator/grid.h"
 #include "coordinator/job_file.h"
+#include "report/published_table.h"
 #include "support/source_folder.h"
 #include "support/temporary_folder.h"
 
@@ -113,12 +116,64 @@ TEST(Reference, list_shows_every_method_task_and_shift) {
 TEST(Reference, committed_job_files_are_readable_and_begin_with_their_question) {
   int files = 0;
   for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "jobs")) {
+    if (entry.path().extension() != ".cfg") {
+      continue;
+    }
     EXPECT_NO_THROW(read_job_file(entry.path())) << entry.path();
     EXPECT_THAT(committed("jobs/" + entry.path().filename().string()), testing::ContainsRegex("^# .*[?]"));
     ++files;
   }
   EXPECT_GE(files, 5);
   EXPECT_GE(read_job_file(source_folder() / "jobs/quickstart.cfg").methods.size(), 15U);
+}
+
+// As cells are named: all settings that a job asks for.
+std::set<std::string> settings_of(const JobSpec& job) {
+  std::set<std::string> settings;
+  for (const auto& grid : job.methods) {
+    for (const auto& parameters : grid.combinations()) {
+      Cell cell;
+      cell.method = grid.method;
+      cell.parameters = named_parameters(method_registry().at(grid.method), parameters);
+      settings.insert(cell.method_text());
+    }
+  }
+  return settings;
+}
+
+// A published job has the table of its name, and runs the rows of it whose method there is, and no others.
+TEST(Reference, published_jobs_run_the_rows_of_their_tables) {
+  int jobs = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(source_folder() / "jobs/published")) {
+    if (entry.path().extension() != ".cfg") {
+      continue;
+    }
+    const std::string stem = entry.path().stem();
+    const JobSpec job = read_job_file(entry.path());
+    EXPECT_THAT(job.text, testing::ContainsRegex("^# .*[?]"));
+    ASSERT_TRUE(job.published) << stem;
+    EXPECT_EQ(job.published->text, stem + ".csv");
+    const PublishedTable table =
+        parse_published_table(committed("jobs/published/" + stem + ".csv"), stem + ".csv");
+    std::set<std::string> zoos;
+    std::set<std::string> rows;
+    for (const auto& row : table.rows) {
+      if (!row.cells.empty()) {
+        rows.insert(row.cells);
+      }
+      if (!row.zoo.empty()) {
+        zoos.insert(row.zoo);
+      }
+    }
+    EXPECT_EQ(settings_of(job), rows) << stem;
+    std::set<std::string> asked;
+    for (const auto& zoo : job.zoos) {
+      asked.insert(zoo.text);
+    }
+    EXPECT_TRUE(zoos.empty() || zoos == asked) << stem;
+    ++jobs;
+  }
+  EXPECT_GE(jobs, 20);
 }
 
 }  // namespace
