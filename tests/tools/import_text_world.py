@@ -38,9 +38,10 @@ def word_piece():
     return _with_template(tokenizer, "[CLS] $A [SEP]", special)
 
 
-def unigram():
+def unigram(more=()):
+    """more: words that are one token."""
     special = ["<pad>", "</s>", "<unk>"]
-    pieces = [(name, 0.0) for name in special] + [(f"\u2581{word}", -3.0) for word in WORDS]
+    pieces = [(name, 0.0) for name in special] + [(f"\u2581{word}", -3.0) for word in [*WORDS, *more]]
     pieces += [("\u2581", -6.0), *((c, -9.0) for c in "abcdefghijklmnopqrstuvwxyz:?'")]
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -116,8 +117,8 @@ def gpt2_files(folder, name, labels=None):
     return files if labels is None else {key: each for key, each in files.items() if key != "tokenizer.json"}
 
 
-def t5_files(folder, name):
-    tokenizer = unigram()
+def t5_files(folder, name, more=()):
+    tokenizer = unigram(more)
     config = {
         "model_type": "t5", "vocab_size": tokenizer.get_vocab_size() + 2, "d_model": WIDTH, "d_kv": 8, "d_ff": MLP,
         "num_layers": LAYERS, "num_decoder_layers": LAYERS, "num_heads": 2, "feed_forward_proj": "gated-gelu",

@@ -28,7 +28,7 @@ SUITES = Path(__file__).with_name("suites")
 def main(arguments: Sequence[str] | None = None) -> None:
     given = _parser().parse_args(arguments)
     roots = Roots([*(given.models or []), *(given.data or [])])
-    suite = read_suite(_suite_file(given.suite), given.size, given.tasks)
+    suite = read_suite(_suite_file(given.suite), given.size, given.tasks, given.test_split)
     job = Job(
         suite=suite,
         roots=roots,
@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, action="append", help=f"folder of data sets, or a hub cache: {where}")
     parser.add_argument("--prompts", type=Path, help="clip: JSON file with the classes and templates of each task")
     parser.add_argument("--size", help="put in the place of {size} in names of models")
+    parser.add_argument("--test-split", help="put in the place of {split} in names of splits of data sets")
     parser.add_argument("--tasks", help="the first N tasks of the suite, or names with commas between them")
     for split, default in (("train", 4096), ("val", 1000), ("test", 0)):
         parser.add_argument(

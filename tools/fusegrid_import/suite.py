@@ -56,7 +56,7 @@ class Suite:
         return self.path.resolve().parent
 
 
-def read_suite(path: Path, size: str | None, tasks: str | None) -> Suite:
+def read_suite(path: Path, size: str | None, tasks: str | None, split: str | None = None) -> Suite:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
@@ -69,6 +69,8 @@ def read_suite(path: Path, size: str | None, tasks: str | None) -> Suite:
         for each in ("splits", "counts"):
             _check_fields(f"{where}, {each}", entry.get(each, {}), _SPLITS, ())
         known = {key: value for key, value in entry.items() if key in _TASK_FIELDS - {"expert"}}
+        if "splits" in known:
+            known["splits"] = {ours: _split(where, theirs, split) for ours, theirs in known["splits"].items()}
         expert = entry["expert"] if "expert" in entry else content.get("expert")
         more = {key: value for key, value in entry.items() if key in _KIND_FIELDS}
         entries.append(TaskEntry(name, expert=expert and _filled(path, expert, size, name), more=more, **known))
@@ -98,6 +100,12 @@ def _filled(path: Path, name: str, size: str | None, task: str) -> str:
     if "{size}" in name and size is None:
         raise ValueError(f"{path}: '{name}' has a {{size}}; give --size, such as base-patch32")
     return name.replace("{size}", size or "").replace("{task}", task)
+
+
+def _split(where: str, name: str, split: str | None) -> str:
+    if "{split}" in name and split is None:
+        raise ValueError(f"{where}: '{name}' has a {{split}}; give --test-split, such as motion_blur")
+    return name.replace("{split}", split or "")
 
 
 def _chosen(path: Path, entries: list[TaskEntry], tasks: str | None) -> tuple[TaskEntry, ...]:
