@@ -313,12 +313,17 @@ std::vector<ComparedBoard> compare_with_published(const Records& records) {
     for (const auto& [name, asked] : planned) {
       const auto found = cells.find(name);
       if (auto board = compare_board(table, name, asked, found == cells.end() ? nullptr : &found->second)) {
+        board->job = job;
         boards.push_back(std::move(*board));
       }
     }
     if (boards.size() == before) {
       refuse_other_boards(table, planned);
     }
+    std::stable_sort(boards.begin() + static_cast<std::ptrdiff_t>(before), boards.end(),
+                     [](const ComparedBoard& a, const ComparedBoard& b) {
+                       return a.rows.front().published.line < b.rows.front().published.line;
+                     });
   }
   return boards;
 }

@@ -37,6 +37,7 @@ struct ComparedRow {
 
 // A table beside one board of the job that names it.
 struct ComparedBoard {
+  std::string job = {};  // that names the table
   PublishedTable table = {};
   std::string zoo = {};
   std::string experts = {};
@@ -50,8 +51,9 @@ struct ComparedBoard {
 // The text of a table and the file that it was read from, as a launch of a job that names one records them.
 nlohmann::json published_record(const std::string& text, const std::string& file);
 
-// Each board of a job that names a table, beside its table. ConfigError: no job of the results names one; none of the
-// boards is one of its table; a task that the table has is not tested; it has another number of test examples.
+// Each board of a job that names a table, beside its table: by job, and in the order of the table. ConfigError: no job
+// of the results names one; none of the boards is one of its table; a task that the table has is not tested; it has
+// another number of test examples.
 std::vector<ComparedBoard> compare_with_published(const Records& records);
 
 bool any_outside(const std::vector<ComparedBoard>& boards);

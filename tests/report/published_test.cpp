@@ -170,8 +170,13 @@ TEST(Published, a_table_tells_boards_apart_by_zoo_experts_and_shift) {
       columns + metric + "percent,toy,2,A,average,1,50,40,45\npercent,toy,1,A,average,1,100,100,100\n",
       results));
   ASSERT_EQ(boards.size(), 2U);
-  EXPECT_EQ(boards[0].experts, "1");
+  EXPECT_EQ(boards[0].experts, "2");  // as the table has them
   EXPECT_EQ(boards[0].rows.size(), 1U);
+  const std::string text = markdown_published(boards);
+  EXPECT_THAT(text, HasSubstr("\n## Toys\n"));
+  EXPECT_LT(text.find("| *toy, 2 experts*"), text.find("| *toy, 1 expert*"));
+  EXPECT_THAT(text, HasSubstr("- 2 published rows: 2 within tolerance"));
+  EXPECT_THAT(latex_published(boards), HasSubstr("\\multicolumn{5}{l}{\\emph{toy, 1 expert}}"));
   EXPECT_FALSE(any_outside(boards));
   EXPECT_THAT(
       refusal_of(published_records(columns + metric + "percent,other,,A,average,1,50,40,45\n")),

@@ -166,10 +166,10 @@ def clip_expert_files(folder, name, prefix="vision_model.", patch=PATCH):
     return {"config.json": as_json(clip_vision_config(patch)), "model.safetensors": saved(moved, folder)}
 
 
-def clip_adapter_files(folder, name):
+def clip_adapter_files(folder, name, base="openai/clip-vit-tiny"):
     """Attached to CLIPVisionTransformer, so that its names lack the tower's prefix."""
     config = {
-        "peft_type": "LORA", "base_model_name_or_path": "openai/clip-vit-tiny", "r": 2, "lora_alpha": 4, "bias": "none",
+        "peft_type": "LORA", "base_model_name_or_path": base, "r": 2, "lora_alpha": 4, "bias": "none",
         "target_modules": ["q_proj", "v_proj"], "auto_mapping": {"base_model_class": "CLIPVisionTransformer"},
     }  # fmt: skip
     shapes = {}

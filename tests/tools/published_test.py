@@ -1,5 +1,6 @@
 """Published boards rehearsed on stand-ins: import, zoo, run, report; and the tables of jobs/published themselves."""
 
+import concurrent.futures
 import contextlib
 import csv
 import io
@@ -42,6 +43,7 @@ def setUpModule():
     prompts = ["--prompts", str(world.write_prompts(WORLD / "prompts.json"))]
     size = ["--size", world.CLIP_SIZE, *prompts]
     import_suite("clip", "clip20", "clip-b32", *size)
+    import_suite("clip", "clip8_lora", "clip-b16-lora", "--size", world.LORA_SIZE, *prompts)
     import_suite("clip", "clip4_corrupted", "clip-b32-motion_blur", "--test-split", world.CORRUPTION, *size)
     import_suite("text", "gpt2_glue7", "gpt2-glue7")
     import_suite("seq2seq", "flan_t5_glue8", "flan-t5-base", "--size", "base")
@@ -282,12 +284,21 @@ class RehearsalTest(FolderTest):
                 for line in csv.DictReader(file)
             }
 
+    def test_a_board_for_each_expert_alone(self):
+        said = self.rehearse("clip_b16_lora_single", world.TEST, "[simple_average]\n")
+        headings = re.findall(r"\| \*([^*]+)\* ", said)
+        self.assertEqual(headings[:2], ["clip-b16-lora, 1 expert", "clip-b16-lora, experts stanford-cars"])
+        self.assertEqual(len(headings), 8)
+
     def test_every_job_is_ready_to_run(self):
-        for path in sorted(PUBLISHED.glob("*.cfg")):
-            with self.subTest(path.stem):
-                glue = not path.stem.startswith("clip")
-                job = self.copy_job(path.stem, world.GLUE_TEST if glue else world.TEST)
-                self.assertRegex(self.program("run", job, "--dry-run"), r"dry run: \d+ cells to run")
+        def dry_run(name):
+            job = self.copy_job(name, world.TEST if name.startswith("clip") else world.GLUE_TEST)
+            return self.program("run", job, "--dry-run")
+
+        names = sorted(path.stem for path in PUBLISHED.glob("*.cfg"))
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            for said in pool.map(dry_run, names):
+                self.assertRegex(said, r"dry run: \d+ cells to run")
 
     def test_other_numbers_of_test_examples_are_refused_before_anything_runs(self):
         shutil.copy(PUBLISHED / "clip_b32_8.csv", self.folder)

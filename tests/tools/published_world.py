@@ -7,6 +7,7 @@ import tarfile
 import import_text_world as text
 from import_world import (
     cache,
+    clip_adapter_files,
     clip_base_files,
     clip_expert_files,
     encoded,
@@ -17,7 +18,7 @@ from import_world import (
 from fusegrid_import.command import SUITES
 from fusegrid_import.suite import read_suite
 
-CLIP_SIZE, TRAIN, TEST = "base-patch32", 12, 8
+CLIP_SIZE, LORA_SIZE, TRAIN, TEST = "base-patch32", "base-patch16", 12, 8
 CORRUPTION = "motion_blur"
 GLUE_TRAIN, GLUE_TEST = 20, 10
 ANSWERS = ["unacceptable", "acceptable", "entailment", "neutral", "contradiction", "yes", "no", "negative", "positive"]
@@ -47,6 +48,10 @@ def write_clip(root):
     for task in suite.tasks:
         cache(hub, "models", task.expert, clip_expert_files(root, task.name))
         cache(hub, "datasets", task.data, _image_files(task))
+    lora = read_suite(SUITES / "clip8_lora.json", LORA_SIZE, None)
+    cache(hub, "models", lora.base, clip_base_files(root))
+    for task in lora.tasks:
+        cache(hub, "models", task.expert, clip_adapter_files(root, task.name, lora.base))
 
 
 def _image_files(task):
