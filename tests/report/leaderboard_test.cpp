@@ -69,6 +69,33 @@ TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
   }
 }
 
+TEST_F(WriteReport, beside_published_results_says_whether_one_is_outside_its_tolerance) {
+  const Results results = one_result();  // 3 of 4
+  const auto compare = [&](const std::string& published) {
+    RunInfo launch = launch_of("grid");
+    launch.provenance["job"] = "toys.cfg";
+    launch.provenance["published"] = {
+        {"file", "toys.csv"},
+        {"text", "# Toys\nkind,row,cells,tolerance,ant,average\nmetric,,,,accuracy,\npercent,A,reported,1," +
+                     published + ",\n"}};
+    const auto store = ResultStore::open(folder_, launch);
+    store->record(results.begin()->second);
+    store->record_plan("toys", {results.begin()->first});
+    store->flush();
+    store->publish();
+  };
+  std::ostringstream out;
+  compare("74.5");
+  EXPECT_FALSE(write_published_report(folder_, folder_ / "tables", out));
+  EXPECT_EQ(out.str(), bytes_of(folder_ / "tables/published.md"));
+  EXPECT_THAT(bytes_of(folder_ / "tables/published.csv"), HasSubstr(",A,reported,ant,accuracy,74.5,75,0.5,"));
+  EXPECT_THAT(bytes_of(folder_ / "tables/published.tex"), HasSubstr("within tolerance & points & +0.50"));
+  compare("73.5");
+  EXPECT_TRUE(write_published_report(folder_, folder_ / "tables", out));
+  fs::remove(folder_ / "journal");  // results.h5 has all that it needs
+  EXPECT_TRUE(write_published_report(folder_, folder_ / "tables", out));
+}
+
 TEST_F(WriteReport, into_another_folder_leaves_the_results_alone) {
   const fs::path out = folder_ / "tables/new";
   record(folder_ / "results", "grid", one_result());
