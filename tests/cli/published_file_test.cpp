@@ -67,7 +67,8 @@ TEST_F(PublishedFileOfAJob, calls_cells_by_their_names) {
   EXPECT_THAT(refused("ties{scale=0.30}"),
               HasSubstr("table.csv:5: 'cells' must be as cells are named, 'ties'"));
   EXPECT_THAT(refused("\"ties{scale=0.6,density=0.1}\""), HasSubstr("'ties{density=0.1,scale=0.6}'"));
-  EXPECT_THAT(refused("tiess"), HasSubstr("table.csv:5: there is no fusion method 'tiess'; did you mean 'ties'"));
+  EXPECT_THAT(refused("tiess"),
+              HasSubstr("table.csv:5: there is no fusion method 'tiess'; did you mean 'ties'"));
   EXPECT_THAT(refused("ties{scal=1}"), HasSubstr("has no parameter 'scal'"));
   EXPECT_EQ(refused("external:mine"), "read");
 }
