@@ -88,8 +88,8 @@ void write_report(const std::filesystem::path& results, const std::filesystem::p
   print << markdown;
 }
 
-bool write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
-                            std::ostream& print) {
+ExitCode write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
+                                std::ostream& print) {
   const std::vector<ComparedBoard> boards = compare_with_published(read_results(results));
   const std::string markdown = markdown_published(boards);
   std::filesystem::create_directories(out);
@@ -97,7 +97,7 @@ bool write_published_report(const std::filesystem::path& results, const std::fil
   write_atomically(out / "published.csv", csv_published(boards));
   write_atomically(out / "published.tex", latex_published(boards));
   print << markdown;
-  return any_outside(boards);
+  return outcome_of(boards);
 }
 
 }  // namespace fusegrid

@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <iosfwd>
 
+#include "core/errors.h"
+
 namespace fusegrid {
 
 // Reads the results of a folder (its journal, or results.h5 where the journal is not there), writes
@@ -22,8 +24,8 @@ void write_report(const std::filesystem::path& results, const std::filesystem::p
                   std::ostream& print);
 
 // The same of the results beside the published ones that their job names (report/published.h): published.md, .csv and
-// .tex, the Markdown printed. Whether a number lies outside its tolerance.
-bool write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
-                            std::ostream& print);
+// .tex, the Markdown printed. Returns outcome_of() the comparison.
+ExitCode write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
+                                std::ostream& print);
 
 }  // namespace fusegrid

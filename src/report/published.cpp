@@ -328,11 +328,16 @@ std::vector<ComparedBoard> compare_with_published(const Records& records) {
   return boards;
 }
 
-bool any_outside(const std::vector<ComparedBoard>& boards) {
-  return std::any_of(boards.begin(), boards.end(), [](const ComparedBoard& board) {
-    return std::any_of(board.rows.begin(), board.rows.end(),
-                       [](const ComparedRow& row) { return row.state == RowState::kOutside; });
-  });
+ExitCode outcome_of(const std::vector<ComparedBoard>& boards) {
+  const auto any = [&](RowState state) {
+    return std::any_of(boards.begin(), boards.end(), [&](const ComparedBoard& board) {
+      return std::any_of(board.rows.begin(), board.rows.end(),
+                         [&](const ComparedRow& row) { return row.state == state; });
+    });
+  };
+  return any(RowState::kOutside)      ? ExitCode::kDiffers
+         : any(RowState::kIncomplete) ? ExitCode::kCellsFailed
+                                      : ExitCode::kOk;
 }
 
 }  // namespace fusegrid

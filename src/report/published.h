@@ -9,6 +9,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/errors.h"
 #include "report/published_table.h"
 #include "store/records.h"
 
@@ -56,6 +57,7 @@ nlohmann::json published_record(const std::string& text, const std::string& file
 // another number of test examples.
 std::vector<ComparedBoard> compare_with_published(const Records& records);
 
-bool any_outside(const std::vector<ComparedBoard>& boards);
+// kDiffers where a number lies outside its tolerance, else kCellsFailed where one is missing of a row that was run.
+ExitCode outcome_of(const std::vector<ComparedBoard>& boards);
 
 }  // namespace fusegrid

@@ -86,14 +86,14 @@ TEST_F(WriteReport, beside_published_results_says_whether_one_is_outside_its_tol
   };
   std::ostringstream out;
   compare("74.5");
-  EXPECT_FALSE(write_published_report(folder_, folder_ / "tables", out));
+  EXPECT_EQ(write_published_report(folder_, folder_ / "tables", out), ExitCode::kOk);
   EXPECT_EQ(out.str(), bytes_of(folder_ / "tables/published.md"));
   EXPECT_THAT(bytes_of(folder_ / "tables/published.csv"), HasSubstr(",A,reported,ant,accuracy,74.5,75,0.5,"));
   EXPECT_THAT(bytes_of(folder_ / "tables/published.tex"), HasSubstr("within tolerance & points & +0.50"));
   compare("73.5");
-  EXPECT_TRUE(write_published_report(folder_, folder_ / "tables", out));
+  EXPECT_EQ(write_published_report(folder_, folder_ / "tables", out), ExitCode::kDiffers);
   fs::remove(folder_ / "journal");  // results.h5 has all that it needs
-  EXPECT_TRUE(write_published_report(folder_, folder_ / "tables", out));
+  EXPECT_EQ(write_published_report(folder_, folder_ / "tables", out), ExitCode::kDiffers);
 }
 
 TEST_F(WriteReport, into_another_folder_leaves_the_results_alone) {

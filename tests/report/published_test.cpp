@@ -76,7 +76,7 @@ TEST(Published, differences_are_in_points_and_where_counts_are_known_in_right_an
   EXPECT_FALSE(count.by_task[0].outside);
   EXPECT_FALSE(count.average.points);
   EXPECT_EQ(count.state, RowState::kWithin);
-  EXPECT_TRUE(any_outside({board}));
+  EXPECT_EQ(outcome_of({board}), ExitCode::kDiffers);
 }
 
 // Each setting is a row of its own, whatever validation would choose.
@@ -87,7 +87,7 @@ TEST(Published, rows_are_settings_as_cells_are_named) {
   EXPECT_EQ(board.rows[0].state, RowState::kWithin);
   EXPECT_EQ(board.rows[1].state, RowState::kWithin);
   EXPECT_THAT(board.unpublished, ElementsAre("adapt", "average", "individual", "masks"));
-  EXPECT_FALSE(any_outside({board}));
+  EXPECT_EQ(outcome_of({board}), ExitCode::kOk);
 }
 
 TEST(Published, rows_without_results_say_why) {
@@ -104,6 +104,7 @@ TEST(Published, rows_without_results_say_why) {
   EXPECT_EQ(*board.rows[2].by_task[0].here, 50);
   EXPECT_FALSE(board.rows[2].average.here);
   EXPECT_EQ(board.rows[3].state, RowState::kWithin);  // what failed is not published
+  EXPECT_EQ(outcome_of({board}), ExitCode::kCellsFailed);
 }
 
 TEST(Published, a_planned_row_without_results_has_none_yet) {
@@ -177,7 +178,7 @@ TEST(Published, a_table_tells_boards_apart_by_zoo_experts_and_shift) {
   EXPECT_LT(text.find("| *toy, 2 experts*"), text.find("| *toy, 1 expert*"));
   EXPECT_THAT(text, HasSubstr("- 2 published rows: 2 within tolerance"));
   EXPECT_THAT(latex_published(boards), HasSubstr("\\multicolumn{5}{l}{\\emph{toy, 1 expert}}"));
-  EXPECT_FALSE(any_outside(boards));
+  EXPECT_EQ(outcome_of(boards), ExitCode::kOk);
   EXPECT_THAT(
       refusal_of(published_records(columns + metric + "percent,other,,A,average,1,50,40,45\n")),
       HasSubstr("the rows of toys.csv are of other/experts=any@clean, but the job has toy/experts=2@clean"));
@@ -203,7 +204,7 @@ TEST(Published, the_newest_launch_of_a_job_counts) {
   RunInfo newer = records.runs[0];
   newer.provenance["published"] = published_record(kToyTable + "percent,A,average,1,50,40,45,\n", "new.csv");
   records.runs.push_back(newer);
-  EXPECT_FALSE(any_outside(compare_with_published(records)));
+  EXPECT_EQ(outcome_of(compare_with_published(records)), ExitCode::kOk);
   newer.provenance.erase("published");
   records.runs.push_back(newer);
   EXPECT_THAT(refusal_of(records), HasSubstr("no launch of these results has recorded one"));
