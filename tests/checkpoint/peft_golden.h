@@ -25,8 +25,8 @@ inline at::Tensor peft_numbers(int64_t seed, const std::vector<int64_t>& shape) 
   at::Tensor values = at::empty(shape, at::TensorOptions(at::kFloat));
   auto* const to = values.mutable_data_ptr<float>();
   for (int64_t i = 0; i < values.numel(); ++i) {
-    const int64_t number = (i * 7919 + seed * 104729 + i * i * 31 + 12345) % 2003;
-    to[i] = static_cast<float>(static_cast<double>(number) / 1001.5 - 1);
+    const int64_t number = (i * i * i * 271 + i * 48271 + seed * 104729 + 12345) % 20011;
+    to[i] = static_cast<float>(static_cast<double>(number) / 10005.5 - 1);
   }
   return values;
 }

@@ -44,11 +44,13 @@ class Turned(nn.Module):
 
 def number(seed, i):
     """In [-1, 1); the test has the same formula."""
-    return ((i * 7919 + seed * 104729 + i * i * 31 + 12345) % 2003) / 1001.5 - 1
+    return ((i * i * i * 271 + i * 48271 + seed * 104729 + 12345) % 20011) / 10005.5 - 1
 
 
 def tensor(seed, shape):
     values = [number(seed, i) for i in range(torch.Size(shape).numel())]
+    # which of equal magnitudes is pruned is open in PEFT
+    assert len({round(abs(value), 9) for value in values}) == len(values), (seed, shape)
     return torch.tensor(values, dtype=torch.float64).float().view(shape)
 
 
