@@ -12,6 +12,7 @@
 #include "checkpoint/hf_folder.h"
 #include "checkpoint/lora_expert.h"
 #include "checkpoint/lora_folder.h"
+#include "checkpoint/peft_golden.h"
 #include "checkpoint/read_all.h"
 #include "checkpoint/safetensors_writer.h"
 #include "cli/invoke.h"
@@ -388,24 +389,30 @@ class ExportOfAdapters : public testing::Test {
     write_safetensors(folder_ / "heads.safetensors",
                       {{"spell.weight", at::ones({2, architecture->feature_size()})},
                        {"other.weight", at::ones({2, architecture->feature_size()})}});
-    import_zoo({.folder = folder_ / "mine",
-                .scale = "tiny",
-                .suite = "tiny",
-                .base = folder_ / "base",
-                .experts = {{"spell", folder_ / "first"}, {"other", folder_ / "second"}},
-                .heads = folder_ / "heads.safetensors",
-                .pooling = Pooling::kLast,
-                .pack = folder_ / "pack.h5"});
+    run_grid("mine", "second");
+  }
+  // A zoo of the adapters `first` and `other`, and its results.
+  Zoo run_grid(const std::string& name, const std::string& other) {
+    const Zoo zoo = import_zoo({.folder = folder_ / name,
+                                .scale = "tiny",
+                                .suite = "tiny",
+                                .base = folder_ / "base",
+                                .experts = {{"spell", folder_ / "first"}, {"other", folder_ / other}},
+                                .heads = folder_ / "heads.safetensors",
+                                .pooling = Pooling::kLast,
+                                .pack = folder_ / "pack.h5"});
     const Ran grid =
         run_job(folder_ / "job.cfg",
-                "zoo = " + (folder_ / "mine").string() + "\ndevice = cpu\n[simple_average]\n[individual]\n",
-                folder_ / "results");
+                "zoo = " + (folder_ / name).string() + "\ndevice = cpu\n[simple_average]\n[individual]\n",
+                folder_ / ("results-" + name));
     EXPECT_EQ(grid.code, ExitCode::kOk) << grid.err;
+    return zoo;
   }
   Ran run(const std::string& method, const std::string& adapter, const std::string& task = "") {
     fs::remove_all(out_);
-    return invoke({"export", (folder_ / "results").string(), "mine/experts=2/" + method + "/seed=0" + task,
-                   "--out", out_.string(), "--adapter", adapter, "--quiet"});
+    return invoke({"export", (folder_ / "results-mine").string(),
+                   "mine/experts=2/" + method + "/seed=0" + task, "--out", out_.string(), "--adapter",
+                   adapter, "--quiet"});
   }
   Weights model_of(const fs::path& adapter) {
     const HfFolder base(folder_ / "base");
@@ -469,10 +476,38 @@ TEST_F(ExportOfAdapters, refuses_what_cannot_be_one) {
                  "--adapter takes a rank of at least 1, or own");
   expect_refused(run("simple_average", "1000"), ExitCode::kConfig, "must not be above the smaller side");
   fs::remove_all(out_);
-  expect_refused(invoke({"export", (folder_ / "results").string(), "mine/experts=2/simple_average/seed=0",
-                         "--out", out_.string(), "--adapter", "2", "--dtype", "bf16"}),
-                 ExitCode::kUsage, "leave one out");
+  expect_refused(
+      invoke({"export", (folder_ / "results-mine").string(), "mine/experts=2/simple_average/seed=0", "--out",
+              out_.string(), "--adapter", "2", "--dtype", "bf16"}),
+      ExitCode::kUsage, "leave one out");
   EXPECT_FALSE(fs::exists(out_));
+}
+
+TEST_F(ExportOfAdapters, takes_vectors_of_ia3_as_well) {
+  const HfFolder base(folder_ / "base");
+  const std::string tensor = "transformer.h.1.mlp.c_fc.weight";
+  const int64_t out = base.info(tensor).shape[1];
+  write_adapter(folder_ / "ia3",
+                {{"base_model.model.transformer.h.1.mlp.c_fc.ia3_l", at::ones({out, 1}) * 3}},
+                {{"peft_type", "IA3"},
+                 {"target_modules", {"c_fc"}},
+                 {"feedforward_modules", json::array()},
+                 {"fan_in_fan_out", true}});
+  const Zoo zoo = run_grid("vectors", "ia3");
+  EXPECT_THAT(verify(zoo), IsEmpty());
+  const auto architecture = make_architecture(base.config());
+  Weights expected = read_parameters(*architecture, base);
+  for (auto& [name, values] : expected) {
+    if (name.ends_with("h.1.mlp.c_fc.weight") || name.ends_with("h.1.mlp.c_fc.bias")) {
+      values = values * 3;
+    }
+  }
+  EXPECT_EQ(zoo.replicates[0].digests.at("expert/other"), digest(expected));
+  const Ran ran = invoke({"export", (folder_ / "results-vectors").string(),
+                          "vectors/experts=2/individual/seed=0/other@clean", "--out", out_.string(),
+                          "--adapter", "own", "--quiet"});
+  ASSERT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_EQ(read_text(out_ / "adapter_config.json"), read_text(folder_ / "ia3" / "adapter_config.json"));
 }
 
 TEST_F(Export, has_no_adapter_of_its_own_where_an_expert_is_a_whole_model) {
