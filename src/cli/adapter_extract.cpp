@@ -43,10 +43,10 @@ Options extract_options() {
 }
 
 adapters::Rest rest_of(const std::string& word) {
-  static const std::map<std::string, adapters::Rest> kWords{
+  static const std::map<std::string, adapters::Rest> words{
       {"drop", adapters::Rest::kDrop}, {"save", adapters::Rest::kSave}, {"refuse", adapters::Rest::kRefuse}};
-  const auto found = kWords.find(word);
-  if (found == kWords.end()) {
+  const auto found = words.find(word);
+  if (found == words.end()) {
     throw UsageError("--rest takes drop, save or refuse, but it is '" + word + "'");
   }
   return found->second;

@@ -38,10 +38,10 @@ std::string last_part(const std::string& module) {
 
 // Layers of these models store their weights as [in, out]: transformers' Conv1D.
 bool stores_in_out(const nlohmann::json& config, const std::string& module) {
-  static const std::set<std::string> kModels{"gpt2", "openai-gpt", "imagegpt", "decision_transformer"};
-  static const std::set<std::string> kLayers{"c_attn", "q_attn", "c_proj", "c_fc"};
-  return config.is_object() && kModels.contains(config.value("model_type", std::string())) &&
-         kLayers.contains(last_part(module));
+  static const std::set<std::string> models{"gpt2", "openai-gpt", "imagegpt", "decision_transformer"};
+  static const std::set<std::string> layers{"c_attn", "q_attn", "c_proj", "c_fc"};
+  return config.is_object() && models.contains(config.value("model_type", std::string())) &&
+         layers.contains(last_part(module));
 }
 
 bool is_end_of(const std::string& end, const std::string& module) {
