@@ -7,6 +7,7 @@
 #include <regex>
 #include <set>
 
+#include "checkpoint/adapter_files.h"
 #include "checkpoint/json_scanner.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -75,10 +76,6 @@ bool may_change_arithmetic(const std::string& key) {
          std::regex_search(key, kVariant);
 }
 
-bool switched_off(const nlohmann::json& value) {
-  return value.is_null() || value == false || ((value.is_structured() || value.is_string()) && value.empty());
-}
-
 std::string text_of(const nlohmann::json& value) {
   return printable(value.is_string() ? value.get<std::string>()
                                      : value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace));
@@ -91,7 +88,7 @@ std::string text_of(const nlohmann::json& value) {
 void check_type(const nlohmann::json& json, const std::string& file) {
   if (!json.is_object() || !json.contains("peft_type") || json["peft_type"] != "LORA") {
     reject(file,
-           "peft_type must be LORA, but it is " +
+           "peft_type must be LORA or IA3, but it is " +
                (json.is_object() && json.contains("peft_type") ? text_of(json["peft_type"]) : "not there") +
                "; merge other adapters into their base with PEFT's merge_and_unload and give the result");
   }
@@ -99,7 +96,7 @@ void check_type(const nlohmann::json& json, const std::string& file) {
 
 void check_features(const nlohmann::json& json, const std::string& file) {
   for (const auto& [key, value] : json.items()) {
-    if (!keys_without_effect().contains(key) && !keys_read().contains(key) && !switched_off(value) &&
+    if (!keys_without_effect().contains(key) && !keys_read().contains(key) && !is_switched_off(value) &&
         may_change_arithmetic(key)) {
       reject(file, "only plain LoRA is read, W + scale * B A, but " + printable(key) + " is " +
                        text_of(value) +
@@ -153,14 +150,11 @@ bool is_name(const std::string& pattern) {
   });
 }
 
-// polynomial: the time grows with the product of the lengths, whatever a stranger's pattern is
-constexpr auto kSyntax = std::regex::ECMAScript | std::regex_constants::__polynomial;
-
 bool matches(const std::string& pattern, const std::string& module) {
   if (is_name(pattern)) {
     return module == pattern || module.ends_with("." + pattern);
   }
-  return std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")", kSyntax));
+  return std::regex_match(module, std::regex("(.*\\.)?(" + pattern + ")", kPatternSyntax));
 }
 
 }  // namespace

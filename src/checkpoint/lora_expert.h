@@ -9,13 +9,13 @@
 #include <vector>
 
 #include "checkpoint/hf_folder.h"
+#include "checkpoint/lora_changes.h"
 #include "checkpoint/model_source.h"
 #include "checkpoint/safetensors.h"
 #include "core/weights.h"
 
 namespace fusegrid {
 
-class ContainedFolder;
 class LoraConfig;
 
 // A PEFT adapter folder (adapter_config.json, adapter_model.safetensors) on a base, read as the model that
@@ -52,21 +52,15 @@ class LoraExpert final : public ModelSource {
   void check_unchanged() const override;  // the adapter's file and the base's
 
  private:
-  // How one tensor of the base changes. Keys are names of the adapter's file, "" where it has none.
-  struct Change {
-    std::string origin;  // the tensor of the base that changes, "" of a new one
-    std::string copy;    // a trained copy, used instead of the base's tensor
-    std::string a, b;
-    std::string module;
-    bool embedding = false;
+  struct Change : LoraChange {
+    std::string origin;       // the tensor of the base that changes, "" of a new one
     bool transposed = false;  // W is stored as [in, out]
     int64_t rank = 0, rows = 0, cols = 0;
     float scale = 0;
   };
   using Changes = std::map<std::string, Change>;
 
-  Changes changes_in_file() const;
-  Changes by_names_of_base(Changes changes) const;
+  Changes by_names_of_base(LoraChanges changes) const;
   void untie(const LoraConfig& config);
   bool are_one(const Change& embedding, const Change& head, const LoraConfig& config) const;
   void check_change(Change& change, TensorInfo& tensor, const LoraConfig& config) const;

@@ -1,7 +1,6 @@
 #include "checkpoint/lora_keys.h"
 
 #include <array>
-#include <optional>
 #include <string_view>
 
 #include "checkpoint/json_scanner.h"
@@ -9,19 +8,6 @@
 
 namespace fusegrid {
 namespace {
-
-constexpr std::string_view kRoot = "base_model.model.";
-
-// "a.b.lora_A.default.weight" with part ".lora_A" and ending ".weight" -> "a.b"
-std::optional<std::string> before(const std::string& key, const std::string& part,
-                                  const std::string& ending) {
-  for (const auto& tail : {part + ending, part + ".default" + ending}) {
-    if (key.ends_with(tail)) {
-      return key.substr(0, key.size() - tail.size());
-    }
-  }
-  return std::nullopt;
-}
 
 std::string without(std::string text, const std::string& part) {
   if (const auto at = text.rfind(part); at != std::string::npos) {
@@ -32,14 +18,33 @@ std::string without(std::string text, const std::string& part) {
 
 }  // namespace
 
+std::string without_adapter_root(const std::string& name, const std::string& file) {
+  if (!name.starts_with(kAdapterRoot)) {
+    throw ConfigError("'" + file + "': " + printable(name) +
+                      " is no tensor of an adapter: their names begin with " + kAdapterRoot);
+  }
+  return name.substr(std::string_view(kAdapterRoot).size());
+}
+
+std::optional<std::string> module_before(const std::string& key, const std::string& part,
+                                         const std::string& ending) {
+  for (const auto& tail : {part + ending, part + ".default" + ending}) {
+    if (key.ends_with(tail)) {
+      return key.substr(0, key.size() - tail.size());
+    }
+  }
+  return std::nullopt;
+}
+
+std::string copied_tensor(const std::string& key) {
+  return without(without(without(key, ".modules_to_save.default."), ".modules_to_save."), ".base_layer.");
+}
+
 LoraKey parse_lora_key(const std::string& full, const std::string& file) {
   const auto fail = [&](const std::string& message) {
     throw ConfigError("'" + file + "': " + printable(full) + " " + message);
   };
-  if (!full.starts_with(kRoot)) {
-    fail("is no tensor of an adapter: their names begin with " + std::string(kRoot));
-  }
-  const std::string key = full.substr(kRoot.size());
+  const std::string key = without_adapter_root(full, file);
   using Kind = LoraKey::Kind;
   struct Form {
     Kind kind;
@@ -50,7 +55,7 @@ LoraKey parse_lora_key(const std::string& full, const std::string& file) {
                                              {Kind::kEmbeddingA, ".lora_embedding_A", ""},
                                              {Kind::kEmbeddingB, ".lora_embedding_B", ""}}};
   for (const auto& form : forms) {
-    if (const auto module = before(key, form.part, form.ending)) {
+    if (const auto module = module_before(key, form.part, form.ending)) {
       return {form.kind, *module};
     }
   }
@@ -65,8 +70,7 @@ LoraKey parse_lora_key(const std::string& full, const std::string& file) {
   if (key.find(".original_module.") != std::string::npos) {
     return {Kind::kUnused, ""};
   }
-  return {Kind::kCopy,
-          without(without(without(key, ".modules_to_save.default."), ".modules_to_save."), ".base_layer.")};
+  return {Kind::kCopy, copied_tensor(key)};
 }
 
 }  // namespace fusegrid

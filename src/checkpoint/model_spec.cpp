@@ -1,6 +1,8 @@
 #include "checkpoint/model_spec.h"
 
+#include "checkpoint/adapter_files.h"
 #include "checkpoint/contained_folder.h"
+#include "checkpoint/ia3_expert.h"
 #include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
 #include "checkpoint/lora_folder.h"
@@ -45,6 +47,10 @@ std::unique_ptr<ModelSource> open_folder(const std::filesystem::path& path, cons
         path.string() +
         "' is an adapter; give the checkpoint that it was trained on, or merge "
         "it into that (--method passthrough --base BASE --expert ADAPTER)");
+  }
+  const nlohmann::json config = read_adapter_config(folder);
+  if (config.is_object() && config.value("peft_type", nlohmann::json()) == "IA3") {
+    return std::make_unique<Ia3Expert>(path, *base, options);
   }
   return std::make_unique<LoraExpert>(path, *base, options);
 }

@@ -16,6 +16,7 @@ ExitCode print_description(Invocation& in);
 ExitCode write_docs(Invocation& in);
 ExitCode manage_zoos(Invocation& in);
 ExitCode merge_checkpoints(Invocation& in);
+ExitCode manage_adapters(Invocation& in);
 ExitCode make_synthetic(Invocation& in);
 
 }  // namespace fusegrid

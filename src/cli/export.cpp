@@ -8,8 +8,11 @@
 #include <boost/program_options/value_semantic.hpp>
 
 #include "checkpoint/save_folder.h"
+#include "cli/adapter_folder.h"
+#include "cli/adapter_options.h"
 #include "cli/build_facts.h"
 #include "cli/commands.h"
+#include "cli/export_choice.h"
 #include "cli/model_folder.h"
 #include "cli/options.h"
 #include "cli/plan.h"
@@ -23,6 +26,7 @@
 #include "store/result_store.h"
 #include "worker/device.h"
 #include "worker/merge_maker.h"
+#include "zoo/checkpoint_folder.h"
 #include "zoo/pack_digest.h"
 
 namespace fusegrid {
@@ -43,7 +47,9 @@ Options export_options() {
       "method makes a model per task.",
       {"fusegrid export results/quickstart 'embedded-small/experts=8/regmean/seed=0/mnist@clean' --out "
        "merged",
-       "fusegrid export results/quickstart embedded-small/experts=8/emr/seed=0 --out merged --dtype bf16"});
+       "fusegrid export results/quickstart embedded-small/experts=8/emr/seed=0 --out merged --dtype bf16",
+       "fusegrid export results/seq2seq_lora 'seq2seq-small-lora16/experts=8/knots/seed=0' --out merged "
+       "--adapter 32"});
   options.argument("RESULTS", "the results folder");
   options.argument("CELL", "the name of a cell, or of a merge: a cell's name without its task");
   options.add()("out", po::value<std::string>()->value_name("DIR"), "the new folder")(
@@ -54,77 +60,10 @@ Options export_options() {
       "device", po::value<std::string>()->value_name("KIND"),
       "auto, cpu or cuda (default: cpu where the cell was merged on such a CPU, else auto)")(
       "threads", po::value<int>()->value_name("N"), "CPU threads (default: as the run's workers had)")(
-      "quiet,q", "no progress");
+      "adapter", po::value<std::string>()->value_name("RANK"),
+      "write a PEFT adapter on the base: the nearest of this rank, or own, the adapter that an individual "
+      "expert is")("quiet,q", "no progress");
   return options;
-}
-
-// What is to be exported: a cell, or all cells of a merge.
-struct Chosen {
-  std::string name;          // as the user gave it
-  bool whole_merge = false;  // it is none of a cell
-  Cell cell;                 // the first one, with all parameters as they were recorded
-  std::vector<Cell> cells;
-  std::vector<const Result*> results;  // of the cells
-  std::vector<std::string> tasks;      // of the cells, sorted
-};
-
-bool is_named(const Cell& cell, const std::string& name) {
-  return cell.name() == name || (name.starts_with(cell.without_task()) && merge_name(cell) == name);
-}
-
-[[noreturn]] void fail_without_result(const Records& records, const fs::path& results,
-                                      const std::string& name) {
-  const std::string job = records.runs.back().provenance.value("job", std::string("JOB"));
-  if (records.planned().contains(name)) {
-    throw ConfigError("cell '" + name +
-                      "' has no result yet; run it first: " + rerun_line(job, results, name));
-  }
-  std::set<std::string> known;
-  for (const auto& [recorded, result] : records.results) {
-    known.insert(recorded);
-    const Cell cell = Cell::parse(recorded);
-    known.insert(method_registry().contains(cell.method) ? merge_name(cell) : cell.without_task());
-  }
-  const std::string near = nearest(name, {known.begin(), known.end()});
-  throw ConfigError("'" + results.string() + "' has no result of a cell or merge '" + name + "'" +
-                    (near.empty() ? "; 'fusegrid cells " + shell_quoted(job) + "' prints the names of cells"
-                                  : "; did you mean '" + near + "'?"));
-}
-
-Chosen chosen_cells(const Records& records, const fs::path& results, const std::string& name) {
-  if (records.kind() != "grid") {
-    throw ConfigError("only a run of a job has cells to export, but '" + results.string() + "' holds " +
-                      (records.runs.empty() ? "no run" : "models of a zoo, which are folders already"));
-  }
-  Chosen chosen;
-  chosen.name = name;
-  chosen.whole_merge = !records.results.contains(name);
-  std::string failures;
-  std::set<std::string> tasks;
-  for (const auto& [recorded, result] : records.results) {
-    const Cell cell = Cell::parse(recorded);
-    if (!is_named(cell, name)) {
-      continue;
-    }
-    if (result.status == Status::kFailed) {
-      failures += "\n  " + recorded + ": " + result.reason;
-      continue;
-    }
-    chosen.cells.push_back(cell);
-    chosen.results.push_back(&result);
-    tasks.insert(cell.task);
-  }
-  if (!failures.empty() && chosen.cells.empty()) {
-    throw ConfigError("a cell must have a result to be exported, but it failed:" + failures +
-                      "\nRun it again with --retry-failed.");
-  }
-  if (chosen.cells.empty()) {
-    fail_without_result(records, results, name);
-  }
-  chosen.tasks.assign(tasks.begin(), tasks.end());
-  chosen.cell = chosen.cells.front();
-  chosen.cell.parameters = chosen.results.front()->bindings.at("parameters");
-  return chosen;
 }
 
 // The newest launch that ran cells of the zoo.
@@ -158,7 +97,7 @@ Zoo zoo_of(const Options& options, const nlohmann::json& launch, const std::stri
 }
 
 // ConfigError where the method makes no model that a folder can hold.
-void check_yields(const Chosen& chosen, const Zoo& zoo) {
+void check_yields(const ChosenCells& chosen, const Zoo& zoo) {
   const MethodCard& card = method_registry().at(chosen.cell.method).card;
   if (card.yields == Yields::kOneModel || card.yields == Yields::kModelPerTask) {
     return;
@@ -176,7 +115,7 @@ void check_yields(const Chosen& chosen, const Zoo& zoo) {
 }
 
 // ConfigError where models, heads or data are others than the ones recorded.
-void check_inputs(const Records& records, const Chosen& chosen, const Zoo& zoo,
+void check_inputs(const Records& records, const ChosenCells& chosen, const Zoo& zoo,
                   const std::string& precision) {
   for (const std::string& task : chosen.tasks) {
     if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
@@ -193,7 +132,7 @@ void check_inputs(const Records& records, const Chosen& chosen, const Zoo& zoo,
   check_bindings(records, now);
 }
 
-bool is_as_recorded(const Chosen& chosen, const std::string& weights_sha256) {
+bool is_as_recorded(const ChosenCells& chosen, const std::string& weights_sha256) {
   return std::any_of(chosen.results.begin(), chosen.results.end(), [&](const Result* result) {
     const auto recorded = result->facts.find("weights_sha256");
     return recorded != result->facts.end() && recorded->second == weights_sha256;
@@ -202,7 +141,7 @@ bool is_as_recorded(const Chosen& chosen, const std::string& weights_sha256) {
 
 // DataError where the merge has other bits than recorded, though a device of the same kind made it; a warning where
 // that was another kind.
-void check_weights(const Chosen& chosen, const std::string& weights_sha256, const std::string& device,
+void check_weights(const ChosenCells& chosen, const std::string& weights_sha256, const std::string& device,
                    std::ostream& warnings) {
   if (is_as_recorded(chosen, weights_sha256)) {
     return;
@@ -224,7 +163,7 @@ void check_weights(const Chosen& chosen, const std::string& weights_sha256, cons
            << recorded("device") << ", which rounds otherwise\n";
 }
 
-void warn_of_invalid(const Chosen& chosen, std::ostream& warnings) {
+void warn_of_invalid(const ChosenCells& chosen, std::ostream& warnings) {
   for (const Result* result : chosen.results) {
     if (result->status == Status::kInvalid) {
       warnings << "fusegrid: warning: " << result->name << " is invalid: " << result->reason << "\n";
@@ -232,7 +171,7 @@ void warn_of_invalid(const Chosen& chosen, std::ostream& warnings) {
   }
 }
 
-DeviceChoice chosen_device(const Options& options, const Chosen& chosen) {
+DeviceChoice chosen_device(const Options& options, const ChosenCells& chosen) {
   const auto& facts = chosen.results.front()->facts;
   const auto made_on = facts.find("device");
   const DeviceChoice cpu = choose_device("cpu", 0, 1, HostDevices::here());
@@ -240,7 +179,7 @@ DeviceChoice chosen_device(const Options& options, const Chosen& chosen) {
   return choose_device(device_kind(options, same_cpu ? "cpu" : "auto"), 0, 1, HostDevices::here());
 }
 
-nlohmann::json record_of(const Chosen& chosen, const std::vector<std::string>& tasks, Pooling pooling,
+nlohmann::json record_of(const ChosenCells& chosen, const std::vector<std::string>& tasks, Pooling pooling,
                          const Merge& merge, const Weights& parameters, const fs::path& results) {
   const BuildFacts& build = build_facts();
   const Method& method = method_registry().at(chosen.cell.method);
@@ -266,11 +205,22 @@ nlohmann::json record_of(const Chosen& chosen, const std::vector<std::string>& t
   return record;
 }
 
+// What is asked for besides the cell.
+struct Request {
+  fs::path results;
+  fs::path out;
+  at::ScalarType dtype;
+  std::string precision;  // of the run
+  DeviceChoice choice;
+  std::optional<AdapterChoice> adapter;  // none: whole models
+  int threads = 1;
+};
+
 // Writes models of a merge; says what it wrote, a line each.
 class Writer {
  public:
-  Writer(const Chosen& chosen, const Merge& merge, OpenZoo& zoo, fs::path results, at::ScalarType dtype)
-      : chosen_(chosen), merge_(merge), zoo_(zoo), results_(std::move(results)), dtype_(dtype) {}
+  Writer(const ChosenCells& chosen, const Merge& merge, OpenZoo& zoo, const Request& request)
+      : chosen_(chosen), merge_(merge), zoo_(zoo), request_(request) {}
 
   // The model that answers the tasks. shown: what the line calls the folder.
   std::string write(const fs::path& folder, const std::vector<std::string>& tasks,
@@ -278,15 +228,14 @@ class Writer {
     const Weights* parameters = merge_.model.predictor->model_of(tasks.front());
     FUSEGRID_ASSERT(parameters != nullptr, chosen_.name);
     const Weights heads = heads_of_tasks(tasks);
-    const WrittenModel written = write_model_folder(
-        folder, {.base = replicate().base,
-                 .architecture = *zoo_.network(chosen_.cell.seed).architecture,
-                 .parameters = *parameters,
-                 .dtype = dtype_,
-                 .heads = heads,
-                 .record = record_of(chosen_, tasks, zoo_.zoo().pooling, merge_, *parameters, results_)});
-    return shown.string() + ": " + count_text(written.tensors, "tensor") + ", " + bytes_text(written.bytes) +
-           " of " + dtype_name(dtype_) + " in " + count_text(written.files, "file") +
+    const ModelToWrite model{
+        .base = replicate().base,
+        .architecture = *zoo_.network(chosen_.cell.seed).architecture,
+        .parameters = *parameters,
+        .dtype = request_.dtype,
+        .heads = heads,
+        .record = record_of(chosen_, tasks, zoo_.zoo().pooling, merge_, *parameters, request_.results)};
+    return shown.string() + ": " + write(folder, model, tasks.front()) +
            (heads.empty() ? "" : ", heads of " + some_names(tasks, kTasksShown)) + "\n";
   }
 
@@ -302,6 +251,24 @@ class Writer {
   }
 
  private:
+  // What was written.
+  std::string write(const fs::path& folder, const ModelToWrite& model, const std::string& task) const {
+    if (!request_.adapter) {
+      const WrittenModel written = write_model_folder(folder, model);
+      return count_text(written.tensors, "tensor") + ", " + bytes_text(written.bytes) + " of " +
+             dtype_name(request_.dtype) + " in " + count_text(written.files, "file");
+    }
+    if (!request_.adapter->rank) {
+      const fs::path own = own_adapter(chosen_, zoo_.zoo(), task);
+      write_own_adapter(folder, own, model);
+      return "the adapter '" + own.string() + "'";
+    }
+    const WrittenAdapter written =
+        write_cut_adapter(folder, model, *request_.adapter->rank, request_.threads);
+    return "an adapter with factors of " + count_text(written.modules, "module") + " that lacks " +
+           percent(written.relative_error) + " of the merge's change of the base (relative Frobenius norm)";
+  }
+
   const Replicate& replicate() const { return zoo_.zoo().replicate(chosen_.cell.seed); }
 
   // The merge's own where it has one, else the zoo's.
@@ -317,23 +284,13 @@ class Writer {
     return heads;
   }
 
-  const Chosen& chosen_;
+  const ChosenCells& chosen_;
   const Merge& merge_;
   OpenZoo& zoo_;
-  fs::path results_;
-  at::ScalarType dtype_;
+  const Request& request_;
 };
 
-// What is asked for besides the cell.
-struct Request {
-  fs::path results;
-  fs::path out;
-  at::ScalarType dtype;
-  std::string precision;  // of the run
-  DeviceChoice choice;
-};
-
-std::string make_and_write(const Request& request, const Chosen& chosen, const Zoo& zoo,
+std::string make_and_write(const Request& request, const ChosenCells& chosen, const Zoo& zoo,
                            std::ostream& warnings) {
   const at::Device device = open_device(request.choice);
   const MemoryShares shares;
@@ -348,7 +305,7 @@ std::string make_and_write(const Request& request, const Chosen& chosen, const Z
   OpenZoo& open = zoos.open(zoo.name);
   const Merge& merge = maker.of(chosen.cell, open, [] {});
   check_weights(chosen, merge.facts.at("weights_sha256"), request.choice.kind, warnings);
-  const Writer writer(chosen, merge, open, request.results, request.dtype);
+  const Writer writer(chosen, merge, open, request);
   const bool per_task = method_registry().at(chosen.cell.method).card.yields == Yields::kModelPerTask;
   return per_task && chosen.whole_merge ? writer.write_per_task(request.out)
                                         : writer.write(request.out, chosen.tasks, request.out);
@@ -369,17 +326,30 @@ ExitCode export_model(Invocation& in) {
   check_new_folder(request.out);
   request.dtype = float_dtype(options.get<std::string>("dtype"));
   request.results = existing_results(options);
+  if (options.has("adapter")) {
+    request.adapter = adapter_choice(options.get<std::string>("adapter"));
+    if (request.dtype != at::kFloat) {
+      throw UsageError(
+          "adapters are written in float32, so --dtype and --adapter go not together; leave one out");
+    }
+  }
   const auto store = ResultStore::read(request.results);
   const Records& records = store->records();
-  const Chosen chosen = chosen_cells(records, request.results, options.argument("CELL"));
+  const ChosenCells chosen = chosen_cells(records, request.results, options.argument("CELL"));
   const nlohmann::json launch = launch_of(records, chosen.cell.zoo);
   const Zoo zoo = zoo_of(options, launch, chosen.cell.zoo);
   check_yields(chosen, zoo);
+  if (request.adapter && !request.adapter->rank) {
+    for (const std::string& task : chosen.tasks) {
+      own_adapter(chosen, zoo, task);
+    }
+  }
   request.precision = records.bindings.at("precision").value;
   check_inputs(records, chosen, zoo, request.precision);
   warn_of_invalid(chosen, in.err);
   request.choice = chosen_device(options, chosen);
-  at::set_num_threads(whole_number(options, "threads", kHighestThreads, launch.value("threads", int64_t{1})));
+  request.threads = whole_number(options, "threads", kHighestThreads, launch.value("threads", int64_t{1}));
+  at::set_num_threads(request.threads);
   if (!options.has("quiet")) {
     in.err << "fusegrid: making " << merge_name(chosen.cells.front()) << " again on "
            << request.choice.description << "\n";

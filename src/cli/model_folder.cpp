@@ -16,8 +16,6 @@ namespace fusegrid {
 namespace {
 
 constexpr auto kIndex = "model.safetensors.index.json";
-constexpr auto kHeads = "heads.safetensors";
-constexpr auto kRecord = "fusegrid_export.json";
 
 void round_to(at::ScalarType dtype, Weights& tensors) {
   for (auto& [name, tensor] : tensors) {
@@ -45,12 +43,12 @@ WrittenModel write_model_folder(const std::filesystem::path& folder, const Model
     }
   }
   if (!model.heads.empty()) {
-    weights.emplace(kHeads, model.heads);
+    weights.emplace(kExportHeads, model.heads);
   }
   auto files = files_beside_weights(model.base);
   files.erase("README.md");  // speaks of the base
   files["config.json"] = dump_lossless(config, 2) + "\n";
-  files[kRecord] = model.record.dump(2) + "\n";
+  files[kExportRecord] = model.record.dump(2) + "\n";
   if (layout.shards.size() > 1) {
     files[kIndex] = layout.index().dump(2) + "\n";
   }

@@ -9,6 +9,10 @@
 
 namespace fusegrid {
 
+// Files of an exported folder.
+inline constexpr const char* kExportHeads = "heads.safetensors";
+inline constexpr const char* kExportRecord = "fusegrid_export.json";
+
 // A model to be written as a folder of HuggingFace.
 struct ModelToWrite {
   std::filesystem::path base;  // whose folder it is like

@@ -199,6 +199,7 @@ const std::vector<Command>& commands() {
       {"describe", "describe a method, task, zoo or shift", print_description},
       {"zoo", "build, pretrain, import, show and verify zoos of models", manage_zoos},
       {"merge", "merge checkpoint folders of any size, alone or on all ranks", merge_checkpoints},
+      {"adapter", "extract PEFT adapters from models, merge adapters as adapters", manage_adapters},
       {"synth", "write synthetic checkpoints: a base and its experts or adapters", make_synthetic},
       {"docs", "write docs/methods.md, mergekit.md and tasks.md", write_docs},
       {"executor", "the process of a worker that runs cells", run_executor, true},

@@ -61,6 +61,10 @@ struct MergeReport {
 MergeReport run_merge(const MergePlan& plan, Collectives& group, const nlohmann::json& provenance,
                       const std::function<void(double share)>& progress);
 
+// ConfigError where `call` is no method of weights alone, its parameters or the number of experts do not fit, or it
+// needs a base and the spec has none.
+void check_method(const MergeSpec& spec, const MergeMethod& call);
+
 // "float64": as --dtype and config.json name it.
 std::string dtype_name(at::ScalarType dtype);
 // In a config.json that says in which dtype transformers is to load the model.

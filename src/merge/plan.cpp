@@ -62,33 +62,6 @@ void check_parameters(const MergeSpec& spec, const std::string& name, const Para
   }
 }
 
-void check_method(const MergeSpec& spec, const MergeMethod& call) {
-  const Method& method = method_called(call.name);
-  const MethodCard& card = method.card;
-  const auto experts = static_cast<int64_t>(spec.experts.size());
-  check_mergeable(card);
-  if (experts < card.min_experts || experts > card.max_experts) {
-    throw ConfigError("method '" + call.name + "' takes " + number_text(card.min_experts) +
-                      (card.max_experts == card.min_experts ? "" : " or more") +
-                      (card.max_experts == 1 ? " expert" : " experts") + ", but " + number_text(experts) +
-                      " were given");
-  }
-  if (card.needs.contains(Need::kPretrained) && !spec.base) {
-    throw ConfigError("method '" + call.name +
-                      "' works on task vectors, so it needs the base: add --base DIR");
-  }
-  if (call.parts.empty()) {
-    check_parameters(spec, call.name, call.parameters, experts);
-    return;
-  }
-  FUSEGRID_ASSERT(spec.precision == MergePrecision::kCompat,
-                  "other methods may look at all tensors together");
-  for (const MergePart& part : call.parts) {
-    check_parameters(spec, call.name, part.parameters,
-                     part.experts.empty() ? experts : static_cast<int64_t>(part.experts.size()));
-  }
-}
-
 // "ties-density=0.5-scale=0.3": the parameters that were given. Lists are joined by '+', since scp and rsync take what
 // stands before a ':' for a host; of long ones (file systems end at 255 bytes) the end is a digest.
 std::string folder_name(const MergeMethod& call) {
@@ -287,6 +260,33 @@ void plan_small_files(MergePlan& plan) {
 }
 
 }  // namespace
+
+void check_method(const MergeSpec& spec, const MergeMethod& call) {
+  const Method& method = method_called(call.name);
+  const MethodCard& card = method.card;
+  const auto experts = static_cast<int64_t>(spec.experts.size());
+  check_mergeable(card);
+  if (experts < card.min_experts || experts > card.max_experts) {
+    throw ConfigError("method '" + call.name + "' takes " + number_text(card.min_experts) +
+                      (card.max_experts == card.min_experts ? "" : " or more") +
+                      (card.max_experts == 1 ? " expert" : " experts") + ", but " + number_text(experts) +
+                      " were given");
+  }
+  if (card.needs.contains(Need::kPretrained) && !spec.base) {
+    throw ConfigError("method '" + call.name +
+                      "' works on task vectors, so it needs the base: add --base DIR");
+  }
+  if (call.parts.empty()) {
+    check_parameters(spec, call.name, call.parameters, experts);
+    return;
+  }
+  FUSEGRID_ASSERT(spec.precision == MergePrecision::kCompat,
+                  "other methods may look at all tensors together");
+  for (const MergePart& part : call.parts) {
+    check_parameters(spec, call.name, part.parameters,
+                     part.experts.empty() ? experts : static_cast<int64_t>(part.experts.size()));
+  }
+}
 
 std::string dtype_name(at::ScalarType dtype) {
   static const std::map<at::ScalarType, std::string> known_names{

@@ -83,6 +83,43 @@ TEST_F(SavedAdapter, HasThePartsThatPeftWrites) {
   }
 }
 
+// An embedding, modules of other ranks and scales, one whose name is the end of another's, biases and a norm.
+TEST_F(SavedAdapter, HoldsAllThatLoraExpertReads) {
+  const Weights base_weights{
+      {"embed.weight", numbers(1, 7, 4)},       {"q.weight", numbers(2, 6, 5)},
+      {"q.bias", numbers(3, 1, 6).view({6})},   {"text.q.weight", numbers(4, 6, 5)},
+      {"v.weight", numbers(5, 4, 6)},           {"norm.weight", numbers(6, 1, 4).view({4})},
+      {"norm.bias", numbers(7, 1, 4).view({4})}};
+  save_hf_folder(folder_ / "base", base_weights, {{"model_type", "test"}});
+  const LoraAdapter adapter{.factors = {{"embed.weight", {numbers(8, 4, 3), numbers(9, 3, 7), 2}},
+                                        {"q.weight", {numbers(10, 6, 1), numbers(11, 1, 5), 5}},
+                                        {"text.q.weight", {numbers(12, 6, 3), numbers(13, 3, 5), 2}},
+                                        {"v.weight", {numbers(14, 4, 3), numbers(15, 3, 6), 1.0 / 3}}},
+                            .targets = {"embed", "q", "v"},
+                            .task_type = "",
+                            .embeddings = {"embed.weight"},
+                            .saved = {{"q.bias", numbers(16, 1, 6).view({6})},
+                                      {"norm.weight", numbers(17, 1, 4).view({4})},
+                                      {"norm.bias", numbers(18, 1, 4).view({4})}},
+                            .modules_to_save = {"norm"}};
+  save_lora_folder(folder_ / "adapter", adapter, "../base");
+  const HfFolder base(folder_ / "base");
+  const LoraExpert expert(folder_ / "adapter", base);
+  for (const auto& [name, factors] : adapter.factors) {
+    const at::Tensor update = factors.scale * factors.b.matmul(factors.a);
+    const at::Tensor merged = base.read(name) + (name == "embed.weight" ? update.t() : update);
+    EXPECT_TRUE(at::allclose(read(expert, *find_tensor(expert, name)), merged, 0, 1e-5)) << name;
+  }
+  for (const auto& [name, tensor] : adapter.saved) {
+    EXPECT_TRUE(read(expert, *find_tensor(expert, name)).equal(tensor)) << name;
+  }
+  EXPECT_EQ(config().at("bias"), "lora_only");
+  EXPECT_EQ(config().at("r"), 3);
+  EXPECT_EQ(config().at("lora_alpha"), 6);
+  EXPECT_EQ(config().at("rank_pattern"), nlohmann::json({{"^q", 1}}));
+  EXPECT_EQ(config().at("alpha_pattern"), nlohmann::json({{"^q", 5}, {"v", 1}}));
+}
+
 TEST_F(SavedAdapter, ReplacesNothing) {
   save_lora_folder(folder_ / "adapter", adapter_, "../base");
   EXPECT_THAT(message_of<ConfigError>([&] { save_lora_folder(folder_ / "adapter", adapter_, "../base"); }),

@@ -10,9 +10,14 @@
 #include <nlohmann/json.hpp>
 
 #include "checkpoint/hf_folder.h"
+#include "checkpoint/lora_expert.h"
+#include "checkpoint/lora_folder.h"
+#include "checkpoint/peft_golden.h"
+#include "checkpoint/read_all.h"
 #include "checkpoint/safetensors_writer.h"
 #include "cli/invoke.h"
 #include "core/digest.h"
+#include "core/philox.h"
 #include "store/result_store.h"
 #include "support/small_models.h"
 #include "support/source_folder.h"
@@ -352,6 +357,163 @@ TEST_F(ExportOfAMovedZoo, refuses_other_models_and_other_data) {
   description["pack_sha256"] = sha256_of_file(copy_ / "other.h5");
   write_text(zoo() / "zoo.json", description.dump());
   expect_refused(run(cell("simple_average")), ExitCode::kConfig, "embedded-tiny/pack is");
+}
+
+// A grid of adapters on GPT-2, whose matrices are stored as [in, out].
+class ExportOfAdapters : public testing::Test {
+ protected:
+  ExportOfAdapters() {
+    const HfFolder golden(source_folder() / "tests/golden/decoder/gpt2");
+    const auto architecture = make_architecture(golden.config());
+    save_hf_folder(folder_ / "base", golden.read_all(), golden.config());
+    for (const auto& [name, seed] : {std::pair("first", 1), std::pair("second", 2)}) {
+      LoraAdapter adapter{
+          .factors = {}, .targets = {"c_attn"}, .task_type = "CAUSAL_LM", .fan_in_fan_out = true};
+      for (const std::string layer : {"0", "1"}) {
+        const std::string tensor = "transformer.h." + layer + ".attn.c_attn.weight";
+        const auto shape = golden.info(tensor).shape;
+        adapter.factors.emplace(tensor,
+                                LowRankFactors{normal(seed, 1, 0, shape[1] * 2).view({shape[1], 2}) * 0.1,
+                                               normal(seed, 2, 0, shape[0] * 2).view({2, shape[0]}), 2});
+      }
+      save_lora_folder(folder_ / name, adapter, "base");
+    }
+    test::StoredGroup split = test::stored_split(2);
+    split.add_rows("tokens", {{2, 3, 1}, {4, 1}});
+    split.arrays["labels"] = test::stored<uint16_t>({0, 1});
+    test::StoredGroup task = test::stored_task("classify", R"({"classes": ["a", "b"]})");
+    task.groups = {{"train", split}, {"val", split}, {"test", split}};
+    test::StoredGroup pack = test::stored_pack({{"spell", task}, {"other", task}});
+    pack.groups["tokens"] = test::stored_tokens();
+    pack.write(folder_ / "pack.h5");
+    write_safetensors(folder_ / "heads.safetensors",
+                      {{"spell.weight", at::ones({2, architecture->feature_size()})},
+                       {"other.weight", at::ones({2, architecture->feature_size()})}});
+    run_grid("mine", "second");
+  }
+  // A zoo of the adapters `first` and `other`, and its results.
+  Zoo run_grid(const std::string& name, const std::string& other) {
+    const Zoo zoo = import_zoo({.folder = folder_ / name,
+                                .scale = "tiny",
+                                .suite = "tiny",
+                                .base = folder_ / "base",
+                                .experts = {{"spell", folder_ / "first"}, {"other", folder_ / other}},
+                                .heads = folder_ / "heads.safetensors",
+                                .pooling = Pooling::kLast,
+                                .pack = folder_ / "pack.h5"});
+    const Ran grid =
+        run_job(folder_ / "job.cfg",
+                "zoo = " + (folder_ / name).string() + "\ndevice = cpu\n[simple_average]\n[individual]\n",
+                folder_ / ("results-" + name));
+    EXPECT_EQ(grid.code, ExitCode::kOk) << grid.err;
+    return zoo;
+  }
+  Ran run(const std::string& method, const std::string& adapter, const std::string& task = "") {
+    fs::remove_all(out_);
+    return invoke({"export", (folder_ / "results-mine").string(),
+                   "mine/experts=2/" + method + "/seed=0" + task, "--out", out_.string(), "--adapter",
+                   adapter, "--quiet"});
+  }
+  Weights model_of(const fs::path& adapter) {
+    const HfFolder base(folder_ / "base");
+    return read_all(LoraExpert(adapter, base));
+  }
+
+  TemporaryFolder folder_;
+  fs::path out_ = folder_ / "out";
+};
+
+TEST_F(ExportOfAdapters, writes_the_experts_own) {
+  const Ran ran = run("individual", "own");
+  ASSERT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("the adapter '" + (folder_ / "first").string() + "', heads of spell"));
+  for (const std::string file : {"adapter_config.json", "adapter_model.safetensors"}) {
+    EXPECT_EQ(read_text(out_ / "spell" / file), read_text(folder_ / "first" / file));
+    EXPECT_EQ(read_text(out_ / "other" / file), read_text(folder_ / "second" / file));
+  }
+  EXPECT_THAT(names_of(heads_of(out_ / "spell" / "heads.safetensors", {"spell", "other"})),
+              UnorderedElementsAre("spell.weight"));
+  EXPECT_EQ(read_json(out_ / "other" / "fusegrid_export.json")["tasks"], json({"other"}));
+}
+
+TEST_F(ExportOfAdapters, cuts_a_merge_to_a_rank_and_says_what_it_lacks) {
+  const Weights base = HfFolder(folder_ / "base").read_all();
+  const Weights first = model_of(folder_ / "first");
+  const Weights second = model_of(folder_ / "second");
+  const auto missing = [&] {
+    double lacking = 0;
+    double change = 0;
+    for (const auto& [name, values] : model_of(out_)) {
+      if (values.is_floating_point()) {
+        const at::Tensor merged = (first.at(name).to(at::kDouble) + second.at(name).to(at::kDouble)) / 2;
+        lacking += (merged - values).square().sum().item<double>();
+        change += (merged - base.at(name)).square().sum().item<double>();
+      }
+    }
+    return std::sqrt(lacking / change);
+  };
+  Ran ran = run("simple_average", "4");
+  ASSERT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_THAT(ran.out, AllOf(HasSubstr("factors of 2 modules"), HasSubstr("lacks 0.00 %"),
+                             HasSubstr("heads of other, spell")));
+  EXPECT_LT(missing(), 1e-5);
+  ran = run("simple_average", "1", "/spell@clean");
+  ASSERT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  const json record = read_json(out_ / "fusegrid_export.json");
+  EXPECT_GT(missing(), 0.1);
+  EXPECT_NEAR(record.at("adapter").at("relative_error").get<double>(), missing(), 1e-6);
+  EXPECT_EQ(record.at("adapter").at("rank"), 1);
+  EXPECT_EQ(read_json(out_ / "adapter_config.json").at("fan_in_fan_out"), true);
+}
+
+TEST_F(ExportOfAdapters, refuses_what_cannot_be_one) {
+  const auto expect_refused = [](const Ran& ran, ExitCode code, const std::string& what) {
+    EXPECT_EQ(ran.code, code);
+    EXPECT_THAT(ran.err, HasSubstr(what));
+  };
+  expect_refused(run("simple_average", "own"), ExitCode::kConfig, "only an individual expert has an adapter");
+  expect_refused(run("simple_average", "0"), ExitCode::kUsage,
+                 "--adapter takes a rank of at least 1, or own");
+  expect_refused(run("simple_average", "1000"), ExitCode::kConfig, "must not be above the smaller side");
+  fs::remove_all(out_);
+  expect_refused(
+      invoke({"export", (folder_ / "results-mine").string(), "mine/experts=2/simple_average/seed=0", "--out",
+              out_.string(), "--adapter", "2", "--dtype", "bf16"}),
+      ExitCode::kUsage, "leave one out");
+  EXPECT_FALSE(fs::exists(out_));
+}
+
+TEST_F(ExportOfAdapters, takes_vectors_of_ia3_as_well) {
+  const HfFolder base(folder_ / "base");
+  const std::string tensor = "transformer.h.1.mlp.c_fc.weight";
+  const int64_t out = base.info(tensor).shape[1];
+  write_adapter(folder_ / "ia3",
+                {{"base_model.model.transformer.h.1.mlp.c_fc.ia3_l", at::ones({out, 1}) * 3}},
+                {{"peft_type", "IA3"},
+                 {"target_modules", {"c_fc"}},
+                 {"feedforward_modules", json::array()},
+                 {"fan_in_fan_out", true}});
+  const Zoo zoo = run_grid("vectors", "ia3");
+  EXPECT_THAT(verify(zoo), IsEmpty());
+  const auto architecture = make_architecture(base.config());
+  Weights expected = read_parameters(*architecture, base);
+  for (auto& [name, values] : expected) {
+    if (name.ends_with("h.1.mlp.c_fc.weight") || name.ends_with("h.1.mlp.c_fc.bias")) {
+      values = values * 3;
+    }
+  }
+  EXPECT_EQ(zoo.replicates[0].digests.at("expert/other"), digest(expected));
+  const Ran ran = invoke({"export", (folder_ / "results-vectors").string(),
+                          "vectors/experts=2/individual/seed=0/other@clean", "--out", out_.string(),
+                          "--adapter", "own", "--quiet"});
+  ASSERT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_EQ(read_text(out_ / "adapter_config.json"), read_text(folder_ / "ia3" / "adapter_config.json"));
+}
+
+TEST_F(Export, has_no_adapter_of_its_own_where_an_expert_is_a_whole_model) {
+  const Ran ran = run(merge("individual"), {"--adapter", "own"});
+  EXPECT_EQ(ran.code, ExitCode::kConfig);
+  EXPECT_THAT(ran.err, HasSubstr("is a whole model; give the rank"));
 }
 
 // As transformers writes it: names with a prefix, matrices as [in, out], in two files.
