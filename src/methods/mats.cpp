@@ -2,8 +2,8 @@
 // theta_i, where C_i says how much expert i minds a change of it, found by conjugate gradients from another merge on.
 //
 // Source:  Tam, Bansal & Raffel, "Merging by Matching Models in Task Parameter Subspaces", TMLR 2024, arXiv:2312.04339,
-//          and the authors' code: the start of theirs that does best (task arithmetic), its stopping rule and the
-//          average for all other tensors. blocks=gram has the equations of RegMean without shrinking.
+//          and the authors' code: the start of theirs that does best (task arithmetic), its stopping rule, its factor
+//          of off-diagonal entries and the average for all other tensors. blocks=gram has the equations of RegMean.
 // Differs: float64 throughout. The gradients' factors take classes that the expert itself answers instead of labels,
 //          and its Gram matrices 256 examples. What is left of the equations is a fact of the result ("residual").
 //          Fisher's diagonal as C_i needs no iterations: that is `fisher`.
@@ -28,6 +28,7 @@ namespace {
 struct Options {
   std::string blocks = "kfac";
   int64_t examples = 256;
+  double ratio = 1;
   std::string init = "task_arithmetic";
   double init_scale = 0.3;
   int64_t iterations = 100;
@@ -39,6 +40,7 @@ struct Options {
             "C_i of a layer: Kronecker's product of its gradients' and inputs' Gram matrices, or the inputs' "
             "alone");
     v.param("examples", examples, Range{1, 1e6}, "unlabelled training inputs per expert");
+    v.param("ratio", ratio, Range{0, 1}, "factor of the off-diagonal entries of all Gram matrices");
     v.param("init", init, Choices{"task_arithmetic", "ties", "tsv_m", "iso_c", "average", "pretrained"},
             "the merge that the iterations start at");
     v.param("init_scale", init_scale, Range{-2, 10}, "scale of that merge, where it has one");
@@ -73,6 +75,10 @@ std::vector<size_t> experts_by_name(const FusionInput& in) {
   return order;
 }
 
+at::Tensor shrunk(const at::Tensor& gram, double ratio) {
+  return ratio == 1 ? gram : gram * ratio + gram.diagonal().diag() * (1 - ratio);
+}
+
 // Those of the experts in that order, by the weight's name.
 std::map<std::string, std::vector<Block>> blocks_of(const FusionInput& in, const std::vector<size_t>& order,
                                                     const Options& options) {
@@ -81,8 +87,11 @@ std::map<std::string, std::vector<Block>> blocks_of(const FusionInput& in, const
     const auto grams = in.gram(i, options.examples);
     const auto gradients = options.blocks == "kfac" ? in.gradient_gram(i, options.examples) : nullptr;
     for (const Layer& layer : in.network().architecture->layers()) {
-      blocks[layer.weight].push_back(
-          {grams->at(layer.input), gradients == nullptr ? at::Tensor() : gradients->at(layer.name)});
+      Block block{shrunk(grams->at(layer.input), options.ratio), {}};
+      if (gradients != nullptr) {
+        block.output = shrunk(gradients->at(layer.name), options.ratio);
+      }
+      blocks[layer.weight].push_back(block);
     }
   }
   return blocks;
@@ -165,7 +174,8 @@ const RegisterMethod<Options> registered{
      .paper = "Tam et al., TMLR 2024, arXiv:2312.04339",
      .formula = R"(layers  sum_i C_i(W) = sum_i C_i(W_i),   by conjugate gradients from the method `init` on
         kfac  C_i(W) = B_i W A_i      gram  C_i(W) = W A_i
-        A_i = X_i^T X_i / rows,   B_i = sum_rows g^T g / examples,   g: gradient of log p by a row of the output
+        A_i = X_i^T X_i / rows,   B_i = sum_rows g^T g / examples,   g: gradient of log p by a row of the output,
+        off their diagonals times `ratio`
 others  theta = mean_i theta_i)",
      .family = Family::kStatistics,
      .grain = Grain::kTensors,

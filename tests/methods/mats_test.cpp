@@ -54,8 +54,10 @@ TEST(Mats, solves_the_dense_system) {
   }
 }
 
-TEST(Mats, of_gram_matrices_is_regmean_without_shrinking) {
+TEST(Mats, of_gram_matrices_is_regmean) {
   const TestZoo zoo = random_zoo(3);
+  expect_close(zoo.fuse("mats{blocks=gram,ratio=0.7,tolerance=1e-13,iterations=2000}").weights,
+               zoo.fuse("regmean{ratio=0.7,ridge=1e-14}").weights, 1e-5);
   const Weights regmean = zoo.fuse("regmean{ratio=1,ridge=1e-14}").weights;
   for (const std::string init : {"average", "task_arithmetic", "ties", "iso_c"}) {
     expect_close(zoo.fuse("mats{blocks=gram,tolerance=1e-13,iterations=2000,init=" + init + "}").weights,
@@ -99,6 +101,7 @@ TEST(Mats, stops_at_its_tolerance_and_says_what_is_left) {
 
 TEST(Mats, of_kfac_counts_what_gradients_see) {
   const TestZoo zoo = random_zoo(2);
+  EXPECT_NE(digest(zoo.fuse("mats{ratio=0.5}").weights), digest(zoo.fuse("mats").weights));
   EXPECT_NE(digest(zoo.fuse("mats{blocks=kfac}").weights), digest(zoo.fuse("mats{blocks=gram}").weights));
 }
 
