@@ -9,6 +9,8 @@
 // Grain:   whole model: each block is passed with the weights of every expert, then with the merged ones.
 // Cost:    256 inputs twice through the blocks per expert; the hidden states of all of them are held.
 
+#include <algorithm>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
 
