@@ -24,14 +24,19 @@ std::string method_of(const PortedMethod& ported) {
 // Of FusionBench, and of papers, where no rule leads from the one to the other.
 const std::map<std::string, std::string>& other_names() {
   static const std::map<std::string, std::string> names{{"adamerging", "layer_wise_adamerging"},
+                                                        {"adasvd", "ada_svd"},
                                                         {"average", "simple_average"},
                                                         {"averaging", "simple_average"},
                                                         {"depth_upscaling", "passthrough"},
                                                         {"frankenmerge", "passthrough"},
+                                                        {"free_merging", "fr_merging"},
                                                         {"isotropic", "iso_c"},
                                                         {"mean", "simple_average"},
                                                         {"model_soup", "simple_average"},
+                                                        {"regmean++", "regmean_plusplus"},
                                                         {"smile_upscaling", "smile"},
+                                                        {"swudi_a", "aswudi"},
+                                                        {"trust_region", "tatr"},
                                                         {"tsvm", "tsv_m"},
                                                         {"uniform_soup", "simple_average"},
                                                         {"weight_ensembling_moe", "wemoe"}};

@@ -8,7 +8,6 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "fusion/whole_model/statistics.h"
 
 namespace fusegrid {
 namespace {
@@ -20,28 +19,6 @@ FusionInput::FuseSlice where_elements(FusionInput::FuseSlice fuse) {
   };
 }
 
-// The mean over tasks of a statistic of `examples` inputs, dealt evenly over them. `of_task` sees its share.
-Weights mean_over(const std::vector<std::string>& tasks, int64_t examples,
-                  const std::function<Weights(const std::string& task, int64_t count)>& of_task) {
-  if (tasks.empty()) {
-    throw ConfigError(
-        "an expert that owns no task has no training inputs; leave it out, or use a method without data");
-  }
-  const auto share = std::max<int64_t>(1, examples / static_cast<int64_t>(tasks.size()));
-  Weights mean = of_task(tasks.front(), share);
-  for (size_t i = 1; i < tasks.size(); ++i) {
-    for (const auto& [name, value] : of_task(tasks[i], share)) {
-      mean.at(name).add_(value);
-    }
-  }
-  for (auto& [name, value] : mean) {
-    if (tasks.size() > 1) {
-      value.div_(static_cast<double>(tasks.size()));
-    }
-  }
-  return mean;
-}
-
 }  // namespace
 
 std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys) {
@@ -50,16 +27,6 @@ std::string models_key(const std::string& base_key, const std::vector<std::strin
 
 std::string on_data_key(const std::string& expert_key, const Network& network, const DataSource& data) {
   return expert_key + "/" + data.key() + "/" + digest(network);
-}
-
-std::string gram_key(int64_t examples, const std::string& tasks, const std::string& expert_on_data) {
-  return "gram{examples=" + number_text(examples) + "}/" + tasks + "/" + expert_on_data;
-}
-
-std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& tasks,
-                       const std::string& expert_on_data) {
-  return "fisher{examples=" + number_text(examples) + ",batch=" + number_text(batch) + ",variant=" + variant +
-         "}/" + tasks + "/" + expert_on_data;
 }
 
 FusionContext streamed_context(const Method& method, Engine& engine, StatisticsCache& cache,
@@ -256,33 +223,6 @@ Inputs FusionInput::test_inputs(const std::string& task) const {
 Examples FusionInput::validation_examples(const std::string& task) const {
   require(Need::kValidationExamples, "labelled validation examples");
   return context_.data->examples(task, "val", -1);
-}
-
-std::shared_ptr<const Weights> FusionInput::gram(size_t index, int64_t examples) const {
-  require(Need::kTrainInputs, "Gram matrices");
-  const std::vector<std::string> tasks = tasks_of(index);
-  const std::string key = gram_key(examples, join(tasks, "+"), expert_on_data(index));
-  return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
-    return mean_over(tasks, examples, [&](const std::string& task, int64_t count) {
-      return gram_matrices(network(), *context_.experts[index], task, kind(task), train_inputs(task, count),
-                           context_.tick);
-    });
-  });
-}
-
-std::shared_ptr<const Weights> FusionInput::fisher(size_t index, int64_t examples, int64_t batch,
-                                                   const std::string& variant) const {
-  require(Need::kTrainInputs,
-          "Fisher information");  // here: a value from the cache is no less of their making
-  require(Need::kGradients, "Fisher information");
-  const std::vector<std::string> tasks = tasks_of(index);
-  const std::string key = fisher_key(examples, batch, variant, join(tasks, "+"), expert_on_data(index));
-  return context_.cache->get(key, StatisticsCache::Keep::kMemoryAndDisk, [&] {
-    return mean_over(tasks, examples, [&](const std::string& task, int64_t count) {
-      return fisher_diagonal(network(), *context_.experts[index], task, kind(task), train_inputs(task, count),
-                             batch, variant, context_.tick);
-    });
-  });
 }
 
 std::shared_ptr<const Weights> FusionInput::expert_statistic(size_t index, const std::string& key,

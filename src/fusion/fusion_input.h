@@ -124,6 +124,14 @@ class FusionInput {
   // kGradients; ConfigError where a task's kind has no distribution.
   std::shared_ptr<const Weights> fisher(size_t index, int64_t examples, int64_t batch,
                                         const std::string& variant) const;
+  // The other factor of Kronecker's form of the Fisher information, likewise: Layer::name -> float64 [out, out], see
+  // gradient_gram_matrices(). Needs as fisher().
+  std::shared_ptr<const Weights> gradient_gram(size_t index, int64_t examples) const;
+  // Mean over labelled training examples of the expert's tasks, likewise, of |d loss|^power: tensor name -> float32 of
+  // the tensor's shape. By the expert's own weights or, `at_base`, by the base's. Need::kTrainInputs, kTrainLabels and
+  // kGradients, and kPretrained for the base's.
+  std::shared_ptr<const Weights> loss_gradients(size_t index, int64_t examples, int64_t power,
+                                                bool at_base) const;
   // Anything else that depends on the base and one expert alone, whatever the other experts are.
   std::shared_ptr<const Weights> expert_statistic(size_t index, const std::string& key,
                                                   StatisticsCache::Keep keep,
@@ -150,9 +158,10 @@ class FusionInput {
 std::string models_key(const std::string& base_key, const std::vector<std::string>& expert_keys);
 // Identity of an expert with what it sees: the data, and the frozen parts of its network.
 std::string on_data_key(const std::string& expert_key, const Network& network, const DataSource& data);
-// Keys of FusionInput::gram() and fisher() in the cache. tasks: those of the expert, joined by '+'; expert_on_data: an
-// on_data_key().
+// Keys of FusionInput::gram(), gradient_gram() and fisher() in the cache. tasks: those of the expert, joined by '+';
+// expert_on_data: an on_data_key().
 std::string gram_key(int64_t examples, const std::string& tasks, const std::string& expert_on_data);
+std::string gradient_gram_key(int64_t examples, const std::string& tasks, const std::string& expert_on_data);
 std::string fisher_key(int64_t examples, int64_t batch, const std::string& variant, const std::string& tasks,
                        const std::string& expert_on_data);
 

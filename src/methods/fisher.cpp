@@ -2,19 +2,14 @@
 //
 // Source:  Matena & Raffel, "Merging Models with Fisher-Weighted Averaging", NeurIPS 2022, arXiv:2111.09832.
 //          variant=batch_squared (default) is what FusionBench and MergeLM compute, exact is the paper's, and sampled
-//          an estimate of it that any number of classes allows.
+//          an estimate of it that any number of classes allows; that of labels is the method `empirical_fisher`.
 // Differs: from the authors, whose coefficients of the models are searched on validation data and who have
 //          max(F, floor): here a coefficient is 1 or, with `normalize`, comes from the diagonal's norm, and the floor
 //          is added, both as in FusionBench. The inputs are the first of the shuffled training split.
 // Cost:    256 inputs forward and backward per expert (exact: times the classes), shared between cells; one
 //          pass.
 
-#include <cmath>
-
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/zeros_like.h>
-
-#include "fusion/fusion_input.h"
+#include "fusion/passes/fisher_average.h"
 
 namespace fusegrid::methods::fisher {
 namespace {
@@ -43,41 +38,12 @@ struct Options {
   }
 };
 
-// c_i, summing to 1.
-std::vector<double> expert_weights(const std::vector<std::shared_ptr<const Weights>>& fishers,
-                                   bool normalize) {
-  std::vector<double> weights;
-  double sum = 0;
-  for (const auto& fisher : fishers) {
-    double squared = 0;
-    for (const auto& [name, values] : *fisher) {
-      squared += values.to(at::kDouble).square().sum().item<double>();
-    }
-    weights.push_back(normalize ? 1 / (std::sqrt(squared) + 1e-6) : 1);
-    sum += weights.back();
-  }
-  for (double& weight : weights) {
-    weight /= sum;
-  }
-  return weights;
-}
-
 FusedModel fuse(const FusionInput& in, const Options& options) {
   std::vector<std::shared_ptr<const Weights>> fishers;
   for (size_t i = 0; i < in.num_experts(); ++i) {
     fishers.push_back(in.fisher(i, options.examples, options.batch, options.variant));
   }
-  const auto weights = expert_weights(fishers, options.normalize);
-  return one_model(in.map_elements([&](const Slice& slice) {
-    at::Tensor numerator = at::zeros_like(slice.expert(0));
-    at::Tensor denominator = at::zeros_like(slice.expert(0));
-    for (size_t i = 0; i < fishers.size(); ++i) {
-      const at::Tensor importance = (slice.of(*fishers[i]) + options.floor).mul_(weights[i]);
-      numerator.addcmul_(importance, slice.expert(i));
-      denominator.add_(importance);
-    }
-    return numerator.div_(denominator);
-  }));
+  return fisher_average(in, fishers, options.normalize, options.floor);
 }
 
 const RegisterMethod<Options> registered{

@@ -18,7 +18,7 @@
 #include "core/text.h"
 #include "fusion/fusion_input.h"
 #include "fusion/passes/interpolation.h"
-#include "models/feeder.h"
+#include "fusion/whole_model/validation_score.h"
 
 namespace fusegrid::methods::kinship_greedy {
 namespace {
@@ -80,19 +80,14 @@ double kinship(const Weights& base, const TensorPair& tensors, const std::string
 struct Candidate {
   std::string name;
   std::optional<std::pair<size_t, size_t>> parents;  // none: the expert with its index
-  double accuracy = 0;
-  double loss = 0;
+  ValidationScore score = {};
 };
 
 class Breeder {
  public:
-  Breeder(const FusionInput& in, const Options& options) : in_(in), options_(options) {
-    for (const std::string& task : in.tasks()) {
-      examples_.push_back(in.validation_examples(task));
-    }
+  Breeder(const FusionInput& in, const Options& options) : in_(in), options_(options), score_(in) {
     for (size_t i = 0; i < in.num_experts(); ++i) {
-      candidates_.push_back({in.expert_names()[i], {}});
-      score(candidates_.back(), in.expert(i));
+      candidates_.push_back({in.expert_names()[i], {}, score_(in.expert(i))});
       kept_.push_back(i);
     }
   }
@@ -147,30 +142,15 @@ class Breeder {
     return merged;
   }
 
-  void score(Candidate& candidate, const Weights& made) {
-    const PrecisionScope scope(in_.network().precision);
-    const Weights weights = rounded(made, in_.network().precision);
-    for (size_t task = 0; task < examples_.size(); ++task) {
-      const std::string& name = in_.tasks()[task];
-      const Answers answers =
-          in_.kind(name).answer(examples_[task], {.feed = feed_of(in_.network()),
-                                                  .output = asker_of(in_.network(), weights, name),
-                                                  .batch = kBatch,
-                                                  .on_batch = [&] { in_.tick(); }});
-      candidate.accuracy += answers.metrics.at("accuracy") / static_cast<double>(examples_.size());
-      candidate.loss += answers.metrics.at("loss") / static_cast<double>(examples_.size());
-    }
-  }
-
   // Merges two models, each pair once.
   void breed(size_t a, size_t b) {
     if (!bred_.emplace(std::min(a, b), std::max(a, b)).second) {
       return;
     }
     candidates_.push_back({"(" + candidates_[a].name + "+" + candidates_[b].name + ")", std::pair(a, b)});
-    score(candidates_.back(), weights(candidates_.size() - 1));
+    candidates_.back().score = score_(weights(candidates_.size() - 1));
     log_.push_back(candidates_.back().name + " kinship=" + number_text(kinship_of(a, b)) +
-                   " val=" + number_text(candidates_.back().accuracy));
+                   " val=" + number_text(candidates_.back().score.accuracy));
   }
 
   // The best model so far and the one of the last generation that is least akin to it.
@@ -207,9 +187,7 @@ class Breeder {
       order[i] = i;
     }
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      const Candidate& first = candidates_[a];
-      const Candidate& second = candidates_[b];
-      return first.accuracy != second.accuracy ? first.accuracy > second.accuracy : first.loss < second.loss;
+      return candidates_[a].score.better_than(candidates_[b].score);
     });
     order.resize(std::min(order.size(), static_cast<size_t>(options_.k)));
     return order;
@@ -230,12 +208,11 @@ class Breeder {
     return sum / pairs > options_.stop;
   }
 
-  static constexpr int64_t kBatch = 256;
   static constexpr double kCollinear = 0.9995;  // SLERP's usual threshold
 
   const FusionInput& in_;
   Options options_;
-  std::vector<Examples> examples_;  // validation, per task
+  ValidationScorer score_;
   std::vector<Candidate> candidates_;
   std::vector<size_t> kept_;
   std::set<std::pair<size_t, size_t>> bred_;

@@ -3,19 +3,12 @@
 //
 // Source:  Jin et al., "Dataless Knowledge Fusion by Merging Weights of Language Models", ICLR 2023,
 //          arXiv:2212.09849.
-// Differs: solved in float64 by Cholesky around the average, W = A + (G + ridge)^-1 (B - G A), so that directions
-//          which no input spans keep the average (the original inverts G in float32). Layers with a common input
-//          (q, k, v) share one Gram matrix.
+// Differs: solved in float64 around the average (regression_mean.h; the original inverts G in float32). Layers with a
+//          common input (q, k, v) share one Gram matrix.
 // Cost:    256 inputs forward per expert, shared between cells; one solve per linear layer.
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/cholesky_solve.h>
-#include <ATen/ops/eye.h>
-#include <ATen/ops/linalg_cholesky.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/zeros_like.h>
-
 #include "fusion/fusion_input.h"
+#include "fusion/subspaces/regression_mean.h"
 
 namespace fusegrid::methods::regmean {
 namespace {
@@ -33,22 +26,6 @@ struct Options {
   }
 };
 
-at::Tensor solve(const Slice& slice, const std::vector<at::Tensor>& grams, const at::Tensor& average,
-                 const Options& options) {
-  const at::Tensor mean = average.to(at::kDouble).t();  // [in, out]
-  at::Tensor gram_sum = at::zeros_like(grams[0]);
-  at::Tensor right = at::zeros_like(mean);  // sum_i G_i (W_i - mean): zero where the experts agree
-  for (size_t i = 0; i < grams.size(); ++i) {
-    const at::Tensor gram = grams[i] * options.ratio + grams[i].diagonal().diag() * (1 - options.ratio);
-    gram_sum.add_(gram);
-    right.add_(at::matmul(gram, slice.expert(i).to(at::kDouble).t() - mean));
-  }
-  const at::Tensor unit = gram_sum.diagonal().mean().clamp_min(1e-300);
-  gram_sum.diagonal().add_(unit * options.ridge);
-  const at::Tensor step = at::cholesky_solve(right, at::linalg_cholesky(gram_sum));
-  return (mean + step).t().to(at::kFloat);
-}
-
 FusedModel fuse(const FusionInput& in, const Options& options) {
   std::vector<std::shared_ptr<const Weights>> grams;
   for (size_t i = 0; i < in.num_experts(); ++i) {
@@ -59,16 +36,15 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     input_of.emplace(layer.weight, layer.input);
   }
   return one_model(in.map_tensors([&](const Slice& slice) {
-    const at::Tensor average = mean_of(slice.expert_views());
     const auto input = input_of.find(slice.name());
     if (input == input_of.end()) {
-      return average;
+      return mean_of(slice.expert_views());
     }
     std::vector<at::Tensor> of_layer;
     for (const auto& gram : grams) {
       of_layer.push_back(gram->at(input->second));
     }
-    return solve(slice, of_layer, average, options);
+    return regression_mean(slice.experts(), of_layer, options.ratio, options.ridge);
   }));
 }
 

@@ -9,18 +9,12 @@
 // Grain:   whole model: what it returns is no set of weights of the architecture but layers that route.
 // Cost:    the SVDs that all subspace methods share; inference adds N products of rank `rank` per layer.
 
-#include <algorithm>
-
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/add.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/softmax.h>
-#include <ATen/ops/stack.h>
 #include <ATen/ops/topk.h>
 #include <ATen/ops/zeros_like.h>
 
-#include "fusion/subspaces/svd.h"
+#include "fusion/whole_model/routed_layers.h"
 
 namespace fusegrid::methods::smile {
 namespace {
@@ -47,17 +41,9 @@ struct Options {
   }
 };
 
-// What one expert adds to a linear layer, y += (x right) left^T + bias.
-struct LowRank {
-  at::Tensor left;   // [out, rank], or the whole task vector [out, in] without `right`
-  at::Tensor right;  // [in, rank] or undefined
-  at::Tensor bias;   // [out] or undefined
-  at::Tensor gate;   // [in, gate rank]
-};
-
 class RoutedLayers final : public Predictor {
  public:
-  RoutedLayers(Weights base, std::map<std::string, std::vector<LowRank>> layers, int64_t top_k)
+  RoutedLayers(Weights base, std::map<std::string, ExpertParts> layers, int64_t top_k)
       : base_(std::move(base)), layers_(std::move(layers)), top_k_(top_k) {}
 
   at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
@@ -96,84 +82,25 @@ class RoutedLayers final : public Predictor {
   }
 
  private:
-  // Weight of each expert per token, [..., experts]: softmax over |gate^T x| of the top_k_ experts, else 0.
-  at::Tensor gates(const std::vector<LowRank>& experts, const at::Tensor& x) const {
-    std::vector<at::Tensor> answers;
-    for (const LowRank& expert : experts) {
-      answers.push_back(at::matmul(x, expert.gate).norm(2, {-1}));
-    }
-    const at::Tensor shares = at::softmax(at::stack(answers, -1), -1);
+  // Weight of each expert per token, [..., experts]: the shares of the top_k_ experts scaled to sum 1, else 0.
+  at::Tensor gates(const ExpertParts& experts, const at::Tensor& x) const {
+    const at::Tensor shares = expert_shares(experts, x);
     const auto [largest, chosen] = at::topk(shares, top_k_, -1);
     return at::zeros_like(shares).scatter_(-1, chosen, largest / largest.sum({-1}, true));
   }
 
-  at::Tensor routed(const std::vector<LowRank>& experts, const at::Tensor& x) const {
-    const at::Tensor weights = gates(experts, x);
-    at::Tensor sum;
-    for (size_t i = 0; i < experts.size(); ++i) {
-      const LowRank& expert = experts[i];
-      const at::Tensor inner = expert.right.defined() ? at::matmul(x, expert.right) : x;
-      const at::Tensor weighted = at::linear(inner, expert.left, expert.bias) *
-                                  weights.select(-1, static_cast<int64_t>(i)).unsqueeze(-1);
-      sum = i == 0 ? weighted : sum + weighted;
-    }
-    return sum;
+  at::Tensor routed(const ExpertParts& experts, const at::Tensor& x) const {
+    return expert_sum(experts, gates(experts, x), x);
   }
 
   Weights base_;
-  std::map<std::string, std::vector<LowRank>> layers_;
+  std::map<std::string, ExpertParts> layers_;
   int64_t top_k_;
 };
 
-// The parts of all layers that some expert changed, layer's name -> experts.
-using Layers = std::map<std::string, std::vector<LowRank>>;
-
-LowRank low_rank(const FusionInput& in, const Slice& slice, size_t expert, const Options& options) {
-  const Svd svd = task_vector_svd(in, slice, expert);
-  LowRank part;
-  part.gate = svd.first(options.gate_rank).v.to(at::kFloat).contiguous();
-  if (options.rank == 0) {
-    part.left = slice.task_vector(expert);
-  } else {
-    const Svd kept = svd.first(options.rank);
-    part.left = (kept.u * kept.s).to(at::kFloat);
-    part.right = kept.v.to(at::kFloat).contiguous();
-  }
-  return part;
-}
-
-bool changed_by_any(const Slice& slice) {
-  const auto experts = slice.experts();
-  return std::any_of(experts.begin(), experts.end(),
-                     [&](const at::Tensor& expert) { return !expert.equal(slice.base()); });
-}
-
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Weights& origin = in.base();
-  std::set<std::string> linear;
-  for (const Layer& layer : in.network().architecture->layers()) {
-    linear.insert(layer.name);
-  }
-  Layers layers;
-  Weights base = in.map_tensors([&](const Slice& slice) -> at::Tensor {
-    const std::string name = slice.name().substr(0, slice.name().rfind('.'));
-    if (!linear.contains(name)) {
-      return options.average_others ? mean_of(slice.expert_views()) : slice.base().clone();
-    }
-    if (slice.name().ends_with(".weight") && changed_by_any(slice)) {
-      for (size_t i = 0; i < slice.num_experts(); ++i) {
-        layers[name].push_back(low_rank(in, slice, i, options));
-      }
-    }
-    return slice.base().clone();
-  });
-  for (auto& [name, experts] : layers) {
-    const auto bias = origin.find(name + ".bias");
-    for (size_t i = 0; bias != origin.end() && i < experts.size(); ++i) {
-      experts[i].bias = in.expert(i).at(name + ".bias") - bias->second;
-    }
-  }
-  auto model = std::make_shared<RoutedLayers>(std::move(base), std::move(layers), options.top_k);
+  LayersWithExperts parts = layers_with_experts(in, options.rank, options.gate_rank, options.average_others);
+  auto model = std::make_shared<RoutedLayers>(std::move(parts.base), std::move(parts.layers), options.top_k);
   const auto stored = static_cast<double>(num_parameters(model->weights()));
   return {model, stored, {}};
 }

@@ -197,6 +197,12 @@ Examples Examples::first(int64_t count) const {
           applied(wanted_lengths, front)};
 }
 
+Examples Examples::at(const at::Tensor& places, Inputs part) const {
+  const auto choose = [&](const at::Tensor& tensor) { return tensor.index_select(0, places); };
+  return {std::move(part), applied(labels, choose), applied(values, choose), applied(wanted, choose),
+          applied(wanted_lengths, choose)};
+}
+
 Examples Examples::to(at::Device device) const {
   const auto move = [&](const at::Tensor& tensor) { return tensor.to(device); };
   return {inputs.to(device), applied(labels, move), applied(values, move), applied(wanted, move),

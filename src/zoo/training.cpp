@@ -35,10 +35,6 @@ struct Part {
   double share;  // of a row of the task in the loss
 };
 
-at::Tensor chosen(const at::Tensor& of_rows, const at::Tensor& places) {
-  return of_rows.defined() ? of_rows.index_select(0, places) : of_rows;
-}
-
 // The batches of a step by their width. On a CPU tokens take the time, so that rows of one width go together and few
 // are filled up by much; on a GPU passes do.
 std::map<int64_t, std::vector<Part>> parts_by_width(const std::vector<TrainedTask>& tasks, int64_t step) {
@@ -52,11 +48,7 @@ std::map<int64_t, std::vector<Part>> parts_by_width(const std::vector<TrainedTas
       continue;
     }
     for_each_batch(batch.inputs, batch.inputs.size(), [&](const Inputs& rows, const at::Tensor& places) {
-      parts[rows.tokens.size(1)].push_back(
-          {&task,
-           {rows, chosen(batch.labels, places), chosen(batch.values, places), chosen(batch.wanted, places),
-            chosen(batch.wanted_lengths, places)},
-           share});
+      parts[rows.tokens.size(1)].push_back({&task, batch.at(places, rows), share});
     });
   }
   return parts;

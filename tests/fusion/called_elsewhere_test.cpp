@@ -38,6 +38,8 @@ TEST(CalledElsewhere, other_spellings_and_names_are_answered) {
                                                                {"ties_merging", "'ties' here"},
                                                                {"emr_merging", "'emr' here"},
                                                                {"frankenmerge", "'passthrough' here"},
+                                                               {"RegMean++", "'regmean_plusplus' here"},
+                                                               {"SWUDI-A", "'aswudi' here"},
                                                                {"della-linear", "'della' here"}};
   for (const auto& [name, hint] : names) {
     EXPECT_THAT(answer_to(name), HasSubstr(hint));

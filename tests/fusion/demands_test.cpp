@@ -39,24 +39,31 @@ std::string refusal(const std::string& call, const std::shared_ptr<const Archite
 
 TEST(Demands, of_the_models_are_their_architectures) {
   const TaskKind& classes = task_kind("classify");
-  EXPECT_EQ(refusal("wemoe", tower(), classes, classes), "");
-  EXPECT_THAT(refusal("wemoe", perceptron(), classes, classes),
-              HasSubstr("method 'wemoe' needs a stack of blocks with MLPs, which mlp has not"));
-  for (const std::string layers : {"smile", "regmean"}) {
+  for (const std::string blocks : {"wemoe", "regmean_plusplus"}) {
+    EXPECT_EQ(refusal(blocks, tower(), classes, classes), "");
+    EXPECT_THAT(refusal(blocks, perceptron(), classes, classes),
+                HasSubstr("method '" + blocks + "' needs a stack of blocks with MLPs, which mlp has not"));
+  }
+  for (const std::string layers : {"smile", "regmean", "mats", "ada_svd", "twin_merging"}) {
     EXPECT_EQ(refusal(layers, perceptron(), classes, classes), "") << layers;
   }
 }
 
 TEST(Demands, of_the_tasks_are_their_kinds) {
   const TaskKind& classes = task_kind("classify");
-  for (const std::string method : {"fisher", "layer_wise_adamerging", "task_wise_adamerging", "wemoe"}) {
+  for (const std::string method :
+       {"fisher", "layer_wise_adamerging", "task_wise_adamerging", "wemoe", "mats"}) {
     EXPECT_EQ(refusal(method, tower(), classes, classes), "") << method;
     EXPECT_THAT(refusal(method, tower(), classes, kNumbers),
                 HasSubstr("'" + method + "' needs outputs that are distributions, which task 'b' has not"));
   }
-  EXPECT_THAT(refusal("kinship_greedy", tower(), kNumbers, classes),
-              HasSubstr("needs tasks of classes, which task 'a' has not"));
-  EXPECT_EQ(refusal("ties", perceptron(), kNumbers, kNumbers), "");
+  for (const std::string method : {"kinship_greedy", "best_expert"}) {
+    EXPECT_THAT(refusal(method, tower(), kNumbers, classes),
+                HasSubstr("needs tasks of classes, which task 'a' has not"));
+  }
+  for (const std::string method : {"ties", "empirical_fisher", "tatr", "localize_and_stitch_trained"}) {
+    EXPECT_EQ(refusal(method, perceptron(), kNumbers, kNumbers), "") << method;
+  }
 }
 
 TEST(Demands, may_come_from_parameters) {
@@ -65,6 +72,7 @@ TEST(Demands, may_come_from_parameters) {
     EXPECT_THAT(refusal(method + "{level=probabilities}", tower(), kNumbers, kNumbers),
                 HasSubstr("needs outputs that are distributions"));
   }
+  EXPECT_EQ(refusal("mats{blocks=gram}", tower(), kNumbers, kNumbers), "");
 }
 
 std::shared_ptr<const Architecture> decoder() {
@@ -91,18 +99,23 @@ TEST(Demands, of_models_that_make_tokens) {
   }
   EXPECT_THAT(refusal("fisher{variant=exact}", decoder(), texts, texts),
               HasSubstr("needs tasks of classes, which task 'a' has not"));
-  EXPECT_THAT(refusal("wemoe", decoder(), texts, texts), HasSubstr("which t5 has not"));
+  for (const std::string method : {"wemoe", "regmean_plusplus"}) {
+    EXPECT_THAT(refusal(method, decoder(), texts, texts), HasSubstr("which t5 has not"));
+  }
+  EXPECT_THAT(refusal("twin_merging", decoder(), texts, texts),
+              HasSubstr("needs heads outside the models, which task 'a' has not"));
 }
 
 TEST(Demands, inputs_that_say_the_answer_are_shown_to_none_who_may_not_see_labels) {
   const TaskKind& next_tokens = task_kind("language_model");
   const TaskKind& texts = task_kind("generate");
-  for (const std::string method : {"fisher", "regmean", "layer_wise_adamerging"}) {
+  for (const std::string method : {"fisher", "regmean", "layer_wise_adamerging", "mats", "ada_svd"}) {
     EXPECT_THAT(refusal(method, decoder(), texts, next_tokens),
                 HasSubstr("method '" + method +
                           "' looks at inputs without labels, but the inputs of task 'b' are its labels"));
   }
-  for (const std::string method : {"ties", "individual", "simple_ensemble{level=logits}", "smile"}) {
+  for (const std::string method :
+       {"ties", "individual", "simple_ensemble{level=logits}", "smile", "empirical_fisher", "tatr"}) {
     EXPECT_EQ(refusal(method, decoder(), next_tokens, next_tokens), "") << method;
   }
 }

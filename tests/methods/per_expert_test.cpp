@@ -3,6 +3,7 @@
 
 #include "core/errors.h"
 #include "core/text.h"
+#include "fusion/method.h"
 #include "support/golden.h"
 #include "support/line_zoo.h"
 

@@ -85,6 +85,14 @@ TEST(Examples, TheFirstComeWithWhatIsToBeAnswered) {
   EXPECT_EQ(with_wanted().first(9).wanted_lengths.size(0), 2);
 }
 
+TEST(Examples, OfABatchHaveItsInputsAndTheirOwnLabels) {
+  const Examples examples{two_rows(), at::tensor({7, 8}, at::kLong)};
+  const Examples second = examples.at(at::tensor({1}, at::kLong), two_rows().rows(1, 1));
+  EXPECT_EQ(second.inputs.size(), 1);
+  EXPECT_EQ(second.labels.item<int64_t>(), 8);
+  EXPECT_FALSE(second.values.defined());
+}
+
 TEST(Examples, MoveWithWhatIsToBeAnswered) {
   const Examples examples{two_rows(), at::tensor({0, 1}, at::kLong)};
   const Examples moved = examples.to(at::kMeta);

@@ -85,4 +85,15 @@ void expect_close(const Weights& actual, const Weights& expected, double toleran
   }
 }
 
+void expect_includes(const Weights& actual, const Weights& expected, double tolerance) {
+  EXPECT_FALSE(expected.empty());
+  Weights shown;
+  for (const auto& [name, tensor] : expected) {
+    if (const auto found = actual.find(name); found != actual.end()) {
+      shown.emplace(*found);
+    }
+  }
+  expect_close(shown, expected, tolerance);
+}
+
 }  // namespace fusegrid

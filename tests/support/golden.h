@@ -23,5 +23,7 @@ Weights as_float(const Weights& weights);
 // a test is in its property "largest_deviation".
 void expect_close(const at::Tensor& actual, const at::Tensor& expected, double tolerance);
 void expect_close(const Weights& actual, const Weights& expected, double tolerance);
+// The same of those tensors of `actual` that `expected` has, of which there is at least one.
+void expect_includes(const Weights& actual, const Weights& expected, double tolerance);
 
 }  // namespace fusegrid

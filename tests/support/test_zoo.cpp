@@ -95,10 +95,13 @@ std::vector<int64_t> random_row(uint64_t key, int64_t stream, int64_t length) {
 
 Examples random_rows_of_tokens(uint64_t key, int64_t count) {
   std::vector<std::vector<int64_t>> rows;
+  std::vector<std::vector<int64_t>> answers;
   for (int64_t i = 0; i < count; ++i) {
     rows.push_back(random_row(key, i, 1 + (5 * i) % 12));
+    answers.push_back(random_row(key + 7, i, 1 + i % 4));
   }
-  return {rows_of(rows)};
+  const Inputs wanted = rows_of(answers);
+  return {.inputs = rows_of(rows), .wanted = wanted.tokens, .wanted_lengths = wanted.lengths};
 }
 
 Examples random_choices(uint64_t key, int64_t count) {

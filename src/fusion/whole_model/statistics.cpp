@@ -8,6 +8,8 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/_foreach_abs.h>
+#include <ATen/ops/_foreach_add.h>
 #include <ATen/ops/_foreach_addcmul.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/exp.h>
@@ -16,7 +18,9 @@
 #include <ATen/ops/nonzero.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/sum.h>
+#include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "core/errors.h"
 #include "core/philox.h"
@@ -37,8 +41,9 @@ Weights leaves_of(const Weights& weights) {
   return leaves;
 }
 
-// total += gradient^2, then forgets the gradients. One call for all tensors: a GPU would wait for hundreds of launches.
-void add_squared_gradients(Weights& leaves, Weights& total) {
+// total += |gradient|^power, power 1 or 2, then forgets the gradients. One call for all tensors: a GPU would wait for
+// hundreds of launches.
+void add_gradients(Weights& leaves, Weights& total, int64_t power) {
   std::vector<at::Tensor> sums;
   std::vector<at::Tensor> gradients;
   for (auto& [name, sum] : total) {
@@ -49,8 +54,30 @@ void add_squared_gradients(Weights& leaves, Weights& total) {
       gradient.reset();
     }
   }
-  if (!sums.empty()) {
+  if (sums.empty()) {
+    return;
+  }
+  if (power == 2) {
     at::_foreach_addcmul_(sums, gradients, gradients);
+  } else {
+    at::_foreach_add_(sums, at::_foreach_abs(gradients));
+  }
+}
+
+Weights zeros_for(const Weights& leaves) {
+  Weights zeros;
+  for (const auto& [name, leaf] : leaves) {
+    if (leaf.requires_grad()) {
+      zeros.emplace(name, at::zeros_like(leaf.detach()));
+    }
+  }
+  return zeros;
+}
+
+void require_distribution(const TaskKind& kind, const std::string& task) {
+  if (!kind.has_distribution()) {
+    throw ConfigError("Fisher information needs outputs that are a distribution, which those of task '" +
+                      task + "' are not; leave the method out, or the task");
   }
 }
 
@@ -87,44 +114,98 @@ at::Tensor drawn(const at::Tensor& log_p, uint64_t key, uint64_t stream) {
 
 }  // namespace
 
+GramSums::GramSums(const Architecture& architecture) {
+  std::set<std::string> seen;
+  for (const Layer& layer : architecture.layers()) {
+    if (seen.insert(layer.input).second) {
+      first_of_input_.insert(layer.name);
+    }
+  }
+}
+
+LayerHook GramSums::observing(const Inputs& inputs) {
+  return [this, &inputs](const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
+                         const at::Tensor& bias) {
+    if (first_of_input_.contains(layer.name)) {
+      const at::Tensor flat = counting_rows(x, inputs.counting(layer.rows)).to(at::kDouble);
+      const at::Tensor gram = at::matmul(flat.t(), flat);
+      const auto [entry, first] = sums_.try_emplace(layer.input, gram);
+      if (!first) {
+        entry->second.add_(gram);
+      }
+      rows_[layer.input] += flat.size(0);
+    }
+    return at::linear(x, weight, bias);
+  };
+}
+
+Weights GramSums::means() const {
+  Weights means;
+  for (const auto& [key, sum] : sums_) {
+    means.emplace(key, sum / static_cast<double>(rows_.at(key)));
+  }
+  return means;
+}
+
 Weights gram_matrices(const Network& network, const Weights& weights, const std::string& task,
                       const TaskKind& kind, const Inputs& inputs, const std::function<void()>& tick) {
   const at::NoGradGuard no_grad;
   const PrecisionScope scope(network.precision);
   const Weights held = rounded(weights, network.precision);
-  std::set<std::string> first_of_input;  // of the layers that read the same, only the first is looked at
-  std::set<std::string> seen;
-  for (const Layer& layer : network.architecture->layers()) {
-    if (seen.insert(layer.input).second) {
-      first_of_input.insert(layer.name);
-    }
-  }
-  Weights grams;
-  std::map<std::string, int64_t> rows;
-  Inputs completed;
-  const Pass observe{
-      [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
-        if (first_of_input.contains(layer.name)) {
-          const at::Tensor flat = counting_rows(x, completed.counting(layer.rows)).to(at::kDouble);
-          const at::Tensor gram = at::matmul(flat.t(), flat);
-          const auto [entry, first] = grams.try_emplace(layer.input, gram);
-          if (!first) {
-            entry->second.add_(gram);
-          }
-          rows[layer.input] += flat.size(0);
-        }
-        return at::linear(x, weight, bias);
-      }};
+  GramSums sums(*network.architecture);
   const Asker output = asker_of(network, held, task);
   feed(network, inputs, kForwardBatch, [&](const Inputs& ready, const at::Tensor&) {
-    completed = kind.completed(ready, output);
-    network.features(held, completed, observe);
+    const Inputs completed = kind.completed(ready, output);
+    network.features(held, completed, {sums.observing(completed)});
     tick();
   });
-  for (auto& [key, gram] : grams) {
-    gram.div_(static_cast<double>(rows.at(key)));
+  return sums.means();
+}
+
+Weights gradient_gram_matrices(const Network& network, const Weights& weights, const std::string& task,
+                               const TaskKind& kind, const Inputs& inputs,
+                               const std::function<void()>& tick) {
+  require_distribution(kind, task);
+  const at::AutoGradMode with_gradients(true);
+  const PrecisionScope scope(network.precision);
+  const Weights leaves = leaves_of(weights);
+  const uint64_t key = derive_key(0, "fisher/" + task);
+  const Asker output = asker_of(network, leaves, task);
+  Weights sums;
+  feed(network, inputs, 1, [&](const Inputs& ready, const at::Tensor& places) {
+    const Inputs completed = kind.completed(ready, output);
+    std::vector<Layer> layers;
+    std::vector<at::Tensor> outputs;
+    const LayerHook keep = [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
+                               const at::Tensor& bias) {
+      layers.push_back(layer);
+      return outputs.emplace_back(at::linear(x, weight, bias));
+    };
+    const at::Tensor log_p =
+        kind.log_probabilities(network.output(leaves, completed, task, {keep}), completed);
+    const auto stream = static_cast<uint64_t>(places.const_data_ptr<int64_t>()[0]);
+    const auto gradients =
+        torch::autograd::grad({drawn(log_p, key, stream)}, outputs, {}, /*retain_graph=*/false,
+                              /*create_graph=*/false, /*allow_unused=*/true);
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const int64_t width = outputs[i].size(-1);
+      at::Tensor& sum =
+          sums.try_emplace(
+                  layers[i].name,
+                  at::zeros({width, width}, outputs[i].options().dtype(at::kDouble).requires_grad(false)))
+              .first->second;
+      if (gradients[i].defined()) {
+        const at::Tensor rows =
+            counting_rows(gradients[i], completed.counting(layers[i].rows)).to(at::kDouble);
+        sum.add_(at::matmul(rows.t(), rows));
+      }
+    }
+    tick();
+  });
+  for (auto& [name, sum] : sums) {
+    sum.div_(static_cast<double>(inputs.size()));
   }
-  return grams;
+  return sums;
 }
 
 Weights fisher_diagonal(const Network& network, const Weights& weights, const std::string& task,
@@ -132,19 +213,11 @@ Weights fisher_diagonal(const Network& network, const Weights& weights, const st
                         const std::function<void()>& tick) {
   FUSEGRID_ASSERT(variant == "exact" || variant == "sampled" || variant == "batch_squared",
                   "variant " + variant);
-  if (!kind.has_distribution()) {
-    throw ConfigError("Fisher information needs outputs that are a distribution, which those of task '" +
-                      task + "' are not; leave the method out, or the task");
-  }
+  require_distribution(kind, task);
   const at::AutoGradMode with_gradients(true);
   const PrecisionScope scope(network.precision);
   Weights leaves = leaves_of(weights);
-  Weights total;
-  for (const auto& [name, leaf] : leaves) {
-    if (leaf.requires_grad()) {
-      total.emplace(name, at::zeros_like(leaf.detach()));
-    }
-  }
+  Weights total = zeros_for(leaves);
   const uint64_t key = derive_key(0, "fisher/" + task);
   const Asker output = asker_of(network, leaves, task);
   feed(network, inputs, variant == "batch_squared" ? batch : 1,
@@ -156,12 +229,33 @@ Weights fisher_diagonal(const Network& network, const Weights& weights, const st
                                        : variant == "sampled" ? std::vector{drawn(log_p, key, stream)}
                                                               : std::vector{root_weighted(log_p).sum()}) {
            part.backward({}, /*retain_graph=*/true);
-           add_squared_gradients(leaves, total);
+           add_gradients(leaves, total, 2);
          }
          tick();
        });
   for (auto& [name, sum] : total) {
     sum.div_(static_cast<double>(inputs.size()));
+  }
+  return total;
+}
+
+Weights loss_gradients(const Network& network, const Weights& weights, const std::string& task,
+                       const TaskKind& kind, const Examples& examples, int64_t power,
+                       const std::function<void()>& tick) {
+  FUSEGRID_ASSERT(power == 1 || power == 2, "power " + std::to_string(power));
+  const at::AutoGradMode with_gradients(true);
+  const PrecisionScope scope(network.precision);
+  Weights leaves = leaves_of(weights);
+  Weights total = zeros_for(leaves);
+  const Asker output = asker_of(network, leaves, task);
+  feed(network, examples.inputs, 1, [&](const Inputs& ready, const at::Tensor& places) {
+    const Examples one = examples.at(places, ready).to(network.device);
+    kind.losses(output(kind.taught(one), nullptr), one).sum().backward();
+    add_gradients(leaves, total, power);
+    tick();
+  });
+  for (auto& [name, sum] : total) {
+    sum.div_(static_cast<double>(examples.inputs.size()));
   }
   return total;
 }

@@ -304,5 +304,104 @@ TEST(FisherDiagonal, covers_every_floating_tensor_in_its_shape) {
   EXPECT_GT(fisher.at(kBlock + "mlp.fc1.weight").max().item<float>(), 0);
 }
 
+// Of a linear softmax model the gradient by the output is that of the logits, 1[j = c] - p_j, of the drawn class c.
+TEST(GradientGramMatrices, equal_the_closed_form_of_the_drawn_classes) {
+  const at::Tensor table = random(1, 6, 3);
+  TestZoo zoo = table_zoo({table, {"fc"}, [](const Weights& w, const at::Tensor& x, const Pass& pass) {
+                             return lifted(apply(Layer("fc"), w, x, pass));
+                           }});
+  zoo.network->readouts["task"] = lifted_readout(at::eye(4));
+  const Weights weights{{"fc.weight", random(2, 4, 3)}};
+  const at::Tensor log_p = at::log_softmax(at::matmul(table, weights.at("fc.weight").t()).to(at::kDouble), 1);
+  at::Tensor expected = at::zeros({4, 4}, at::kDouble);
+  for (int64_t i = 0; i < 6; ++i) {
+    const at::Tensor number = uniform(derive_key(0, "fisher/task"), static_cast<uint64_t>(i), 0, 1);
+    at::Tensor gradient = -log_p[i].exp();
+    gradient[drawn_class(log_p[i], number.item<float>())] += 1;
+    expected += at::matmul(gradient.unsqueeze(1), gradient.unsqueeze(0)) / 6;
+  }
+  const auto grams = [&](const std::vector<int64_t>& rows) {
+    return gradient_gram_matrices(*zoo.network, weights, "task", task_kind("classify"),
+                                  images_of_rows(rows).inputs, kNoTick)
+        .at("fc");
+  };
+  expect_close(grams({0, 1, 2, 3, 4, 5}), expected, 1e-5);
+}
+
+// The diagonal of the information of a bias is that of its layer's gradients, summed over an example's rows first where
+// there are several: so it is compared where an example has one row of each layer.
+TEST(GradientGramMatrices, have_the_sampled_fisher_information_of_biases_on_their_diagonal) {
+  const at::Tensor table = random(1, 6, 3);
+  TestZoo zoo =
+      table_zoo({table, {"fc1", "fc2"}, [](const Weights& w, const at::Tensor& x, const Pass& pass) {
+                   return lifted(two_layers(w, x, pass));
+                 }});
+  zoo.network->readouts["task"] = lifted_readout(at::eye(4));
+  const Weights weights{{"fc1.weight", random(2, 5, 3)},
+                        {"fc1.bias", random(3, 1, 5).squeeze(0)},
+                        {"fc2.weight", random(4, 4, 5)},
+                        {"fc2.bias", random(5, 1, 4).squeeze(0)}};
+  const Inputs inputs = images_of_rows({0, 1, 2, 3, 4, 5}).inputs;
+  const Weights grams =
+      gradient_gram_matrices(*zoo.network, weights, "task", task_kind("classify"), inputs, kNoTick);
+  const Weights fisher =
+      fisher_diagonal(*zoo.network, weights, "task", task_kind("classify"), inputs, 1, "sampled", kNoTick);
+  for (const std::string layer : {"fc1", "fc2"}) {
+    expect_close(grams.at(layer).diagonal(), fisher.at(layer + ".bias"), 1e-5);
+  }
+}
+
+TEST(GradientGramMatrices, cover_every_layer_of_models_that_answer_in_tokens) {
+  const TestZoo zoo = token_zoo(1);
+  const Weights grams = gradient_gram_matrices(*zoo.network, zoo.base, "task0", zoo.data.kind("task0"),
+                                               train_inputs(zoo), kNoTick);
+  for (const Layer& layer : zoo.network->architecture->layers()) {
+    const at::Tensor& gram = grams.at(layer.name);
+    EXPECT_EQ(gram.size(0), zoo.base.at(layer.weight).size(0));
+    expect_close(gram, gram.t(), 1e-12);
+    EXPECT_GT(gram.diagonal().sum().item<double>(), 0) << layer.name;
+  }
+}
+
+TEST(GradientGramMatrices, are_refused_where_outputs_are_no_distribution) {
+  const TestZoo zoo = random_zoo(1);
+  EXPECT_THROW(
+      gradient_gram_matrices(*zoo.network, zoo.base, "task0", NumbersKind(), train_inputs(zoo), kNoTick),
+      ConfigError);
+}
+
+// d loss / dW_jk = (p_j - 1[y = j]) x_k
+TEST(LossGradients, equal_the_closed_form_of_a_linear_model_and_are_additive) {
+  const LinearModel model;
+  Examples examples = images_of_rows({0, 1, 2, 3, 4, 5});
+  examples.labels = at::tensor({3, 0, 0, 1, 2, 3}, at::kLong);
+  const at::Tensor x = model.x.to(at::kDouble);
+  const at::Tensor p = at::log_softmax(at::matmul(x, model.weights.at("W").to(at::kDouble).t()), 1).exp();
+  const at::Tensor error = (p - at::eye(4, at::kDouble).index_select(0, examples.labels)).abs();
+  const auto mean = [&](const Examples& of, int64_t power) {
+    return loss_gradients(*model.zoo.network, model.weights, "task", task_kind("classify"), of, power,
+                          kNoTick)
+        .at("W");
+  };
+  expect_close(mean(examples, 1), at::matmul(error.t(), x.abs()) / 6, 1e-5);
+  expect_close(mean(examples, 2), at::matmul(error.square().t(), x.square()) / 6, 1e-5);
+  Examples others = images_of_rows({4, 5});
+  others.labels = examples.labels.narrow(0, 4, 2);
+  for (const int64_t power : {1, 2}) {
+    expect_close((mean(examples.first(4), power) * 4 + mean(others, power) * 2) / 6, mean(examples, power),
+                 1e-6);
+  }
+}
+
+TEST(LossGradients, are_those_of_every_kind_that_can_be_trained) {
+  for (const TestZoo& zoo : {token_zoo(1), choice_zoo(1)}) {
+    const Weights gradients = loss_gradients(*zoo.network, zoo.base, "task0", zoo.data.kind("task0"),
+                                             zoo.data.examples("task0", "train", -1), 2, kNoTick);
+    for (const Layer& layer : zoo.network->architecture->layers()) {
+      EXPECT_GT(gradients.at(layer.weight).sum().item<double>(), 0) << layer.name;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace fusegrid::statistics_test
