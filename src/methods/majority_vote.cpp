@@ -1,8 +1,8 @@
 // Majority vote: the class that most experts choose.
 //
 // Source:  Dietterich, "Ensemble Methods in Machine Learning", MCS 2000.
-// Differs: classes with as many votes are told apart by the mean probability. The answer is the mean distribution of the
-//          experts that chose the class, so it has a loss.
+// Differs: classes with as many votes are told apart by the mean probability. The answer is the mean distribution of
+//          the experts that chose the class, so it has a loss.
 // Cost:    no fusion; every inference runs N models.
 
 #include <ATen/TensorOperators.h>
