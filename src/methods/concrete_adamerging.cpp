@@ -15,7 +15,7 @@ namespace fusegrid::methods::concrete_adamerging {
 namespace {
 
 struct Options : ConcreteOptions {
-  double base_lr = 1;
+  double base_lr = 0.1;
   double adamerging_lr = 1e-3;
   int64_t adamerging_steps = 1000;
   std::string coefficients = "layer_wise";
