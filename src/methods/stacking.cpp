@@ -31,7 +31,8 @@ namespace {
 
 constexpr int64_t kPassBatch = 64;  // examples of one pass
 constexpr int64_t kNewtonSteps = 100;
-constexpr double kSmallGradient = 1e-10;
+constexpr double kSmallGradient = 1e-9;
+constexpr double kShortestStep = 1e-3;  // of Newton's
 
 struct Options {
   std::vector<double> ridge{0.001, 0.01, 0.1, 1, 10};
@@ -130,15 +131,17 @@ at::Tensor fitted(const std::vector<Level>& tasks, int64_t experts, double ridge
   };
   at::Tensor weights = equal;
   Loss loss = penalised(weights);
-  for (int64_t step = 0; step < kNewtonSteps && loss.gradient.norm().item<double>() > kSmallGradient;
+  bool moves = true;  // else the rest is rounding
+  for (int64_t step = 0; moves && step < kNewtonSteps && loss.gradient.norm().item<double>() > kSmallGradient;
        ++step) {
     const at::Tensor direction = at::linalg_solve(loss.curvature, loss.gradient);
-    for (double length = 1; length > 1e-6; length /= 2) {
+    moves = false;
+    for (double length = 1; !moves && length > kShortestStep; length /= 2) {
       const Loss next = penalised(weights - direction * length);
-      if (next.value <= loss.value) {
+      if (next.value < loss.value) {
         weights = weights - direction * length;
         loss = next;
-        break;
+        moves = true;
       }
     }
   }

@@ -71,11 +71,10 @@ TEST_F(MergeMakerTest, methods_that_are_told_so_see_validation_inputs_under_the_
     return merge(cell).facts.at("seen");
   };
   const std::string clean = seen("bars", "clean");
-  EXPECT_NE(clean, merge(tiny_cell("spy_on_test_inputs")).facts.at("seen"));
   const std::string shifted = seen("bars", "contrast-5");
   EXPECT_NE(shifted, clean);
   EXPECT_EQ(seen("rows", "contrast-5"), shifted);
-  EXPECT_EQ(spy_fuses, 3);
+  EXPECT_EQ(spy_fuses, 2);
 }
 
 TEST_F(MergeMakerTest, a_merge_that_throws_leaves_nothing_behind) {
