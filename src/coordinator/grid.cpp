@@ -106,7 +106,9 @@ void check_owned(const Zoo& zoo, const MethodCard& card, const std::vector<std::
                         "' owns no task; leave the expert out, or the method");
     }
   }
-  const bool reads = card.needs.contains(Need::kTestInputs) || card.needs.contains(Need::kValidationExamples);
+  const bool reads = std::any_of(card.needs.begin(), card.needs.end(), [](Need need) {
+    return need == Need::kTestInputs || need == Need::kValidationInputs || need == Need::kValidationExamples;
+  });
   if (reads && zoo.tasks_of(experts).empty()) {
     throw ConfigError("method '" + card.name + "' needs examples of the experts' tasks, but the experts " +
                       join(experts, ", ") + " of zoo '" + zoo.name + "' own no task; leave the method out");
@@ -334,7 +336,7 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
     if (!merges.insert(merge_name(cell)).second) {
       continue;
     }
-    const auto& needs = method_registry().at(cell.method).card.needs;
+    const auto needs = method_registry().at(cell.method).needs(parse_call(cell.method_text()).second);
     for (const auto& task : zoo.tasks_of(zoo.experts_called(cell.experts))) {
       if (needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels)) {
         require_split(cell, contents, task, "train");
@@ -342,7 +344,7 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
       if (needs.contains(Need::kTestInputs)) {
         require_split(cell, contents, task, "test");
       }
-      if (needs.contains(Need::kValidationExamples)) {
+      if (needs.contains(Need::kValidationInputs) || needs.contains(Need::kValidationExamples)) {
         require_split(cell, contents, task, "val");
       }
     }

@@ -31,6 +31,17 @@ std::string data_text(const MethodCard& card) {
   return join(needs, ", ");
 }
 
+// "inputs=validation": of the parameters those that change which data the method sees.
+std::string parameters_of_data(const Method& method, const ParamText& parameters) {
+  std::vector<std::string> others;
+  for (const auto& [name, value] : parameters) {
+    if (method.needs({{name, value}}) != method.card.needs) {
+      others.push_back(name + "=" + value);
+    }
+  }
+  return join(others, ",");
+}
+
 const Zoo& zoo_named(const JobZoos& zoos, const std::string& name) {
   const auto found =
       std::find_if(zoos.begin(), zoos.end(), [&](const auto& entry) { return entry.second.name == name; });
@@ -154,17 +165,26 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
 }
 
 std::vector<MethodRecord> method_records(const std::vector<Cell>& cells) {
-  std::set<std::string> names;
+  std::map<std::string, MethodRecord> records;
   for (const auto& cell : cells) {
-    names.insert(cell.method);
+    const Method& method = method_registry().at(cell.method);
+    const std::string others = parameters_of_data(method, parse_call(cell.method_text()).second);
+    const MethodCard card = method.card_of(parse_call("m{" + others + "}").second);
+    const std::string name = card.name + (others.empty() ? "" : "{" + others + "}");
+    const std::string title = card.title + (others.empty() ? "" : " (" + others + ")");
+    records[name] = {name,
+                     title,
+                     card.paper,
+                     to_string(card.family),
+                     data_text(card),
+                     to_string(card.yields),
+                     card.needs_task_identity};
   }
-  std::vector<MethodRecord> records;
-  for (const auto& name : names) {
-    const MethodCard& card = method_registry().at(name).card;
-    records.push_back({card.name, card.title, card.paper, to_string(card.family), data_text(card),
-                       to_string(card.yields), card.needs_task_identity});
+  std::vector<MethodRecord> all;
+  for (auto& [name, record] : records) {
+    all.push_back(std::move(record));
   }
-  return records;
+  return all;
 }
 
 std::vector<TaskRecord> task_records(const std::vector<Cell>& cells, const JobZoos& zoos) {

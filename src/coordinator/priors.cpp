@@ -137,7 +137,7 @@ int64_t work_bytes(const Cell& cell, const ZooSize& size, int64_t batch) {
   const int64_t pixels = size.input_bytes * static_cast<int64_t>(sizeof(float));
   int64_t activations = batch * (hidden * kForwardTensors + 2 * pixels);
   if (card.cost == Cost::kTraining) {
-    models += 3;  // gradients, and task vectors of the largest tensors
+    models += card.training_models;
     const int64_t images = experts * parameter(cell, "batch", 16);
     activations = std::max(activations, images * (hidden * kTrainingTensors * size.blocks + 2 * pixels));
   } else if (card.cost != Cost::kElementwise) {

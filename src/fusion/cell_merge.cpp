@@ -3,9 +3,10 @@
 namespace fusegrid {
 
 std::string merge_name(const Cell& cell) {
-  const MethodCard& card = method_registry().at(cell.method).card;
+  const auto needs = method_registry().at(cell.method).needs(parse_call(cell.method_text()).second);
   const std::string name = cell.without_task();
-  return card.needs.contains(Need::kTestInputs) ? name + "@" + cell.shift : name;
+  const bool sees_shift = needs.contains(Need::kTestInputs) || needs.contains(Need::kValidationInputs);
+  return sees_shift ? name + "@" + cell.shift : name;
 }
 
 std::vector<std::string> models_read(const MethodCard& card, const std::vector<std::string>& experts) {

@@ -10,7 +10,7 @@
 
 namespace fusegrid {
 
-// Cells with the same name share one merge: all up to the task, and the shift for methods that look at test inputs.
+// Cells with the same name share one merge: all up to the task, and the shift for methods that adapt on inputs.
 std::string merge_name(const Cell& cell);
 
 // The models that a merge of these experts reads, as a zoo names them: "base", "expert/<task>", "multitask".

@@ -40,10 +40,10 @@ bool has(const TaskKind& kind, Demand demand) {
 }
 
 // Inputs that say the answer are handed out to methods that may see labels, and to no others.
-void check_data(const Method& method, const std::map<std::string, const TaskKind*>& tasks) {
-  const auto& needs = method.card.needs;
-  if (!needs.contains(Need::kTestInputs) &&
-      (!needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels))) {
+void check_data(const Method& method, const std::set<Need>& needs,
+                const std::map<std::string, const TaskKind*>& tasks) {
+  const bool adapts = needs.contains(Need::kTestInputs) || needs.contains(Need::kValidationInputs);
+  if (!adapts && (!needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels))) {
     return;
   }
   for (const auto& [task, kind] : tasks) {
@@ -59,7 +59,7 @@ void check_data(const Method& method, const std::map<std::string, const TaskKind
 
 void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks) {
-  check_data(method, tasks);
+  check_data(method, method.needs(parameters), tasks);
   for (const Demand demand : method.demands(parameters)) {
     if (!has(architecture, demand)) {
       refuse(method.card.name, demand, architecture.name());

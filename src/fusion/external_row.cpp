@@ -48,6 +48,7 @@ Method make_method(const std::string& method) {
           .params = [] { return std::vector<ParamInfo>(); },
           .check = [read](const ParamText& text, const MethodCard&, int64_t) { read(text); },
           .demands = [](const ParamText&) { return std::set<Demand>(); },
+          .needs = [](const ParamText&) { return std::set<Need>(); },
           .direction = {}};
 }
 

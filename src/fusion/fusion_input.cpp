@@ -215,9 +215,12 @@ Examples FusionInput::train_examples(const std::string& task, int64_t count) con
   return context_.data->examples(task, "train", count);
 }
 
-Inputs FusionInput::test_inputs(const std::string& task) const {
-  require(Need::kTestInputs, "test inputs");
-  return context_.data->examples(task, "test", -1).inputs;
+Inputs FusionInput::inputs_to_adapt_on(const std::string& task) const {
+  if (context_.card->needs.contains(Need::kValidationInputs)) {
+    return context_.data->inputs_to_adapt_on(task, "val");
+  }
+  require(Need::kTestInputs, "inputs to adapt on");
+  return context_.data->inputs_to_adapt_on(task, "test");
 }
 
 Examples FusionInput::validation_examples(const std::string& task) const {

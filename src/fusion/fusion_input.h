@@ -111,8 +111,10 @@ class FusionInput {
   // it
   Inputs train_inputs(const std::string& task, int64_t count) const;      // Need::kTrainInputs
   Examples train_examples(const std::string& task, int64_t count) const;  // Need::kTrainLabels
-  Inputs test_inputs(const std::string& task) const;                      // Need::kTestInputs
   Examples validation_examples(const std::string& task) const;            // Need::kValidationExamples
+  // What a method adapts on, under the shift that it is tested under: all of the test split (Need::kTestInputs) or of
+  // validation (Need::kValidationInputs), whichever is declared.
+  Inputs inputs_to_adapt_on(const std::string& task) const;
   // What an output for a task means; no data.
   const TaskKind& kind(const std::string& task) const { return context_.data->kind(task); }
 

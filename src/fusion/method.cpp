@@ -9,6 +9,12 @@ Registry<Method>& method_registry() {
   return registry;
 }
 
+MethodCard Method::card_of(const ParamText& parameters) const {
+  MethodCard of_call = card;
+  of_call.needs = needs(parameters);
+  return of_call;
+}
+
 std::string to_string(Family family) {
   switch (family) {
     case Family::kReference:
@@ -59,6 +65,8 @@ std::string to_string(Need need) {
       return "gradients";
     case Need::kTestInputs:
       return "test inputs (unlabelled)";
+    case Need::kValidationInputs:
+      return "validation inputs (unlabelled)";
     case Need::kValidationExamples:
       return "labelled validation examples";
   }

@@ -35,6 +35,7 @@ enum class Need {
   kTrainLabels,         // their labels
   kGradients,           // backward passes through the model
   kTestInputs,          // unlabelled *test* inputs (transductive)
+  kValidationInputs,    // unlabelled validation inputs
   kValidationExamples,  // the validation split with its labels, beyond choosing parameters
 };
 
@@ -73,6 +74,9 @@ struct MethodCard {
   bool random = false;               // the seed changes the result
   bool order_invariant = true;       // up to rounding, the order of the experts does not matter
   Cost cost = Cost::kElementwise;
+  // Of Cost::kTraining, the models' worth of memory that it takes beside its result: gradients, and task vectors of the
+  // largest tensors.
+  int64_t training_models = 3;
   int64_t min_experts = 1;  // 0: a reference row, which reads none
   int64_t max_experts = 1 << 20;
 };
@@ -85,9 +89,13 @@ struct Method {
   std::function<void(const ParamText&, const MethodCard&, int64_t experts)>
       check;                                                  // ConfigError before work begins
   std::function<std::set<Demand>(const ParamText&)> demands;  // the card's and those of the parameters
+  std::function<std::set<Need>(const ParamText&)> needs;      // the card's, as the parameters change them
   // Of a method theta = theta_0 + scale * direction, its direction (a Field whose lambda refers to the input),
   // so that another method can go on from it; else empty.
   std::function<Field(const FusionInput&, const ParamText&)> direction;
+
+  // With the needs of a call. `card` is that of a call without parameters.
+  MethodCard card_of(const ParamText& parameters) const;
 };
 
 Registry<Method>& method_registry();
@@ -101,7 +109,8 @@ std::string to_string(Yields yields);
 // Registers a method: `const RegisterMethod<Options> registered{{.name = ...}, fuse};` in its file's unnamed
 // namespace. Options declares its parameters by `template <typename V> void describe(V& v)`; a method whose
 // parameters constrain each other also has `void check(int64_t experts) const`, which throws ConfigError; one whose
-// parameters ask for more than the card says has `std::set<Demand> demands() const`.
+// parameters ask for more than the card says has `std::set<Demand> demands() const`, and one whose parameters say which
+// data it sees has `std::set<Need> needs(std::set<Need> of_card) const`.
 // `direction`: see Method; RegisterDirection (passes/direction.h) supplies it together with `fuse`.
 template <typename Options>
 struct RegisterMethod {
@@ -141,6 +150,14 @@ struct RegisterMethod {
                  demands.merge(read(text).demands());
                }
                return demands;
+             },
+         .needs =
+             [=](const ParamText& text) {
+               if constexpr (requires(const Options& options) { options.needs(card.needs); }) {
+                 return read(text).needs(card.needs);
+               } else {
+                 return card.needs;
+               }
              },
          .direction = !direction ? std::function<Field(const FusionInput&, const ParamText&)>{}
                                  : [=](const FusionInput& in,

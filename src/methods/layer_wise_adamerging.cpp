@@ -1,7 +1,7 @@
 // Layer-wise AdaMerging: one coefficient per task and tensor ("layer" in the paper's words), learnt on
-// unlabelled test inputs. Source, differences and cost: fusion/whole_model/adaptation.h.
+// unlabelled inputs. Source, differences and cost: fusion/whole_model/coefficients.h.
 
-#include "fusion/whole_model/adaptation.h"
+#include "fusion/whole_model/coefficients.h"
 
 namespace fusegrid::methods::layer_wise_adamerging {
 namespace {

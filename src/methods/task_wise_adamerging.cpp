@@ -1,7 +1,7 @@
-// Task-wise AdaMerging: one coefficient per task, learnt on unlabelled test inputs. Source, differences and cost:
-// fusion/whole_model/adaptation.h.
+// Task-wise AdaMerging: one coefficient per task, learnt on unlabelled inputs. Source, differences and cost:
+// fusion/whole_model/coefficients.h.
 
-#include "fusion/whole_model/adaptation.h"
+#include "fusion/whole_model/coefficients.h"
 
 namespace fusegrid::methods::task_wise_adamerging {
 namespace {

@@ -35,7 +35,7 @@ const MethodRecord& described(const Records& records, const std::string& name) {
 
 // name -> value of canonical text
 ParamText parameters_of(const Setting& setting) {
-  return parse_call(setting.method + "{" + setting.parameters + "}").second;
+  return parse_call("method{" + setting.parameters + "}").second;
 }
 
 // Names of the parameters that differ among the settings.

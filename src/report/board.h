@@ -24,7 +24,7 @@ struct Gap {
 // One parameter setting of a method on a board. Scores (report/score.h) and losses are means over seen tasks and seeds,
 // absent where a cell of theirs is: a task is never skipped.
 struct Setting {
-  std::string method;
+  std::string method;      // name of its MethodRecord
   std::string parameters;  // all of them, as canonical text
   std::string named;       // those that differ from their defaults, as they stand in the cells' names
   bool chosen = false;

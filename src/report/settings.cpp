@@ -45,7 +45,24 @@ const std::string& parameters_of(const Result& result) {
   return parameters->second;
 }
 
-BoardCells arrange(const BoardKey& key, const CellList& cells) {
+// The name of the record that describes the cell: calls of a method that see other data have one of their own, and are
+// a row of their own.
+std::string record_of(const Cell& cell, const Records& records) {
+  for (auto next = records.methods.lower_bound(cell.method + "{");
+       next != records.methods.end() && next->first.starts_with(cell.method + "{"); ++next) {
+    const ParamText called = parse_call(cell.method_text()).second;
+    const ParamText described = parse_call(next->first).second;
+    if (std::all_of(described.begin(), described.end(), [&](const auto& parameter) {
+          const auto found = called.find(parameter.first);
+          return found != called.end() && found->second == parameter.second;
+        })) {
+      return next->first;
+    }
+  }
+  return cell.method;
+}
+
+BoardCells arrange(const BoardKey& key, const CellList& cells, const Records& records) {
   std::set<std::string> tasks;
   std::set<int64_t> seeds;
   for (const auto& [cell, result] : cells) {
@@ -59,7 +76,7 @@ BoardCells arrange(const BoardKey& key, const CellList& cells) {
   board.tasks = {tasks.begin(), tasks.end()};
   board.seeds = {seeds.begin(), seeds.end()};
   for (const auto& [cell, result] : cells) {
-    SettingCells& setting = board.methods[cell.method][parameters_of(*result)];
+    SettingCells& setting = board.methods[record_of(cell, records)][parameters_of(*result)];
     setting.resize(tasks.size() * seeds.size(), nullptr);
     setting[index_of(board.seeds, cell.seed) * tasks.size() + index_of(board.tasks, cell.task)] = result;
   }
@@ -249,7 +266,7 @@ std::vector<BoardCells> group_cells(const Records& records) {
   }
   std::vector<BoardCells> boards;
   for (const auto& [key, cells] : groups) {
-    BoardCells& board = boards.emplace_back(arrange(key, cells));
+    BoardCells& board = boards.emplace_back(arrange(key, cells, records));
     for (const std::string& task : board.tasks) {
       board.metrics.push_back(primary_metric(records, board.zoo, task));
     }

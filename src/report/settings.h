@@ -21,8 +21,9 @@ struct BoardCells {
   std::string shift;
   std::vector<std::string> tasks;  // sorted
   std::vector<int64_t> seeds;
-  std::map<std::string, std::map<std::string, SettingCells>> methods;  // method -> all parameters -> cells
-  std::vector<TaskMetric> metrics;                                     // [tasks]
+  // name of a MethodRecord -> all parameters -> cells
+  std::map<std::string, std::map<std::string, SettingCells>> methods;
+  std::vector<TaskMetric> metrics;  // [tasks]
   Score score;
   // By split, [seeds * tasks]: what the task's own expert has, on the board of this zoo and shift with the most experts
   // that tells it.

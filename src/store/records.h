@@ -17,7 +17,8 @@ namespace fusegrid {
 
 // What a reader of results must know about a method, so that no reader needs the program that ran it.
 struct MethodRecord {
-  std::string name;
+  std::string
+      name;  // "ties", or with the parameters of the calls that see other data: "wemoe{inputs=validation}"
   std::string title;
   std::string paper;
   std::string family;  // "task vector", ...; "reference" for rows that take no part in a ranking

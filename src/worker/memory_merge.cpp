@@ -12,9 +12,11 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
                            StatisticsCache& statistics, const std::function<void()>& tick) {
   static const Weights no_base;
   const Method& method = method_registry().at(cell.method);
+  const ParamText parameters = parse_call(cell.method_text()).second;
+  const MethodCard card = method.card_of(parameters);
   const CellData data(zoo.data(), cell.shift);
   FusionContext context;
-  context.card = &method.card;
+  context.card = &card;
   context.network = &zoo.network(cell.seed);
   context.data = &data;
   context.cache = &statistics;
@@ -23,7 +25,7 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   context.seed = static_cast<uint64_t>(cell.seed);
   context.base = &no_base;
   context.tick = tick;
-  const auto names = models_read(method.card, context.expert_names);
+  const auto names = models_read(card, context.expert_names);
   FUSEGRID_ASSERT(names.size() == models.size(), cell.name());
   std::vector<const FactorsByName*> factors;
   for (size_t i = 0; i < names.size(); ++i) {
@@ -42,7 +44,7 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   MemoryEngine engine(*context.base, context.experts, models_key(context.base_key, context.expert_keys),
                       statistics, tick, factors);
   context.engine = &engine;
-  return method.fuse(FusionInput(context), parse_call(cell.method_text()).second);
+  return method.fuse(FusionInput(context), parameters);
 }
 
 }  // namespace fusegrid

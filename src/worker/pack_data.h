@@ -50,11 +50,14 @@ class PackData final : public DataSource {
   mutable std::string key_;
 };
 
-// A pack as a cell sees it. A shift is one of test images: what is trained or chosen on is clean.
+// A pack as a cell sees it. A shift is one of what is tested and adapted on: what is trained or chosen on is clean.
 class CellData final : public DataSource {
  public:
   CellData(const PackData& pack, std::string shift) : pack_(pack), shift_(std::move(shift)) {}
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
+  Inputs inputs_to_adapt_on(const std::string& task, const std::string& split) const override {
+    return pack_.shifted(task, split, shift_).inputs;
+  }
   const TaskKind& kind(const std::string& task) const override { return pack_.kind(task); }
   std::string key() const override { return pack_.key(); }
 

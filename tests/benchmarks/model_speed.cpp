@@ -24,7 +24,7 @@
 
 #include "core/text.h"
 #include "fusion/engines/memory_engine.h"
-#include "fusion/whole_model/adaptation.h"
+#include "fusion/whole_model/coefficients.h"
 #include "fusion/whole_model/statistics.h"
 #include "models/feeder.h"
 #include "worker/device.h"
@@ -140,7 +140,7 @@ void measure_adamerging(const LoadedReplicate& models, const PackData& data, con
   for (const auto& [name, tensor] : models.base) {
     leaves.emplace(name, tensor.detach().clone().requires_grad_(true));
   }
-  const TestStream::Step next = TestStream(in, options.batch, "model_speed").next();
+  const AdaptationStream::Step next = AdaptationStream(in, options.batch, "model_speed").next();
   const double passes =
       quickest([&] {
         const at::AutoGradMode with_gradients(true);

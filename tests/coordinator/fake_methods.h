@@ -29,6 +29,19 @@ struct FakeOptions {
   }
 };
 
+struct FakePeekOptions {
+  std::string inputs = "test";
+  double scale = 0.3;
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("inputs", inputs, Choices{"test", "validation"}, "to adapt on");
+    v.param("scale", scale, Range{0, 2}, "multiplier");
+  }
+  std::set<Need> needs(const std::set<Need>& of_card) const {
+    return inputs == "test" ? of_card : std::set<Need>{Need::kValidationInputs};
+  }
+};
+
 // Registers them once; call it first in every test program that expands jobs.
 inline void register_fake_methods() {
   static const bool once = [] {
@@ -55,6 +68,9 @@ inline void register_fake_methods() {
         no_fuse};
     const RegisterMethod<NoOptions> adapt{
         {.name = "fake_adapt", .title = "Adapt", .paper = "", .formula = "", .needs = {Need::kTestInputs}},
+        no_fuse};
+    const RegisterMethod<FakePeekOptions> peek{
+        {.name = "fake_peek", .title = "Peek", .paper = "", .formula = "", .needs = {Need::kTestInputs}},
         no_fuse};
     const RegisterMethod<NoOptions> routed{
         {.name = "fake_routed", .title = "Routed", .paper = "", .formula = "", .demands = {Demand::kBlocks}},

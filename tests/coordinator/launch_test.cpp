@@ -97,5 +97,19 @@ TEST_F(Launch, methods_are_described_once_by_their_cards) {
   EXPECT_FALSE(records[2].told_task);
 }
 
+TEST(MethodRecords, describe_calls_that_see_other_data_apart) {
+  const auto adapts = [](const std::string& parameters) {
+    return Cell{"toy", "2", "fake_peek", parameters, 0, "a", "clean"};
+  };
+  const auto records =
+      method_records({adapts("scale=1"), adapts("inputs=validation,scale=2"), adapts("inputs=validation")});
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_EQ(records[0].name, "fake_peek");
+  EXPECT_EQ(records[0].data, to_string(Need::kTestInputs));
+  EXPECT_EQ(records[1].name, "fake_peek{inputs=validation}");
+  EXPECT_EQ(records[1].title, "Peek (inputs=validation)");
+  EXPECT_EQ(records[1].data, to_string(Need::kValidationInputs));
+}
+
 }  // namespace
 }  // namespace fusegrid

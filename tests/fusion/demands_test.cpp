@@ -109,9 +109,10 @@ TEST(Demands, of_models_that_make_tokens) {
 TEST(Demands, inputs_that_say_the_answer_are_shown_to_none_who_may_not_see_labels) {
   const TaskKind& next_tokens = task_kind("language_model");
   const TaskKind& texts = task_kind("generate");
-  for (const std::string method : {"fisher", "regmean", "layer_wise_adamerging", "mats", "ada_svd"}) {
+  for (const std::string method : {"fisher", "regmean", "layer_wise_adamerging",
+                                   "layer_wise_adamerging{inputs=validation}", "mats", "ada_svd"}) {
     EXPECT_THAT(refusal(method, decoder(), texts, next_tokens),
-                HasSubstr("method '" + method +
+                HasSubstr("method '" + method.substr(0, method.find('{')) +
                           "' looks at inputs without labels, but the inputs of task 'b' are its labels"));
   }
   for (const std::string method :

@@ -172,7 +172,7 @@ TEST(FusionInput, hands_out_only_what_the_card_declares) {
     EXPECT_THROW(in.kth_magnitude(1), AccessError);
     EXPECT_THROW(in.train_inputs("task0", 1), AccessError);
     EXPECT_THROW(in.train_examples("task0", 1), AccessError);
-    EXPECT_THROW(in.test_inputs("task0"), AccessError);
+    EXPECT_THROW(in.inputs_to_adapt_on("task0"), AccessError);
     EXPECT_THROW(in.validation_examples("task0"), AccessError);
     EXPECT_THROW(in.gram(0, 1), AccessError);
     EXPECT_THROW(in.fisher(0, 1, 1, "exact"), AccessError);
@@ -200,10 +200,19 @@ TEST(FusionInput, hands_out_declared_data) {
                  [](const FusionInput& in) {
                    EXPECT_EQ(in.train_inputs("task0", 5).size(), 5);
                    EXPECT_EQ(in.train_examples("task1", -1).labels.size(0), 24);
-                   EXPECT_EQ(in.test_inputs("task1").size(), 20);
+                   EXPECT_EQ(in.inputs_to_adapt_on("task1").size(), 20);
                    EXPECT_EQ(in.validation_examples("task1").inputs.size(), 12);
                  });
   EXPECT_EQ(zoo.data.touched(), (std::set<std::string>{"train", "test", "val"}));
+}
+
+TEST(FusionInput, hands_out_inputs_of_the_declared_split_to_adapt_on) {
+  const TestZoo zoo = random_zoo(1);
+  zoo.with_needs({Need::kValidationInputs}, [](const FusionInput& in) {
+    EXPECT_EQ(in.inputs_to_adapt_on("task0").size(), 12);
+    EXPECT_THROW(in.validation_examples("task0"), AccessError);
+  });
+  EXPECT_EQ(zoo.data.touched(), (std::set<std::string>{"val"}));
 }
 
 // Expert "task0" owns two tasks, "task1" one and "task2" none.

@@ -212,6 +212,18 @@ TEST_P(EveryMethod, touches_the_data_that_its_card_declares) {
   EXPECT_EQ(z.data.touched(), declared);
 }
 
+// What adapts on test inputs can do so on those of validation, and then sees no others.
+TEST_P(EveryMethod, adapts_on_validation_inputs_where_it_is_told_to) {
+  ASSERT_EQ(has_parameter(GetParam(), "inputs"), card().needs.contains(Need::kTestInputs));
+  if (!has_parameter(GetParam(), "inputs")) {
+    return;
+  }
+  const TestZoo z = zoo(0.3);
+  const std::string on_validation = digest(z.fuse(quick(GetParam(), "inputs=validation")).weights);
+  EXPECT_EQ(z.data.touched(), std::set<std::string>{"val"});
+  EXPECT_NE(digest(fuse(z).weights), on_validation);
+}
+
 // Every declared need that can be denied is needed: without it the method fails.
 TEST_P(EveryMethod, fails_without_any_of_its_needs) {
   const Method& method = method_registry().at(GetParam());

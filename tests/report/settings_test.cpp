@@ -27,6 +27,24 @@ TEST(Choice, takes_the_lowest_validation_loss) {
   EXPECT_DOUBLE_EQ(row.average.value.value(), 0.8);
 }
 
+// What a method peeks at is no parameter that validation may choose.
+TEST(Choice, is_apart_for_calls_that_see_other_data) {
+  Records records = records_of({{"cow", "loss"}});
+  records.methods["scaled{data=val}"] = {
+      "scaled{data=val}", "Scaled (data=val)", "-", "", "labels", "", false};
+  put_value(records, make_cell("scaled", "data=val,scale=0.1", "cow"), 0.9, 0.7);
+  put_value(records, make_cell("scaled", "data=val,scale=0.2", "cow"), 0.8, 0.6);
+  put_value(records, make_cell("scaled", "scale=0.1", "cow"), 0.2, 0.1);
+  put_value(records, make_cell("scaled", "scale=0.3", "cow"), 0.1, 0.3);
+  const Board board = first_board(records);
+  EXPECT_EQ(row_of(board, "scaled").setting.parameters, "scale=0.3,mode=sum");
+  const Row other = row_of(board, "scaled{data=val}");
+  EXPECT_EQ(other.setting.parameters, "data=val,scale=0.2,mode=sum");
+  EXPECT_EQ(other.method.data, "labels");
+  EXPECT_EQ(other.tried, 2);
+  EXPECT_EQ(other.tuned, std::vector<std::string>{"scale"});
+}
+
 TEST(Choice, among_different_metrics_is_by_the_relative_validation_score) {
   Records records = records_of({{"ant", "accuracy"}, {"cow", "loss"}});
   put_value(records, make_cell("individual", "", "ant"), 0.8, 0.9);

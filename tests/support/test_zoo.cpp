@@ -104,6 +104,19 @@ Examples random_rows_of_tokens(uint64_t key, int64_t count) {
   return {.inputs = rows_of(rows), .wanted = wanted.tokens, .wanted_lengths = wanted.lengths};
 }
 
+Examples random_answers(uint64_t key, int64_t count) {
+  Examples examples = random_rows_of_tokens(key, count);
+  std::vector<std::vector<int64_t>> answers;
+  for (int64_t i = 0; i < count; ++i) {
+    answers.push_back(random_row(key + 1, i, 1 + i % 4));
+    answers.back().back() = kEnd;
+  }
+  const Inputs rows = rows_of(answers);
+  examples.wanted = rows.tokens;
+  examples.wanted_lengths = rows.lengths;
+  return examples;
+}
+
 Examples random_choices(uint64_t key, int64_t count) {
   Examples examples = random_rows_of_tokens(key, count);
   std::vector<std::vector<std::vector<int64_t>>> choices(static_cast<size_t>(count));
@@ -207,7 +220,7 @@ Merged TestZoo::fuse(const std::string& call) const {
   const Method& method = method_registry().at(name);
   method.check(parameters, method.card, static_cast<int64_t>(experts.size()));
   Merged merged;
-  with_input(method.card, [&, &parameters = parameters](const FusionInput& in) {
+  with_input(method.card_of(parameters), [&, &parameters = parameters](const FusionInput& in) {
     merged.model = std::make_shared<const FusedModel>(method.fuse(in, parameters));
   });
   merged.weights = merged.model->predictor->weights();
@@ -272,7 +285,7 @@ TestZoo random_zoo(size_t experts, double spread) {
 }
 
 TestZoo token_zoo(size_t experts, double spread) {
-  return zoo_of_tokens(experts, spread, tiny_t5(), "generate", random_rows_of_tokens);
+  return zoo_of_tokens(experts, spread, tiny_t5(), "generate", random_answers);
 }
 
 TestZoo choice_zoo(size_t experts, double spread) {

@@ -64,6 +64,19 @@ TEST_F(MergeMakerTest, methods_that_look_at_test_inputs_see_those_of_the_cell) {
   EXPECT_EQ(spy_fuses, 2);
 }
 
+TEST_F(MergeMakerTest, methods_that_are_told_so_see_validation_inputs_under_the_shift_of_the_cell) {
+  const auto seen = [&](const std::string& task, const std::string& shift) {
+    Cell cell = tiny_cell("spy_on_test_inputs", task, shift);
+    cell.parameters = "inputs=validation";
+    return merge(cell).facts.at("seen");
+  };
+  const std::string clean = seen("bars", "clean");
+  const std::string shifted = seen("bars", "contrast-5");
+  EXPECT_NE(shifted, clean);
+  EXPECT_EQ(seen("rows", "contrast-5"), shifted);
+  EXPECT_EQ(spy_fuses, 2);
+}
+
 TEST_F(MergeMakerTest, a_merge_that_throws_leaves_nothing_behind) {
   merge(tiny_cell("spy"));
   spy_must_fail = true;

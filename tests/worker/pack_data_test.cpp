@@ -73,6 +73,18 @@ TEST_F(PackDataTest, a_cell_sees_the_shift_on_test_examples_alone) {
   }
 }
 
+TEST_F(PackDataTest, shows_shifted_inputs_of_either_split_to_what_adapts_on_them) {
+  const PackData data(pack_, at::kCPU, {.shifted = 1 << 20});
+  for (const std::string split : {"val", "test"}) {
+    const at::Tensor seen = CellData(data, kNoise).inputs_to_adapt_on("bars", split).images;
+    EXPECT_TRUE(seen.equal(data.shifted("bars", split, kNoise).inputs.images));
+    EXPECT_FALSE(seen.equal(data.examples("bars", split, -1).inputs.images));
+    EXPECT_TRUE(CellData(data, "clean")
+                    .inputs_to_adapt_on("bars", split)
+                    .images.equal(data.examples("bars", split, -1).inputs.images));
+  }
+}
+
 TEST_F(PackDataTest, has_the_key_that_was_seen_while_the_file_is_the_same) {
   const SeenPack seen{pack_stamp(pack_), "seen"};
   const PackData data(pack_, at::kCPU, {}, seen);

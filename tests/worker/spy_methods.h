@@ -8,6 +8,7 @@
 
 #include "core/text.h"
 #include "fusion/fusion_input.h"
+#include "fusion/whole_model/adaptation.h"
 
 namespace fusegrid {
 
@@ -24,13 +25,23 @@ inline FusedModel spy(const FusionInput& in, Weights weights) {
   return fused;
 }
 
+struct SpyOptions {
+  std::string inputs = "test";
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    describe_inputs(v, inputs);
+  }
+  std::set<Need> needs(const std::set<Need>& of_card) const { return needs_of_inputs(inputs, of_card); }
+};
+
 inline void register_spies() {
   static const bool once = [] {
     const auto blind = [](const FusionInput& in, const NoOptions&) { return spy(in, in.expert(0)); };
-    const auto seeing = [](const FusionInput& in, const NoOptions&) {
+    const auto seeing = [](const FusionInput& in, const SpyOptions&) {
       FusedModel fused = spy(in, in.expert(0));
       fused.facts["seen"] =
-          number_text(in.test_inputs(in.tasks()[0]).images.to(at::kDouble).mean().item<double>());
+          number_text(in.inputs_to_adapt_on(in.tasks()[0]).images.to(at::kDouble).mean().item<double>());
       return fused;
     };
     const auto broken = [](const FusionInput& in, const NoOptions&) {
@@ -42,13 +53,13 @@ inline void register_spies() {
     };
     const RegisterMethod<NoOptions> first{
         {.name = "spy", .title = "", .paper = "", .formula = "", .grain = Grain::kWholeModel}, blind};
-    const RegisterMethod<NoOptions> second{{.name = "spy_on_test_inputs",
-                                            .title = "",
-                                            .paper = "",
-                                            .formula = "",
-                                            .grain = Grain::kWholeModel,
-                                            .needs = {Need::kTestInputs}},
-                                           seeing};
+    const RegisterMethod<SpyOptions> second{{.name = "spy_on_test_inputs",
+                                             .title = "",
+                                             .paper = "",
+                                             .formula = "",
+                                             .grain = Grain::kWholeModel,
+                                             .needs = {Need::kTestInputs}},
+                                            seeing};
     const RegisterMethod<NoOptions> third{
         {.name = "spy_not_finite", .title = "", .paper = "", .formula = "", .grain = Grain::kWholeModel},
         broken};

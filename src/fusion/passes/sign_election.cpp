@@ -24,15 +24,20 @@ AgreeingMerge agreeing_merge(const std::string& name) {
   return name == "max" ? AgreeingMerge::kMax : name == "mean" ? AgreeingMerge::kMean : AgreeingMerge::kSum;
 }
 
+// bool: whether the sum of the trimmed vectors elects +.
+at::Tensor elects_plus(const std::vector<at::Tensor>& kept, const TrimmedElection& election) {
+  const at::Tensor sum = sum_of(kept);
+  return election.majority > 0 ? sum >= 0 : sum > 0;
+}
+
 // Where rules of entry_rules.h do not fit: for float64, and for GPUs without kernels. The same results for finite
 // numbers.
 at::Tensor merge_op_by_op(const std::vector<at::Tensor>& vectors, const TrimmedElection& election,
                           AgreeingMerge merge) {
   const auto kept = trimmed(vectors, election.thresholds);
-  const at::Tensor sum = sum_of(kept);
-  const at::Tensor sign = (election.majority > 0 ? sum >= 0 : sum > 0).to(sum.scalar_type()).mul_(2).sub_(1);
-  at::Tensor merged = at::zeros_like(sum);  // magnitudes
-  at::Tensor entries = at::zeros_like(sum);
+  const at::Tensor sign = elects_plus(kept, election).to(kept[0].scalar_type()).mul_(2).sub_(1);
+  at::Tensor merged = at::zeros_like(sign);  // magnitudes
+  at::Tensor entries = at::zeros_like(sign);
   for (const at::Tensor& vector : kept) {
     const at::Tensor agreeing = (vector * sign).clamp_min_(0);  // 0 where the signs differ
     if (merge == AgreeingMerge::kMax) {
@@ -98,6 +103,17 @@ std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors,
     kept.push_back(at::hardshrink(vectors[i], static_cast<double>(below)));
   }
   return kept;
+}
+
+std::vector<at::Tensor> elected_entries(const std::vector<at::Tensor>& vectors,
+                                        const TrimmedElection& election) {
+  const auto kept = trimmed(vectors, election.thresholds);
+  const at::Tensor plus = elects_plus(kept, election);
+  std::vector<at::Tensor> entries;
+  for (const at::Tensor& vector : kept) {
+    entries.push_back(at::where(plus, vector > 0, vector < 0));
+  }
+  return entries;
 }
 
 namespace {

@@ -31,6 +31,10 @@ TrimmedElection trim_and_elect(const FusionInput& in, const std::string& key,
 // `vectors` without the entries below their thresholds.
 std::vector<at::Tensor> trimmed(const std::vector<at::Tensor>& vectors, const std::vector<float>& thresholds);
 
+// bool, of the shape of `vectors`: their entries that reach their thresholds and have the elected sign.
+std::vector<at::Tensor> elected_entries(const std::vector<at::Tensor>& vectors,
+                                        const TrimmedElection& election);
+
 // The merged vector of a slice, float64 if `vectors` are, else float32: the entries of `vectors` that reach their
 // thresholds and have the elected sign (that of the sum; where it is zero, the majority's, and - if there is none), as
 // "sum", "mean" or "max".

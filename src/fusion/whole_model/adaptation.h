@@ -1,7 +1,8 @@
-// Test-time adaptation: what AdaMerging, WEMoE and their relatives share.
+// Test-time adaptation: the inputs that AdaMerging, WEMoE and their relatives adapt on, and what they lower.
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,12 +10,20 @@
 
 namespace fusegrid {
 
-// Endless batches of the unlabelled test inputs of each task: shuffled once per epoch by Philox on (seed,
-// purpose, task).
-class TestStream {
+// The parameter `inputs` of every test-time method. On test inputs, as published, a method peeks at what it is scored
+// on; on those of validation it does not, so a board with both shows what peeking is worth.
+template <typename Visitor>
+void describe_inputs(Visitor& v, std::string& inputs) {
+  v.param("inputs", inputs, Choices{"test", "validation"}, "the unlabelled inputs to adapt on");
+}
+// The needs of a call: those of a card that declares Need::kTestInputs, with the inputs of its parameter instead.
+std::set<Need> needs_of_inputs(const std::string& inputs, std::set<Need> of_card);
+
+// Endless batches of the inputs to adapt on of each task: shuffled once per epoch by Philox on (seed, purpose, task).
+class AdaptationStream {
  public:
-  // Requires Need::kTestInputs. `batch`: inputs per task and step.
-  TestStream(const FusionInput& in, int64_t batch, const std::string& purpose);
+  // Requires Need::kTestInputs or kValidationInputs. `batch`: inputs per task and step.
+  AdaptationStream(const FusionInput& in, int64_t batch, const std::string& purpose);
   // Of the next step, ready and task after task. output: of the model that adapts, which completes the inputs of tasks
   // whose answers are tokens (TaskKind::completed()); asked of no other.
   struct Step {
@@ -47,38 +56,5 @@ class TestStream {
 // is our extension.
 at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const std::vector<Inputs>& by_task,
                         const at::Tensor& features);
-
-struct AdaptationOptions {
-  double init = 0.3;
-  double lr = 1e-3;
-  int64_t steps = 1000;
-  int64_t batch = 16;
-  bool clamp = false;
-
-  template <typename Visitor>
-  void describe(Visitor& v) {
-    v.param("init", init, Range{-2, 2}, "initial coefficient of every task vector");
-    v.param("lr", lr, Range{0, 10}, "learning rate of Adam");
-    v.param("steps", steps, Range{0, 1e6}, "steps of Adam");
-    v.param("batch", batch, Range{1, 4096}, "unlabelled test inputs per task and step");
-    v.param("clamp", clamp, "keep the coefficients in [0, 1]; outside there is no gradient");
-  }
-};
-
-enum class Granularity { kTask, kTensor };  // one coefficient per task, or per task and tensor
-
-// AdaMerging: theta^l = theta_0^l + sum_i lambda_i^l tau_i^l with the lambda that minimise the entropy on the
-// test stream.
-//
-// Source:  Yang et al., "AdaMerging: Adaptive Model Merging for Multi-Task Learning", ICLR 2024,
-//          arXiv:2310.02575.
-// Differs: one batch per task and step and no clamping by default, as FusionBench; the gradient of a coefficient
-//          is the inner product of the merged weights' gradient with its task vector, from one backward pass of
-//          all tasks. The entropy is computed from log-softmax, without the 1e-8 inside FusionBench's logarithm.
-// Cost:    `steps` forward and backward passes of batch images per task.
-FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& options,
-                              Granularity granularity);
-// The card of the method that adapts with this granularity. `coefficient`: as the formula writes it.
-MethodCard adamerging_card(const std::string& name, const std::string& title, const std::string& coefficient);
 
 }  // namespace fusegrid

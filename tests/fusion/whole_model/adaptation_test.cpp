@@ -75,14 +75,14 @@ TEST(EntropyLoss, equals_fusion_bench) {
   });
 }
 
-TEST(TestStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
+TEST(AdaptationStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
   TestZoo zoo = table_zoo({at::zeros({12, 1}), {}, {}});
   zoo.tasks = {"a", "b"};
   zoo.experts = {{{"w", at::zeros({1})}}, {{"w", at::zeros({1})}}};
   zoo.data.set("a", "test", images_of_rows({0, 1, 2, 3, 4, 5}));
   zoo.data.set("b", "test", images_of_rows({6, 7, 8, 9, 10, 11}));
   zoo.with_needs({Need::kTestInputs}, [](const FusionInput& in) {
-    TestStream stream(in, 3, "a test");
+    AdaptationStream stream(in, 3, "a test");
     const auto epoch = [&] {
       std::vector<int64_t> rows;
       for (int step = 0; step < 2; ++step) {
@@ -104,14 +104,14 @@ TEST(TestStream, shows_every_image_of_a_task_once_per_epoch_in_another_order) {
   });
 }
 
-TEST(TestStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
+TEST(AdaptationStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
   TestZoo zoo = table_zoo({at::zeros({4, 1}), {}, {}});
   zoo.tasks = {"a", "b"};
   zoo.experts = {{{"w", at::zeros({1})}}, {{"w", at::zeros({1})}}};
   zoo.data.set("a", "test", tokens_of_rows({{1}, {1, 1}}));
   zoo.data.set("b", "test", tokens_of_rows({{2, 2, 2, 2, 2, 2, 2, 2, 2}, {3, 3, 3}}));
   zoo.with_needs({Need::kTestInputs}, [](const FusionInput& in) {
-    const Inputs both = TestStream(in, 2, "a test").next().inputs;
+    const Inputs both = AdaptationStream(in, 2, "a test").next().inputs;
     ASSERT_EQ(both.tokens.sizes().vec(), (std::vector<int64_t>{4, 16})) << "as wide as the longest";
     EXPECT_EQ(both.lengths.sum().item<int64_t>(), 1 + 2 + 9 + 3);
     for (int64_t row = 0; row < 4; ++row) {
@@ -123,13 +123,14 @@ TEST(TestStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
 }
 
 // Of a model that answers in tokens, against what it does with each of the inputs alone.
-TEST(TestStream, completes_inputs_by_answers_whose_rows_the_entropy_means_over) {
+TEST(AdaptationStream, completes_inputs_by_answers_whose_rows_the_entropy_means_over) {
   constexpr int64_t kBatch = 5;
   const TestZoo zoo = token_zoo(2);
   const Network& network = *zoo.network;
   const Weights& model = zoo.experts[1];
   zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
-    const auto [inputs, by_task] = TestStream(in, kBatch, "a test").next(asker_of(network, model, "task0"));
+    const auto [inputs, by_task] =
+        AdaptationStream(in, kBatch, "a test").next(asker_of(network, model, "task0"));
     ASSERT_EQ(inputs.size(), 2 * kBatch);
     double expected = 0;
     int64_t all_rows = 0;
@@ -160,13 +161,13 @@ Inputs one_row(Inputs inputs, int64_t row) {
 }
 
 // A row for each choice of each example; the entropy is that of each example's choices.
-TEST(TestStream, completes_prompts_by_all_their_choices) {
+TEST(AdaptationStream, completes_prompts_by_all_their_choices) {
   constexpr int64_t kBatch = 5;
   const TestZoo zoo = choice_zoo(2);
   const Network& network = *zoo.network;
   const Weights& model = zoo.experts[1];
   zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
-    const auto [inputs, by_task] = TestStream(in, kBatch, "a test").next();
+    const auto [inputs, by_task] = AdaptationStream(in, kBatch, "a test").next();
     double expected = 0;
     int64_t all_rows = 0;
     for (const Inputs& of_task : by_task) {
@@ -197,13 +198,14 @@ TEST(TestStream, completes_prompts_by_all_their_choices) {
   });
 }
 
-TEST(TestStream, makes_a_batch_of_more_images_than_the_task_has) {
+TEST(AdaptationStream, makes_a_batch_of_more_images_than_the_task_has) {
   TestZoo zoo = table_zoo({at::zeros({2, 1}), {}, {}});
   zoo.tasks = {"a"};
   zoo.experts = {{{"w", at::zeros({1})}}};
   zoo.data.set("a", "test", images_of_rows({0, 1}));
-  zoo.with_needs({Need::kTestInputs},
-                 [](const FusionInput& in) { EXPECT_EQ(TestStream(in, 5, "x").next().inputs.size(), 5); });
+  zoo.with_needs({Need::kTestInputs}, [](const FusionInput& in) {
+    EXPECT_EQ(AdaptationStream(in, 5, "x").next().inputs.size(), 5);
+  });
 }
 
 }  // namespace
