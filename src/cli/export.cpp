@@ -10,11 +10,11 @@
 #include "checkpoint/save_folder.h"
 #include "cli/build_facts.h"
 #include "cli/commands.h"
-#include "cli/model_folder.h"
 #include "cli/options.h"
 #include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/results_folder.h"
+#include "coordinator/external_tasks.h"
 #include "coordinator/launch.h"
 #include "core/files.h"
 #include "core/text.h"
@@ -23,6 +23,7 @@
 #include "store/result_store.h"
 #include "worker/device.h"
 #include "worker/merge_maker.h"
+#include "worker/model_folder.h"
 #include "zoo/pack_digest.h"
 
 namespace fusegrid {
@@ -66,6 +67,8 @@ struct Chosen {
   std::vector<Cell> cells;
   std::vector<const Result*> results;  // of the cells
   std::vector<std::string> tasks;      // of the cells, sorted
+  // Those of them that a command answered: whose they are, and nothing else.
+  std::vector<TaskSection> external_tasks;
 };
 
 bool is_named(const Cell& cell, const std::string& name) {
@@ -89,6 +92,19 @@ bool is_named(const Cell& cell, const std::string& name) {
   throw ConfigError("'" + results.string() + "' has no result of a cell or merge '" + name + "'" +
                     (near.empty() ? "; 'fusegrid cells " + shell_quoted(job) + "' prints the names of cells"
                                   : "; did you mean '" + near + "'?"));
+}
+
+std::vector<TaskSection> external_among(const Records& records, const Cell& cell,
+                                        const std::vector<std::string>& tasks) {
+  std::vector<TaskSection> sections;
+  for (const std::string& task : tasks) {
+    const auto described = records.tasks.find({cell.zoo, task});
+    if (described != records.tasks.end() && described->second.kind == kExternalKind) {
+      const std::string owner = records.bindings.at(owner_binding(cell.zoo, cell.experts, task)).value;
+      sections.push_back({.name = task, .task = {.expert = owner == kNoOwner ? "" : owner}});
+    }
+  }
+  return sections;
 }
 
 Chosen chosen_cells(const Records& records, const fs::path& results, const std::string& name) {
@@ -123,6 +139,7 @@ Chosen chosen_cells(const Records& records, const fs::path& results, const std::
   }
   chosen.tasks.assign(tasks.begin(), tasks.end());
   chosen.cell = chosen.cells.front();
+  chosen.external_tasks = external_among(records, chosen.cell, chosen.tasks);
   chosen.cell.parameters = chosen.results.front()->bindings.at("parameters");
   return chosen;
 }
@@ -178,15 +195,16 @@ void check_yields(const Chosen& chosen, const Zoo& zoo) {
 // ConfigError where models, heads or data are others than the ones recorded.
 void check_inputs(const Records& records, const Chosen& chosen, const Zoo& zoo,
                   const std::string& precision) {
+  JobSpec job;
+  job.precision = precision;
+  job.external_tasks = chosen.external_tasks;
   for (const std::string& task : chosen.tasks) {
-    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
+    if (task_section(job, task) == nullptr && std::ranges::count(zoo.tasks, task) == 0) {
       throw ConfigError("the zoo must be as it was recorded, but '" + zoo.folder.string() +
                         "' has no longer the task '" + task + "'; bring the old zoo back");
     }
   }
   pack_contents(zoo);
-  JobSpec job;
-  job.precision = precision;
   RunInfo now;
   now.bindings = launch_bindings(job, chosen.cells, {{zoo.name, zoo}});
   now.bindings.erase("validation");  // decides how a merge is evaluated, not what it is
@@ -277,7 +295,8 @@ class Writer {
                     const fs::path& shown) const {
     const Weights* parameters = merge_.model.predictor->model_of(tasks.front());
     FUSEGRID_ASSERT(parameters != nullptr, chosen_.name);
-    const Weights heads = heads_of_tasks(tasks);
+    const auto headed = with_heads(tasks);
+    const Weights heads = heads_of_merge(merge_.model, replicate(), headed);
     const WrittenModel written = write_model_folder(
         folder, {.base = replicate().base,
                  .architecture = *zoo_.network(chosen_.cell.seed).architecture,
@@ -287,7 +306,7 @@ class Writer {
                  .record = record_of(chosen_, tasks, zoo_.zoo().pooling, merge_, *parameters, results_)});
     return shown.string() + ": " + count_text(written.tensors, "tensor") + ", " + bytes_text(written.bytes) +
            " of " + dtype_name(dtype_) + " in " + count_text(written.files, "file") +
-           (heads.empty() ? "" : ", heads of " + some_names(tasks, kTasksShown)) + "\n";
+           (heads.empty() ? "" : ", heads of " + some_names(headed, kTasksShown)) + "\n";
   }
 
   // A folder for each task, all of them or none.
@@ -304,17 +323,11 @@ class Writer {
  private:
   const Replicate& replicate() const { return zoo_.zoo().replicate(chosen_.cell.seed); }
 
-  // The merge's own where it has one, else the zoo's.
-  Weights heads_of_tasks(const std::vector<std::string>& tasks) const {
-    Weights heads;
-    for (const std::string& task : tasks) {
-      const bool own = merge_.model.readouts.contains(task);
-      const fs::path file = own ? replicate().multitask_heads.value() : replicate().heads;
-      if (!file.empty()) {
-        heads.merge(heads_of(file, {task}));
-      }
-    }
-    return heads;
+  // The zoo's; a command that answers for another one has whatever head it wants.
+  std::vector<std::string> with_heads(std::vector<std::string> tasks) const {
+    std::erase_if(tasks,
+                  [&](const std::string& task) { return std::ranges::count(zoo_.zoo().tasks, task) == 0; });
+    return tasks;
   }
 
   const Chosen& chosen_;
@@ -333,6 +346,16 @@ struct Request {
   DeviceChoice choice;
 };
 
+std::map<std::string, std::string> external_owners(const Chosen& chosen) {
+  std::map<std::string, std::string> owners;
+  for (const TaskSection& section : chosen.external_tasks) {
+    if (!section.task.expert.empty()) {
+      owners.emplace(section.name, section.task.expert);
+    }
+  }
+  return owners;
+}
+
 std::string make_and_write(const Request& request, const Chosen& chosen, const Zoo& zoo,
                            std::ostream& warnings) {
   const at::Device device = open_device(request.choice);
@@ -341,7 +364,8 @@ std::string make_and_write(const Request& request, const Chosen& chosen, const Z
   if (const auto seen = seen_pack(zoo)) {
     packs.emplace(zoo.name, *seen);
   }
-  ZooCache zoos({{zoo.name, zoo.folder.string()}}, device, shares, parse_precision(request.precision), packs);
+  ZooCache zoos({{zoo.name, zoo.folder.string()}}, device, shares, parse_precision(request.precision), packs,
+                external_owners(chosen));
   MergeMaker maker(
       {.statistics_bytes = shares.statistics, .model_bytes = room_for_models(device, 0), .as_made = true},
       device);
