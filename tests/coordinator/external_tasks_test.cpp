@@ -230,13 +230,14 @@ TEST_F(ExternalTasks, are_bindings_of_their_cells_alone) {
 }
 
 TEST_F(ExternalTasks, are_told_to_executors_and_to_readers) {
-  const JobSpec job = parse_sections(std::string("[fake_average]\n") + kGsm8k + "better = lower\n");
+  const JobSpec job =
+      parse_sections("[fake_average]\n[task:a]\ncommand = c {request}\nmetric = edits\nbetter = lower\n");
   const auto settings = external_settings(job, "/results/external");
-  const ExternalTask told = settings.at("tasks").at("gsm8k");
-  EXPECT_EQ(told.metric, "exact_match");
+  const ExternalTask told = settings.at("tasks").at("a");
+  EXPECT_EQ(told.metric, "edits");
   EXPECT_EQ(told.better, Better::kLower);
   const TaskRecord record = external_task_record("toy", job.external_tasks[0]);
-  EXPECT_EQ(record, (TaskRecord{"toy", "gsm8k", "external", "exact_match", "lower", "fraction", "gsm8k"}));
+  EXPECT_EQ(record, (TaskRecord{"toy", "a", "external", "edits", "lower", "fraction", "a"}));
 }
 
 }  // namespace
