@@ -44,7 +44,11 @@ def run(own, passed_on, request, task, out):
                "--tasks", task, "--output_path", out, "--log_samples", *passed_on]
     if request["limit"]:
         command += ["--limit", str(request["limit"])]
-    status = subprocess.run(command, stdout=sys.stderr).returncode
+    try:
+        status = subprocess.run(command, stdout=sys.stderr).returncode
+    except OSError as error:
+        sys.exit(f"cannot start '{own.lm_eval}' ({error.strerror}); install lm-evaluation-harness, or name its program "
+                 "with --lm-eval")
     if status:
         sys.exit(f"{own.lm_eval} ended with status {status}")
     files = list(pathlib.Path(out).rglob("results_*.json"))

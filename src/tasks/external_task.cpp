@@ -155,7 +155,8 @@ Answers read_external_answer(const std::string& text, const std::string& name, c
   try {
     all = json::parse(text);
   } catch (const json::exception& error) {
-    throw DataError(std::string("it is no JSON, which has no NaN nor Infinity either: ") + error.what());
+    const std::string what = error.what();  // "[json.exception.parse_error.101] parse error at line 1, ..."
+    throw DataError("it is no JSON, which has neither NaN nor Infinity: " + what.substr(what.find("] ") + 2));
   }
   const std::string where = "'" + name + "'";
   const json& answer = member(all, name, "it");

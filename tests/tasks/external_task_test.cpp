@@ -55,7 +55,7 @@ TEST(ExternalAnswer, outcomes_of_a_known_metric_are_its_rows) {
 TEST(ExternalAnswer, must_be_json_of_the_task) {
   EXPECT_THAT(error_of("score: 0.5"), HasSubstr("it is no JSON"));
   EXPECT_THAT(error_of(R"({"gsm8k": {"score": NaN, "count": 4}})"),
-              HasSubstr("it is no JSON, which has no NaN nor Infinity either"));
+              HasSubstr("it is no JSON, which has neither NaN nor Infinity: parse error at line 1"));
   EXPECT_THAT(error_of("[1]"), HasSubstr("must be an object with a member 'gsm8k', but it is array"));
   EXPECT_THAT(error_of(R"({"gsm": {}})"), HasSubstr("a member 'gsm8k', but it has none"));
   EXPECT_THAT(error_of(R"({"gsm8k": 0.5})"), HasSubstr("with a member 'count', but it is number"));

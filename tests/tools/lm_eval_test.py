@@ -88,6 +88,7 @@ class LmEval(FolderTest):
     def test_a_harness_that_fails_fails(self):
         self.assertIn("ended with status", self.refusal("--no-such-option"))
         self.assertIn("wrote 0", self.refusal(harness="true"))
+        self.assertIn("install lm-evaluation-harness", self.refusal(harness="no-such-program"))
 
 
 if __name__ == "__main__":
