@@ -117,6 +117,16 @@ TEST_F(ExternalEvaluatorTest, writes_the_model_as_a_folder_with_the_heads_of_the
   EXPECT_TRUE(fs::exists(copy() / "seen/preprocessor_config.json"));
 }
 
+TEST_F(ExternalEvaluatorTest, a_merge_that_is_held_in_bfloat16_is_written_so) {
+  ZooCache zoos({{"embedded-tiny", zoo_folder().string()}}, at::kCPU, {}, Precision::kBf16);
+  ExternalEvaluator one = evaluator(task("cp -r \"$model\" '" + kept("seen") + "'; " + kAnswer));
+  const Cell cell = tiny_cell("simple_average", "quiz");
+  OpenZoo& zoo = zoos.open(cell.zoo);
+  one.evaluate(cell, maker_.of(cell, zoo, [] {}), zoo, [] {});
+  const HfFolder seen(copy() / "seen");
+  EXPECT_EQ(seen.tensors().front().dtype, at::kBFloat16);
+}
+
 TEST_F(ExternalEvaluatorTest, a_method_with_a_model_per_task_is_asked_about_the_owner) {
   ExternalEvaluator one = evaluator(task(kAnswer));
   EXPECT_EQ(run(one, "individual").facts.at("task read model"),
