@@ -13,11 +13,11 @@
 #include "cli/build_facts.h"
 #include "cli/commands.h"
 #include "cli/export_choice.h"
-#include "cli/model_folder.h"
 #include "cli/options.h"
 #include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/results_folder.h"
+#include "coordinator/external_tasks.h"
 #include "coordinator/launch.h"
 #include "core/files.h"
 #include "core/text.h"
@@ -26,6 +26,7 @@
 #include "store/result_store.h"
 #include "worker/device.h"
 #include "worker/merge_maker.h"
+#include "worker/model_folder.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/pack_digest.h"
 
@@ -117,15 +118,16 @@ void check_yields(const ChosenCells& chosen, const Zoo& zoo) {
 // ConfigError where models, heads or data are others than the ones recorded.
 void check_inputs(const Records& records, const ChosenCells& chosen, const Zoo& zoo,
                   const std::string& precision) {
+  JobSpec job;
+  job.precision = precision;
+  job.external_tasks = chosen.external_tasks;
   for (const std::string& task : chosen.tasks) {
-    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
+    if (task_section(job, task) == nullptr && std::ranges::count(zoo.tasks, task) == 0) {
       throw ConfigError("the zoo must be as it was recorded, but '" + zoo.folder.string() +
                         "' has no longer the task '" + task + "'; bring the old zoo back");
     }
   }
   pack_contents(zoo);
-  JobSpec job;
-  job.precision = precision;
   RunInfo now;
   now.bindings = launch_bindings(job, chosen.cells, {{zoo.name, zoo}});
   now.bindings.erase("validation");  // decides how a merge is evaluated, not what it is
@@ -227,7 +229,8 @@ class Writer {
                     const fs::path& shown) const {
     const Weights* parameters = merge_.model.predictor->model_of(tasks.front());
     FUSEGRID_ASSERT(parameters != nullptr, chosen_.name);
-    const Weights heads = heads_of_tasks(tasks);
+    const auto headed = with_heads(tasks);
+    const Weights heads = heads_of_merge(merge_.model, replicate(), headed);
     const ModelToWrite model{
         .base = replicate().base,
         .architecture = *zoo_.network(chosen_.cell.seed).architecture,
@@ -236,7 +239,7 @@ class Writer {
         .heads = heads,
         .record = record_of(chosen_, tasks, zoo_.zoo().pooling, merge_, *parameters, request_.results)};
     return shown.string() + ": " + write(folder, model, tasks.front()) +
-           (heads.empty() ? "" : ", heads of " + some_names(tasks, kTasksShown)) + "\n";
+           (heads.empty() ? "" : ", heads of " + some_names(headed, kTasksShown)) + "\n";
   }
 
   // A folder for each task, all of them or none.
@@ -271,17 +274,11 @@ class Writer {
 
   const Replicate& replicate() const { return zoo_.zoo().replicate(chosen_.cell.seed); }
 
-  // The merge's own where it has one, else the zoo's.
-  Weights heads_of_tasks(const std::vector<std::string>& tasks) const {
-    Weights heads;
-    for (const std::string& task : tasks) {
-      const bool own = merge_.model.readouts.contains(task);
-      const fs::path file = own ? replicate().multitask_heads.value() : replicate().heads;
-      if (!file.empty()) {
-        heads.merge(heads_of(file, {task}));
-      }
-    }
-    return heads;
+  // The zoo's; a command that answers for another one has whatever head it wants.
+  std::vector<std::string> with_heads(std::vector<std::string> tasks) const {
+    std::erase_if(tasks,
+                  [&](const std::string& task) { return std::ranges::count(zoo_.zoo().tasks, task) == 0; });
+    return tasks;
   }
 
   const ChosenCells& chosen_;
@@ -289,6 +286,16 @@ class Writer {
   OpenZoo& zoo_;
   const Request& request_;
 };
+
+std::map<std::string, std::string> external_owners(const ChosenCells& chosen) {
+  std::map<std::string, std::string> owners;
+  for (const TaskSection& section : chosen.external_tasks) {
+    if (!section.task.expert.empty()) {
+      owners.emplace(section.name, section.task.expert);
+    }
+  }
+  return owners;
+}
 
 std::string make_and_write(const Request& request, const ChosenCells& chosen, const Zoo& zoo,
                            std::ostream& warnings) {
@@ -298,7 +305,8 @@ std::string make_and_write(const Request& request, const ChosenCells& chosen, co
   if (const auto seen = seen_pack(zoo)) {
     packs.emplace(zoo.name, *seen);
   }
-  ZooCache zoos({{zoo.name, zoo.folder.string()}}, device, shares, parse_precision(request.precision), packs);
+  ZooCache zoos({{zoo.name, zoo.folder.string()}}, device, shares, parse_precision(request.precision), packs,
+                external_owners(chosen));
   MergeMaker maker(
       {.statistics_bytes = shares.statistics, .model_bytes = room_for_models(device, 0), .as_made = true},
       device);

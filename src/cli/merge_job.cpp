@@ -110,6 +110,10 @@ class Parser {
       fail("the section '" + text + "' must end with ']'");
     }
     const std::string header = trim(text.substr(1, text.size() - 2));
+    if (header.starts_with("task:")) {
+      fail("[" + header +
+           "] is a task of a grid, which 'fusegrid run' evaluates; leave it out of a merge job");
+    }
     try {
       grids_.push_back({.section = header, .method = method_of_section(header), .values = {}, .line = line_});
     } catch (const ConfigError& error) {

@@ -5,6 +5,7 @@
 #include "cli/as_called.h"
 #include "cli/print.h"
 #include "coordinator/external_rows.h"
+#include "coordinator/external_tasks.h"
 #include "coordinator/rerun_hint.h"
 #include "core/digest.h"
 #include "store/result_store.h"
@@ -41,6 +42,7 @@ Plan make_plan(const std::filesystem::path& job_file) {
   }
   plan.published = read_published_file(plan.job, packs);
   bind_external_rows(plan.job, plan.zoos, plan.cells);
+  bind_external_tasks(plan.job, plan.cells);
   Sha256 sha;
   for (const auto& cell : plan.cells) {
     sha.update(cell.name() + "\n");

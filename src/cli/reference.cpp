@@ -156,9 +156,11 @@ std::string zoo_text(const Zoo& zoo) {
   TextTable table({"", ""});
   table.add({"  folder", zoo.folder.string()});
   table.add({"  scale", zoo.scale});
-  table.add({"  suite", zoo.suite});
-  table.add({"  task pack", zoo.pack.string()});
-  table.add({"  tasks", join(zoo.tasks, ", ")});
+  if (!zoo.pack.empty()) {
+    table.add({"  suite", zoo.suite});
+    table.add({"  task pack", zoo.pack.string()});
+  }
+  table.add({"  tasks", zoo.tasks.empty() ? "those of jobs" : join(zoo.tasks, ", ")});
   table.add({"  experts", join(zoo.expert_names(), ", ")});
   std::string text = "zoo " + zoo.name + "\n\n" + table.text(false);
   for (const auto& replicate : zoo.replicates) {
@@ -321,6 +323,10 @@ std::string tasks_page() {
     }
     page += table.markdown();
   }
+  page +=
+      "\n## Tasks of your own\n\nA task whose score a command says is a section `[task:NAME]` of a job "
+      "([jobs.md](jobs.md#tasks-of-your-own)).\n"
+      "Your own data become a task of a zoo by a pack ([your_models.md](your_models.md)).\n";
   page +=
       "\n## Shifts\n\nWritten `NAME-SEVERITY` with a severity of 1 to 5; `clean` leaves the images "
       "alone.\n\n";

@@ -13,7 +13,8 @@
 #include "cli/provenance.h"
 #include "cli/results_folder.h"
 #include "coordinator/campaign.h"
-#include "coordinator/external_rows.h"
+#include "coordinator/example_counts.h"
+#include "coordinator/external_settings.h"
 #include "coordinator/grid.h"
 #include "coordinator/launch.h"
 #include "core/text.h"
@@ -138,7 +139,7 @@ RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& 
           .provenance = std::move(provenance),
           .bindings = bindings,
           .methods = method_records(plan.cells),
-          .tasks = task_records(plan.cells, plan.zoos)};
+          .tasks = task_records(plan.job, plan.cells, plan.zoos)};
 }
 
 bool failed_or_invalid(const Result& result) {
@@ -321,7 +322,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
                    const std::filesystem::path& results) {
   check_workers(plan.job, workers(in));
   const auto bindings = launch_bindings(plan.job, plan.cells, plan.zoos);
-  const CampaignOptions campaign = campaign_options(options, plan, results, bindings);
+  CampaignOptions campaign = campaign_options(options, plan, results, bindings);
   const RunInfo launch = run_info(in, plan, campaign, bindings);
   Records records = recorded_in(results);
   check_bindings(records, launch);
@@ -345,6 +346,8 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   CostModel model;
   learn(model, store->results());
   const Estimator estimator(plan.sizes, model, plan.job.shards);
+  ExampleCounts counts(plan.job, store->results());
+  campaign.judge = [&counts](Result& result) { counts.judge(result); };
   const auto left =
       cells_to_run(cells, store->results(), options.has("retry-failed"), !plan.job.tests_chosen_only);
   if (!campaign.quiet) {

@@ -96,13 +96,15 @@ ExitCode import_command(Invocation& in) {
   const auto path = [] { return po::value<std::string>()->required(); };
   options.argument("FOLDER", "folder of the new zoo; its name is the zoo's name");
   options.add()("scale", path()->value_name("TEXT"), "model scale, for tables")(
-      "suite", path()->value_name("NAME"), "task suite (fusegrid list tasks)")(
-      "base", path()->value_name("DIR"), "checkpoint folder of the base")(
+      "suite", po::value<std::string>()->default_value("")->value_name("NAME"),
+      "task suite (fusegrid list tasks); with --pack")("base", path()->value_name("DIR"),
+                                                       "checkpoint folder of the base")(
       "heads", po::value<std::string>()->default_value("")->value_name("FILE"),
       "safetensors file with the frozen heads; none where the models make tokens themselves")(
-      "pack", path()->value_name("FILE"), "task pack")(
+      "pack", po::value<std::string>()->default_value("")->value_name("FILE"),
+      "task pack; none where commands of jobs evaluate the models ([task:NAME])")(
       "expert", po::value<std::vector<std::string>>()->required()->value_name("TASK=DIR"),
-      "checkpoint folder of one expert; repeat it in the order of the experts")(
+      "checkpoint folder of one expert, which has the task's name; repeat it in the order of the experts")(
       "unseen", po::value<std::vector<std::string>>()->value_name("TASK"),
       "task of the pack without an expert, behind the others; may be repeated")(
       "pooling", po::value<std::string>()->default_value("first")->value_name("WORD"),
@@ -110,6 +112,10 @@ ExitCode import_command(Invocation& in) {
       "replace", "write over the zoo.json that is in FOLDER");
   if (!options.parse(in)) {
     return ExitCode::kOk;
+  }
+  if (options.get<std::string>("suite").empty() != options.get<std::string>("pack").empty()) {
+    throw UsageError(
+        "--suite names the tasks of --pack: give both, or none where jobs bring tasks of their own");
   }
   ImportRequest request{.folder = options.argument("FOLDER"),
                         .scale = options.get<std::string>("scale"),

@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -33,10 +34,11 @@ struct CampaignOptions {
   int64_t memory_limit_bytes = 0;                    // of an executor's address space, on CPUs; 0: none
   int threads = 1;                                   // of an executor
   std::string device = "auto";                       // auto | cpu | cuda
-  bool inline_executor = false;      // run items in the rank's own process (debuggers, sanitizers)
-  bool core_dumps = false;           // of executors that crash
-  bool quiet = false;                // no progress line, no table of workers
-  std::filesystem::path log_folder;  // existing; output of executors, one file per worker; empty: none
+  bool inline_executor = false;             // run items in the rank's own process (debuggers, sanitizers)
+  bool core_dumps = false;                  // of executors that crash
+  std::function<void(Result&)> judge = {};  // sees every result before it is recorded, and may distrust it
+  bool quiet = false;                       // no progress line, no table of workers
+  std::filesystem::path log_folder;         // existing; output of executors, one file per worker; empty: none
 
   // Protocol times; the defaults suit every machine, tests shorten them.
   std::chrono::milliseconds ping_every{1'000};

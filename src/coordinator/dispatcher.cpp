@@ -198,6 +198,9 @@ void Dispatcher::record(Result result, int rank, const Flight& flight) {
   if (result.status != Status::kFailed) {
     result.facts["device"] = kinds_text(rank, flight.team);
   }
+  if (options_.judge) {
+    options_.judge(result);
+  }
   store_.record(result);
   dirty_since_ = dirty_since_.value_or(Clock::now());
   published_all_ = false;

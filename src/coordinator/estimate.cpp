@@ -10,8 +10,13 @@
 namespace fusegrid {
 namespace {
 
+// 0 of a task that a command answers.
 int64_t num_inputs(const ZooSize& size, const std::string& task, const std::string& split) {
-  const auto& examples = size.contents.at(task).examples;
+  const auto info = size.contents.find(task);
+  if (info == size.contents.end()) {
+    return 0;
+  }
+  const auto& examples = info->second.examples;
   const auto found = examples.find(split);
   return found == examples.end() ? 0 : found->second;
 }
@@ -137,8 +142,9 @@ double Estimator::evaluate_s(const Cell& cell, bool on_val, bool on_test) const 
   const int64_t both = test + val;
   const int64_t asked = (on_test ? test : 0) + (on_val ? val : 0);
   const double part = both == 0 ? 1 : static_cast<double>(asked) / static_cast<double>(both);
-  return part * models_asked(cell) *
-         model_.estimate("evaluate/" + cell.zoo + "/" + cell.task, prior_evaluate_s(of_zoo, both));
+  const double prior =
+      of_zoo.contents.contains(cell.task) ? prior_evaluate_s(of_zoo, both) : kPriorCommandSeconds;
+  return part * models_asked(cell) * model_.estimate("evaluate/" + cell.zoo + "/" + cell.task, prior);
 }
 
 Item Estimator::item(const Cell& cell) const {

@@ -1,24 +1,13 @@
 #include "coordinator/external_rows.h"
 
-#include <algorithm>
-#include <utility>
-
 #include "coordinator/at_line.h"
-#include "core/alternatives.h"
-#include "core/digest.h"
+#include "coordinator/command_keys.h"
 #include "core/errors.h"
-#include "core/text.h"
 
 namespace fusegrid {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kLongestTimeout = 604800;  // a week
-
-bool is_space(char c) {
-  return c == ' ' || c == '\t' || c == '\r';
-}
 
 bool is_folder(const std::string& section) {
   return section.starts_with("folder:");
@@ -27,48 +16,6 @@ bool is_folder(const std::string& section) {
 std::vector<std::string> keys_of(const std::string& section) {
   return is_folder(section) ? std::vector<std::string>{"path"}
                             : std::vector<std::string>{"command", "timeout_s"};
-}
-
-bool names_request(const std::string& word) {
-  return word.find(kRequestWord) != std::string::npos;
-}
-
-void read_command(const LineValue& value, ExternalRow& row) {
-  if (std::none_of(value.words.begin(), value.words.end(), names_request)) {
-    throw ConfigError("'command' must have " + std::string(kRequestWord) +
-                      " where the command takes the file that says what is to be merged, but it is '" +
-                      value.text + "'; write 'command = python3 my_merge.py " + kRequestWord + "'");
-  }
-  row.command = value.text;
-  row.words = value.words;
-}
-
-const std::string& single(const std::string& key, const LineValue& value) {
-  if (value.words.size() != 1) {
-    throw ConfigError("'" + key + "' takes a single value, but it is '" + value.text +
-                      "'; put a value with spaces in quotes");
-  }
-  return value.words.front();
-}
-
-void read_timeout(const std::string& text, ExternalRow& row) {
-  row.timeout_s = parse_int(text, "'timeout_s'");
-  if (row.timeout_s < 1 || row.timeout_s > kLongestTimeout) {
-    throw ConfigError("'timeout_s' must lie in [1, " + number_text(kLongestTimeout) + "], but it is " + text);
-  }
-}
-
-// The files that a command names: their content decides what it does.
-void bind_command(ExternalRow& row) {
-  const fs::path program = program_of(row);
-  for (size_t i = 0; i < row.words.size(); ++i) {
-    const std::string& word = row.words[i];
-    const bool is_searched = i == 0 && program != word;  // what the system installed is not ours to watch
-    std::error_code none;
-    if (!is_searched && fs::is_regular_file(word, none)) {
-      row.digests[word] = sha256_of_file(word);
-    }
-  }
 }
 
 std::string digest_of_model(const Zoo& zoo, const Cell& cell, const fs::path& folder) {
@@ -92,25 +39,17 @@ class Binder {
 
   void bind(const std::string& method, ExternalRow& row) {
     if (!is_folder(method)) {
-      bind_command(row);
+      digest_files(row.command);
     }
     for (Cell& cell : cells_) {
       if (cell.method == method) {
-        cell.method_bindings = is_folder(method) ? of_folder(cell, row) : of_command(row);
+        cell.method_bindings = is_folder(method) ? of_folder(cell, row) : command_bindings(row.command);
       }
     }
   }
 
  private:
   using Bindings = std::map<std::string, std::string>;
-
-  static Bindings of_command(const ExternalRow& row) {
-    Bindings bindings{{"command", row.command}};
-    for (const auto& [file, sha256] : row.digests) {
-      bindings["file " + file] = sha256;
-    }
-    return bindings;
-  }
 
   Bindings of_folder(const Cell& cell, ExternalRow& row) const {
     const std::string folder = folder_of(row, cell).string();
@@ -127,65 +66,16 @@ class Binder {
 
 }  // namespace
 
-LineValue line_value(const std::string& text) {
-  LineValue value;
-  bool in_word = false;
-  char quote = '\0';
-  size_t end = 0;
-  for (; end < text.size() && (quote != '\0' || text[end] != '#'); ++end) {
-    const char c = text[end];
-    if (quote == '\0' && is_space(c)) {
-      in_word = false;
-      continue;
-    }
-    if (!std::exchange(in_word, true)) {
-      value.words.emplace_back();
-    }
-    if (quote == '"' && c == '\\' && end + 1 < text.size() &&
-        (text[end + 1] == '"' || text[end + 1] == '\\')) {
-      value.words.back() += text[++end];
-    } else if (quote == '\0' && (c == '\'' || c == '"')) {
-      quote = c;
-    } else if (quote != '\0' && c == quote) {
-      quote = '\0';
-    } else {
-      value.words.back() += c;
-    }
-  }
-  value.text = trim(text.substr(0, end));
-  if (quote != '\0') {
-    throw ConfigError("a quote that begins must end on its line, but " + std::string(1, quote) +
-                      " has no end in: " + value.text);
-  }
-  return value;
-}
-
 std::string read_external_key(const std::string& line, const std::string& section, ExternalRow& row) {
-  const size_t equals = line.find('=');
-  if (equals == std::string::npos) {
-    throw ConfigError("'" + trim(line) + "' is neither 'key = value' nor '[method]'");
+  const KeyLine read = read_key_line(line, section, keys_of(section));
+  if (!read_command_key(read, "python3 my_merge.py", row.command)) {
+    row.path = single_word(read.key, read.value);
   }
-  const std::string key = trim(line.substr(0, equals));
-  const std::vector<std::string> known = keys_of(section);
-  if (std::find(known.begin(), known.end(), key) == known.end()) {
-    throw ConfigError("[" + section + "] has no key '" + key + "'" + alternatives(key, known));
-  }
-  const LineValue value = line_value(line.substr(equals + 1));
-  if (value.words.empty()) {
-    throw ConfigError("'" + key + "' has no value");
-  }
-  if (key == "command") {
-    read_command(value, row);
-  } else if (key == "timeout_s") {
-    read_timeout(single(key, value), row);
-  } else {
-    row.path = single(key, value);
-  }
-  return key;
+  return read.key;
 }
 
 std::string missing_line(const std::string& section, const ExternalRow& row) {
-  if (!row.command.empty() || !row.path.empty()) {
+  if (!row.command.words.empty() || !row.path.empty()) {
     return "";
   }
   return is_folder(section) ? "path = FOLDER" : "command = PROGRAM ... " + std::string(kRequestWord);
@@ -198,16 +88,6 @@ void bind_external_rows(JobSpec& job, const JobZoos& zoos, std::vector<Cell>& ce
       at_line(job, grid.line, [&] { binder.bind(grid.method, *grid.external); });
     }
   }
-}
-
-nlohmann::json external_settings(const JobSpec& job, const fs::path& folder) {
-  auto rows = nlohmann::json::object();
-  for (const MethodGrid& grid : job.methods) {
-    if (grid.external) {
-      rows[grid.method] = *grid.external;
-    }
-  }
-  return {{"rows", rows}, {"folder", fs::absolute(folder).string()}};
 }
 
 }  // namespace fusegrid

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "coordinator/at_line.h"
+#include "coordinator/external_tasks.h"
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
@@ -51,20 +52,30 @@ bool asks_for_all_tasks(const JobSpec& job) {
   return !job.tasks.empty() && job.tasks.front().text == "all";
 }
 
-// Tasks that cells of these experts are evaluated on.
+// Those of a zoo, and those that commands answer.
+std::vector<std::string> with_external(const JobSpec& job, std::vector<std::string> tasks) {
+  for (const auto& section : job.external_tasks) {
+    tasks.push_back(section.name);
+  }
+  return tasks;
+}
+
+// Tasks that cells of these experts are evaluated on. Whoever writes a section [task:NAME] means it, whether or not an
+// expert was made for the task.
 std::vector<std::string> evaluated_tasks(const JobSpec& job, const Zoo& zoo,
                                          const std::vector<std::string>& experts) {
   if (job.tasks.empty()) {
-    return zoo.tasks_of(experts);
+    return with_external(job, zoo.tasks_of(experts));
   }
+  const auto known = with_external(job, zoo.tasks);
   if (asks_for_all_tasks(job)) {
-    return zoo.tasks;
+    return known;
   }
   std::vector<std::string> tasks;
   for (const auto& task : job.tasks) {
-    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task.text) == zoo.tasks.end()) {
+    if (std::find(known.begin(), known.end(), task.text) == known.end()) {
       throw ConfigError(job.where(task.line) + "zoo '" + zoo.name + "' has no task '" + task.text + "'" +
-                        alternatives(task.text, zoo.tasks));
+                        alternatives(task.text, known));
     }
     tasks.push_back(task.text);
   }
@@ -115,15 +126,15 @@ void check_owned(const Zoo& zoo, const MethodCard& card, const std::vector<std::
   }
 }
 
-// Those of `tasks` that a method answers; owned: the tasks of the merged experts. Where a job asks for all tasks, a
-// method that is told them answers those that it can; tasks that are named are meant.
+// Those of `tasks` that a method answers; owned: the tasks of the merged experts. Where a job names no tasks or asks
+// for all, a method that is told them answers those that it can; tasks that are named are meant.
 std::vector<std::string> answered_tasks(const JobSpec& job, const MethodCard& card,
                                         const std::vector<std::string>& owned,
                                         const std::vector<std::string>& tasks) {
   if (!card.needs_task_identity) {
     return tasks;
   }
-  if (asks_for_all_tasks(job) && !owned.empty()) {
+  if ((job.tasks.empty() || asks_for_all_tasks(job)) && !owned.empty()) {
     return owned;
   }
   for (const auto& task : tasks) {
@@ -131,8 +142,12 @@ std::vector<std::string> answered_tasks(const JobSpec& job, const MethodCard& ca
       throw ConfigError(
           "method '" + card.name + "' must be told the task of an input and only answers for " +
           (owned.empty() ? "tasks that a merged expert owns, of which there are none" : join(owned, ", ")) +
-          ", but 'task' asks for '" + task + "'; leave 'task' out" +
-          (owned.empty() ? "" : ", write 'task = all'") + ", or move the method to a job of its own");
+          ", but " +
+          (task_section(job, task) != nullptr
+               ? "[task:" + task + "] is none of them; say whose it is by 'expert = NAME' below it"
+               : "'task' asks for '" + task + "'; leave 'task' out" +
+                     (owned.empty() ? "" : ", write 'task = all'")) +
+          ", or move the method to a job of its own");
     }
   }
   return tasks;
@@ -191,7 +206,7 @@ class Expander {
       at_line(job_, grid.line, [&] {
         check_experts(zoo, replicate, method, experts);
         check_owned(zoo, method.card, experts);
-        const auto answered = answered_tasks(job_, method.card, zoo.tasks_of(experts), tasks);
+        const auto answered = answered_tasks(job_, method.card, owned_tasks(zoo, experts), tasks);
         for (const auto& parameters : grid.combinations()) {
           method.check(parameters, method.card, static_cast<int64_t>(experts.size()));
           add_cells({.zoo = zoo.name,
@@ -204,6 +219,14 @@ class Expander {
         }
       });
     }
+  }
+
+  // In the order of the zoo, then of the job.
+  std::vector<std::string> owned_tasks(const Zoo& zoo, const std::vector<std::string>& experts) const {
+    const auto owners = task_owners(job_, zoo, experts);
+    auto owned = with_external(job_, zoo.tasks);
+    std::erase_if(owned, [&](const std::string& task) { return !owners.contains(task); });
+    return owned;
   }
 
   void add_cells(Cell cell, const std::vector<std::string>& tasks) {
@@ -265,6 +288,9 @@ JobZoos load_zoos(const JobSpec& job) {
 }
 
 PackContents pack_contents(const Zoo& zoo) {
+  if (zoo.pack.empty()) {
+    return {};
+  }
   const TaskPack pack(zoo.pack);
   if (const std::string seen = pack_digest(zoo); !zoo.pack_sha256.empty() && seen != zoo.pack_sha256) {
     throw ConfigError("zoo '" + zoo.name + "' was made with another task pack than " + zoo.pack.string() +
@@ -279,6 +305,7 @@ PackContents pack_contents(const Zoo& zoo) {
 }
 
 std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos) {
+  check_task_sections(job, zoos);
   check_size(job, zoos);
   std::map<std::string, Cell> cells;
   Expander expander(job, cells);
@@ -289,6 +316,13 @@ std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos) {
   for (auto& [name, cell] : cells) {
     sorted.push_back(std::move(cell));
   }
+  if (sorted.empty()) {
+    throw ConfigError(
+        job.where(0) +
+        "a job needs a task, but the merged experts own none; name tasks of the zoo with 'task', or "
+        "add a section [task:NAME] with the command that evaluates models");
+  }
+  check_external_cells(job, zoos, sorted);
   return sorted;
 }
 
@@ -297,7 +331,10 @@ namespace {
 // A method's demands, of the models and of the tasks that it merges and answers.
 void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& architecture,
                         const PackContents& contents) {
-  std::map<std::string, const TaskKind*> kinds{{cell.task, &task_kind(contents.at(cell.task).kind)}};
+  std::map<std::string, const TaskKind*> kinds;  // nobody asks for outputs on a task that a command answers
+  if (const auto own = contents.find(cell.task); own != contents.end()) {
+    kinds.emplace(cell.task, &task_kind(own->second.kind));
+  }
   for (const auto& task : zoo.tasks_of(zoo.experts_called(cell.experts))) {
     if (const auto found = contents.find(task); found != contents.end()) {
       kinds.emplace(task, &task_kind(found->second.kind));
@@ -326,10 +363,12 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
     if (cell.zoo != zoo.name) {
       continue;
     }
-    require_split(cell, contents, cell.task, "val");
-    require_split(cell, contents, cell.task, "test");
-    check_readable(contents.at(cell.task), architecture->input());
-    check_shifted_inputs(cell, contents.at(cell.task));
+    if (std::ranges::count(zoo.tasks, cell.task) > 0) {  // else a command has the data
+      require_split(cell, contents, cell.task, "val");
+      require_split(cell, contents, cell.task, "test");
+      check_readable(contents.at(cell.task), architecture->input());
+      check_shifted_inputs(cell, contents.at(cell.task));
+    }
     if (demands.emplace(cell.method_text(), cell.experts, cell.task).second) {
       check_cell_demands(cell, zoo, *architecture, contents);
     }
@@ -374,6 +413,7 @@ std::set<std::string> swept_cells(const std::vector<Cell>& cells) {
 std::map<std::string, std::string> cell_bindings(const Cell& cell) {
   const Method& method = method_registry().at(cell.method);
   std::map<std::string, std::string> bindings = cell.method_bindings;
+  bindings.insert(cell.task_bindings.begin(), cell.task_bindings.end());
   bindings["parameters"] = method.canonical(parse_call(cell.method_text()).second);
   return bindings;
 }

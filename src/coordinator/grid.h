@@ -27,8 +27,8 @@ using PackContents = std::map<std::string, TaskInfo>;
 // since the name is part of a cell's identity.
 JobZoos load_zoos(const JobSpec& job);
 
-// What the zoo's pack holds. IoError or DataError as TaskPack and pack_digest(); ConfigError where the pack is another
-// one than the zoo was made with.
+// What the zoo's pack holds; nothing where it has none. IoError or DataError as TaskPack and pack_digest(); ConfigError
+// where the pack is another one than the zoo was made with.
 PackContents pack_contents(const Zoo& zoo);
 
 // The cells of a job, at most a million, sorted by name, each once; their parameters are those that differ from the
@@ -40,7 +40,7 @@ std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
 // Canonical text of the parameters that differ from their defaults, as it stands in the names of cells.
 std::string named_parameters(const Method& method, const ParamText& given);
 
-// Checks that the pack holds what the cells read: "val" and "test" of every evaluated task, and "train" of
+// Checks that the pack holds what the cells read: "val" and "test" of every evaluated task of the zoo, and "train" of
 // the experts' tasks where the method needs it; that the zoo's models can read the tasks; that the methods' demands are
 // met; and that a shift changes what the task's inputs are. ConfigError naming cell, task and split.
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
@@ -51,7 +51,8 @@ std::string sweep_name(const Cell& cell);
 std::set<std::string> swept_cells(const std::vector<Cell>& cells);
 
 // What the result of a cell rests on besides its name: "parameters", all of its method's, defaults included, as
-// canonical text; of an external row its command or path, and the digests of what that names.
+// canonical text; of an external row its command or path, and the digests of what that names; of a task that a command
+// answers likewise.
 std::map<std::string, std::string> cell_bindings(const Cell& cell);
 
 // Those whose name the ECMAScript regular expression finds; UsageError, which names the option, where it is not one.
@@ -71,7 +72,7 @@ struct SavedStatistics {
 //   {"zoos": {"<zoo name>": "<folder>"}, "packs": {"<zoo name>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
 //    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"}}
-// but for "external", see external_rows.h.
+// but for "external", see external_settings.h.
 // packs: as pack_digest() saw them here, so that executors need not read them again; splits: what is evaluated;
 // validation: examples at most, -1: all.
 // Executors compare what they load with the bindings of the launch.

@@ -9,7 +9,9 @@
 #include <boost/program_options/errors.hpp>
 #include <boost/program_options/parsers.hpp>
 
+#include "coordinator/at_line.h"
 #include "coordinator/external_rows.h"
+#include "coordinator/external_tasks.h"
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/names.h"
@@ -54,6 +56,7 @@ class JobParser {
   }
   void read_line(const std::string& line);
   void open_section(const std::string& header);
+  void open_task(const std::string& name);
   void check_row_name(const std::string& method);
   void read_external_line(const std::string& line);
   void check_complete(const MethodGrid& grid) const;
@@ -70,6 +73,8 @@ class JobParser {
 
   JobSpec job_;
   int line_ = 0;
+  // What the line stands below: a [method], or a [task:NAME]; else it is one of the job's own keys.
+  enum class Place { kTop, kMethod, kTask } place_ = Place::kTop;
   std::set<std::string> settings_;  // single-valued keys seen so far
 };
 
@@ -95,7 +100,8 @@ void JobParser::read_line(const std::string& line) {
   if (text.empty()) {
     return;
   }
-  if (text.front() != '[' && !job_.methods.empty() && job_.methods.back().external) {
+  const bool is_external_row = place_ == Place::kMethod && job_.methods.back().external;
+  if (text.front() != '[' && (is_external_row || place_ == Place::kTask)) {
     return read_external_line(line);
   }
   if (text.front() == '[') {
@@ -116,6 +122,10 @@ void JobParser::read_line(const std::string& line) {
 }
 
 void JobParser::open_section(const std::string& header) {
+  if (const auto task = task_of_section(header)) {
+    return open_task(*task);
+  }
+  place_ = Place::kMethod;
   const std::string method = method_of_section(header);
   for (const auto& grid : job_.methods) {
     if (grid.section == header) {
@@ -132,6 +142,15 @@ void JobParser::open_section(const std::string& header) {
   job_.methods.push_back(std::move(grid));
 }
 
+void JobParser::open_task(const std::string& name) {
+  place_ = Place::kTask;
+  if (const TaskSection* other = task_section(job_, name)) {
+    fail(line_, "section [task:" + name + "] is already in line " + std::to_string(other->line) +
+                    "; put its keys there, or give the task another name");
+  }
+  job_.external_tasks.push_back({.name = name, .line = line_});
+}
+
 // Boards call a row by its name alone.
 void JobParser::check_row_name(const std::string& method) {
   const std::string title = method_registry().at(method).card.title;
@@ -144,9 +163,12 @@ void JobParser::check_row_name(const std::string& method) {
 }
 
 void JobParser::read_external_line(const std::string& line) {
-  auto& grid = job_.methods.back();
-  const std::string key = read_external_key(line, grid.section, *grid.external);
-  if (!settings_.insert("[" + grid.section + "] " + key).second) {
+  const bool is_task = place_ == Place::kTask;
+  const std::string section =
+      is_task ? "task:" + job_.external_tasks.back().name : job_.methods.back().section;
+  const std::string key = is_task ? read_task_key(line, job_.external_tasks.back())
+                                  : read_external_key(line, section, *job_.methods.back().external);
+  if (!settings_.insert("[" + section + "] " + key).second) {
     fail(line_, "'" + key + "' takes a single value; remove all but one");
   }
 }
@@ -162,7 +184,7 @@ void JobParser::read_key(const std::string& key, const std::string& value) {
   if (values.empty()) {
     fail(line_, "'" + key + "' has no value");
   }
-  if (job_.methods.empty()) {
+  if (place_ == Place::kTop) {
     read_top_key(key, values);
   } else {
     read_parameter(key, values);
@@ -327,6 +349,9 @@ void JobParser::finish() {
       check_complete(grid);
     }
   }
+  for (auto& section : job_.external_tasks) {
+    at_line(job_, section.line, [&] { complete_task(section); });
+  }
   for (const auto& task : job_.tasks) {
     if (task.text == "all" && job_.tasks.size() > 1) {
       fail(task.line, "'task = all' stands alone; remove the other tasks");
@@ -363,6 +388,16 @@ std::vector<ParamText> MethodGrid::combinations() const {
 int64_t JobSpec::memory_limit_bytes() const {
   constexpr double kBytesPerGb = 1024.0 * 1024 * 1024;
   return static_cast<int64_t>(memory_limit_gb.value_or(0) * kBytesPerGb);
+}
+
+std::optional<std::string> task_of_section(const std::string& header) {
+  const size_t colon = header.find(':');
+  if (header.substr(0, colon) != "task") {
+    return std::nullopt;
+  }
+  const std::string name = colon == std::string::npos ? "" : header.substr(colon + 1);
+  check_task_name(name, "the name of the task in [task:NAME]");
+  return name;
 }
 
 std::string method_of_section(const std::string& header) {

@@ -13,6 +13,9 @@
 //   merge = mean
 //   [external:mine]           # a row that a command makes, and [folder:theirs] one that is there (external_rows.h)
 //   command = python3 my_merge.py {request}
+//   [task:gsm8k]              # a task that a command answers (external_tasks.h)
+//   command = python3 my_evaluator.py {request}
+//   metric = accuracy
 //
 // Syntax: Boost.Program_options' configuration files.
 #pragma once
@@ -21,11 +24,13 @@
 #include <filesystem>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "core/params.h"
 #include "fusion/external_row.h"
+#include "tasks/external_task.h"
 
 namespace fusegrid {
 
@@ -50,6 +55,14 @@ struct MethodGrid {
   double num_combinations() const;  // exact up to 2^53: says how many there would be, without making them
 };
 
+// One section [task:NAME].
+struct TaskSection {
+  std::string name;
+  int line = 0;  // of the section's header
+  ExternalTask task = {};
+  std::set<std::string> given = {};  // keys
+};
+
 // A job file, read and checked as far as that is possible without opening a zoo.
 struct JobSpec {
   std::filesystem::path file;
@@ -61,6 +74,7 @@ struct JobSpec {
       tasks;  // empty: the tasks of the merged experts; a single "all": every task of the zoo
   std::vector<JobValue> shifts;
   std::vector<MethodGrid> methods;
+  std::vector<TaskSection> external_tasks;
   int64_t batch = 256;                // examples per forward pass of an evaluation
   bool tests_chosen_only = false;     // only the settings that validation chose are tested
   std::optional<int64_t> validation;  // validation examples of a task at most: the first of the split
@@ -79,6 +93,8 @@ struct JobSpec {
   std::string where(int line) const;
 };
 
+// The name of the task of a section's header "task:NAME"; nullopt where it is a method's. ConfigError where it is none.
+std::optional<std::string> task_of_section(const std::string& header);
 // The method of a section's header, "ties" or "ties:label"; all of "external:NAME" and "folder:NAME". ConfigError where
 // there is no such method (which says what another tool's method of that name is called here), or where the label or
 // the name is none.

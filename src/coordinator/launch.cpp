@@ -1,9 +1,11 @@
 #include "coordinator/launch.h"
 
 #include <algorithm>
+#include <optional>
 #include <set>
 #include <utility>
 
+#include "coordinator/external_tasks.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "fusion/method.h"
@@ -56,6 +58,10 @@ std::map<std::string, std::set<std::string>> evaluated(const std::vector<Cell>& 
     tasks[cell.zoo].insert(cell.task);
   }
   return tasks;
+}
+
+bool is_of_zoo(const Zoo& zoo, const std::string& task) {
+  return std::ranges::count(zoo.tasks, task) > 0;
 }
 
 ExamplesRecord examples_record(const std::string& zoo, const std::string& task, const std::string& split,
@@ -116,7 +122,10 @@ std::string difference_of(const std::map<std::string, std::string>& recorded,
 std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicate& replicate) {
   const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
   const auto& needs = method_registry().at(cell.method).card.needs;
-  std::set<std::string> inputs{place + "base", place + "config", place + "heads/" + cell.task};
+  std::set<std::string> inputs{place + "base", place + "config"};
+  if (is_of_zoo(zoo, cell.task)) {
+    inputs.insert(place + "heads/" + cell.task);
+  }
   const auto experts = zoo.experts_called(cell.experts);
   for (const auto& expert : experts) {
     inputs.insert(place + "expert/" + expert);
@@ -126,7 +135,7 @@ std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicat
   }
   if (needs.contains(Need::kMultitask)) {
     inputs.insert(place + "multitask");
-    if (replicate.multitask_heads) {
+    if (replicate.multitask_heads && is_of_zoo(zoo, cell.task)) {
       inputs.insert(place + "multitask_heads/" + cell.task);
     }
   }
@@ -146,7 +155,7 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
     const Zoo& zoo = zoo_named(zoos, cell.zoo);
     const auto [of_experts, fresh] = owners.try_emplace(cell.zoo + "/" + cell.experts);
     if (fresh) {
-      of_experts->second = zoo.owners(zoo.experts_called(cell.experts));
+      of_experts->second = task_owners(job, zoo, zoo.experts_called(cell.experts));
     }
     const auto owner = of_experts->second.find(cell.task);
     bindings[owner_binding(cell.zoo, cell.experts, cell.task)] =
@@ -155,7 +164,9 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
     auto& all = known[zoo.name + "/" + number_text(replicate.seed)];
     if (all.empty()) {
       all = replicate_bindings(zoo, replicate);
-      bindings[pack_binding(zoo)] = zoo.pack_sha256.empty() ? pack_digest(zoo) : zoo.pack_sha256;
+      if (!zoo.pack.empty()) {
+        bindings[pack_binding(zoo)] = zoo.pack_sha256.empty() ? pack_digest(zoo) : zoo.pack_sha256;
+      }
     }
     for (const auto& input : inputs_of(cell, zoo, replicate)) {
       bindings[input] = all.at(input);
@@ -187,12 +198,15 @@ std::vector<MethodRecord> method_records(const std::vector<Cell>& cells) {
   return all;
 }
 
-std::vector<TaskRecord> task_records(const std::vector<Cell>& cells, const JobZoos& zoos) {
+std::vector<TaskRecord> task_records(const JobSpec& job, const std::vector<Cell>& cells,
+                                     const JobZoos& zoos) {
   std::vector<TaskRecord> records;
-  for (const auto& [zoo, tasks] : evaluated(cells)) {
-    const TaskPack pack(zoo_named(zoos, zoo).pack);
+  for (const auto& [name, tasks] : evaluated(cells)) {
+    const PackContents contents = pack_contents(zoo_named(zoos, name));
     for (const auto& task : tasks) {
-      records.push_back(task_record(zoo, pack.task(task)));
+      const TaskSection* section = task_section(job, task);
+      records.push_back(section != nullptr ? external_task_record(name, *section)
+                                           : task_record(name, contents.at(task)));
     }
   }
   return records;
@@ -201,12 +215,16 @@ std::vector<TaskRecord> task_records(const std::vector<Cell>& cells, const JobZo
 std::vector<ExamplesRecord> examples_records(const std::vector<Cell>& cells, const JobZoos& zoos,
                                              const Records& known) {
   std::vector<ExamplesRecord> records;
-  for (const auto& [zoo, tasks] : evaluated(cells)) {
-    const TaskPack pack(zoo_named(zoos, zoo).pack);
+  for (const auto& [name, tasks] : evaluated(cells)) {
+    const Zoo& zoo = zoo_named(zoos, name);
+    std::optional<TaskPack> pack;
     for (const auto& task : tasks) {
       for (const std::string split : {"val", "test"}) {
-        if (!known.examples.contains({zoo, task, split})) {
-          records.push_back(examples_record(zoo, task, split, pack));
+        if (is_of_zoo(zoo, task) && !known.examples.contains({name, task, split})) {
+          if (!pack) {
+            pack.emplace(zoo.pack);
+          }
+          records.push_back(examples_record(name, task, split, *pack));
         }
       }
     }

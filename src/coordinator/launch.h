@@ -20,9 +20,10 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
 std::vector<MethodRecord> method_records(const std::vector<Cell>& cells);
 
 // The tasks that the cells are evaluated on.
-std::vector<TaskRecord> task_records(const std::vector<Cell>& cells, const JobZoos& zoos);
+std::vector<TaskRecord> task_records(const JobSpec& job, const std::vector<Cell>& cells, const JobZoos& zoos);
 
-// Labels and groups of what the cells are evaluated on, but for those that `known` has.
+// Labels and groups of what the cells are evaluated on, but for those that `known` has, and for tasks that commands
+// answer, whose examples nobody here sees.
 std::vector<ExamplesRecord> examples_records(const std::vector<Cell>& cells, const JobZoos& zoos,
                                              const Records& known);
 

@@ -57,12 +57,13 @@ ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
   const Blocks* blocks = architecture->blocks();
   const InputFormat input = architecture->input();
   const int64_t tokens = num_rows(*architecture, zoo, contents);
-  ZooSize size{.tokens = tokens,
-               .width = architecture->feature_size(),
-               .blocks = blocks == nullptr ? 1 : blocks->size(),
-               .input_bytes = input.image_size > 0 ? 3 * input.image_size * input.image_size : 8 * tokens,
-               .contents = contents,
-               .pack_bytes = static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
+  ZooSize size{
+      .tokens = tokens,
+      .width = architecture->feature_size(),
+      .blocks = blocks == nullptr ? 1 : blocks->size(),
+      .input_bytes = input.image_size > 0 ? 3 * input.image_size * input.image_size : 8 * tokens,
+      .contents = contents,
+      .pack_bytes = zoo.pack.empty() ? 0 : static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
   for (const TensorInfo& info : architecture->parameters()) {
     size.model_bytes += info.numel() * static_cast<int64_t>(sizeof(float));
   }

@@ -32,6 +32,8 @@ double prior_fuse_s(const Cell& cell, const ZooSize& size);
 // Of so many images by one model.
 double prior_evaluate_s(const ZooSize& size, int64_t images);
 double prior_read_s(int64_t bytes);
+// Of a task that a command answers, of which nothing is known: more than of one of a small zoo.
+constexpr double kPriorCommandSeconds = 60;
 
 // Of an executor before it has read anything.
 constexpr int64_t kProgramBytes = int64_t{230} << 20;

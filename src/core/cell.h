@@ -22,6 +22,7 @@ struct Cell {
   std::string shift = "clean";  // evaluation condition: "clean" or "<corruption>-<severity>"
   // No part of the name: what the method of a planned cell is, where the program does not know it by its name alone.
   std::map<std::string, std::string> method_bindings = {};
+  std::map<std::string, std::string> task_bindings = {};  // and what its task is, likewise
 
   std::string method_text() const;   // ties{density=0.2,scale=0.3}
   std::string without_task() const;  // all up to the task

@@ -1,9 +1,6 @@
 #include "fusion/external_row.h"
 
-#include <cstdlib>
 #include <mutex>
-
-#include <unistd.h>
 
 #include "core/errors.h"
 #include "core/text.h"
@@ -15,11 +12,6 @@ void replace_all(std::string& text, const std::string& what, const std::string& 
   for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + by.size())) {
     text.replace(at, what.size(), by);
   }
-}
-
-bool can_be_executed(const std::filesystem::path& program) {
-  std::error_code none;
-  return std::filesystem::is_regular_file(program, none) && access(program.c_str(), X_OK) == 0;
 }
 
 Method make_method(const std::string& method) {
@@ -55,38 +47,11 @@ Method make_method(const std::string& method) {
 }  // namespace
 
 void to_json(nlohmann::json& json, const ExternalRow& row) {
-  json = {{"command", row.command},
-          {"words", row.words},
-          {"timeout_s", row.timeout_s},
-          {"path", row.path},
-          {"digests", row.digests}};
+  json = {{"command", row.command}, {"path", row.path}, {"digests", row.digests}};
 }
 
 void from_json(const nlohmann::json& json, ExternalRow& row) {
-  row = {.command = json.at("command"),
-         .words = json.at("words"),
-         .timeout_s = json.at("timeout_s"),
-         .path = json.at("path"),
-         .digests = json.at("digests")};
-}
-
-std::filesystem::path program_of(const ExternalRow& row) {
-  const std::string& name = row.words.at(0);
-  const bool is_path = name.find('/') != std::string::npos;
-  if (is_path && can_be_executed(name)) {
-    return name;
-  }
-  const char* path = std::getenv("PATH");
-  for (const std::string& folder :
-       is_path || path == nullptr ? std::vector<std::string>() : split(path, ':')) {
-    const std::filesystem::path program = std::filesystem::path(folder.empty() ? "." : folder) / name;
-    if (can_be_executed(program)) {
-      return program;
-    }
-  }
-  throw ConfigError("the first word of 'command' must be a program that can be executed, but '" + name +
-                    "' " + (is_path ? "is none" : "is none in $PATH") +
-                    "; correct it, or install the program");
+  row = {.command = json.at("command"), .path = json.at("path"), .digests = json.at("digests")};
 }
 
 std::filesystem::path folder_of(const ExternalRow& row, const Cell& cell) {

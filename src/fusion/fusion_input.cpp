@@ -60,6 +60,12 @@ std::vector<std::string> FusionInput::tasks_of(size_t expert) const {
   return tasks;
 }
 
+std::map<std::string, std::string> FusionInput::owners() const {
+  std::map<std::string, std::string> owners = context_.owners;
+  owners.insert(context_.external_owners.begin(), context_.external_owners.end());
+  return owners;
+}
+
 void FusionInput::require(Need need, const char* what) const {
   if (!context_.card->needs.contains(need)) {
     throw AccessError("method '" + context_.card->name + "' asked for " + what +

@@ -25,6 +25,8 @@ struct FusionContext {
   StatisticsCache* cache = nullptr;
   std::vector<std::string> expert_names;           // in their order
   std::map<std::string, std::string> owners = {};  // the tasks that the experts own, each with its expert
+  // Likewise of tasks that commands answer: `data` has no examples of them.
+  std::map<std::string, std::string> external_owners = {};
   uint64_t seed = 0;
   const Weights* base = nullptr;
   std::string base_key;  // identifies the base in the cache (digest of its weights)
@@ -54,10 +56,11 @@ class FusionInput {
 
   size_t num_experts() const { return context_.engine->num_experts(); }
   const std::vector<std::string>& expert_names() const { return context_.expert_names; }
-  // The tasks that the experts own: all, in the order of the experts; of one of them; and the expert of each.
+  // The tasks with examples that the experts own: all, in the order of the experts; and of one of them.
   const std::vector<std::string>& tasks() const { return tasks_; }
   std::vector<std::string> tasks_of(size_t expert) const;
-  const std::map<std::string, std::string>& owners() const { return context_.owners; }
+  // The expert of each task that they own, whether it has examples or a command answers it: for models per task.
+  std::map<std::string, std::string> owners() const;
   const std::vector<TensorInfo>& tensors() const { return context_.engine->tensors(); }
   int64_t num_elements() const { return context_.engine->num_elements(); }  // of all floating tensors
   uint64_t seed() const { return context_.seed; }

@@ -51,6 +51,15 @@ std::string to_string(Unit unit) {
   FUSEGRID_ASSERT(false, "unknown unit");
 }
 
+Unit parse_unit(const std::string& text) {
+  for (const Unit unit : {Unit::kFraction, Unit::kNats, Unit::kNone}) {
+    if (text == to_string(unit)) {
+      return unit;
+    }
+  }
+  throw DataError("the unit of a metric is fraction, nats or none, but it is '" + text + "'");
+}
+
 bool MetricRule::is_mean() const {
   return finish == mean_of_rows;
 }
@@ -62,6 +71,16 @@ std::optional<double> mean_of_rows(std::span<const double> sums, double examples
 Registry<MetricRule>& metric_registry() {
   static Registry<MetricRule> registry("metric");
   return registry;
+}
+
+MetricRule mean_rule(const std::string& name, Better better, Unit unit) {
+  return {.name = name,
+          .title = name,
+          .doc = "mean of a number of each example",
+          .undefined = "",
+          .better = better,
+          .unit = unit,
+          .finish = mean_of_rows};
 }
 
 MetricRows number_rows(int64_t width, std::span<const float> numbers) {

@@ -20,7 +20,8 @@ enum class Unit {
   kNats,
   kNone,
 };
-std::string to_string(Unit unit);  // "fraction", "nats", "none"
+std::string to_string(Unit unit);          // "fraction", "nats", "none"
+Unit parse_unit(const std::string& text);  // DataError where it is none
 
 // The numbers of an example whose sums over examples a metric is a function of.
 enum class MetricRow {
@@ -55,6 +56,9 @@ struct MetricRule {
 std::optional<double> mean_of_rows(std::span<const double> sums, double examples);
 
 Registry<MetricRule>& metric_registry();
+
+// A metric that the registry does not have, of which is known that it is the mean of a number of each example.
+MetricRule mean_rule(const std::string& name, Better better = Better::kHigher, Unit unit = Unit::kNone);
 
 // The rows of a split's examples, without their zeros.
 struct MetricRows {

@@ -17,9 +17,11 @@ const ArchitectureFamily& family_of(const nlohmann::json& config) {
           ? config["model_type"].get<std::string>()
           : "";
   if (!architecture_registry().contains(type)) {
-    throw ConfigError("config.json: model_type must be one of " +
-                      join(architecture_registry().names(), ", ") + ", but it is '" + type +
-                      "'; models of other architectures can be merged (fusegrid merge) but not evaluated");
+    throw ConfigError(
+        "config.json: model_type must be one of " + join(architecture_registry().names(), ", ") +
+        ", but it is '" + type +
+        "'; models of other architectures can be merged, by 'fusegrid merge' or in a zoo whose tasks "
+        "are those of jobs ([task:NAME]), but not evaluated here");
   }
   return architecture_registry().at(type);
 }

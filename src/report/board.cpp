@@ -260,12 +260,9 @@ Board make_board(const BoardCells& cells, const Records& records) {
   std::vector<Grouping> groupings;
   for (size_t task = 0; task < cells.tasks.size(); ++task) {
     groupings.push_back(grouping_of(records, cells, task, board.examples[task]));
-    if (records.examples.contains({cells.zoo, cells.tasks[task], "test"})) {
-      board.groups.push_back(static_cast<int64_t>(groupings.back().groups.size()));
-    }
-  }
-  if (board.groups.size() != cells.tasks.size()) {
-    board.groups.clear();
+    const bool recorded = records.examples.contains({cells.zoo, cells.tasks[task], "test"});
+    const auto groups = static_cast<int64_t>(groupings.back().groups.size());
+    board.groups.push_back(recorded ? std::optional(groups) : std::nullopt);
   }
   for (const Averaged& of : averages_of(cells)) {
     note_own_scores(cells, of, board);

@@ -80,7 +80,8 @@ struct Board {
   Score score;                      // of the averages
   std::vector<int64_t> seeds;
   std::vector<int64_t> examples;  // [tasks], of the test split
-  std::vector<int64_t> groups;    // [tasks], of these examples; empty where they are not recorded
+  std::vector<std::optional<int64_t>>
+      groups;                // [tasks], of these examples; absent where they are not recorded
   bool same_models = false;  // the seeds have one set of models: they key the methods' random numbers alone
   std::set<std::string> devices;   // kinds that made the results, where they say
   std::vector<Row> rows;           // by group, then by average; incomplete rows last

@@ -67,9 +67,25 @@ std::pair<std::vector<Entry*>, std::vector<Resampled>> resample(const Records& r
   return {rows, bootstrap_scores(paired.tasks)};
 }
 
+// Tasks of which no row has outcomes of single examples: a command that answers them need not say any.
+std::vector<std::string> without_outcomes(const Records& records, const BoardCells& cells, const Averaged& of,
+                                          const std::vector<Entry>& entries) {
+  std::vector<std::string> tasks;
+  for (const size_t task : of.tasks) {
+    const bool some = std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) {
+      return rows_of(records, cells, *entry.cells, task, "test").has_value();
+    });
+    if (!some) {
+      tasks.push_back(cells.tasks[task]);
+    }
+  }
+  return tasks;
+}
+
 // Why rows with an average have no interval; `rows`: those that were resampled.
-void note_missing_intervals(const BoardCells& cells, const Averaged& of, const std::vector<Entry>& entries,
-                            const std::vector<Entry*>& rows, Board& board) {
+void note_missing_intervals(const Records& records, const BoardCells& cells, const Averaged& of,
+                            const std::vector<Entry>& entries, const std::vector<Entry*>& rows,
+                            Board& board) {
   const std::string where = of.is_unseen() ? " on unseen tasks" : "";
   std::set<std::string> unknown;
   for (const size_t task : of.tasks) {
@@ -80,6 +96,15 @@ void note_missing_intervals(const BoardCells& cells, const Averaged& of, const s
   if (!unknown.empty()) {
     board.notes.push_back("No intervals" + where + ", because this program does not know the metric " +
                           join({unknown.begin(), unknown.end()}, ", ") + ".");
+    return;
+  }
+  const auto silent = without_outcomes(records, cells, of, entries);
+  const bool any = std::any_of(entries.begin(), entries.end(),
+                               [&](const Entry& entry) { return (entry.row.*of.average).value.has_value(); });
+  if (any && !silent.empty()) {
+    board.notes.push_back("No intervals" + where +
+                          ", because no outcomes of single examples are recorded of " + join(silent, ", ") +
+                          ".");
     return;
   }
   for (const Entry& entry : entries) {
@@ -137,7 +162,7 @@ void compare(const Records& records, const BoardCells& cells, const Averaged& of
       mark_ties(of.average, rows, averages, *best);
     }
   }
-  note_missing_intervals(cells, of, entries, rows, board);
+  note_missing_intervals(records, cells, of, entries, rows, board);
 }
 
 }  // namespace fusegrid

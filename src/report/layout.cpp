@@ -45,16 +45,27 @@ std::string example_note(const Board& board) {
 
 // What the intervals rest on.
 std::string group_note(const Board& board) {
-  if (board.groups.empty()) {
+  constexpr int64_t kFewest = 5;
+  std::vector<std::string> parts;
+  std::vector<std::string> without;
+  bool few = false;
+  for (size_t task = 0; task < board.tasks.size(); ++task) {
+    if (const auto& groups = board.groups[task]) {
+      parts.push_back(board.tasks[task] + " " + std::to_string(*groups));
+      few = few || *groups < kFewest;
+    } else {
+      without.push_back(board.tasks[task]);
+    }
+  }
+  if (parts.empty()) {
     return "Groups of examples are not recorded: intervals take each example for an independent draw.";
   }
-  std::vector<std::string> parts;
-  for (size_t task = 0; task < board.tasks.size(); ++task) {
-    parts.push_back(board.tasks[task] + " " + std::to_string(board.groups[task]));
-  }
   std::string text = "Groups of test examples that share a source: " + join(parts, ", ") + ".";
-  constexpr int64_t kFewest = 5;
-  if (*std::min_element(board.groups.begin(), board.groups.end()) < kFewest) {
+  if (!without.empty()) {
+    text += " Of " + join(without, ", ") +
+            " they are not recorded: intervals take each example for an independent draw.";
+  }
+  if (few) {
     text += " Intervals over fewer than " + std::to_string(kFewest) + " groups are too short.";
   }
   return text;

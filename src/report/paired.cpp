@@ -134,7 +134,7 @@ PairedSums empty_sums(const BoardCells& board, size_t task, const Grouping& grou
 
 std::optional<MetricRows> rows_of(const Records& records, const BoardCells& board, const SettingCells& cells,
                                   size_t cell, const std::string& split) {
-  const MetricRule* rule = board.metric(cell).rule;
+  const MetricRule* rule = board.metric(cell).rule.get();
   if (rule == nullptr || cells[cell] == nullptr) {
     return std::nullopt;
   }

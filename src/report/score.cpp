@@ -23,9 +23,11 @@ TaskMetric primary_metric(const Records& records, const std::string& zoo, const 
                     .better = parse_better(record.better),
                     .unit = record.unit};
   if (metric_registry().contains(metric.name)) {
-    metric.rule = &metric_registry().at(metric.name);
+    metric.rule = {std::shared_ptr<const MetricRule>(), &metric_registry().at(metric.name)};  // stays
     metric.title = metric.rule->title;
     metric.tolerance = metric.rule->tolerance;
+  } else if (record.kind == kExternalKind) {
+    metric.rule = std::make_shared<MetricRule>(mean_rule(metric.name, metric.better));
   }
   return metric;
 }

@@ -1,6 +1,7 @@
 // What the rows of a board are compared by.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -14,9 +15,9 @@ struct TaskMetric {
   std::string name;   // "accuracy", among the numbers of a result
   std::string title;  // "Accuracy"
   Better better = Better::kHigher;
-  std::string unit;                  // "fraction", "nats", "none", ...
-  double tolerance = 0.01;           // an expert's own score nearer to 0 is no unit to measure others in
-  const MetricRule* rule = nullptr;  // nullptr: unknown, so that nothing can be resampled
+  std::string unit;         // "fraction", "nats", "none", ...
+  double tolerance = 0.01;  // an expert's own score nearer to 0 is no unit to measure others in
+  std::shared_ptr<const MetricRule> rule = nullptr;  // nullptr: unknown, so that nothing can be resampled
 
   bool same_as(const TaskMetric& other) const;
 };

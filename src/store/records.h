@@ -28,6 +28,10 @@ struct MethodRecord {
   auto operator<=>(const MethodRecord&) const = default;
 };
 
+// The kind of a task that a command of the user's answered. Its metric, where the program does not know it, is the mean
+// of a number of each example.
+inline constexpr const char* kExternalKind = "external";
+
 // What an answer to a task is, and how it is scored.
 struct TaskRecord {
   std::string zoo;

@@ -32,8 +32,8 @@ class ExternalMerger {
 
  private:
   FusedModel load_folder(const Cell& cell, const ExternalRow& row, OpenZoo& zoo) const;
-  FusedModel run_command(const Cell& cell, const ExternalRow& row, OpenZoo& zoo,
-                         const std::function<void()>& tick);
+  FusedModel merge_by_command(const Cell& cell, const ExternalRow& row, OpenZoo& zoo,
+                              const std::function<void()>& tick);
   std::map<std::string, std::string> read_models(const Cell& cell, OpenZoo& zoo,
                                                  const std::function<void()>& tick);
 

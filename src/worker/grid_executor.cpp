@@ -2,7 +2,7 @@
 //   {"zoos": {"<name>": "<folder>"}, "packs": {"<zoo>": {"size": n, ..., "sha256": "<digest>"}}, "batch": n,
 //    "splits": ["val", "test"], "validation": n, "precision": "fp32", "statistics": "<folder>",
 //    "statistics_disk_bytes": n, "memory_limit_bytes": n, "shards": n, "bindings": {"<input>": "<digest>"},
-//    "external": what coordinator/external_rows.h makes}
+//    "external": what coordinator/external_settings.h makes}
 //
 // With shards > 1, what can be sharded is merged from files, in teams or alone; otherwise only what has more or larger
 // models than memory holds in float32. The bits are the same.
@@ -16,6 +16,7 @@
 #include "worker/cell_evaluator.h"
 #include "worker/device_clock.h"
 #include "worker/executor.h"
+#include "worker/external_evaluator.h"
 #include "worker/memory_shares.h"
 #include "worker/merge_maker.h"
 #include "worker/recorder.h"
@@ -25,17 +26,36 @@
 namespace fusegrid {
 namespace {
 
+ExternalSettings external_rows(const nlohmann::json& settings) {
+  const auto external = settings.value("external", nlohmann::json::object());
+  return {external.value("rows", std::map<std::string, ExternalRow>()),
+          external.value("folder", std::string())};
+}
+
 MergeSettings merge_settings(const nlohmann::json& settings, const MemoryShares& shares, at::Device device) {
   const int64_t limit = settings.at("memory_limit_bytes");
-  const auto external = settings.value("external", nlohmann::json::object());
   return {.statistics = settings.at("statistics").get<std::string>(),
           .statistics_bytes = shares.statistics,
           .statistics_disk_bytes = settings.at("statistics_disk_bytes"),
           .memory_limit_bytes = limit,
           .model_bytes = room_for_models(device, limit),
           .streamed = settings.at("shards").get<int64_t>() > 1,
-          .external = {external.value("rows", std::map<std::string, ExternalRow>()),
-                       external.value("folder", std::string())}};
+          .external = external_rows(settings)};
+}
+
+std::map<std::string, ExternalTask> external_tasks(const nlohmann::json& settings) {
+  const auto external = settings.value("external", nlohmann::json::object());
+  return external.value("tasks", std::map<std::string, ExternalTask>());
+}
+
+std::map<std::string, std::string> owners_of(const std::map<std::string, ExternalTask>& tasks) {
+  std::map<std::string, std::string> owners;
+  for (const auto& [name, task] : tasks) {
+    if (!task.expert.empty()) {
+      owners.emplace(name, task.expert);
+    }
+  }
+  return owners;
 }
 
 class GridExecutor final : public Executor {
@@ -54,7 +74,7 @@ class GridExecutor final : public Executor {
     result.facts = merge.facts;
     result.timings = std::exchange(merge.timings, {});
     const DeviceClock clock(device_);
-    const auto answers = evaluator_.answers(cell, merge, zoo, tick);
+    const auto answers = answers_of(cell, merge, zoo, tick, result);
     result.timings["evaluate"] = clock.seconds();
     record(cell, answers, trusted_scores(cell, zoo), result);
     return result;
@@ -77,11 +97,28 @@ class GridExecutor final : public Executor {
         precision_(parse_precision(settings.at("precision"))),
         bindings_(settings.value("bindings", std::map<std::string, std::string>())),
         zoos_(settings.at("zoos").get<std::map<std::string, std::string>>(), device, shares, precision_,
-              settings.at("packs").get<std::map<std::string, SeenPack>>()),
+              settings.at("packs").get<std::map<std::string, SeenPack>>(),
+              owners_of(external_tasks(settings))),
         merges_(merge_settings(settings, shares, device), device),
         evaluator_({.batch = settings.at("batch"),
                     .splits = settings.at("splits"),
-                    .validation = settings.at("validation")}) {}
+                    .validation = settings.at("validation")}),
+        external_evaluator_({.tasks = external_tasks(settings),
+                             .folder = external_rows(settings).folder,
+                             .splits = settings.at("splits"),
+                             .validation = settings.at("validation")},
+                            device) {}
+
+  // By split; adds what else is known of them to the result.
+  std::map<std::string, Answers> answers_of(const Cell& cell, const Merge& merge, OpenZoo& zoo,
+                                            const std::function<void()>& tick, Result& result) {
+    if (!external_evaluator_.answers(cell.task)) {
+      return evaluator_.answers(cell, merge, zoo, tick);
+    }
+    auto evaluation = external_evaluator_.evaluate(cell, merge, zoo, tick);
+    result.facts.merge(evaluation.facts);
+    return std::move(evaluation.answers);
+  }
 
   // What zoo.json says that answers like these score: of all examples, in float32. Passes in tf32 stay within the
   // tolerance of metrics; those in bfloat16 need not, and there an expert is known by the digest of its weights alone.
@@ -97,7 +134,9 @@ class GridExecutor final : public Executor {
       const Replicate& replicate = zoo.zoo().replicate(cell.seed);
       if (const std::pair key(cell.zoo, replicate.seed); !checked_.contains(key)) {
         check_same_bindings(bindings_, replicate_bindings(zoo.zoo(), replicate));
-        check_same_bindings(bindings_, {{pack_binding(zoo.zoo()), zoo.data().key()}});
+        if (!zoo.zoo().pack.empty()) {
+          check_same_bindings(bindings_, {{pack_binding(zoo.zoo()), zoo.data().key()}});
+        }
         checked_.insert(key);
       }
       return zoo;
@@ -111,6 +150,7 @@ class GridExecutor final : public Executor {
   ZooCache zoos_;
   MergeMaker merges_;
   CellEvaluator evaluator_;
+  ExternalEvaluator external_evaluator_;
 };
 
 const bool grid_executor_registered = [] {

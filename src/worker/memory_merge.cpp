@@ -22,6 +22,7 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   context.cache = &statistics;
   context.expert_names = zoo.zoo().experts_called(cell.experts);
   context.owners = zoo.zoo().owners(context.expert_names);
+  context.external_owners = zoo.external_owners(context.expert_names);
   context.seed = static_cast<uint64_t>(cell.seed);
   context.base = &no_base;
   context.tick = tick;

@@ -78,7 +78,7 @@ Merge& MergeMaker::with_team(const Cell& cell, OpenZoo& zoo, Collectives& group,
                              const std::function<void()>& tick) {
   last_ = {};
   const DeviceClock clock(device_);
-  FusedModel model = streamed_merger_.merge(cell, zoo.zoo(), zoo.network(cell.seed), group, tick);
+  FusedModel model = streamed_merger_.merge(cell, zoo, group, tick);
   const double fuse_s = clock.seconds();
   keep(cell, std::move(model), zoo.network(cell.seed).precision);
   last_.timings = {{"fuse", fuse_s}};

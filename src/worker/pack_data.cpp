@@ -5,6 +5,7 @@
 
 #include <ATen/ops/empty_like.h>
 
+#include "core/errors.h"
 #include "tasks/shift.h"
 #include "zoo/examples.h"
 
@@ -32,12 +33,17 @@ int64_t bytes_of(const Inputs& inputs) {
 
 }  // namespace
 
+const TaskPack& PackData::pack() const {
+  FUSEGRID_ASSERT(pack_.has_value(), "the zoo has no task pack");
+  return *pack_;
+}
+
 const Examples& PackData::whole(const std::string& task, const std::string& split) const {
   const std::string key = task + "/" + split;
   auto it = loaded_.find(key);
   if (it == loaded_.end()) {
-    const Split read = pack_.read(task, split);
-    it = loaded_.emplace(key, placed(examples_of(read, pack_.tokens(), at::kCPU))).first;
+    const Split read = pack().read(task, split);
+    it = loaded_.emplace(key, placed(examples_of(read, pack().tokens(), at::kCPU))).first;
   }
   return it->second;
 }
@@ -74,14 +80,14 @@ Examples PackData::shifted(const std::string& task, const std::string& split,
 const TaskKind& PackData::kind(const std::string& task) const {
   std::shared_ptr<const TaskKind>& kind = kinds_[task];
   if (!kind) {
-    kind = kind_of(pack_.task(task), pack_.tokens());
+    kind = kind_of(pack().task(task), pack().tokens());
   }
   return *kind;
 }
 
 std::string PackData::key() const {
   if (key_.empty()) {
-    key_ = seen_ && seen_->stamp == pack_stamp(pack_.path()) ? seen_->digest : pack_.sha256();
+    key_ = seen_ && seen_->stamp == pack_stamp(pack().path()) ? seen_->digest : pack().sha256();
   }
   return key_;
 }

@@ -14,15 +14,16 @@
 
 namespace fusegrid {
 
-// The examples of one task pack. A split is read once; a shifted one is made when it is first asked for and serves all
-// methods, as long as it is among the latest. Splits are on the executor's device as long as they fit into its share,
-// and else where they were read: in memory, or as pages of the pack's file.
+// The examples of one task pack; none where a zoo has no pack, and then nothing may be asked for. A split is read once;
+// a shifted one is made when it is first asked for and serves all methods, as long as it is among the latest. Splits
+// are on the executor's device as long as they fit into its share, and else where they were read: in memory, or as
+// pages of the pack's file.
 class PackData final : public DataSource {
  public:
   // seen: the pack as whoever began the run hashed it.
   PackData(const std::filesystem::path& pack, at::Device device, const MemoryShares& shares,
            std::optional<SeenPack> seen = std::nullopt)
-      : pack_(pack),
+      : pack_(pack.empty() ? std::nullopt : std::optional<TaskPack>(pack)),
         device_(device),
         resident_left_(shares.resident),
         shifted_(shares.shifted),
@@ -37,10 +38,11 @@ class PackData final : public DataSource {
   std::string key() const override;
 
  private:
+  const TaskPack& pack() const;
   const Examples& whole(const std::string& task, const std::string& split) const;
   Examples placed(const Examples& examples) const;
 
-  TaskPack pack_;
+  std::optional<TaskPack> pack_;
   at::Device device_;
   mutable int64_t resident_left_;
   mutable std::map<std::string, Examples> loaded_;

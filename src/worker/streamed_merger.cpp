@@ -38,8 +38,10 @@ struct StreamedMerger::Source {
   std::unique_ptr<StoredParameters> parameters;
 };
 
-FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
+FusedModel StreamedMerger::merge(const Cell& cell, OpenZoo& of, Collectives& group,
                                  const std::function<void()>& tick) {
+  const Zoo& zoo = of.zoo();
+  const Network& network = of.network(cell.seed);
   const std::vector<std::string> experts = zoo.experts_called(cell.experts);
   const MethodCard& card = method_registry().at(cell.method).card;
   const bool per_task = card.yields == Yields::kModelPerTask;
@@ -74,8 +76,10 @@ FusedModel StreamedMerger::merge(const Cell& cell, const Zoo& zoo, const Network
     by_expert.emplace(experts[i], sink.take(i));
   }
   const double stored = without_data.stored_parameters;
+  auto owners = zoo.owners(experts);
+  owners.merge(of.external_owners(experts));
   FusedModel fused =
-      per_task ? model_per_task(std::move(by_expert), zoo.owners(experts), stored) : one_model(sink.take(0));
+      per_task ? model_per_task(std::move(by_expert), std::move(owners), stored) : one_model(sink.take(0));
   fused.stored_parameters = stored;
   fused.facts = std::move(without_data.facts);
   return fused;

@@ -9,7 +9,7 @@
 #include "core/cell.h"
 #include "fusion/fused_model.h"
 #include "models/network.h"
-#include "zoo/zoo.h"
+#include "worker/zoo_cache.h"
 
 namespace fusegrid {
 
@@ -23,8 +23,7 @@ class StreamedMerger {
   // The merge of a cell whose method can_be_sharded(), with the bits of one in memory, whole on every member of
   // `group`; all of them must call it with the same cell. Models are checked as load_model does, each by one
   // member, and once. Throws AgreedError on all members where one of them fails. tick: called after every slice.
-  FusedModel merge(const Cell& cell, const Zoo& zoo, const Network& network, Collectives& group,
-                   const std::function<void()>& tick);
+  FusedModel merge(const Cell& cell, OpenZoo& of, Collectives& group, const std::function<void()>& tick);
 
  private:
   struct Source;

@@ -1,17 +1,27 @@
 #include "worker/zoo_cache.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "worker/executor.h"
 
 namespace fusegrid {
 OpenZoo::OpenZoo(const std::filesystem::path& folder, const std::optional<SeenPack>& pack, at::Device device,
-                 Precision precision, LeastRecentlyUsed<LoadedModel>& models, const MemoryShares& shares)
+                 Precision precision, LeastRecentlyUsed<LoadedModel>& models, const MemoryShares& shares,
+                 const std::map<std::string, std::string>& external_owners)
     : zoo_(Zoo::load(folder)),
       device_(device),
       precision_(precision),
       data_(zoo_.pack, device, shares, pack),
-      models_(models) {}
+      models_(models),
+      external_owners_(external_owners) {}
+
+std::map<std::string, std::string> OpenZoo::external_owners(const std::vector<std::string>& experts) const {
+  std::map<std::string, std::string> owners;
+  std::copy_if(external_owners_.begin(), external_owners_.end(), std::inserter(owners, owners.end()),
+               [&](const auto& owner) { return std::ranges::count(experts, owner.second) > 0; });
+  return owners;
+}
 
 const Network& OpenZoo::network(int64_t seed) {
   const Replicate& replicate = zoo_.replicate(seed);
@@ -78,9 +88,11 @@ std::vector<std::shared_ptr<const LoadedModel>> OpenZoo::models(int64_t seed,
 }
 
 ZooCache::ZooCache(std::map<std::string, std::string> folders, at::Device device, const MemoryShares& shares,
-                   Precision precision, std::map<std::string, SeenPack> packs)
+                   Precision precision, std::map<std::string, SeenPack> packs,
+                   std::map<std::string, std::string> external_owners)
     : folders_(std::move(folders)),
       packs_(std::move(packs)),
+      external_owners_(std::move(external_owners)),
       device_(device),
       precision_(precision),
       shares_(shares),
@@ -93,7 +105,7 @@ OpenZoo& ZooCache::open(const std::string& name) {
     it = open_
              .try_emplace(name, folders_.at(name),
                           pack == packs_.end() ? std::nullopt : std::optional(pack->second), device_,
-                          precision_, models_, shares_)
+                          precision_, models_, shares_, external_owners_)
              .first;
   }
   return it->second;

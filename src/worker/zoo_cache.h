@@ -18,11 +18,14 @@ namespace fusegrid {
 // A zoo whose parts are read when a cell first needs them.
 class OpenZoo {
  public:
-  // pack: as whoever began the run hashed it.
+  // pack: as whoever began the run hashed it; external_owners: see ZooCache.
   OpenZoo(const std::filesystem::path& folder, const std::optional<SeenPack>& pack, at::Device device,
-          Precision precision, LeastRecentlyUsed<LoadedModel>& models, const MemoryShares& shares);
+          Precision precision, LeastRecentlyUsed<LoadedModel>& models, const MemoryShares& shares,
+          const std::map<std::string, std::string>& external_owners);
 
   const Zoo& zoo() const { return zoo_; }
+  // Of tasks that commands answer, those that these experts own, each with its expert.
+  std::map<std::string, std::string> external_owners(const std::vector<std::string>& experts) const;
   const PackData& data() const { return data_; }
   // What surrounds the models that serve `seed`: read once per replicate.
   const Network& network(int64_t seed);
@@ -43,14 +46,17 @@ class OpenZoo {
   PackData data_;
   std::map<int64_t, Network> networks_;  // by the seed of the replicate
   LeastRecentlyUsed<LoadedModel>& models_;
+  std::map<std::string, std::string> external_owners_;  // of any expert
 };
 
 // The zoos of a run, by name, each opened once. Their models share one limit.
 class ZooCache {
  public:
   // folders: by the zoos' names, as are the packs: those that need not be hashed again while they stay as they were.
+  // external_owners: tasks that commands answer -> the expert that they were made for.
   ZooCache(std::map<std::string, std::string> folders, at::Device device, const MemoryShares& shares,
-           Precision precision = Precision::kFp32, std::map<std::string, SeenPack> packs = {});
+           Precision precision = Precision::kFp32, std::map<std::string, SeenPack> packs = {},
+           std::map<std::string, std::string> external_owners = {});
   ZooCache(const ZooCache&) = delete;
   ZooCache& operator=(const ZooCache&) = delete;
   OpenZoo& open(const std::string& name);
@@ -58,6 +64,7 @@ class ZooCache {
  private:
   std::map<std::string, std::string> folders_;
   std::map<std::string, SeenPack> packs_;
+  std::map<std::string, std::string> external_owners_;
   at::Device device_;
   Precision precision_;
   MemoryShares shares_;

@@ -3,7 +3,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
-#include "models/architecture.h"
+#include "models/unknown_family.h"
 #include "zoo/checkpoint_folder.h"
 
 namespace fusegrid {
@@ -11,7 +11,7 @@ namespace {
 
 std::string config_digest(const Replicate& replicate, const Network& network) {
   const HfFolder folder = open_checkpoint(replicate.base);
-  std::string text = architecture_settings(folder.config()).dump() + "/" + to_string(network.pooling());
+  std::string text = settings_of(folder.config()).dump() + "/" + to_string(network.pooling());
   for (const auto& values : {network.normalisation.mean, network.normalisation.std}) {
     for (const double value : values) {
       text += "/" + number_text(value);

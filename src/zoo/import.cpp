@@ -1,5 +1,5 @@
 // Describes models that are there as a zoo.
-#include <algorithm>
+#include <set>
 
 #include "core/errors.h"
 #include "core/names.h"
@@ -7,7 +7,41 @@
 #include "zoo/zoo.h"
 
 namespace fusegrid {
+namespace {
+
 namespace fs = std::filesystem;
+
+// With a task pack each expert owns the task of its name.
+void add_experts(const ImportRequest& request, Zoo& zoo, Replicate& replicate) {
+  const bool has_tasks = !request.pack.empty();
+  if (!has_tasks && !request.heads.empty()) {
+    throw ConfigError(
+        "heads are those of a task pack's tasks, but there is no pack; name it with --pack, or leave the "
+        "heads "
+        "out");
+  }
+  std::set<std::string> names;
+  for (const auto& [name, folder] : request.experts) {
+    check_task_name(name, has_tasks ? "the name of a task" : "the name of an expert");
+    if (!names.insert(name).second) {
+      throw ConfigError((has_tasks ? "task '" : "expert '") + name +
+                        "' is given twice; a zoo has one expert for each task");
+    }
+    if (!has_tasks && folder.empty()) {
+      throw ConfigError("task '" + name +
+                        "' must be one of a task pack, but there is no pack; name it with --pack");
+    }
+    if (has_tasks) {
+      zoo.tasks.push_back(name);
+    }
+    if (!folder.empty()) {
+      zoo.experts.push_back({name, has_tasks ? std::vector{name} : std::vector<std::string>()});
+      replicate.experts.emplace(name, fs::absolute(folder));
+    }
+  }
+}
+
+}  // namespace
 
 Zoo import_zoo(const ImportRequest& request) {
   Zoo zoo;
@@ -21,35 +55,27 @@ Zoo import_zoo(const ImportRequest& request) {
   }
   zoo.scale = request.scale;
   zoo.suite = request.suite;
-  zoo.pack = fs::absolute(request.pack);
+  zoo.pack = request.pack.empty() ? fs::path() : fs::absolute(request.pack);
   Replicate replicate;
   replicate.base = fs::absolute(request.base);
   const bool has_heads = !request.heads.empty();
   replicate.heads = has_heads ? fs::absolute(request.heads) : fs::path();
   zoo.pooling = has_heads ? request.pooling : Pooling::kNone;
-  for (const auto& [task, folder] : request.experts) {
-    check_task_name(task, "the name of a task");
-    if (std::ranges::count(zoo.tasks, task) > 0) {
-      throw ConfigError("task '" + task + "' is given twice; a zoo has one expert for each task");
-    }
-    zoo.tasks.push_back(task);
-    if (!folder.empty()) {
-      zoo.experts.push_back({task, {task}});
-      replicate.experts.emplace(task, fs::absolute(folder));
-    }
-  }
+  add_experts(request, zoo, replicate);
   check_layouts(zoo, replicate);
   const Network network = load_network(zoo, replicate, at::kCPU);
   for (const std::string& model : models_of(replicate)) {
     replicate.digests[model] =
         model_digest(*network.architecture, replicate, model_folder(zoo, replicate, model));
   }
-  const TaskPack pack(zoo.pack);
-  if (pack.tokens() != nullptr) {
-    zoo.tokenizer_sha256 = pack.tokens()->tokenizer_sha256;
+  if (!zoo.pack.empty()) {
+    const TaskPack pack(zoo.pack);
+    if (pack.tokens() != nullptr) {
+      zoo.tokenizer_sha256 = pack.tokens()->tokenizer_sha256;
+    }
+    check_pack(zoo, network);
+    zoo.pack_sha256 = pack.sha256();
   }
-  check_pack(zoo, network);
-  zoo.pack_sha256 = pack.sha256();
   zoo.replicates.push_back(std::move(replicate));
   zoo.imported = true;
   fs::create_directories(zoo.folder);

@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "models/architecture.h"
 #include "models/stored_parameters.h"
+#include "models/unknown_family.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/zoo.h"
 
@@ -168,7 +169,8 @@ void check_model(const Architecture& architecture, const Replicate& replicate, c
 Network load_network_without_readouts(const fs::path& base, at::Device device) {
   const HfFolder folder = open_checkpoint(base);
   Network network;
-  network.architecture = make_architecture(folder.config());
+  network.architecture = is_of_unknown_family(folder.config()) ? unknown_architecture(folder)
+                                                               : make_architecture(folder.config());
   if (network.architecture->input().image_size > 0) {
     network.normalisation = read_normalisation(folder);
   }
@@ -178,6 +180,10 @@ Network load_network_without_readouts(const fs::path& base, at::Device device) {
 
 Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device) {
   Network network = load_network_without_readouts(replicate.base, device);
+  if (!zoo.tasks.empty()) {
+    architecture_settings(
+        open_checkpoint(replicate.base).config());  // tasks ask for passes of a known family
+  }
   network.readouts = load_readouts(replicate.base, replicate.heads, zoo.tasks, zoo.pooling, device);
   return network;
 }

@@ -105,6 +105,9 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
                                                                     const fs::path& heads,
                                                                     const std::vector<std::string>& tasks,
                                                                     Pooling pooling, at::Device device) {
+  if (tasks.empty()) {
+    return {};
+  }
   const HfFolder folder = open_checkpoint(base);
   const auto architecture = make_architecture(folder.config());
   const int64_t features = architecture->feature_size();
@@ -152,7 +155,7 @@ Weights heads_of(const fs::path& heads, const std::vector<std::string>& tasks) {
     }
   };
   for (const std::string& task : tasks) {
-    for (const std::string part : {".rows", ".weight", ".bias"}) {
+    for (const std::string part : {".rows", ".weight", ".bias", ".hidden.weight", ".hidden.bias"}) {
       take(task + part);
     }
     if (tensors.contains(task + ".rows")) {

@@ -5,6 +5,7 @@
 #include "core/parallel.h"
 #include "models/architecture.h"
 #include "models/stored_parameters.h"
+#include "models/unknown_family.h"
 #include "store/task_pack.h"
 #include "tasks/kind.h"
 #include "zoo/checkpoint_folder.h"
@@ -15,8 +16,23 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// All that can be said of a family that is not known: which of its settings matter is not.
+void check_model_type(const ModelSource& base, const ModelSource& model) {
+  const nlohmann::json wanted = base.config().at("model_type");
+  const nlohmann::json seen = model.config().value("model_type", nlohmann::json());
+  if (seen != wanted) {
+    throw ConfigError("the configuration of '" + model.name() + "': model_type must be " + wanted.dump() +
+                      ", as that of the base '" + base.name() + "', but it is " + seen.dump() +
+                      "; models of one zoo have one architecture");
+  }
+}
+
 // The same weights in a model of other settings (heads, activation, ...) would be another function.
 void check_settings(const ModelSource& base, const ModelSource& model) {
+  if (is_of_unknown_family(base.config())) {
+    check_model_type(base, model);
+    return;
+  }
   const std::string family = make_architecture(base.config())->name();
   if (const std::string other = make_architecture(model.config())->name(); other != family) {
     throw ConfigError("the configuration of '" + model.name() + "' describes a " + other +
@@ -145,6 +161,9 @@ void check_tokens(const TaskPack& pack, const InputFormat& input, const std::str
 }
 
 void check_pack(const Zoo& zoo, const Network& network) {
+  if (zoo.pack.empty()) {
+    return;
+  }
   const TaskPack pack(zoo.pack);
   if (!zoo.pack_sha256.empty() && pack.sha256() != zoo.pack_sha256) {
     throw DataError("task pack '" + zoo.pack.string() +

@@ -132,6 +132,9 @@ std::string build_command(const Zoo& zoo, const std::string& seed) {
 }
 
 fs::path find_pack(const fs::path& folder, const std::string& name) {
+  if (name.empty()) {
+    return {};
+  }
   return is_there(folder / name) ? folder / name : data_folder() / name;
 }
 
@@ -220,8 +223,12 @@ Zoo parse_zoo(const json& written, const fs::path& folder, const std::string& wh
       throw DataError(where + ": seed " + std::to_string(zoo.replicates.back().seed) + " is there twice");
     }
   }
-  if (zoo.replicates.empty() || zoo.tasks.empty() || zoo.experts.empty()) {
-    throw DataError(where + ": a zoo needs at least one task, one expert and one replicate");
+  if (zoo.replicates.empty() || zoo.experts.empty()) {
+    throw DataError(where + ": a zoo needs at least one expert and one replicate");
+  }
+  if (zoo.tasks.empty() != zoo.pack.empty()) {
+    throw DataError(where + ": a zoo needs a task pack where it has tasks and nowhere else, but it has " +
+                    (zoo.tasks.empty() ? "a pack and no task" : "tasks and no pack"));
   }
   check_heads(zoo, where);
   std::sort(zoo.replicates.begin(), zoo.replicates.end(),
@@ -273,7 +280,7 @@ void Zoo::save() const {
   for (const Replicate& replicate : replicates) {
     all.push_back(to_json(replicate, folder));
   }
-  const bool named = pack.parent_path() == folder || pack.parent_path() == data_folder();
+  const bool named = pack.empty() || pack.parent_path() == folder || pack.parent_path() == data_folder();
   json of_experts = json::array();
   for (const ZooExpert& expert : experts) {
     of_experts.push_back({{"name", expert.name}, {"tasks", expert.tasks}});

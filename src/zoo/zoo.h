@@ -46,9 +46,10 @@ struct Zoo {
   std::string name;         // folder name: "embedded-small"
   std::string recipe = {};  // that it was built by: key of the recipe registry; "" of an imported one
   std::string scale;        // "small", "medium", "large", "vit-b-32", ...
-  std::string suite;        // key of the suite registry: what its tasks are
+  std::string suite;        // key of the suite registry: what its tasks are; "" where it has none
   std::filesystem::path folder;
-  std::filesystem::path pack;  // task pack, found beside the zoo or in data_folder()
+  // Task pack, found beside the zoo or in data_folder(); empty where the zoo has no tasks, and commands of jobs answer.
+  std::filesystem::path pack;
   std::string pack_sha256;
   std::string tokenizer_sha256;    // of the tokens that the models were trained with; "" where they read none
   std::vector<std::string> tasks;  // what can be evaluated, in the order of tables
@@ -141,7 +142,8 @@ Weights load_weights(const Architecture& architecture, const std::filesystem::pa
                      const std::filesystem::path& folder, at::Device device);
 
 // The parts: what surrounds the weights, with the readouts of all tasks of the zoo or without any, and the parameters
-// of one checkpoint folder.
+// of one checkpoint folder. Where the zoo has no tasks, models may be of a family that nobody here knows
+// (models/unknown_family.h).
 Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device);
 Network load_network_without_readouts(const std::filesystem::path& base, at::Device device);
 // Of the heads file that a network's model was made with: by task, either <task>.rows [classes, embedding size] of unit
@@ -168,8 +170,8 @@ void check_readable(const TaskInfo& task, const InputFormat& input);
 // another tokenizer. tokenizer_sha256: the models'; "" where it is not known.
 void check_tokens(const TaskPack& pack, const InputFormat& input, const std::string& tokenizer_sha256);
 
-// Reads the zoo's pack again, for models with this network. DataError where it is not the recorded one; ConfigError
-// where the models cannot read a task, or its head has not the outputs that the task asks for.
+// Reads the zoo's pack again, if it has one, for models with this network. DataError where it is not the recorded one;
+// ConfigError where the models cannot read a task, or its head has not the outputs that the task asks for.
 void check_pack(const Zoo& zoo, const Network& network);
 
 // Reads everything again: the pack's and every model's digest, layouts, NaN, the pack's image size and
@@ -184,11 +186,11 @@ struct ImportRequest {
   std::string scale;
   std::string suite;
   std::filesystem::path base;
-  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // task, folder or none
+  std::vector<std::pair<std::string, std::filesystem::path>> experts;  // task (or name), folder or none
   std::filesystem::path heads;  // empty where the models make tokens themselves
   Pooling pooling = Pooling::kFirst;
-  std::filesystem::path pack;
-  bool replace = false;  // a zoo that is there
+  std::filesystem::path pack;  // empty: none, and experts are no tasks
+  bool replace = false;        // a zoo that is there
 };
 Zoo import_zoo(const ImportRequest& request);
 

@@ -23,7 +23,7 @@ ALLOWED = {
     "methods": {"core", "models", "fusion"},
     "merge": {"core", "checkpoint", "comm", "models", "fusion"},
     "zoo": {"core", "checkpoint", "store", "models", "tasks"},
-    "worker": {"core", "checkpoint", "comm", "store", "models", "tasks", "fusion", "zoo"},
+    "worker": {"core", "checkpoint", "comm", "store", "models", "tasks", "fusion", "merge", "zoo"},
     "coordinator": {"core", "comm", "store", "models", "tasks", "fusion", "zoo", "worker"},
     "report": {"core", "store", "metrics"},
 }

@@ -196,6 +196,22 @@ TEST(Campaign, RecordsTheBindingsOfAnItemWithItsResult) {
   EXPECT_TRUE(store.results().at("ok-1").bindings.empty());
 }
 
+TEST(Campaign, ShowsEachResultToAJudgeBeforeItIsRecorded) {
+  Cluster cluster(1);
+  FakeStore store;
+  CampaignOptions with_judge = options();
+  with_judge.judge = [](Result& result) {
+    if (result.name == "ok-1") {
+      result.status = Status::kInvalid;
+      result.reason = "odd";
+    }
+  };
+  const CampaignReport report = run_campaign(cluster.coordinator(), store, items("ok", 3), with_judge);
+  EXPECT_EQ(report.valid, 2);
+  EXPECT_EQ(report.invalid, 1);
+  EXPECT_EQ(store.records().results.at("ok-1").reason, "odd");
+}
+
 TEST(Campaign, ServesOneAfterTheOther) {
   FakeStore store;
   Cluster cluster(4);

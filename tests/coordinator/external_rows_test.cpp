@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "coordinator/external_settings.h"
 #include "core/errors.h"
 #include "support/temporary_folder.h"
 
@@ -14,10 +15,6 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-std::vector<std::string> words(const std::string& text) {
-  return line_value(text).words;
-}
-
 JobSpec parse(const std::string& sections) {
   return parse_job("zoo = z\n" + sections, "job.cfg");
 }
@@ -26,35 +23,15 @@ std::string error_of(const std::string& sections) {
   return message_of<ConfigError>([&] { parse(sections); });
 }
 
-TEST(LineValue, is_separated_by_spaces_outside_of_quotes) {
-  EXPECT_THAT(words("  python3  a.py {request}\t-v "), ElementsAre("python3", "a.py", "{request}", "-v"));
-  EXPECT_THAT(words("sh -c 'cp \"$1\" # x' \"a b\"c ''"),
-              ElementsAre("sh", "-c", "cp \"$1\" # x", "a bc", ""));
-  EXPECT_THAT(words(R"("say \"hi\" \\ \n" \a 'back\slash')"),
-              ElementsAre(R"(say "hi" \ \n)", R"(\a)", R"(back\slash)"));
-  EXPECT_TRUE(words("  ").empty());
-}
-
-TEST(LineValue, ends_where_a_comment_begins) {
-  const LineValue value = line_value(" a 'b # c'  # why");
-  EXPECT_EQ(value.text, "a 'b # c'");
-  EXPECT_THAT(value.words, ElementsAre("a", "b # c"));
-}
-
-TEST(LineValue, a_quote_must_end) {
-  EXPECT_THAT(message_of<ConfigError>([] { line_value("sh -c 'no end"); }),
-              HasSubstr("' has no end in: sh -c 'no end"));
-}
-
 TEST(ExternalRows, are_sections_of_a_job) {
   const JobSpec job = parse(
       "[external:my-merge]\ncommand = python3 'my merge.py' {request}  # mine\ntimeout_s = 90\n"
       "[folder:theirs]\npath = \"models/of theirs/{seed}\"\n");
   ASSERT_EQ(job.methods.size(), 2U);
   EXPECT_EQ(job.methods[0].method, "external:my-merge");
-  EXPECT_EQ(job.methods[0].external->command, "python3 'my merge.py' {request}");
-  EXPECT_THAT(job.methods[0].external->words, ElementsAre("python3", "my merge.py", "{request}"));
-  EXPECT_EQ(job.methods[0].external->timeout_s, 90);
+  EXPECT_EQ(job.methods[0].external->command.text, "python3 'my merge.py' {request}");
+  EXPECT_THAT(job.methods[0].external->command.words, ElementsAre("python3", "my merge.py", "{request}"));
+  EXPECT_EQ(job.methods[0].external->command.timeout_s, 90);
   EXPECT_EQ(job.methods[0].combinations().size(), 1U);
   EXPECT_EQ(job.methods[1].method, "folder:theirs");
   EXPECT_EQ(job.methods[1].external->path, "models/of theirs/{seed}");
@@ -87,15 +64,6 @@ TEST(ExternalRows, have_keys_of_their_own_each_once) {
               HasSubstr("must lie in [1, 604800], but it is 0"));
 }
 
-TEST(ExternalRows, programs_must_be_there) {
-  EXPECT_EQ(program_of({.words = {"/bin/sh"}}), "/bin/sh");
-  EXPECT_EQ(program_of({.words = {"sh"}}).filename(), "sh");
-  EXPECT_TRUE(program_of({.words = {"sh"}}).is_absolute());
-  EXPECT_THAT(message_of<ConfigError>([] { program_of({.words = {"no-such-program"}}); }),
-              HasSubstr("'no-such-program' is none in $PATH"));
-  EXPECT_THAT(message_of<ConfigError>([] { program_of({.words = {"/etc/passwd"}}); }), HasSubstr("is none;"));
-}
-
 TEST(ExternalRows, a_command_and_the_files_that_it_names_are_bindings_of_its_cells_alone) {
   const TemporaryFolder folder;
   const std::string script = (folder / "my merge.py").string();
@@ -121,8 +89,8 @@ TEST(ExternalRows, executors_are_told_them) {
   const JobSpec job = parse("[external:a]\ncommand = sh {request}\ntimeout_s = 5\n");
   const auto settings = external_settings(job, "/results/external");
   const ExternalRow row = settings.at("rows").at("external:a");
-  EXPECT_EQ(row.timeout_s, 5);
-  EXPECT_THAT(row.words, ElementsAre("sh", "{request}"));
+  EXPECT_EQ(row.command.timeout_s, 5);
+  EXPECT_THAT(row.command.words, ElementsAre("sh", "{request}"));
   EXPECT_EQ(settings.at("folder"), "/results/external");
 }
 

@@ -84,6 +84,12 @@ inline void register_fake_methods() {
     const RegisterMethod<NoOptions> oracle{
         {.name = "fake_oracle", .title = "Oracle", .paper = "", .formula = "", .needs_task_identity = true},
         no_fuse};
+    const RegisterMethod<NoOptions> ensemble{{.name = "fake_ensemble",
+                                              .title = "Ensemble",
+                                              .paper = "",
+                                              .formula = "",
+                                              .yields = Yields::kEnsemble},
+                                             no_fuse};
     return true;
   }();
   (void)once;

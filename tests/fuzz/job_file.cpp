@@ -19,6 +19,7 @@ std::vector<std::string> seeds() {
       "2\nmax-attempts = 3\n"
       "stall-timeout = 20\nmemory-limit = 1.5\n[fake_trim]\nscale = 0.1\nscale = "
       "0.2\n[fake_trim:b]\ndensity = 0.5\n",
+      "zoo = a\n[fake_trim]\n[task:gsm8k]\ncommand = sh {request}\nmetric = m\nbetter = lower\nlimit = 5\n",
       "zoo = a\n[external:mine]\ncommand = sh -c 'cp \"$1\" # x' \"a \\\" b\" {request} # why\ntimeout_s = "
       "60\n"
       "[folder:theirs]\npath = \"of theirs/{seed}-{experts}\"\n"};
@@ -31,8 +32,9 @@ const RegisterTarget registered{"job_file",
                                                "@5",         "density = ", "1..8",
                                                "\r\n",       " # ",        "#",
                                                "'",          "\"",         "\\",
-                                               "[external:", "[folder:",   "command = ",
-                                               "{request}",  "path = "}}};
+                                               "[external:", "[task:",     "metric = ",
+                                               "[folder:",   "command = ", "{request}",
+                                               "path = "}}};
 
 }  // namespace
 }  // namespace fusegrid::fuzz::job_file

@@ -36,7 +36,7 @@ TEST(PrimaryMetric, is_what_the_results_say_with_the_rule_of_the_program) {
   EXPECT_EQ(mcc.title, "MCC");
   EXPECT_EQ(mcc.better, Better::kHigher);
   EXPECT_EQ(mcc.unit, "none");
-  EXPECT_EQ(mcc.rule, &metric_registry().at("mcc"));
+  EXPECT_EQ(mcc.rule.get(), &metric_registry().at("mcc"));
 }
 
 TEST(PrimaryMetric, of_another_program_has_no_rule) {
@@ -47,6 +47,17 @@ TEST(PrimaryMetric, of_another_program_has_no_rule) {
   EXPECT_EQ(depth.better, Better::kLower);
   EXPECT_EQ(depth.unit, "metres");
   EXPECT_EQ(depth.rule, nullptr);
+}
+
+TEST(PrimaryMetric, that_a_command_alone_knows_is_the_mean_over_examples) {
+  Records records = toy_records({});
+  records.tasks[{"toy", "ant"}] = {"toy", "ant", kExternalKind, "exact_match", "lower", "fraction", "ant"};
+  const TaskMetric metric = primary_metric(records, "toy", "ant");
+  ASSERT_NE(metric.rule, nullptr);
+  EXPECT_TRUE(metric.rule->is_mean());
+  EXPECT_EQ(value_of(*metric.rule, number_rows(1, std::vector<float>{1, 0, 0, 0})), 0.25);
+  EXPECT_EQ(metric.better, Better::kLower);
+  EXPECT_EQ(metric.unit, "fraction");
 }
 
 TEST(PrimaryMetric, must_be_described) {

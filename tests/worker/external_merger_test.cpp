@@ -31,12 +31,11 @@ class ExternalMergerTest : public TinyZoos {
 
   // The merge that a script of the shell makes.
   FusedModel run(const std::string& script, int64_t timeout_s = 60,
-                 const std::map<std::string, std::string>& digests = {}) {
-    const ExternalRow row{.command = "sh -c ...",
-                          .words = {"sh", "-c", kOut + script, "sh", kRequestWord},
-                          .timeout_s = timeout_s,
-                          .path = "",
-                          .digests = digests};
+                 const std::map<std::string, std::string>& files = {}) {
+    const ExternalRow row{.command = {.text = "sh -c ...",
+                                      .words = {"sh", "-c", kOut + script, "sh", kRequestWord},
+                                      .timeout_s = timeout_s,
+                                      .files = files}};
     return merge(tiny_cell("external:mine"), row);
   }
   FusedModel merge(const Cell& cell, const ExternalRow& row) {
@@ -167,11 +166,11 @@ TEST_F(ExternalMergerTest, a_folder_is_that_of_the_seed_and_the_experts) {
 }
 
 TEST_F(ExternalMergerTest, cells_of_one_merge_run_the_command_once) {
-  const ExternalRow row{
-      .command = "c",
-      .words = {"sh", "-c",
-                kOut + ("echo run >>'" + (copy() / "runs").string() + "'; ") + copied(model("base")), "sh",
-                kRequestWord}};
+  const ExternalRow row{.command = {.text = "c",
+                                    .words = {"sh", "-c",
+                                              kOut + ("echo run >>'" + (copy() / "runs").string() + "'; ") +
+                                                  copied(model("base")),
+                                              "sh", kRequestWord}}};
   MergeMaker maker({.external = {{{"external:mine", row}}, scratch()}}, at::kCPU);
   for (const std::string task : {"bars", "rows"}) {
     const Cell cell = tiny_cell("external:mine", task);

@@ -5,7 +5,9 @@
 #include <nlohmann/json.hpp>
 
 #include "core/weights.h"
+#include "fusion/fused_model.h"
 #include "models/architecture.h"
+#include "zoo/zoo.h"
 
 namespace fusegrid {
 
@@ -19,8 +21,8 @@ struct ModelToWrite {
   const Architecture& architecture;
   const Weights& parameters;  // on any device
   at::ScalarType dtype = at::kFloat;
-  Weights heads = {};     // of its tasks, as a heads file has them; none where the model makes tokens itself
-  nlohmann::json record;  // what it is, for fusegrid_export.json
+  Weights heads = {};  // of its tasks, as a heads file has them; none where the model makes tokens itself
+  nlohmann::json record = nullptr;  // what it is, for fusegrid_export.json; null: no such file
 };
 
 struct WrittenModel {
@@ -28,6 +30,11 @@ struct WrittenModel {
   int64_t bytes = 0;  // of the weights
   int64_t files = 0;  // of the weights
 };
+
+// The heads under which the merge answers these tasks: its own where it has one, else the zoo's. Empty where models
+// make tokens themselves.
+Weights heads_of_merge(const FusedModel& model, const Replicate& replicate,
+                       const std::vector<std::string>& tasks);
 
 // Writes the folder: config.json, the base's small files but its README.md, weights in files as the base's with what
 // else it holds and what HuggingFace's class needs (Architecture::complete()), heads.safetensors and

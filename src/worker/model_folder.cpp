@@ -1,4 +1,4 @@
-#include "cli/model_folder.h"
+#include "worker/model_folder.h"
 
 #include <map>
 
@@ -27,6 +27,19 @@ void round_to(at::ScalarType dtype, Weights& tensors) {
 
 }  // namespace
 
+Weights heads_of_merge(const FusedModel& model, const Replicate& replicate,
+                       const std::vector<std::string>& tasks) {
+  Weights heads;
+  for (const std::string& task : tasks) {
+    const bool own = model.readouts.contains(task);
+    const std::filesystem::path file = own ? replicate.multitask_heads.value() : replicate.heads;
+    if (!file.empty()) {
+      heads.merge(heads_of(file, {task}));
+    }
+  }
+  return heads;
+}
+
 WrittenModel write_model_folder(const std::filesystem::path& folder, const ModelToWrite& model) {
   const HfFolder base = open_checkpoint(model.base);
   nlohmann::json config = base.config();
@@ -48,7 +61,9 @@ WrittenModel write_model_folder(const std::filesystem::path& folder, const Model
   auto files = files_beside_weights(model.base);
   files.erase("README.md");  // speaks of the base
   files["config.json"] = dump_lossless(config, 2) + "\n";
-  files[kExportRecord] = model.record.dump(2) + "\n";
+  if (!model.record.is_null()) {
+    files[kExportRecord] = model.record.dump(2) + "\n";
+  }
   if (layout.shards.size() > 1) {
     files[kIndex] = layout.index().dump(2) + "\n";
   }
