@@ -6,7 +6,7 @@
 #include <optional>
 #include <string>
 
-#include "cli/model_folder.h"
+#include "worker/model_folder.h"
 
 namespace fusegrid {
 

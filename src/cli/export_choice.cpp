@@ -41,6 +41,19 @@ bool is_named(const Cell& cell, const std::string& name) {
                                   : "; did you mean '" + near + "'?"));
 }
 
+std::vector<TaskSection> external_among(const Records& records, const Cell& cell,
+                                        const std::vector<std::string>& tasks) {
+  std::vector<TaskSection> sections;
+  for (const std::string& task : tasks) {
+    const auto described = records.tasks.find({cell.zoo, task});
+    if (described != records.tasks.end() && described->second.kind == kExternalKind) {
+      const std::string owner = records.bindings.at(owner_binding(cell.zoo, cell.experts, task)).value;
+      sections.push_back({.name = task, .task = {.expert = owner == kNoOwner ? "" : owner}});
+    }
+  }
+  return sections;
+}
+
 }  // namespace
 
 ChosenCells chosen_cells(const Records& records, const fs::path& results, const std::string& name) {
@@ -75,6 +88,7 @@ ChosenCells chosen_cells(const Records& records, const fs::path& results, const 
   }
   chosen.tasks.assign(tasks.begin(), tasks.end());
   chosen.cell = chosen.cells.front();
+  chosen.external_tasks = external_among(records, chosen.cell, chosen.tasks);
   chosen.cell.parameters = chosen.results.front()->bindings.at("parameters");
   return chosen;
 }

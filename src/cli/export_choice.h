@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "coordinator/job_file.h"
 #include "core/cell.h"
 #include "core/result.h"
 #include "store/records.h"
@@ -20,6 +21,8 @@ struct ChosenCells {
   std::vector<Cell> cells;
   std::vector<const Result*> results;  // of the cells
   std::vector<std::string> tasks;      // of the cells, sorted
+  // Those of them that a command answered: whose they are, and nothing else.
+  std::vector<TaskSection> external_tasks;
 };
 
 // The cells that `name` means in a results folder. ConfigError where it means none with a result.

@@ -9,6 +9,7 @@
 #include "core/cell.h"
 #include "core/count_text.h"
 #include "core/errors.h"
+#include "core/params.h"
 #include "core/text.h"
 #include "report/paired.h"
 
