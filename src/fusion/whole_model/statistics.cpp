@@ -50,7 +50,7 @@ void add_gradients(Weights& leaves, Weights& total, int64_t power) {
     at::Tensor& gradient = leaves.at(name).mutable_grad();
     if (gradient.defined()) {
       sums.push_back(sum);
-      gradients.push_back(std::move(gradient));
+      gradients.push_back(gradient);
       gradient.reset();
     }
   }
