@@ -32,7 +32,7 @@ TEST(ModelsRead, are_those_that_the_card_declares) {
   EXPECT_EQ(models_read(card("", {Need::kPretrained}, 0), experts), (Names{"base"}));
 }
 
-struct Inputs {
+struct ChoiceOfInputs {
   std::string inputs = "none";
 
   template <typename Visitor>
@@ -48,8 +48,8 @@ struct Inputs {
 };
 
 TEST(MergeName, is_that_of_the_shift_where_the_parameters_make_the_merge_see_inputs) {
-  const auto fuse = [](const FusionInput&, const Inputs&) -> FusedModel { return {}; };
-  const RegisterMethod<Inputs> registered{card("choosing", {Need::kPretrained}), fuse};
+  const auto fuse = [](const FusionInput&, const ChoiceOfInputs&) -> FusedModel { return {}; };
+  const RegisterMethod<ChoiceOfInputs> registered{card("choosing", {Need::kPretrained}), fuse};
   const auto name = [](const std::string& cell) { return merge_name(Cell::parse(cell)); };
   EXPECT_EQ(name("z/experts=2/choosing/seed=0/a@noise-1"), "z/experts=2/choosing/seed=0");
   for (const std::string inputs : {"test", "validation"}) {
