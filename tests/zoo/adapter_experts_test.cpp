@@ -164,7 +164,7 @@ TEST_F(AdapterExperts, ThatAreNoLoraAreNamed) {
   dora["use_dora"] = true;
   EXPECT_THAT(refusal(adapter(), dora), AllOf(HasSubstr("rows/adapter_config.json"), HasSubstr("use_dora")));
   json other = config();
-  other["peft_type"] = "IA3";
+  other["peft_type"] = "LOHA";
   EXPECT_THAT(refusal(adapter(), other), HasSubstr("peft_type"));
 }
 
