@@ -425,6 +425,20 @@ TEST_F(AffineHeads, AreReadAsTheyStand) {
   EXPECT_TRUE(at::allclose((*without)({}, x), at::matmul(x, weight.t()), 1e-5, 1e-6));
 }
 
+TEST_F(AffineHeads, AreTakenOutWithTheirHiddenLayers) {
+  write_safetensors(folder_ / "affine.safetensors", {{"bars.weight", at::ones({3, 8})},
+                                                     {"bars.bias", at::ones({3})},
+                                                     {"bars.hidden.weight", at::ones({8, 8})},
+                                                     {"bars.hidden.bias", at::ones({8})},
+                                                     {"rows.weight", at::ones({3, 8})}});
+  std::vector<std::string> names;
+  for (const auto& [name, unused] : heads_of(folder_ / "affine.safetensors", {"bars"})) {
+    names.push_back(name);
+  }
+  EXPECT_THAT(names,
+              testing::ElementsAre("bars.bias", "bars.hidden.bias", "bars.hidden.weight", "bars.weight"));
+}
+
 TEST_F(AffineHeads, OfOtherShapesAreNamed) {
   EXPECT_THAT(refusal({{"bars.weight", at::ones({3, 7})}, {"bars.bias", at::ones({3})}}),
               AllOf(HasSubstr("head of task 'bars' must have the shape [classes, 8]"), HasSubstr("[3, 7]")));
