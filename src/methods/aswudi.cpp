@@ -19,8 +19,6 @@
 namespace fusegrid::methods::aswudi {
 namespace {
 
-constexpr double kLeastEigenvalue = 1e-8;  // of the authors' code
-
 struct Options {
   double scale = 1.0;
 

@@ -20,8 +20,6 @@
 namespace fusegrid::methods::swudi {
 namespace {
 
-constexpr double kLeastEigenvalue = 1e-8;  // of the authors' code
-
 struct Options {
   double scale = 1.0;
   double time = 1300;

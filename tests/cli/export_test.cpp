@@ -359,6 +359,20 @@ TEST_F(ExportOfAMovedZoo, refuses_other_models_and_other_data) {
   expect_refused(run(cell("simple_average")), ExitCode::kConfig, "embedded-tiny/pack is");
 }
 
+// Two tasks of tokens, and a head for each.
+void write_pack_and_heads(const fs::path& folder, int64_t features) {
+  test::StoredGroup split = test::stored_split(2);
+  split.add_rows("tokens", {{2, 3, 1}, {4, 1}});
+  split.arrays["labels"] = test::stored<uint16_t>({0, 1});
+  test::StoredGroup task = test::stored_task("classify", R"({"classes": ["a", "b"]})");
+  task.groups = {{"train", split}, {"val", split}, {"test", split}};
+  test::StoredGroup pack = test::stored_pack({{"spell", task}, {"other", task}});
+  pack.groups["tokens"] = test::stored_tokens();
+  pack.write(folder / "pack.h5");
+  write_safetensors(folder / "heads.safetensors",
+                    {{"spell.weight", at::ones({2, features})}, {"other.weight", at::ones({2, features})}});
+}
+
 // A grid of adapters on GPT-2, whose matrices are stored as [in, out].
 class ExportOfAdapters : public testing::Test {
  protected:
@@ -378,17 +392,7 @@ class ExportOfAdapters : public testing::Test {
       }
       save_lora_folder(folder_ / name, adapter, "base");
     }
-    test::StoredGroup split = test::stored_split(2);
-    split.add_rows("tokens", {{2, 3, 1}, {4, 1}});
-    split.arrays["labels"] = test::stored<uint16_t>({0, 1});
-    test::StoredGroup task = test::stored_task("classify", R"({"classes": ["a", "b"]})");
-    task.groups = {{"train", split}, {"val", split}, {"test", split}};
-    test::StoredGroup pack = test::stored_pack({{"spell", task}, {"other", task}});
-    pack.groups["tokens"] = test::stored_tokens();
-    pack.write(folder_ / "pack.h5");
-    write_safetensors(folder_ / "heads.safetensors",
-                      {{"spell.weight", at::ones({2, architecture->feature_size()})},
-                       {"other.weight", at::ones({2, architecture->feature_size()})}});
+    write_pack_and_heads(folder_.path(), architecture->feature_size());
     run_grid("mine", "second");
   }
   // A zoo of the adapters `first` and `other`, and its results.
@@ -543,17 +547,7 @@ TEST(ExportOfGpt2, is_stored_as_the_base_is) {
   write_text(folder / "base/model.safetensors.index.json", json{{"weight_map", places}}.dump());
   write_text(folder / "base/tokenizer.json", "{}");
   write_text(folder / "base/README.md", "of the base");
-  test::StoredGroup split = test::stored_split(2);
-  split.add_rows("tokens", {{2, 3, 1}, {4, 1}});
-  split.arrays["labels"] = test::stored<uint16_t>({0, 1});
-  test::StoredGroup task = test::stored_task("classify", R"({"classes": ["a", "b"]})");
-  task.groups = {{"train", split}, {"val", split}, {"test", split}};
-  test::StoredGroup pack = test::stored_pack({{"spell", task}, {"other", task}});
-  pack.groups["tokens"] = test::stored_tokens();
-  pack.write(folder / "pack.h5");
-  write_safetensors(folder / "heads.safetensors",
-                    {{"spell.weight", at::ones({2, architecture->feature_size()})},
-                     {"other.weight", at::ones({2, architecture->feature_size()})}});
+  write_pack_and_heads(folder.path(), architecture->feature_size());
   import_zoo({.folder = folder / "mine",
               .scale = "tiny",
               .suite = "tiny",

@@ -19,6 +19,9 @@ struct Interference {
   at::Tensor vectors;  // of C, in columns: [in, in]
 };
 
+// What eigenvalues count as at least in SWUDI and ASWUDI; of their authors' code.
+inline constexpr double kLeastEigenvalue = 1e-8;
+
 // normalised: c_i = 1 / |tau_i|^2, experts that did not change the matrix left out; else c_i = 1.
 Interference interference(const Slice& slice, bool normalised);
 
