@@ -12,8 +12,17 @@ bool is_running_statistic(const std::string& name) {
 bool is_lookup(const std::string& name) {
   const bool embeds =
       name.find("embed") != std::string::npos && name.find("patch_embed") == std::string::npos;
-  return embeds || name.ends_with("wte.weight") || name.ends_with("wpe.weight") ||
-         name.ends_with("shared.weight") || name.ends_with("relative_attention_bias.weight");
+  return embeds || name.ends_with("cls_token") || name.ends_with("wte.weight") ||
+         name.ends_with("wpe.weight") || name.ends_with("shared.weight") ||
+         name.ends_with("relative_attention_bias.weight");
+}
+
+// Kernels that cut images into patches, and rows with an axis of length 1 before them; the stem of a ResNet is an
+// `embedder`.
+bool is_embedding_of_images(const std::string& name) {
+  const bool is_patches =
+      name.find("patch_embed") != std::string::npos || name.ends_with("visual.conv1.weight");
+  return is_patches || (is_lookup(name) && name.find("embedder") == std::string::npos);
 }
 
 }  // namespace
@@ -26,7 +35,7 @@ Role role_of(const TensorInfo& tensor) {
     return Role::kRunningStatistic;
   }
   if (tensor.shape.size() > 2) {
-    return Role::kConvolution;
+    return is_embedding_of_images(tensor.name) ? Role::kEmbedding : Role::kConvolution;
   }
   // BERT's norm of embeddings stands in a module of that name
   if (tensor.shape.size() == 2 || tensor.name.ends_with("class_embedding")) {

@@ -8,11 +8,11 @@ namespace fusegrid {
 
 // What a tensor does in its model.
 enum class Role {
-  kMatrix,            // of an affine layer, [out, in]
-  kConvolution,       // kernel, [out, in, ...]
-  kEmbedding,         // rows that are looked up: of tokens, positions, classes
-  kScale,             // of a norm
-  kBias,              // whatever is added alone
+  kMatrix,       // of an affine layer, [out, in]
+  kConvolution,  // kernel, [out, in, ...]
+  kEmbedding,    // what inputs become at first: rows of tokens, positions, classes; the kernel of patches
+  kScale,        // of a norm
+  kBias,         // whatever is added alone
   kRunningStatistic,  // of batch norm: averaged or made again, never scaled or pruned
   kOther,             // no floating-point tensor: counters, buffers of positions
 };
