@@ -8,6 +8,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "fusion/kernel_matrices.h"
 
 namespace fusegrid {
 namespace {
@@ -107,6 +108,14 @@ std::vector<Weights> FusionInput::map_tensors(size_t models, const FuseSlices& f
   });
 }
 
+Weights FusionInput::map_matrices(const FuseSlice& fuse) const {
+  return map_tensors(with_kernel_matrices(fuse));
+}
+
+std::vector<Weights> FusionInput::map_matrices(size_t models, const FuseSlices& fuse) const {
+  return map_tensors(models, with_kernel_matrices(fuse));
+}
+
 std::vector<std::vector<double>> FusionInput::reduce_per_tensor(
     size_t width, const std::function<void(const Slice&, double* out)>& value) const {
   return context_.engine->reduce_per_tensor(width, value);
@@ -150,6 +159,10 @@ Field FusionInput::field(std::string key, std::function<at::Tensor(const Slice&)
 
 Field FusionInput::tensor_field(std::string key, std::function<at::Tensor(const Slice&)> value) const {
   return {std::move(key), where_elements(std::move(value)), true};
+}
+
+Field FusionInput::matrix_field(std::string key, std::function<at::Tensor(const Slice&)> value) const {
+  return tensor_field(std::move(key), with_kernel_matrices(std::move(value)));
 }
 
 Field FusionInput::task_vector_sum() const {

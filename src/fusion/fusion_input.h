@@ -85,6 +85,8 @@ class FusionInput {
   // The same of a value that needs whole tensors (the SVD of a matrix, ...): only map_tensors and
   // reduce_tensors can read it.
   Field tensor_field(std::string key, std::function<at::Tensor(const Slice&)> value) const;
+  Field matrix_field(std::string key,
+                     std::function<at::Tensor(const Slice&)> value) const;  // as map_matrices()
   Field task_vector_sum() const;
   // Exact order statistics of vectors that are functions of the slice: see order_statistics.h.
   std::vector<std::vector<float>> kth_smallest(Order order, size_t width, const std::vector<int64_t>& ks,
@@ -99,6 +101,9 @@ class FusionInput {
   // -- tensor grain: slices are whole tensors in their own shape; tensors without elements are left out
   Weights map_tensors(const FuseSlice& fuse) const;
   std::vector<Weights> map_tensors(size_t models, const FuseSlices& fuse) const;
+  // The same for methods of matrices: kernels of convolutions are matrices [out, in ...], see kernel_matrices.h.
+  Weights map_matrices(const FuseSlice& fuse) const;
+  std::vector<Weights> map_matrices(size_t models, const FuseSlices& fuse) const;
   // `width` numbers of every tensor, [tensors][width], the same on every rank: `value` sees a whole tensor and
   // is called on one rank only, so nothing is ever added up.
   std::vector<std::vector<double>> reduce_tensors(

@@ -39,7 +39,7 @@ at::Tensor merged(const Slice& slice) {
 }
 
 Field direction(const FusionInput& in, const Options&, const std::string& key) {
-  return in.tensor_field(key, merged);
+  return in.matrix_field(key, merged);
 }
 
 const RegisterDirection<Options> registered{

@@ -47,7 +47,7 @@ at::Tensor offsets(const Slice& slice, double rank) {
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  const Field sum = in.tensor_field("cart{rank=" + number_text(options.rank) + "}",
+  const Field sum = in.matrix_field("cart{rank=" + number_text(options.rank) + "}",
                                     [&](const Slice& slice) { return offsets(slice, options.rank); });
   return one_model(in.map_tensors(
       [&](const Slice& slice) { return at::add(mean_of(slice.expert_views()), slice[sum], options.scale); }));

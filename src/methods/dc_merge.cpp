@@ -90,7 +90,7 @@ at::Tensor merged(const FusionInput& in, const Slice& slice, const Options& opti
 }
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {
-  return in.tensor_field(key, [&in, options](const Slice& slice) { return merged(in, slice, options); });
+  return in.matrix_field(key, [&in, options](const Slice& slice) { return merged(in, slice, options); });
 }
 
 const RegisterDirection<Options> registered{

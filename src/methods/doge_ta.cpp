@@ -118,7 +118,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto kept = static_cast<int64_t>(static_cast<double>(entries) * options.density);
   const std::vector<float> thresholds = kept == entries ? std::vector<float>(in.num_experts(), 0.0F)
                                                         : in.kth_magnitude(entries - kept, is_linear_weight);
-  return one_model(in.map_tensors(
+  return one_model(in.map_matrices(
       [&](const Slice& slice) { return slice.base() + merged(in, slice, thresholds, options); }));
 }
 

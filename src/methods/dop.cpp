@@ -117,7 +117,7 @@ at::Tensor between(const FusionInput& in, const at::Tensor& merged, const at::Te
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto order = expert_order("dop", options.order, static_cast<int64_t>(in.num_experts()));
-  return one_model(in.map_tensors([&](const Slice& slice) {
+  return one_model(in.map_matrices([&](const Slice& slice) {
     at::Tensor merged = slice.task_vector(order[0]).to(at::kDouble);
     for (size_t step = 1; step < order.size(); ++step) {
       const at::Tensor tau = slice.task_vector(order[step]).to(at::kDouble);

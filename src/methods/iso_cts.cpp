@@ -69,7 +69,7 @@ at::Tensor merged(const Slice& slice, double common) {
 }
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {
-  return in.tensor_field(key,
+  return in.matrix_field(key,
                          [common = options.common](const Slice& slice) { return merged(slice, common); });
 }
 

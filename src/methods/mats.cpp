@@ -152,7 +152,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const Start start = start_of(in, order, options);
   std::pair<double, std::string> worst;
   int64_t iterations = 0;
-  FusedModel fused = one_model(in.map_tensors([&](const Slice& slice) {
+  FusedModel fused = one_model(in.map_matrices([&](const Slice& slice) {
     const auto of_layer = blocks.find(slice.name());
     if (of_layer == blocks.end()) {
       return mean_of(slice.expert_views());

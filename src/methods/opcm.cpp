@@ -79,7 +79,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     names.push_back(in.expert_names()[expert]);
   }
   const Field sum =
-      in.tensor_field("opcm{alpha=" + number_text(options.alpha) + ",order=" + join(names, "+") + "}",
+      in.matrix_field("opcm{alpha=" + number_text(options.alpha) + ",order=" + join(names, "+") + "}",
                       [&](const Slice& slice) { return accumulated(slice, order, options.alpha); });
   double square = 0;
   for (const auto& of_tensor : in.reduce_tensors(1, [&](const Slice&slice, double*out) {

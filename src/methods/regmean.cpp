@@ -35,7 +35,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   for (const Layer& layer : in.network().architecture->layers()) {
     input_of.emplace(layer.weight, layer.input);
   }
-  return one_model(in.map_tensors([&](const Slice& slice) {
+  return one_model(in.map_matrices([&](const Slice& slice) {
     const auto input = input_of.find(slice.name());
     if (input == input_of.end()) {
       return mean_of(slice.expert_views());

@@ -45,7 +45,7 @@ at::Tensor boosted(const at::Tensor& matrix, double beta) {
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {
   const Field merged = method_registry().at(options.base).direction(in, {});
-  return in.tensor_field(key, [merged, beta = options.beta](const Slice& slice) {
+  return in.matrix_field(key, [merged, beta = options.beta](const Slice& slice) {
     return is_linear_weight(*slice.info) ? boosted(slice[merged], beta) : slice[merged];
   });
 }

@@ -56,7 +56,7 @@ at::Tensor calibration(const Svd& svd, const Slice& slice, double alpha) {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const Field direction = method_registry().at(options.base).direction(in, {});
-  return one_model(in.map_tensors([&](const Slice& slice) {
+  return one_model(in.map_matrices([&](const Slice& slice) {
     const at::Tensor merged = slice[direction] * options.scale;
     if (!is_matrix(*slice.info)) {
       return slice.base() + merged;

@@ -46,7 +46,7 @@ at::Tensor merged(const Slice& slice, const Options& options) {
 }
 
 Field direction(const FusionInput& in, const Options& options, const std::string& key) {
-  return in.tensor_field(key, [options](const Slice& slice) { return merged(slice, options); });
+  return in.matrix_field(key, [options](const Slice& slice) { return merged(slice, options); });
 }
 
 const RegisterDirection<Options> registered{

@@ -11,6 +11,7 @@
 
 #include <ATen/TensorOperators.h>
 
+#include "fusion/kernel_matrices.h"
 #include "fusion/passes/direction.h"
 #include "fusion/subspaces/svd.h"
 
@@ -49,7 +50,7 @@ CutModel cut(const FusionInput& in, const Slice& slice, size_t expert, const Opt
 FusedModel fuse(const FusionInput& in, const Options& options) {
   // Noted while the models are made, so that a streamed merge, which keeps no decompositions, makes each once.
   std::vector<std::optional<double>> stored(in.tensors().size());
-  const auto all_cut = [&](const Slice& slice) {
+  const auto all_cut = with_kernel_matrices([&](const Slice& slice) {
     std::vector<at::Tensor> weights;
     stored[slice.tensor_index] = 0;
     for (size_t i = 0; i < slice.num_experts(); ++i) {
@@ -58,7 +59,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
       weights.push_back(std::move(model.weight));
     }
     return weights;
-  };
+  });
   auto models = in.map_tensors(in.num_experts(), all_cut);
   auto numbers = static_cast<double>(in.num_elements());
   const auto of_tensors = in.reduce_tensors(1, [&](const Slice& slice, double* out) {

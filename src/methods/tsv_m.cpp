@@ -39,7 +39,7 @@ at::Tensor merged(const FusionInput& in, const Slice& slice) {
 }
 
 Field direction(const FusionInput& in, const Options&, const std::string& key) {
-  return in.tensor_field(key, [&in](const Slice& slice) { return merged(in, slice); });
+  return in.matrix_field(key, [&in](const Slice& slice) { return merged(in, slice); });
 }
 
 const RegisterDirection<Options> registered{

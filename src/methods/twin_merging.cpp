@@ -125,7 +125,7 @@ LayersWithExperts twins(const FusionInput& in, const Options& options) {
     linear.insert(layer.name);
   }
   LayersWithExperts parts;
-  parts.base = in.map_tensors([&](const Slice& slice) {
+  parts.base = in.map_matrices([&](const Slice& slice) {
     const at::Tensor shared = at::add(slice.base(), slice[sum], options.scale);
     const std::string layer = slice.name().substr(0, slice.name().rfind('.'));
     if (slice.name().ends_with(".weight") && linear.contains(layer)) {

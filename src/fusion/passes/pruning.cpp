@@ -25,7 +25,8 @@ Stored stored_per_expert(const FusionInput& in, double ratio) {
   for (const TensorInfo& info : in.tensors()) {
     const auto entries = static_cast<double>(info.numel());
     if (is_linear_weight(info)) {
-      const int64_t dropped = info.shape[0] * dropped_per_row(info.shape[1], ratio);
+      const int64_t rows = info.shape[0];
+      const int64_t dropped = rows * dropped_per_row(info.numel() / rows, ratio);
       stored.linear += entries - static_cast<double>(dropped) + entries / 32;
     } else {
       stored.others += entries;
@@ -35,7 +36,7 @@ Stored stored_per_expert(const FusionInput& in, double ratio) {
 }
 
 FusedModel per_task(const FusionInput& in, double stored, const Prune& value) {
-  auto models = in.map_tensors(in.num_experts(), [&](const Slice& slice) {
+  auto models = in.map_matrices(in.num_experts(), [&](const Slice& slice) {
     std::vector<at::Tensor> values;
     for (size_t i = 0; i < slice.num_experts(); ++i) {
       values.push_back(value(slice, i));

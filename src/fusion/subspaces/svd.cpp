@@ -108,7 +108,8 @@ bool is_matrix(const TensorInfo& info) {
 }
 
 bool is_linear_weight(const TensorInfo& info) {
-  return is_matrix(info) && role_of(info) == Role::kMatrix;
+  const Role role = role_of(info);
+  return info.numel() > 0 && (role == Role::kMatrix || role == Role::kConvolution);
 }
 
 }  // namespace fusegrid

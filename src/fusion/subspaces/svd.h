@@ -46,9 +46,9 @@ at::Tensor exact_task_vector(const Slice& slice, size_t expert);
 // and tensor, whatever the methods and their parameters, and kept (vectors in float32) by the statistics cache.
 Svd task_vector_svd(const FusionInput& in, const Slice& slice, size_t expert);
 
-// A matrix in a pass over whole tensors: the tensors that subspace methods decompose.
+// A matrix in a pass over matrices (FusionInput::map_matrices()): the tensors that subspace methods decompose.
 bool is_matrix(const TensorInfo& info);
-// A matrix that is the weight of a linear layer, judged by its name: embeddings are none.
+// The weight of a linear layer or of a convolution, judged by its name: embeddings are none.
 bool is_linear_weight(const TensorInfo& info);
 
 }  // namespace fusegrid

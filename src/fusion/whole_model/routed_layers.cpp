@@ -44,7 +44,7 @@ LayersWithExperts layers_with_experts(const FusionInput& in, int64_t rank, int64
     linear.insert(layer.name);
   }
   LayersWithExperts parts;
-  parts.base = in.map_tensors([&](const Slice& slice) -> at::Tensor {
+  parts.base = in.map_matrices([&](const Slice& slice) -> at::Tensor {
     const std::string name = slice.name().substr(0, slice.name().rfind('.'));
     if (!linear.contains(name)) {
       return average_others ? mean_of(slice.expert_views()) : slice.base().clone();

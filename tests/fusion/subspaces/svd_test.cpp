@@ -143,7 +143,9 @@ TEST(IsLinearWeight, judges_by_shape_and_name) {
   EXPECT_FALSE(judge("embeddings.position_embedding.weight", {4, 3}));
   EXPECT_FALSE(judge("model.embed_tokens.weight", {4, 3}));
   EXPECT_FALSE(judge("transformer.wte.weight", {4, 3}));
-  EXPECT_FALSE(judge("patch.weight", {4, 3, 2, 2}));
+  EXPECT_TRUE(judge("layers.0.convolution.weight", {4, 3, 2, 2}));
+  EXPECT_FALSE(judge("embeddings.patch_embedding.weight", {4, 3, 2, 2}));
+  EXPECT_FALSE(judge("layers.0.convolution.weight", {4, 0, 2, 2}));
 }
 
 }  // namespace
