@@ -36,7 +36,8 @@ at::Tensor unfolded(const Layer& layer, const at::Tensor& kernel, const at::Tens
   const auto out = [&, stride = stride, padding = padding](int64_t size) {
     return (size + 2 * padding - reach) / stride + 1;
   };
-  const at::Tensor rows = at::im2col(x, {side, side}, {dilation, dilation}, {padding, padding}, {stride, stride});
+  const at::Tensor rows =
+      at::im2col(x, {side, side}, {dilation, dilation}, {padding, padding}, {stride, stride});
   const at::Tensor y = pass.layer(layer, rows.transpose(1, 2), kernel.flatten(1), bias);
   return y.transpose(1, 2).reshape({x.size(0), y.size(2), out(x.size(2)), out(x.size(3))});
 }
@@ -107,9 +108,17 @@ at::Tensor BlockArchitecture::features(const Weights& weights, const Inputs& inp
 
 at::Tensor BlockArchitecture::through_blocks(const Weights& weights, at::Tensor x, const at::Tensor& mask,
                                              const Pass& pass) const {
+  const std::string stream = residual_stream();
+  const auto shown = [&](const at::Tensor& sum) {
+    if (!stream.empty()) {
+      show(pass, stream, sum);
+    }
+    return sum;
+  };
+  shown(x);
   for (int64_t block = 0; block < size(); ++block) {
-    x = attention(weights, block, x, mask, pass);
-    x = add_mlp(weights, block, x, mlp(weights, block, mlp_input(weights, block, x), pass));
+    x = shown(attention(weights, block, x, mask, pass));
+    x = shown(add_mlp(weights, block, x, mlp(weights, block, mlp_input(weights, block, x), pass)));
   }
   return x;
 }

@@ -109,8 +109,8 @@ struct InputFormat {
 struct OwnHead {
   std::string weight;
   double scale = 1;
-  std::string bias = {};               // "": none
-  Pooling pooling = Pooling::kNone;    // of the features; kNone: of tokens
+  std::string bias = {};             // "": none
+  Pooling pooling = Pooling::kNone;  // of the features; kNone: of tokens
   bool of_tokens() const { return pooling == Pooling::kNone; }
 };
 
@@ -131,7 +131,7 @@ struct AxisGroup {
   std::string name;
   int64_t size = 0;  // of each of the axes, in units
   int64_t unit = 1;  // entries that stay together, for example those of an attention head
-  std::vector<Axis> axes;
+  std::vector<Axis> axes = {};
   bool features = false;  // the columns of features() lie along it too: readouts read it
 };
 
@@ -208,6 +208,8 @@ class BlockArchitecture : public Architecture, public Blocks {
                       const Pass& pass = {}) const override;
 
  protected:
+  // The axis group of the blocks' inputs and outputs; "" where axis_groups() has none.
+  virtual std::string residual_stream() const { return ""; }
   // Embedded rows -> hidden states of the last block.
   at::Tensor through_blocks(const Weights& weights, at::Tensor x, const at::Tensor& mask,
                             const Pass& pass) const;

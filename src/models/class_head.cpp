@@ -2,12 +2,12 @@
 
 namespace fusegrid {
 
-std::optional<OwnHead> ClassHead::own_head() const {
+std::optional<OwnHead> ClassHead::own_head(Pooling pooling) const {
   if (labels == 0) {
     return std::nullopt;
   }
   const Layer head{std::string(kName)};
-  return OwnHead{.weight = head.weight, .bias = head.bias, .pooling = Pooling::kMean};
+  return OwnHead{.weight = head.weight, .bias = head.bias, .pooling = pooling};
 }
 
 void ClassHead::add_to(ParameterList& parameters, int64_t features) const {

@@ -18,7 +18,8 @@ struct ClassHead {
   int64_t labels = 0;
 
   static ClassHead read(const ConfigReader& reader) { return {reader.count("num_labels", 0)}; }
-  std::optional<OwnHead> own_head() const;
+  // pooling: of the features that it reads.
+  std::optional<OwnHead> own_head(Pooling pooling = Pooling::kMean) const;
   void add_to(ParameterList& parameters, int64_t features) const;
   // Its columns are of the group whose channels the features are.
   void add_to(std::vector<AxisGroup>& groups) const;

@@ -43,6 +43,11 @@ std::vector<int64_t> ConfigReader::sizes(const std::string& field) const {
   return list.get<std::vector<int64_t>>();
 }
 
+std::vector<int64_t> ConfigReader::sizes(const std::string& field,
+                                         const std::vector<int64_t>& otherwise) const {
+  return config_.contains(field) ? sizes(field) : otherwise;
+}
+
 int64_t ConfigReader::count(const std::string& field, int64_t otherwise) const {
   const nlohmann::json value = config_.value(field, nlohmann::json(otherwise));
   require(is_whole(value, 0), field, "a whole number, 0 or more");

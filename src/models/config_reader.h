@@ -23,6 +23,7 @@ class ConfigReader {
   // Nothing where it is null; where it is not given, `otherwise`.
   std::optional<int64_t> size_or_null(const std::string& field, std::optional<int64_t> otherwise = {}) const;
   std::vector<int64_t> sizes(const std::string& field) const;  // one or more of them, which must be given
+  std::vector<int64_t> sizes(const std::string& field, const std::vector<int64_t>& otherwise) const;
   int64_t count(const std::string& field, int64_t otherwise) const;  // a whole number, 0 or more
   double positive(const std::string& field, double otherwise) const;
   bool flag(const std::string& field, bool otherwise) const;

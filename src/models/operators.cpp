@@ -125,6 +125,14 @@ at::Tensor halved_by_max(const at::Tensor& images) {
   return at::max_pool2d(images, 2);
 }
 
+at::Tensor halved_by_overlapping_max(const at::Tensor& images) {
+  return at::max_pool2d(images, /*kernel_size=*/3, /*stride=*/2, /*padding=*/1);
+}
+
+at::Tensor pooled_map(const at::Tensor& map, Pooling pooling) {
+  return pooling == Pooling::kNone ? map.flatten(2).transpose(1, 2) : map.mean({2, 3});
+}
+
 at::Tensor embedded(const at::Tensor& table, const at::Tensor& indices) {
   return at::embedding(table, indices);
 }
@@ -178,13 +186,17 @@ std::vector<TensorInfo> ParameterList::sorted() const {
   return infos;
 }
 
-std::vector<AxisGroup> chain_groups(const std::vector<Layer>& layers, const std::vector<int64_t>& units) {
+std::vector<AxisGroup> chain_groups(const std::vector<Layer>& layers, const std::vector<int64_t>& units,
+                                    bool biases) {
   std::vector<AxisGroup> groups;
   for (size_t i = 0; i < layers.size(); ++i) {
     AxisGroup group;
     group.name = layers[i].name;
     group.size = units.at(i);
-    group.axes = {{layers[i].weight, 0, true}, {layers[i].bias, 0, true}};
+    group.axes = {{layers[i].weight, 0, true}};
+    if (biases) {
+      group.axes.push_back({layers[i].bias, 0, true});
+    }
     group.features = i + 1 == layers.size();
     if (!group.features) {
       group.axes.push_back({layers[i + 1].weight, 1, false});

@@ -1,4 +1,4 @@
-// What families of models are made of. Only operators.cpp includes LibTorch's headers of convolution, norms and
+// What families of models are made of. Only operators.cpp and channel_norm.cpp include LibTorch's headers of norms and
 // attention, which take long to compile.
 #pragma once
 
@@ -65,6 +65,14 @@ at::Tensor channels_of(const at::Tensor& images, int64_t channels);
 // left out.
 at::Tensor halved_by_max(const at::Tensor& images);
 
+// The largest of the 3 x 3 positions around every second one, from the first on: [n, channels, (height + 1) / 2,
+// (width + 1) / 2].
+at::Tensor halved_by_overlapping_max(const at::Tensor& images);
+
+// What becomes of a map [n, channels, height, width]: without pooling its positions, [n, height width, channels]; with
+// any their mean, [n, channels].
+at::Tensor pooled_map(const at::Tensor& map, Pooling pooling);
+
 // Rows of a table by index: [...] -> [..., width].
 at::Tensor embedded(const at::Tensor& table, const at::Tensor& indices);
 
@@ -88,8 +96,9 @@ class ParameterList {
   std::vector<TensorInfo> infos_;
 };
 
-// The axis groups of a chain: layer i makes units[i] units (axis 0 of its weight and its bias), which layer i + 1 alone
-// reads (axis 1 of its weight); those of the last layer are the columns of the features.
-std::vector<AxisGroup> chain_groups(const std::vector<Layer>& layers, const std::vector<int64_t>& units);
+// The axis groups of a chain: layer i makes units[i] units (axis 0 of its weight and its bias, if it has one), which
+// layer i + 1 alone reads (axis 1 of its weight); those of the last layer are the columns of the features.
+std::vector<AxisGroup> chain_groups(const std::vector<Layer>& layers, const std::vector<int64_t>& units,
+                                    bool biases = true);
 
 }  // namespace fusegrid

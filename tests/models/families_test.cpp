@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "core/concatenate.h"
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
@@ -33,7 +34,9 @@ const std::map<std::string, std::set<std::string>> kTypesOfFiles{
     {"gpt2", {"gpt2"}},
     {"llama", {"llama", "mistral", "mixtral", "qwen2"}},
     {"mlp", {"mlp"}},
+    {"resnet", {"resnet", "resnet_cifar"}},
     {"t5", {"t5"}},
+    {"vit", {"vit"}},
 };
 
 json small_tower() {
@@ -71,13 +74,15 @@ json small_config(const std::string& type) {
       {"camembert", small_encoder(11, 1)},
       {"clip", {{"projection_dim", 5}, {"vision_config", small_tower()}}},
       {"clip_vision_model", small_tower()},
-      {"cnn", {{"image_size", 9}, {"hidden_sizes", {4, 5}}, {"depths", {1, 2}}}},
+      {"cnn", {{"image_size", 9}, {"hidden_sizes", {4, 5}}, {"depths", {1, 2}}, {"norm", "batch"}}},
       {"gpt2", {{"n_embd", 8}, {"n_layer", 2}, {"n_head", 2}, {"vocab_size", 11}, {"n_positions", 9}}},
       {"llama", with(small_decoder(), {{"attention_bias", true}, {"mlp_bias", true}})},
       {"mistral", with(small_decoder(), {{"head_dim", nullptr}})},
       {"mixtral", with(small_decoder(), {{"num_local_experts", 3}})},
       {"qwen2", small_decoder()},
       {"mlp", {{"image_size", 3}, {"hidden_sizes", {7, 5, 6}}, {"hidden_act", "gelu"}}},
+      {"resnet", {{"image_size", 20}, {"embedding_size", 4}, {"hidden_sizes", {8, 12}}, {"depths", {1, 2}}}},
+      {"resnet_cifar", {{"image_size", 9}, {"hidden_sizes", {4, 5}}, {"depths", {1, 2}}, {"norm", "layer"}}},
       {"roberta", small_encoder(11, 1)},
       {"t5",
        {{"d_model", 8},
@@ -91,6 +96,7 @@ json small_config(const std::string& type) {
         {"relative_attention_max_distance", 8},
         {"feed_forward_proj", "gated-gelu"},
         {"decoder_start_token_id", 4}}},
+      {"vit", small_tower()},
       {"xlm-roberta", small_encoder(11, 0)},
   };
   json config = configs.at(type);  // a new family needs a line above
@@ -108,6 +114,7 @@ json shortest_config(const std::string& type) {
       {"mistral", {{"head_dim", 128}}},
       {"mixtral", {{"head_dim", 128}}},
       {"mlp", {{"image_size", 8}, {"hidden_sizes", {4, 5}}}},
+      {"resnet_cifar", {{"image_size", 8}, {"hidden_sizes", {4, 8}}, {"depths", {1, 1}}}},
       {"t5", {{"decoder_start_token_id", 3}, {"num_decoder_layers", 5}}},
       {"qwen2", {{"num_key_value_heads", 8}, {"head_dim", 128}}},
   };
@@ -133,6 +140,12 @@ Inputs examples_of(const Architecture& architecture) {
     inputs.answer_lengths = answers.lengths;
   }
   return inputs;
+}
+
+// Convolutional networks pool the positions of a map, none of which is the first or the last token.
+bool has_map(const Architecture& architecture) {
+  const auto layers = architecture.layers();
+  return !layers.empty() && layers.front().convolution.has_value();
 }
 
 bool has_one_row(const Architecture& architecture) {
@@ -184,12 +197,12 @@ TEST_P(EveryFamily, ParametersAreSortedAndEachOnce) {
   }
 }
 
-TEST_P(EveryFamily, LayersAreMatricesAmongTheParameters) {
+TEST_P(EveryFamily, LayersAreMatricesOrKernelsAmongTheParameters) {
   std::set<std::string> names;
   for (const Layer& layer : architecture->layers()) {
     EXPECT_TRUE(names.insert(layer.name).second) << layer.name;
     ASSERT_TRUE(weights.contains(layer.weight)) << layer.weight;
-    ASSERT_EQ(weights.at(layer.weight).dim(), 2) << layer.weight;
+    ASSERT_EQ(weights.at(layer.weight).dim(), layer.convolution ? 4 : 2) << layer.weight;
     if (weights.contains(layer.bias)) {
       EXPECT_EQ(weights.at(layer.bias).sizes().vec(), std::vector<int64_t>{weights.at(layer.weight).size(0)});
     }
@@ -205,7 +218,8 @@ TEST_P(EveryFamily, ItsMatricesAreThoseOfItsLayers) {
   for (const TensorInfo& info : architecture->parameters()) {
     const auto head = architecture->own_head();
     const bool is_head = head && head->weight == info.name;  // which a readout applies
-    if (role_of(info) == Role::kMatrix && !is_head) {
+    const Role role = role_of(info);
+    if ((role == Role::kMatrix || role == Role::kConvolution) && !is_head) {
       by_role.insert(info.name);
     }
   }
@@ -222,9 +236,10 @@ TEST_P(EveryFamily, HooksSeeEachLayerOnceInOrder) {
   const Pass observing{
       [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias) {
         seen.push_back(layer.name);
-        EXPECT_TRUE(weight.is_same(weights.at(layer.weight))) << layer.name;
+        EXPECT_EQ(weight.data_ptr(), weights.at(layer.weight).data_ptr()) << layer.name;
         EXPECT_EQ(x.size(0), inputs.size()) << layer.name;
         EXPECT_EQ(x.size(-1), weight.size(1)) << layer.name;
+        EXPECT_EQ(weight.dim(), 2) << layer.name;
         if (x.dim() == 3 && inputs.tokens.defined()) {
           EXPECT_EQ(x.size(1), inputs.counting(layer.rows).size(1)) << layer.name;
         }
@@ -235,7 +250,11 @@ TEST_P(EveryFamily, HooksSeeEachLayerOnceInOrder) {
   const at::Tensor observed = features(weights, observing);
 
   EXPECT_EQ(seen, layers);
-  EXPECT_TRUE(observed.equal(features(weights)));
+  if (has_map(*architecture)) {
+    EXPECT_LE(max_error(observed, features(weights)), 1e-12);  // unfolded, sums are in another order
+  } else {
+    EXPECT_TRUE(observed.equal(features(weights)));
+  }
 }
 
 TEST_P(EveryFamily, WhatAHookGivesIsUsed) {
@@ -278,12 +297,18 @@ TEST_P(EveryFamily, PoolingsAreThoseOfTheRowsThatCount) {
     }
     return;
   }
-  if (has_one_row(*architecture)) {
+  if (has_one_row(*architecture) || has_map(*architecture)) {
     EXPECT_TRUE(features(weights, Pooling::kFirst).equal(features(weights, Pooling::kMean)));
     EXPECT_TRUE(features(weights, Pooling::kLast).equal(features(weights, Pooling::kMean)));
+  }
+  if (has_one_row(*architecture)) {
     return;
   }
   const at::Tensor rows = features(weights, Pooling::kNone);
+  if (has_map(*architecture)) {
+    EXPECT_LE(max_error(features(weights, Pooling::kMean), rows.mean(1)), 1e-12);
+    return;
+  }
   for (int64_t i = 0; i < inputs.size(); ++i) {
     const int64_t count = inputs.tokens.defined() ? inputs.lengths[i].item<int64_t>() : rows.size(1);
     EXPECT_LE(max_error(features(weights, Pooling::kFirst)[i], rows[i][0]), 1e-12);
@@ -336,21 +361,34 @@ at::Tensor permuted(const at::Tensor& tensor, int64_t axis, const std::vector<in
   return units.index_select(axis, at::tensor(order, at::kLong)).flatten(axis, axis + 1);
 }
 
+// Not the one that changes nothing.
+std::vector<int64_t> order_of(const AxisGroup& group) {
+  std::vector<int64_t> order = permutation(derive_key(4, group.name), 0, group.size);
+  if (std::is_sorted(order.begin(), order.end())) {
+    std::swap(order.front(), order.back());
+  }
+  return order;
+}
+
+Weights with_permuted(Weights weights, const AxisGroup& group, const std::vector<int64_t>& order) {
+  for (const AxisGroup::Axis& axis : group.axes) {
+    at::Tensor& tensor = weights.at(axis.tensor);
+    tensor = permuted(tensor, axis.axis, order, group.unit);
+  }
+  return weights;
+}
+
 TEST_P(EveryFamily, PermutingAnAxisGroupPermutesAtMostTheFeatures) {
   if (architecture->axis_groups().empty()) {
     GTEST_SKIP() << "names no groups";
   }
   for (const AxisGroup& group : architecture->axis_groups()) {
-    std::vector<int64_t> order = permutation(derive_key(4, group.name), 0, group.size);
-    if (std::is_sorted(order.begin(), order.end())) {
-      std::swap(order.front(), order.back());
-    }
-    Weights changed = weights;
+    const std::vector<int64_t> order = order_of(group);
+    const Weights changed = with_permuted(weights, group, order);
     int makers = 0;
     for (const AxisGroup::Axis& axis : group.axes) {
       ASSERT_TRUE(weights.contains(axis.tensor)) << axis.tensor;
       ASSERT_EQ(weights.at(axis.tensor).size(axis.axis), group.size * group.unit) << axis.tensor;
-      changed[axis.tensor] = permuted(changed.at(axis.tensor), axis.axis, order, group.unit);
       EXPECT_FALSE(changed.at(axis.tensor).equal(weights.at(axis.tensor))) << axis.tensor;
       makers += axis.makes ? 1 : 0;
     }
@@ -361,11 +399,45 @@ TEST_P(EveryFamily, PermutingAnAxisGroupPermutesAtMostTheFeatures) {
   }
 }
 
+TEST_P(EveryFamily, ActivationsOfEachAxisGroupAreShown) {
+  std::map<std::string, int64_t> sizes;
+  for (const AxisGroup& group : architecture->axis_groups()) {
+    sizes[group.name] = group.size * group.unit;
+  }
+  std::map<std::string, at::Tensor> shown;  // by group and how often it was seen
+  const auto watch = [&](const Weights& from) {
+    std::map<std::string, at::Tensor> all;
+    const Pass watching{.seen = [&](const std::string& group, const at::Tensor& x) {
+      ASSERT_TRUE(sizes.contains(group)) << group;
+      EXPECT_EQ(x.size(0), inputs.size()) << group;
+      EXPECT_EQ(x.size(-1), sizes.at(group)) << group;
+      all[group] = all.contains(group) ? concatenate({all.at(group), x}, 0) : x;
+    }};
+    EXPECT_TRUE(features(from, watching).equal(features(from)));
+    return all;
+  };
+  const auto plain = watch(weights);
+  EXPECT_EQ(plain.size(), sizes.size()) << "each group is seen";
+  for (const AxisGroup& group : architecture->axis_groups()) {
+    const std::vector<int64_t> order = order_of(group);
+    const auto permuted_of = watch(with_permuted(weights, group, order));
+    for (const auto& [name, x] : plain) {
+      const at::Tensor expected = name == group.name ? permuted(x, x.dim() - 1, order, group.unit) : x;
+      EXPECT_LE(max_error(permuted_of.at(name), expected), 1e-12) << group.name << " seen in " << name;
+    }
+  }
+}
+
 // A key's bias adds the same number to all scores of a query, which the softmax takes out again; but not where keys are
 // turned by their positions, as Llama's are.
 bool changes_nothing(const std::string& parameter) {
   return (parameter.ends_with("self_attn.k_proj.bias") && !parameter.starts_with("model.")) ||
-         parameter.ends_with("attention.self.key.bias");
+         parameter.ends_with("attention.self.key.bias") ||
+         parameter.ends_with("attention.attention.key.bias");
+}
+
+bool is_trained(const std::string& name, const at::Tensor& tensor) {
+  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) != Role::kRunningStatistic;
 }
 
 TEST_P(EveryFamily, GradientsReachEveryParameterAndAgreeWithFiniteDifferences) {
@@ -376,11 +448,16 @@ TEST_P(EveryFamily, GradientsReachEveryParameterAndAgreeWithFiniteDifferences) {
   const auto loss = [&] { return (features(weights) * probe).sum(); };
   std::vector<at::Tensor> parameters;
   for (auto& [name, tensor] : weights) {
-    parameters.push_back(tensor.requires_grad_(true));
+    if (is_trained(name, tensor)) {
+      parameters.push_back(tensor.requires_grad_(true));
+    }
   }
   const auto gradients = torch::autograd::grad({loss()}, parameters);
   auto gradient = gradients.begin();
   for (auto& [name, tensor] : weights) {
+    if (!is_trained(name, tensor)) {
+      continue;
+    }
     EXPECT_EQ(gradient->abs().max().item<double>() < 1e-9, changes_nothing(name)) << name;
     constexpr double kStep = 1e-5;
     const at::Tensor direction = noise(name, tensor.sizes());
@@ -432,7 +509,12 @@ json another(const json& value) {
     return !value.get<bool>();
   }
   if (value.is_string()) {
-    return value == "gelu" ? "relu" : "gelu";
+    const std::map<json, json> others{{"gelu", "relu"},
+                                      {"basic", "bottleneck"},
+                                      {"bottleneck", "basic"},
+                                      {"none", "batch"},
+                                      {"batch", "layer"}};
+    return others.contains(value) ? others.at(value) : json("gelu");
   }
   if (value.is_array()) {
     json changed = value;

@@ -20,7 +20,8 @@ inline Weights random_weights(const Architecture& architecture, at::ScalarType d
   Weights weights;
   for (const TensorInfo& info : architecture.parameters()) {
     const at::Tensor values = normal(derive_key(1, info.name), 0, 0, info.numel()).view(info.shape);
-    weights.emplace(info.name, (values * kScale).to(dtype));
+    const bool is_variance = info.name.ends_with("running_var");
+    weights.emplace(info.name, (is_variance ? values.abs() + kScale : values * kScale).to(dtype));
   }
   return weights;
 }

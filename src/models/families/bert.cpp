@@ -19,6 +19,7 @@
 
 #include "core/errors.h"
 #include "models/config_reader.h"
+#include "models/encoder_groups.h"
 #include "models/operators.h"
 
 namespace fusegrid::families::bert {
@@ -65,6 +66,7 @@ class Bert final : public BlockArchitecture {
   int64_t num_tokens() const override { return shape_.positions(); }
   std::vector<TensorInfo> parameters() const override;
   std::vector<Layer> layers() const override;
+  std::vector<AxisGroup> axis_groups() const override;
   std::vector<std::string> names_in_files(const std::string& parameter) const override;
   void complete(nlohmann::json& config, Weights& stored) const override;
 
@@ -80,8 +82,9 @@ class Bert final : public BlockArchitecture {
   at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& input,
                  const Pass& pass) const override {
     const Block& names = at(block);
-    return apply(names.fc2, weights, activate(shape_.activation, apply(names.fc1, weights, input, pass)),
-                 pass);
+    const at::Tensor hidden = activate(shape_.activation, apply(names.fc1, weights, input, pass));
+    show(pass, names.fc1.name, hidden);
+    return apply(names.fc2, weights, hidden, pass);
   }
   at::Tensor add_mlp(const Weights& weights, int64_t block, const at::Tensor& x,
                      const at::Tensor& y) const override {
@@ -93,6 +96,7 @@ class Bert final : public BlockArchitecture {
   }
 
  private:
+  std::string residual_stream() const override { return kResidualStream; }
   const Block& at(int64_t block) const { return blocks_.at(static_cast<size_t>(block)); }
 
   Shape shape_;
@@ -130,6 +134,24 @@ std::vector<Layer> Bert::layers() const {
     layers.insert(layers.end(), {block.query, block.key, block.value, block.out, block.fc1, block.fc2});
   }
   return layers;
+}
+
+std::vector<AxisGroup> Bert::axis_groups() const {
+  std::vector<EncoderBlock> blocks;
+  for (const Block& block : blocks_) {
+    blocks.push_back({block.query,
+                      block.key,
+                      block.value,
+                      block.out,
+                      block.fc1,
+                      block.fc2,
+                      {block.attention_norm, block.mlp_norm}});
+  }
+  std::vector<AxisGroup::Axis> embeddings{{words_, 1, true}, {positions_, 1, true}};
+  if (shape_.types > 0) {
+    embeddings.push_back({types_, 1, true});
+  }
+  return encoder_groups(blocks, {shape_.width, shape_.mlp_width, shape_.heads}, embeddings, {norm_});
 }
 
 // With the prefix of models with a head, and with the names that norms had in the first checkpoints of BERT.
@@ -175,8 +197,9 @@ at::Tensor Bert::attention(const Weights& weights, int64_t block, const at::Tens
   const at::Tensor query = apply(names.query, weights, x, pass);
   const at::Tensor key = apply(names.key, weights, x, pass);
   const at::Tensor value = apply(names.value, weights, x, pass);
-  const at::Tensor seen = attention_of_heads(query, key, value, shape_.heads, mask);
-  return names.attention_norm(weights, x + apply(names.out, weights, seen, pass));
+  const at::Tensor heads = attention_of_heads(query, key, value, shape_.heads, mask);
+  show(pass, names.query.input, heads);
+  return names.attention_norm(weights, x + apply(names.out, weights, heads, pass));
 }
 
 Shape read_shape(const nlohmann::json& config) {

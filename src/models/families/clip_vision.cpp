@@ -12,6 +12,7 @@
 #include "core/concatenate.h"
 #include "core/errors.h"
 #include "models/config_reader.h"
+#include "models/encoder_groups.h"
 #include "models/operators.h"
 
 namespace fusegrid::families::clip_vision {
@@ -72,6 +73,7 @@ class ClipVision final : public BlockArchitecture {
     }
     return layers;
   }
+  std::vector<AxisGroup> axis_groups() const override;
 
   int64_t size() const override { return shape_.blocks; }
   int64_t width() const override { return shape_.width; }
@@ -86,8 +88,9 @@ class ClipVision final : public BlockArchitecture {
   at::Tensor mlp(const Weights& weights, int64_t block, const at::Tensor& input,
                  const Pass& pass) const override {
     const Block& names = at(block);
-    return apply(names.fc2, weights, activate(shape_.activation, apply(names.fc1, weights, input, pass)),
-                 pass);
+    const at::Tensor hidden = activate(shape_.activation, apply(names.fc1, weights, input, pass));
+    show(pass, names.fc1.name, hidden);
+    return apply(names.fc2, weights, hidden, pass);
   }
   at::Tensor add_mlp(const Weights&, int64_t, const at::Tensor& x, const at::Tensor& y) const override {
     return x + y;
@@ -100,6 +103,7 @@ class ClipVision final : public BlockArchitecture {
   }
 
  private:
+  std::string residual_stream() const override { return kResidualStream; }
   const Block& at(int64_t block) const { return blocks_.at(static_cast<size_t>(block)); }
 
   Shape shape_;
@@ -132,6 +136,18 @@ std::vector<TensorInfo> ClipVision::parameters() const {
   return all.sorted();
 }
 
+std::vector<AxisGroup> ClipVision::axis_groups() const {
+  std::vector<EncoderBlock> blocks;
+  for (const Block& block : blocks_) {
+    blocks.push_back(
+        {block.query, block.key, block.value, block.out, block.fc1, block.fc2, {block.norm1, block.norm2}});
+  }
+  return encoder_groups(
+      blocks, {shape_.width, shape_.mlp_width, shape_.heads},
+      {{class_embedding_, 0, true}, {patch_embedding_, 0, true}, {position_embedding_, 1, true}},
+      {pre_norm_, post_norm_});
+}
+
 at::Tensor ClipVision::embed(const Weights& weights, const Inputs& inputs) const {
   const at::Tensor& kernel = weights.at(patch_embedding_);
   const at::Tensor patches = patches_of(inputs.images.to(kernel.scalar_type()), kernel);
@@ -146,7 +162,9 @@ at::Tensor ClipVision::attention(const Weights& weights, int64_t block, const at
   const at::Tensor query = apply(names.query, weights, normed, pass);
   const at::Tensor key = apply(names.key, weights, normed, pass);
   const at::Tensor value = apply(names.value, weights, normed, pass);
-  return x + apply(names.out, weights, attention_of_heads(query, key, value, shape_.heads, mask), pass);
+  const at::Tensor heads = attention_of_heads(query, key, value, shape_.heads, mask);
+  show(pass, names.query.input, heads);
+  return x + apply(names.out, weights, heads, pass);
 }
 
 Shape read_shape(const nlohmann::json& config) {

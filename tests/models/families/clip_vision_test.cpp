@@ -134,7 +134,7 @@ TEST(ClipVision, UnsupportedConfigurationsNameTheField) {
   const std::vector<std::pair<std::string, json>> cases{
       {"hidden_act", "relu"}, {"num_channels", 1},        {"num_attention_heads", 3},
       {"patch_size", 7},      {"hidden_size", -8},        {"layer_norm_eps", 0},
-      {"image_size", "6"},    {"num_hidden_layers", 2.5}, {"model_type", "vit"}};
+      {"image_size", "6"},    {"num_hidden_layers", 2.5}, {"model_type", "deit"}};
   for (const auto& [field, value] : cases) {
     json config = tiny_config();
     config[field] = value;

@@ -1,0 +1,155 @@
+// Golden values: tests/golden/make_image_models.py (transformers; small networks: a definition of our own). What holds
+// for every family: tests/models/families_test.cpp.
+#include <ATen/ops/linear.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
+
+#include "core/errors.h"
+#include "models/channel_norm.h"
+#include "support/golden_images.h"
+#include "support/small_models.h"
+#include "support/temporary_folder.h"
+
+namespace fusegrid::resnet_test {
+namespace {
+
+using nlohmann::json;
+using testing::AllOf;
+using testing::HasSubstr;
+
+constexpr double kRounding = 1e-11;
+
+class ResNetGolden : public testing::TestWithParam<std::string> {
+ protected:
+  GoldenImages golden{GetParam()};
+  at::Tensor features(Pooling pooling, const Pass& pass = {}) const {
+    return golden.architecture->features(golden.weights, golden.inputs, pooling, pass);
+  }
+};
+
+TEST_P(ResNetGolden, FeaturesAgree) {
+  const at::Tensor mean = features(Pooling::kMean);
+  EXPECT_LE(max_error(mean, GoldenImages::numbers(golden.expected.at("features"), mean)), kRounding);
+  const at::Tensor map = features(Pooling::kNone);
+  EXPECT_LE(max_error(map.mean(1), mean), kRounding);
+  if (golden.expected.contains("map")) {
+    EXPECT_LE(max_error(map, GoldenImages::numbers(golden.expected.at("map"), map)), kRounding);
+  }
+}
+
+TEST_P(ResNetGolden, FilesHaveTheParametersUnderTheirNames) {
+  golden.expect_names_of_files();
+}
+
+TEST_P(ResNetGolden, TheOwnHeadMakesTheLogits) {
+  const auto head = golden.architecture->own_head();
+  ASSERT_EQ(head.has_value(), golden.expected.contains("logits"));
+  if (head) {
+    const at::Tensor logits =
+        at::linear(features(Pooling::kMean), golden.weights.at(head->weight), golden.weights.at(head->bias));
+    EXPECT_LE(max_error(logits, GoldenImages::numbers(golden.expected.at("logits"), logits)), kRounding);
+  }
+}
+
+TEST_P(ResNetGolden, StatisticsOfABatchAgree) {
+  if (!golden.expected.contains("batch_statistics")) {
+    GTEST_SKIP() << "no batch norm";
+  }
+  const json& expected = golden.expected.at("batch_statistics");
+  size_t told = 0;
+  const Pass asking{.batch_statistics = [&](const std::string& norm, const at::Tensor& mean,
+                                            const at::Tensor& variance) {
+    ++told;
+    EXPECT_TRUE(golden.weights.contains(running_mean_of(norm))) << norm;
+    EXPECT_LE(max_error(mean, GoldenImages::numbers(expected.at(norm)[0], mean)), kRounding) << norm;
+    EXPECT_LE(max_error(variance, GoldenImages::numbers(expected.at(norm)[1], variance)), kRounding) << norm;
+  }};
+  const at::Tensor mean = features(Pooling::kMean, asking);
+  EXPECT_EQ(told, expected.size());
+  if (golden.expected.contains("features_of_batch")) {
+    EXPECT_LE(max_error(mean, GoldenImages::numbers(golden.expected.at("features_of_batch"), mean)),
+              kRounding);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(ResNet, ResNetGolden,
+                         testing::Values("resnet_basic", "resnet_bottleneck", "resnet_downsampling",
+                                         "small_resnet", "small_resnet_layer_norm", "small_resnet_dilated"));
+
+json resnet20(int64_t width, const json& labels) {
+  return {{"model_type", "resnet_cifar"}, {"image_size", 28}, {"hidden_sizes", {width, 2 * width, 4 * width}},
+          {"depths", {3, 3, 3}},          {"stem_stride", 2}, {"num_labels", labels}};
+}
+
+int64_t parameters_of(const json& config) {
+  int64_t count = 0;
+  for (const TensorInfo& info : make_architecture(config)->parameters()) {
+    count += info.numel();
+  }
+  return count;
+}
+
+// ResNet-50 has 25,557,032 parameters (torchvision's documentation), and a running mean and variance for each of the
+// 26,560 channels of its norms.
+TEST(ResNet, ParametersAreCounted) {
+  EXPECT_EQ(parameters_of({{"model_type", "resnet"}, {"num_labels", 1000}}), 25557032 + 2 * 26560);
+}
+
+TEST(ResNet, StreamsSpanStagesAndBlocksHaveTheirOwnGroups) {
+  const auto groups = make_architecture(resnet20(4, 10))->axis_groups();
+  ASSERT_EQ(groups.size(), 12U);  // nine blocks and three stages
+  std::map<std::string, AxisGroup> by_name;
+  for (const AxisGroup& group : groups) {
+    by_name.emplace(group.name, group);
+  }
+  EXPECT_EQ(by_name.size(), 12U);
+  // The stem and three blocks make a kernel and four tensors of a norm each; four blocks and a shortcut read.
+  EXPECT_EQ(by_name.at("embedder").axes.size(), 4U * 5 + 3 + 2);
+  EXPECT_EQ(by_name.at("encoder.stages.1").size, 8);
+  EXPECT_EQ(by_name.at("encoder.stages.0.layers.1.layer.0").axes.size(), 5U + 1);
+  EXPECT_TRUE(by_name.at("encoder.stages.2").features);
+  EXPECT_EQ(by_name.at("encoder.stages.2").axes.back().tensor, "classifier.weight");
+}
+
+TEST(ResNet, DilatedStagesKeepTheirSize) {
+  json config = resnet20(4, 0);
+  EXPECT_EQ(make_architecture(config)->num_tokens(), 4 * 4);
+  config["dilations"] = {1, 1, 2};
+  EXPECT_EQ(make_architecture(config)->num_tokens(), 7 * 7);
+  config["dilations"] = {1, 2, 4};
+  EXPECT_EQ(make_architecture(config)->num_tokens(), 14 * 14);
+}
+
+// Without them transformers says that it made up weights.
+TEST(ResNet, CompleteFilesHaveTheCountersOfBatchNorms) {
+  const auto architecture = make_architecture(resnet20(4, 0));
+  Weights stored = random_weights(*architecture);
+  const size_t parameters = stored.size();
+  json config;
+  architecture->complete(config, stored);
+  EXPECT_EQ(stored.size(), parameters + 21) << "as there are norms";
+  const at::Tensor& counter = stored.at("embedder.embedder.normalization.num_batches_tracked");
+  EXPECT_EQ(counter.dim(), 0);
+  EXPECT_EQ(counter.scalar_type(), at::kLong);
+}
+
+TEST(ResNet, UnsupportedConfigurationsNameFieldAndValue) {
+  const std::vector<std::pair<std::string, json>> of_small{
+      {"image_size", 0},      {"hidden_sizes", {4}}, {"depths", {1, 2}},  {"stem_stride", 3},
+      {"norm", "none"},       {"dilations", {1}},    {"num_channels", 2}, {"layer_type", "wide"},
+      {"hidden_act", "gelu"}, {"num_labels", -1}};
+  for (const auto& [field, value] : of_small) {
+    json config = resnet20(4, 0);
+    config[field] = value;
+    EXPECT_THAT(message_of<ConfigError>([&, &changed = config] { make_architecture(changed); }),
+                AllOf(HasSubstr(field == "hidden_sizes" ? "depths" : field)));
+  }
+  EXPECT_THAT(message_of<ConfigError>([] {
+                make_architecture({{"model_type", "resnet"}, {"hidden_sizes", {8, 6}}, {"depths", {1, 1}}});
+              }),
+              AllOf(HasSubstr("hidden_sizes"), HasSubstr("multiples of 4"), HasSubstr("[8,6]")));
+}
+
+}  // namespace
+}  // namespace fusegrid::resnet_test
