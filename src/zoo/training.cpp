@@ -6,11 +6,15 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "core/philox.h"
+#include "core/role.h"
+#include "models/channel_norm.h"
 #include "models/feeder.h"
 #include "zoo/adamw.h"
 
 namespace fusegrid {
 namespace {
+
+constexpr double kBatchMomentum = 0.1;  // what a step's batch counts in the running statistics of batch norms
 
 // The gradients of some groups, of the gradients of all of them in their order.
 std::vector<at::Tensor> gradients_of(const std::vector<at::Tensor>& gradients,
@@ -75,6 +79,10 @@ at::Tensor mean_loss(const Network& network, const Weights& weights, const std::
     }
   }
   return loss;
+}
+
+bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
+  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) == Role::kRunningStatistic;
 }
 
 }  // namespace
@@ -142,7 +150,9 @@ Trainee make_trainee(const Weights& base, const std::set<std::string>& trained) 
   Trainee trainee;
   for (const auto& [name, tensor] : base) {
     at::Tensor copy = tensor.detach();
-    if (trained.contains(name)) {
+    if (is_running_statistic(name, tensor)) {
+      copy = copy.clone();
+    } else if (trained.contains(name)) {
       copy = copy.clone().requires_grad_(true);
       trainee.trained.push_back(copy);
     }
@@ -151,12 +161,23 @@ Trainee make_trainee(const Weights& base, const std::set<std::string>& trained) 
   return trainee;
 }
 
+Pass with_batch_statistics(Pass pass, Weights& weights) {
+  pass.batch_statistics = [&weights](const std::string& norm, const at::Tensor& mean,
+                                     const at::Tensor& variance) {
+    weights.at(running_mean_of(norm)).lerp_(mean, kBatchMomentum);
+    weights.at(running_variance_of(norm)).lerp_(variance, kBatchMomentum);
+  };
+  return pass;
+}
+
 Weights train(const Network& network, const Trainee& trainee, const std::vector<TrainedTask>& tasks,
               const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step,
               const Pass& pass) {
-  minimise([&](int64_t step) { return mean_loss(network, trainee.weights, tasks, step, pass); }, groups,
-           schedule, on_step);
-  return detached(trainee.weights);
+  Weights weights = trainee.weights;
+  const Pass training = with_batch_statistics(pass, weights);
+  minimise([&](int64_t step) { return mean_loss(network, weights, tasks, step, training); }, groups, schedule,
+           on_step);
+  return detached(weights);
 }
 
 Answers evaluate(const Network& network, const Weights& weights, const std::string& task,

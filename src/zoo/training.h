@@ -52,10 +52,15 @@ Weights detached(const Weights& weights);
 
 // A model some of whose tensors are trained.
 struct Trainee {
-  Weights weights;                  // the others are the base's own
+  Weights weights;                  // the others are the base's own, but for copies of running statistics
   std::vector<at::Tensor> trained;  // leaves among them, in order of name
 };
+// trained: names; running statistics among them are none of the leaves, since train() makes them.
 Trainee make_trainee(const Weights& base, const std::set<std::string>& trained);
+
+// Lets batch norms use a batch's own statistics, and the running ones of `weights` move by a tenth towards them, in
+// place, in each pass: what loss functions of trainings pass. The weights outlive it.
+Pass with_batch_statistics(Pass pass, Weights& weights);
 
 // What one task contributes to a training.
 struct TrainedTask {
@@ -65,7 +70,8 @@ struct TrainedTask {
 };
 
 // Trains on the mean over tasks of the mean loss of their batches; the groups are tensors of the trainee and of
-// readouts of the network, or what layers compute with in `pass`. Returns the trained weights.
+// readouts of the network, or what layers compute with in `pass`. As with_batch_statistics(). Returns
+// the trained weights.
 Weights train(const Network& network, const Trainee& trainee, const std::vector<TrainedTask>& tasks,
               const std::vector<TrainedGroup>& groups, const Schedule& schedule, const OnStep& on_step = {},
               const Pass& pass = {});

@@ -206,5 +206,85 @@ TEST_F(TrainTokens, ChangesWhatIsTrainedAlone) {
   }
 }
 
+// A small convolutional network with batch norms, a head that learns beside it, and one batch for all steps.
+class TrainBatchNorm : public testing::Test {
+ protected:
+  TrainBatchNorm() {
+    network_.architecture = make_architecture({{"model_type", "cnn"},
+                                               {"image_size", 4},
+                                               {"hidden_sizes", {3, 5}},
+                                               {"norm", "batch"},
+                                               {"pool_last", false}});
+    for (const TensorInfo& info : network_.architecture->parameters()) {
+      weights_[info.name] = normal(derive_key(0, info.name), 0, 0, info.numel()).abs_().view(info.shape);
+    }
+    batch_.inputs.images = normal(9, 0, 0, 6 * 3 * 16).view({6, 3, 4, 4});
+    batch_.labels = labels(6, 3);
+  }
+  std::vector<at::Tensor> add_head() {
+    std::vector<at::Tensor> head{normal(1, 0, 0, 15).view({3, 5}).requires_grad_(true),
+                                 at::zeros({3}).requires_grad_(true)};
+    network_.readouts["task"] = affine_readout(head[0], head[1], Pooling::kMean);
+    return head;
+  }
+  TrainedTask task() const {
+    return {"task", &task_kind("classify"), [this](int64_t) { return batch_; }};
+  }
+
+  Network network_;
+  Weights weights_;
+  Examples batch_;
+};
+
+TEST_F(TrainBatchNorm, RunningStatisticsMoveATenthTowardsThoseOfEachBatch) {
+  const auto head = add_head();
+  const Weights before = detached(weights_);
+  std::map<std::string, at::Tensor> of_batch;
+  const Pass asking{
+      .batch_statistics = [&](const std::string& norm, const at::Tensor& mean, const at::Tensor& variance) {
+        of_batch[norm + ".running_mean"] = mean;
+        of_batch[norm + ".running_var"] = variance;
+      }};
+  network_.features(weights_, batch_.inputs, asking);
+  const Weights trained = train(network_, make_trainee(weights_, {}), {task()}, {{.tensors = head}},
+                                {.steps = 2, .learning_rate = 0.01});
+  EXPECT_EQ(of_batch.size(), 4U);
+  for (const auto& [name, tensor] : trained) {
+    const at::Tensor expected =
+        of_batch.contains(name) ? before.at(name) * 0.81 + of_batch.at(name) * 0.19 : before.at(name);
+    EXPECT_TRUE(at::allclose(tensor, expected, 1e-5, 1e-6)) << name;
+    EXPECT_TRUE(weights_.at(name).equal(before.at(name))) << name << ": the base is left alone";
+  }
+}
+
+TEST_F(TrainBatchNorm, TheLossIsThatOfTheBatchsOwnStatistics) {
+  const Schedule schedule{.steps = 20, .learning_rate = 0.05};
+  const auto head = add_head();
+  train(network_, make_trainee(weights_, {}), {task()}, {{.tensors = head}}, schedule);
+
+  const Pass asking{.batch_statistics = [](const std::string&, const at::Tensor&, const at::Tensor&) {}};
+  const at::Tensor features = network_.features(weights_, batch_.inputs, asking);
+  const auto expected = add_head();
+  minimise(
+      [&](int64_t) {
+        return at::cross_entropy_loss(at::linear(features, expected[0], expected[1]), batch_.labels);
+      },
+      {{.tensors = expected}}, schedule);
+  EXPECT_TRUE(at::allclose(head[0], expected[0], 1e-4, 1e-5));
+  EXPECT_FALSE(at::allclose(features, network_.features(weights_, batch_.inputs), 0.1, 0.1));
+}
+
+TEST_F(TrainBatchNorm, RunningStatisticsAreNotAmongWhatIsTrained) {
+  const Trainee trainee = make_trainee(weights_, names_of(weights_));
+  EXPECT_EQ(trainee.trained.size(), 6U) << "two kernels, two scales, two shifts";
+  add_head();
+  const Weights trained =
+      train(network_, trainee, {task()}, {{.tensors = trainee.trained}}, {.steps = 3, .learning_rate = 0.01});
+  for (const auto& [name, tensor] : trained) {
+    EXPECT_FALSE(tensor.equal(weights_.at(name))) << name;
+    EXPECT_FALSE(tensor.requires_grad()) << name;
+  }
+}
+
 }  // namespace
 }  // namespace fusegrid::test
