@@ -113,7 +113,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     for (size_t i = 0; i < experts.size(); ++i) {
       const auto share = mean[static_cast<int64_t>(i)].item<double>();
       at::Tensor& weight = model.base.at(layer + ".weight");
-      weight = at::add(weight, experts[i].left, share);
+      weight = at::add(weight, experts[i].left.view_as(weight), share);
       if (experts[i].bias.defined()) {
         at::Tensor& bias = model.base.at(layer + ".bias");
         bias = at::add(bias, experts[i].bias, share);

@@ -24,6 +24,7 @@
 #include "core/philox.h"
 #include "fusion/passes/direction.h"
 #include "fusion/passes/random_signs.h"
+#include "fusion/whole_model/batch_statistics.h"
 
 namespace fusegrid::methods::randes_shuffle {
 namespace {
@@ -90,7 +91,8 @@ std::vector<size_t> places_of(const FusionInput& in, const std::vector<Group>& g
 
 class Superposition {
  public:
-  Superposition(const FusionInput& in, const Options& options) : in_(in), options_(options) {
+  Superposition(const FusionInput& in, const Options& options)
+      : in_(in), options_(options), start_(with_mean_statistics(in.base(), in.experts())) {
     const std::vector<Group> groups = groups_of(in.tensors(), options);
     for (const TensorInfo& tensor : in.tensors()) {
       sums_.push_back(at::zeros_like(in.base().at(tensor.name)));
@@ -111,7 +113,7 @@ class Superposition {
 
   // What task `expert` gets back, scaled and added to the base.
   Weights retrieve(size_t expert) const {
-    Weights model = in_.base();  // integer tensors stay as they are
+    Weights model = start_;
     for (size_t t = 0; t < in_.tensors().size(); ++t) {
       const size_t place = places_[expert][t];
       at::Tensor& weight = model.at(in_.tensors()[t].name);
@@ -136,6 +138,7 @@ class Superposition {
 
   const FusionInput& in_;
   Options options_;
+  Weights start_;                            // what is not superposed stays as it is here
   std::vector<std::vector<size_t>> places_;  // [experts][tensors]
   std::vector<at::Tensor> sums_;             // of the tensors' shapes
   size_t num_moved_ = 0;

@@ -6,11 +6,14 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/constant_pad_nd.h>
+#include <ATen/ops/stack.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
+#include "fusion/demands.h"
 #include "fusion/fusion_input.h"
 #include "models/network.h"
 #include "support/quick_options.h"
@@ -78,33 +81,44 @@ TEST_P(EveryMethodOfWeights, MergesKernelsAsMatrices) {
   EXPECT_GE(kernels, 12) << "those of two blocks";
 }
 
-INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodOfWeights, testing::ValuesIn(methods_of_weights_alone()));
+INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodOfWeights, testing::ValuesIn(methods_of_weights_alone()),
+                         [](const auto& method) { return method.param; });
 
-// Perceptrons on the three values of a pixel, with random heads.
-TestZoo pixel_zoo() {
-  const auto noise = [](const std::string& purpose, std::vector<int64_t> shape) {
-    return normal(derive_key(5, purpose), 0, 0, c10::multiply_integers(shape)).view(shape);
-  };
+at::Tensor noise(const std::string& purpose, const std::vector<int64_t>& shape) {
+  return normal(derive_key(5, purpose), 0, 0, c10::multiply_integers(shape)).view(shape);
+}
+
+// Random models with random heads.
+TestZoo zoo_of(const nlohmann::json& config, const std::vector<std::string>& tasks,
+               int64_t examples_of_split) {
   TestZoo zoo;
   zoo.network = std::make_shared<Network>();
-  zoo.network->architecture =
-      make_architecture({{"model_type", "mlp"}, {"image_size", 1}, {"hidden_sizes", {8, 8}}});
-  for (const TensorInfo& info : zoo.network->architecture->parameters()) {
-    zoo.base.emplace(info.name, noise(info.name, info.shape));
+  zoo.network->architecture = make_architecture(config);
+  const Architecture& architecture = *zoo.network->architecture;
+  const int64_t size = architecture.input().image_size;
+  for (const TensorInfo& info : architecture.parameters()) {
+    const at::Tensor values = noise(info.name, info.shape) * 0.5;
+    zoo.base.emplace(info.name, info.name.ends_with("running_var") ? values.abs() + 2 : values);
   }
-  for (const std::string task : {"a", "b"}) {
+  for (const std::string& task : tasks) {
     zoo.tasks.push_back(task);
     zoo.experts.push_back(perturbed(zoo.base, 0.3, derive_key(6, task)));
-    zoo.network->readouts[task] =
-        affine_readout(noise("head" + task, {4, 8}), noise("bias" + task, {4}), Pooling::kMean);
+    zoo.network->readouts[task] = affine_readout(noise("head" + task, {4, architecture.feature_size()}),
+                                                 noise("bias" + task, {4}), Pooling::kMean);
     for (const std::string split : {"train", "val", "test"}) {
       Examples examples;
-      examples.inputs.images = (noise(task + split, {40, 3, 1, 1}).sigmoid() * 255).to(at::kByte);
-      examples.labels = at::arange(40, at::kLong).remainder(4);
+      examples.inputs.images =
+          (noise(task + split, {examples_of_split, 3, size, size}).sigmoid() * 255).to(at::kByte);
+      examples.labels = at::arange(examples_of_split, at::kLong).remainder(4);
       zoo.data.set(task, split, examples);
     }
   }
   return zoo;
+}
+
+// Perceptrons on the three values of a pixel.
+TestZoo pixel_zoo() {
+  return zoo_of({{"model_type", "mlp"}, {"image_size", 1}, {"hidden_sizes", {8, 8}}}, {"a", "b"}, 40);
 }
 
 // The same matrices in the middle of kernels of 3 x 3 entries: of a pixel and the zeros around it they make the same.
@@ -156,6 +170,64 @@ INSTANTIATE_TEST_SUITE_P(Kernels, MethodOfData,
                          testing::Values("regmean{ridge=1e-12}", "mats", "mats{blocks=gram}", "fisher",
                                          "smile", "smile{rank=2,gate_rank=1}",
                                          "layer_wise_adamerging{steps=3}", "twin_merging{steps=3}"));
+
+TestZoo resnet_zoo(size_t experts) {
+  const std::vector<std::string> tasks{"a", "b", "c"};
+  TestZoo zoo = zoo_of({{"model_type", "resnet_cifar"},
+                        {"image_size", 6},
+                        {"hidden_sizes", {4, 6}},
+                        {"depths", {1, 1}},
+                        {"num_channels", 1}},
+                       {tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(experts)}, 12);
+  zoo.multitask = perturbed(zoo.base, 0.3, 9);
+  return zoo;
+}
+
+bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
+  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) == Role::kRunningStatistic;
+}
+
+class EveryMethodOfConvolutions : public testing::TestWithParam<std::string> {};
+
+TEST_P(EveryMethodOfConvolutions, AnswersWithRunningStatisticsAmongTheExperts) {
+  const Method& method = method_registry().at(GetParam());
+  const MethodCard& card = method.card;
+  const TestZoo zoo =
+      resnet_zoo(static_cast<size_t>(std::clamp<int64_t>(3, card.min_experts, card.max_experts)));
+  std::map<std::string, const TaskKind*> kinds;
+  for (const std::string& task : zoo.tasks) {
+    kinds[task] = &zoo.data.kind(task);
+  }
+  const std::string call = quick(GetParam());
+  try {
+    check_demands(method, parse_call(call).second, *zoo.network->architecture, kinds);
+  } catch (const ConfigError&) {
+    GTEST_SKIP() << "its demands are not met";
+  }
+  const Merged merged = zoo.fuse(call);
+  for (const std::string& task : zoo.tasks) {
+    EXPECT_TRUE(zoo.logits(merged, task).isfinite().all().item<bool>()) << task;
+  }
+  if (card.yields != Yields::kOneModel || card.family == Family::kReference) {
+    return;
+  }
+  for (const auto& [name, tensor] : zoo.base) {
+    ASSERT_TRUE(merged.weights.contains(name)) << name;
+    EXPECT_EQ(merged.weights.at(name).sizes(), tensor.sizes()) << name;
+    if (is_running_statistic(name, tensor)) {
+      std::vector<at::Tensor> own;
+      for (const Weights& expert : zoo.experts) {
+        own.push_back(expert.at(name));
+      }
+      const at::Tensor all = at::stack(own);
+      EXPECT_TRUE((merged.weights.at(name) >= std::get<0>(all.min(0)) - 1e-6).all().item<bool>()) << name;
+      EXPECT_TRUE((merged.weights.at(name) <= std::get<0>(all.max(0)) + 1e-6).all().item<bool>()) << name;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, EveryMethodOfConvolutions, testing::ValuesIn(method_registry().names()),
+                         [](const auto& method) { return method.param; });
 
 }  // namespace
 }  // namespace fusegrid::kernels_test

@@ -23,6 +23,10 @@ void add(at::Tensor& sum, const at::Tensor& value) {
   sum = sum.defined() ? sum + value : value;
 }
 
+bool is_statistic(const TensorInfo& info) {
+  return role_of(info) == Role::kRunningStatistic;
+}
+
 // Of the outputs of a layer, by unit, float64.
 struct Moments {
   at::Tensor sum, squares;
@@ -91,8 +95,20 @@ void repair(const Layer& layer, Weights& weights, const Moments& moments, const 
 
 bool has_running_statistics(const Architecture& architecture) {
   const auto all = architecture.parameters();
-  return std::any_of(all.begin(), all.end(),
-                     [](const TensorInfo& info) { return role_of(info) == Role::kRunningStatistic; });
+  return std::any_of(all.begin(), all.end(), is_statistic);
+}
+
+Weights with_mean_statistics(Weights weights, const std::vector<Weights>& experts) {
+  for (const TensorInfo& info : tensor_infos(weights)) {
+    if (is_statistic(info)) {
+      at::Tensor sum;
+      for (const Weights& expert : experts) {
+        add(sum, expert.at(info.name).to(at::kDouble));
+      }
+      weights[info.name] = (sum / static_cast<double>(experts.size())).to(info.dtype);
+    }
+  }
+  return weights;
 }
 
 Weights re_estimated(const Network& network, Weights weights, const std::vector<Inputs>& ready_batches) {

@@ -16,6 +16,10 @@ namespace fusegrid {
 
 bool has_running_statistics(const Architecture& architecture);
 
+// The weights with the experts' mean of each running statistic in place of theirs, as methods of other grains get it
+// from their engine.
+Weights with_mean_statistics(Weights weights, const std::vector<Weights>& experts);
+
 // The weights with each batch norm's running statistics the mean over batches of those of its inputs, where all norms
 // use the batch's own. ready_batches: as Network::ready() makes them, one or more; the sums are in float64, in their
 // order. An architecture without batch norm gets its weights back.

@@ -17,6 +17,7 @@
 #include "core/text.h"
 #include "fusion/passes/sign_election.h"
 #include "fusion/whole_model/adam.h"
+#include "fusion/whole_model/batch_statistics.h"
 
 namespace fusegrid {
 namespace {
@@ -46,7 +47,11 @@ std::string coefficient_text(const FusionInput& in, const at::Tensor& lambdas) {
 
 CoefficientMerge::CoefficientMerge(const FusionInput& in, Granularity granularity, bool clamp,
                                    EditTaskVectors edit)
-    : in_(in), granularity_(granularity), clamp_(clamp), edit_(std::move(edit)), weights_(in.base()) {
+    : in_(in),
+      granularity_(granularity),
+      clamp_(clamp),
+      edit_(std::move(edit)),
+      weights_(with_mean_statistics(in.base(), in.experts())) {
   const auto experts = static_cast<int64_t>(in.num_experts());
   const int64_t bytes = experts * in.num_elements() * static_cast<int64_t>(sizeof(float));
   keeps_rows_ = !in.device().is_cpu() && bytes <= kMostKeptBytes;

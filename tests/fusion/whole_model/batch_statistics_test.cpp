@@ -56,6 +56,19 @@ TEST(HasRunningStatistics, IsToldByTheTensors) {
   EXPECT_FALSE(has_running_statistics(*make_architecture(mlp())));
 }
 
+TEST(WithMeanStatistics, ChangesThemAlone) {
+  const Network network = network_of(resnet());
+  const Weights first = random_weights(*network.architecture);
+  Weights second = other_weights(network);
+  second["embedder.embedder.normalization.running_var"].mul_(3);
+  const Weights base = other_weights(network);
+  for (const auto& [name, tensor] : with_mean_statistics(base, {first, second})) {
+    const bool is_statistic = name.ends_with("running_mean") || name.ends_with("running_var");
+    const at::Tensor expected = is_statistic ? (first.at(name) + second.at(name)) / 2 : base.at(name);
+    EXPECT_LE(max_error(tensor, expected), 1e-15) << name;
+  }
+}
+
 // A pass with them computes then what a pass with the batch's own computes; but running variances are unbiased, which
 // of n values are n / (n - 1) of those that a batch is normed with.
 TEST(ReEstimated, OfOneBatchAreItsOwn) {
