@@ -1,7 +1,9 @@
-"""Images as a checkpoint's processor makes them: preprocessor_config.json of HuggingFace's CLIPImageProcessor."""
+"""Images as a checkpoint's processor makes them: preprocessor_config.json of HuggingFace's CLIPImageProcessor,
+ViTImageProcessor and ConvNextImageProcessor, which ResNets have."""
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,21 +13,25 @@ from PIL import Image, UnidentifiedImageError
 
 @dataclass(frozen=True)
 class Processor:
-    """Resizes the shorter side, cuts the centre out. Mean and deviation are left to the program."""
+    """Resizes an image, cuts the centre out. Mean and deviation are left to the program."""
 
-    shorter: int
-    crop: int
+    shorter: int | None  # pixels of the shorter side; None: the image becomes the square, whatever its sides were
+    side: int  # of the square that is made
     resample: Image.Resampling
 
     def __call__(self, value: object, where: str) -> np.ndarray:
-        """u8 [3, crop, crop] of a row's image: encoded bytes, or the path of a file."""
+        """u8 [3, side, side] of a row's image: encoded bytes, or the path of a file."""
         image = _decoded(value, where)
+        image = image.resize(self._size(image), self.resample)
+        left, top = ((extent - self.side) // 2 for extent in image.size)
+        return np.asarray(image.crop((left, top, left + self.side, top + self.side))).transpose(2, 0, 1)
+
+    def _size(self, image: Image.Image) -> tuple[int, int]:
+        if self.shorter is None:
+            return self.side, self.side
         short, long = sorted(image.size)
         other = int(self.shorter * long / short)
-        size = (self.shorter, other) if image.width <= image.height else (other, self.shorter)
-        image = image.resize(size, self.resample)
-        left, top = ((extent - self.crop) // 2 for extent in image.size)
-        return np.asarray(image.crop((left, top, left + self.crop, top + self.crop))).transpose(2, 0, 1)
+        return (self.shorter, other) if image.width <= image.height else (other, self.shorter)
 
 
 def read_processor(folder: Path) -> Processor:
@@ -36,6 +42,16 @@ def read_processor(folder: Path) -> Processor:
             "was trained from"
         )
     config = json.loads(path.read_text(encoding="utf-8"))
+    said = str(config.get("image_processor_type") or config.get("feature_extractor_type") or "CLIPImageProcessor")
+    kind = said.removesuffix("Fast").removesuffix("ImageProcessor").removesuffix("FeatureExtractor").casefold()
+    if kind not in _READERS:
+        raise ValueError(f"{path}: the processor must be one of {', '.join(_READERS)}, but it is {said}")
+    _check_steps(path, config, ["do_resize", "do_rescale", "do_normalize"])
+    return _READERS[kind](path, config)
+
+
+def _clip(path: Path, config: dict) -> Processor:
+    _check_steps(path, config, ["do_center_crop"])
     size, crop = config.get("size", 224), config.get("crop_size", 224)
     shorter = size.get("shortest_edge") if isinstance(size, dict) else size
     sides = {crop} if isinstance(crop, int) else {crop.get("height"), crop.get("width")}
@@ -44,10 +60,43 @@ def read_processor(folder: Path) -> Processor:
             f"{path}: size must have a shortest_edge and crop_size be a square inside of it, but they are "
             f"{json.dumps(size)} and {json.dumps(crop)}"
         )
-    for step in ("do_resize", "do_center_crop", "do_rescale", "do_normalize"):
+    return Processor(shorter, max(sides), _resample(config, Image.Resampling.BICUBIC))
+
+
+def _vit(path: Path, config: dict) -> Processor:
+    return Processor(None, _square(path, config.get("size", 224)), _resample(config, Image.Resampling.BILINEAR))
+
+
+# Small images are the centre of larger ones, large ones the whole image.
+_LARGE = 384
+
+
+def _convnext(path: Path, config: dict) -> Processor:
+    size = config.get("size", _LARGE)
+    side = size["shortest_edge"] if isinstance(size, dict) and "shortest_edge" in size else _square(path, size)
+    resample = _resample(config, Image.Resampling.BILINEAR)
+    shorter = None if side >= _LARGE else int(side / (config.get("crop_pct") or 224 / 256))
+    return Processor(shorter, side, resample)
+
+
+_READERS: dict[str, Callable[[Path, dict], Processor]] = {"clip": _clip, "vit": _vit, "convnext": _convnext}
+
+
+def _check_steps(path: Path, config: dict, steps: list[str]) -> None:
+    for step in steps:
         if config.get(step, True) is not True:
             raise ValueError(f"{path}: {step} must be true, but it is {json.dumps(config[step])}")
-    return Processor(shorter, max(sides), Image.Resampling(config.get("resample", Image.Resampling.BICUBIC)))
+
+
+def _square(path: Path, size: object) -> int:
+    sides = {size} if isinstance(size, int) else {size.get("height"), size.get("width")}
+    if len(sides) != 1 or None in sides:
+        raise ValueError(f"{path}: size must be a square, but it is {json.dumps(size)}")
+    return sides.pop()
+
+
+def _resample(config: dict, otherwise: Image.Resampling) -> Image.Resampling:
+    return Image.Resampling(config.get("resample", otherwise))
 
 
 def _decoded(value: object, where: str) -> Image.Image:

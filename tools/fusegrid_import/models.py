@@ -9,7 +9,7 @@ import numpy as np
 from .hub import repository_name
 
 # What models with a head have in front of the names of the body.
-_PREFIXES = ("base_model.model.", "vision_model.", "bert.", "roberta.", "transformer.")
+_PREFIXES = ("base_model.model.", "vision_model.", "bert.", "roberta.", "transformer.", "vit.", "resnet.")
 _HEADS = ("classifier.", "score.", "pooler.", "lm_head.", "text_model.")
 
 

@@ -7,11 +7,11 @@ from safetensors.numpy import save_file
 
 from packs.task_pack import TaskPack, write_task_pack
 
+from ..class_heads import classes_of, owner_of_head
 from ..examples import Chosen, Examples, choose_examples, make_task, read_labels
 from ..job import Job, digest_of, sha256_of
 from ..models import is_adapter, read_config, read_tensors, weight_files
 from ..rows import Tokens, columns_of, filled, read_rows, templates
-from ..suite import TaskEntry
 
 # model_type -> a layer under tanh, the classifier, which token they read.
 _ROBERTA = ("classifier.dense", "classifier.out_proj", "first")
@@ -27,7 +27,7 @@ def make(job: Job) -> dict[str, str]:
         raise ValueError(
             f"{job.base}: model_type must be one of {', '.join(_HEADS)}, but it is {base.get('model_type')}"
         )
-    owners = {task.name: _owner_of_head(job, task) for task in job.suite.tasks}
+    owners = {task.name: owner_of_head(job, task) for task in job.suite.tasks}
     heads = {name: _read_head(job.base, owner, base["model_type"]) for name, owner in owners.items()}
     examples = []
     for task in job.suite.tasks:
@@ -38,7 +38,10 @@ def make(job: Job) -> dict[str, str]:
                 "program does not; give one template"
             )
         examples.append(choose_examples(job, task, [*(c for text in texts for c in columns_of(text)), "label"]))
-    classes = {each.task.name: _classes(each, owners[each.task.name], heads[each.task.name]) for each in examples}
+    classes = {
+        each.task.name: classes_of(each, owners[each.task.name], len(heads[each.task.name]["weight"]))
+        for each in examples
+    }
     made_from = [[each.identity() for each in examples], [dict(each.task.more) for each in examples], classes]
     made_from += [tokens.sha256, tokens.longest, job.suite.name]
     job.make("pack.h5", digest_of(made_from), lambda path: _write_pack(path, job, tokens, examples, classes))
@@ -46,12 +49,6 @@ def make(job: Job) -> dict[str, str]:
     named = {f"{name}.{part}": tensor for name, head in heads.items() for part, tensor in head.items()}
     path = job.make("heads.safetensors", digest_of(experts), lambda path: save_file(named, path))
     return {"heads": str(path.absolute()), "pooling": _HEADS[base["model_type"]][2]}
-
-
-def _owner_of_head(job: Job, task: TaskEntry) -> Path:
-    if task.expert:
-        return job.experts[task.name]
-    return job.roots.model(str(task.need("head")), job.suite.folder)
 
 
 def _read_head(base: Path, owner: Path, model_type: str) -> dict[str, np.ndarray]:
@@ -69,24 +66,6 @@ def _read_head(base: Path, owner: Path, model_type: str) -> dict[str, np.ndarray
             "modules_to_save names it"
         )
     return head
-
-
-def _classes(examples: Examples, owner: Path, head: dict[str, np.ndarray]) -> list[str]:
-    """In the order of the head's rows."""
-    count = len(head["weight"])
-    task, table = examples.task, examples.splits["test"].table
-    config = read_config(owner) if (owner / "config.json").is_file() else {}
-    labels = {int(number): str(name) for number, name in (config.get("id2label") or {}).items()}
-    said = [labels.get(i, f"LABEL_{i}") for i in range(count)]
-    named = task.more.get("classes") or (said if not any(name.startswith("LABEL_") for name in said) else None)
-    classes = [str(name) for name in named or table.class_names(examples.column("label")) or range(count)]
-    if len(classes) != count:
-        raise ValueError(
-            f"task '{task.name}': the head of {owner} has {count} classes, but the data set, or 'classes' of the "
-            f"suite, has {len(classes)}"
-        )
-    examples.check_class_names(classes, f"the head of {owner}")
-    return classes
 
 
 def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], classes: dict) -> None:
