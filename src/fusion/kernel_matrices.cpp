@@ -5,9 +5,6 @@
 namespace fusegrid {
 namespace {
 
-using FuseSlice = std::function<at::Tensor(const Slice&)>;
-using FuseSlices = std::function<std::vector<at::Tensor>(const Slice&)>;
-
 SliceBlock as_matrix(const SliceBlock& block) {
   return block.defined() ? SliceBlock(block.stored().flatten(1)) : SliceBlock();
 }
@@ -33,13 +30,13 @@ bool is_kernel(const Slice& slice) {
 
 }  // namespace
 
-FuseSlice with_kernel_matrices(FuseSlice fuse) {
+OfSlice with_kernel_matrices(OfSlice fuse) {
   return [fuse = std::move(fuse)](const Slice& slice) {
     return is_kernel(slice) ? see_matrix(slice, fuse).reshape(slice.info->shape) : fuse(slice);
   };
 }
 
-FuseSlices with_kernel_matrices(FuseSlices fuse) {
+AllOfSlice with_kernel_matrices(AllOfSlice fuse) {
   return [fuse = std::move(fuse)](const Slice& slice) {
     if (!is_kernel(slice)) {
       return fuse(slice);

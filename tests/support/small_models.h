@@ -9,6 +9,7 @@
 
 #include "checkpoint/hf_folder.h"
 #include "core/philox.h"
+#include "core/role.h"
 #include "models/architecture.h"
 #include "models/inputs.h"
 #include "models/stored_parameters.h"
@@ -24,6 +25,15 @@ inline Weights random_weights(const Architecture& architecture, at::ScalarType d
     weights.emplace(info.name, (is_variance ? values.abs() + kScale : values * kScale).to(dtype));
   }
   return weights;
+}
+
+// Numbers of all its tensors; or without running statistics, which no training changes.
+inline int64_t count_parameters(const Architecture& architecture, bool with_statistics = true) {
+  int64_t count = 0;
+  for (const TensorInfo& info : architecture.parameters()) {
+    count += !with_statistics && role_of(info) == Role::kRunningStatistic ? 0 : info.numel();
+  }
+  return count;
 }
 
 // Normalised images, as an architecture reads them.

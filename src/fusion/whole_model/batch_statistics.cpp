@@ -64,14 +64,15 @@ std::map<std::string, Moments> moments_of(const Network& network, const Weights&
   return all;
 }
 
-struct Target {
+struct TargetMoments {
   at::Tensor mean, deviation;  // by unit
 };
 
-std::map<std::string, Target> targets_of(const Network& network, const std::vector<const Weights*>& ends,
-                                         const std::vector<double>& shares,
-                                         const std::vector<Inputs>& batches) {
-  std::map<std::string, Target> targets;
+std::map<std::string, TargetMoments> targets_of(const Network& network,
+                                                const std::vector<const Weights*>& ends,
+                                                const std::vector<double>& shares,
+                                                const std::vector<Inputs>& batches) {
+  std::map<std::string, TargetMoments> targets;
   for (size_t i = 0; i < ends.size(); ++i) {
     for (const auto& [layer, moments] : moments_of(network, *ends[i], batches)) {
       add(targets[layer].mean, moments.mean() * shares[i]);
@@ -81,7 +82,7 @@ std::map<std::string, Target> targets_of(const Network& network, const std::vect
   return targets;
 }
 
-void repair(const Layer& layer, Weights& weights, const Moments& moments, const Target& target) {
+void repair(const Layer& layer, Weights& weights, const Moments& moments, const TargetMoments& target) {
   at::Tensor& weight = weights.at(layer.weight);
   at::Tensor& bias = weights.at(layer.bias);
   const at::Tensor factor = target.deviation / (moments.deviation() + kLeastDeviation);

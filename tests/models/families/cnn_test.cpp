@@ -1,5 +1,7 @@
 // What holds for every family: tests/models/families_test.cpp.
 #include <algorithm>
+#include <map>
+#include <tuple>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/zeros.h>
@@ -115,11 +117,38 @@ TEST(Cnn, AxisGroupsAreTheChannelsOfEachConvolution) {
   EXPECT_TRUE(groups[2].features);
 }
 
+// VGG of gray images, of three widths, with running statistics: a prototype in Python.
+TEST(Cnn, ParametersAreCounted) {
+  for (const auto& [width, count] : std::map<int64_t, int64_t>{{8, 18098}, {16, 70746}, {32, 279722}}) {
+    const json config{{"model_type", "cnn"}, {"image_size", 28},
+                      {"num_channels", 1},   {"hidden_sizes", {width, 2 * width, 4 * width}},
+                      {"depths", {1, 2, 2}}, {"norm", "batch"},
+                      {"num_labels", 10}};
+    EXPECT_EQ(count_parameters(*make_architecture(config)), count) << width;
+  }
+}
+
+TEST(Cnn, TheLastStageIsHalvedUnlessItIsNot) {
+  json config = two_stages();
+  config["image_size"] = 8;
+  const auto halved = make_architecture(config);
+  config["pool_last"] = false;
+  const auto whole = make_architecture(config);
+  EXPECT_EQ(halved->num_tokens(), 2 * 2);
+  EXPECT_EQ(whole->num_tokens(), 4 * 4);
+  const Weights weights = random_weights(*whole);
+  const Inputs inputs = random_images(2, 8);
+  const at::Tensor map = whole->features(weights, inputs, Pooling::kNone).transpose(1, 2).view({2, 3, 4, 4});
+  const at::Tensor largest =
+      std::get<0>(std::get<0>(map.unflatten(3, {2, 2}).unflatten(2, {2, 2}).max(5)).max(3));
+  EXPECT_TRUE(halved->features(weights, inputs, Pooling::kNone).equal(largest.flatten(2).transpose(1, 2)));
+}
+
 TEST(Cnn, UnsupportedConfigurationsNameFieldAndValue) {
   const std::vector<std::pair<std::string, json>> cases{
       {"image_size", 3}, {"image_size", nullptr}, {"hidden_sizes", "2"}, {"hidden_sizes", {2, -3}},
-      {"depths", {2}},   {"depths", {2, 0}},      {"num_channels", 2},
-      {"num_labels", -1}};
+      {"depths", {2}},   {"depths", {2, 0}},      {"num_channels", 2},   {"num_labels", -1},
+      {"norm", "group"}, {"pool_last", 1}};
   for (const auto& [field, value] : cases) {
     json config = two_stages();
     config[field] = value;

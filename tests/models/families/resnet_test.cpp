@@ -1,5 +1,9 @@
 // Golden values: tests/golden/make_image_models.py (transformers; small networks: a definition of our own). What holds
 // for every family: tests/models/families_test.cpp.
+#include <algorithm>
+#include <map>
+
+#include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,6 +11,7 @@
 
 #include "core/errors.h"
 #include "models/channel_norm.h"
+#include "models/readout.h"
 #include "support/golden_images.h"
 #include "support/small_models.h"
 #include "support/temporary_folder.h"
@@ -82,18 +87,37 @@ json resnet20(int64_t width, const json& labels) {
           {"depths", {3, 3, 3}},          {"stem_stride", 2}, {"num_labels", labels}};
 }
 
-int64_t parameters_of(const json& config) {
-  int64_t count = 0;
-  for (const TensorInfo& info : make_architecture(config)->parameters()) {
-    count += info.numel();
+// ResNet-50: torchvision's documentation. ResNet-20 of gray images of 28 pixels, with running statistics: a prototype
+// in Python.
+TEST(ResNet, ParametersAreCounted) {
+  const auto published = make_architecture({{"model_type", "resnet"}, {"num_labels", 1000}});
+  EXPECT_EQ(count_parameters(*published, /*with_statistics=*/false), 25557032);
+  for (const auto& [width, count] : std::map<int64_t, int64_t>{{8, 69426}, {16, 273754}, {32, 1087146}}) {
+    json config = resnet20(width, 10);
+    config["num_channels"] = 1;
+    EXPECT_EQ(count_parameters(*make_architecture(config)), count) << width;
   }
-  return count;
 }
 
-// ResNet-50 has 25,557,032 parameters (torchvision's documentation), and a running mean and variance for each of the
-// 26,560 channels of its norms.
-TEST(ResNet, ParametersAreCounted) {
-  EXPECT_EQ(parameters_of({{"model_type", "resnet"}, {"num_labels", 1000}}), 25557032 + 2 * 26560);
+TEST(ResNet, PermutingTheStreamThatItsHeadReadsLeavesTheLogits) {
+  const auto architecture = make_architecture(resnet20(4, 3));
+  const Weights weights = random_weights(*architecture);
+  const Inputs inputs = random_images(2, 28);
+  const auto readout = own_readout(*architecture->own_head(), architecture->feature_size(), 3);
+  const auto logits = [&](const Weights& from) {
+    return (*readout)(from, architecture->features(from, inputs, readout->pooling()));
+  };
+  const auto groups = architecture->axis_groups();
+  const auto last =
+      std::find_if(groups.begin(), groups.end(), [](const AxisGroup& group) { return group.features; });
+  ASSERT_NE(last, groups.end());
+  Weights changed = weights;
+  for (const AxisGroup::Axis& axis : last->axes) {
+    changed[axis.tensor] = changed.at(axis.tensor).flip({axis.axis});
+  }
+  EXPECT_FALSE(changed.at("classifier.weight").equal(weights.at("classifier.weight")));
+  const at::Tensor expected = logits(weights);
+  EXPECT_LE(max_error(logits(changed), expected), 1e-12 * (1 + expected.abs().max().item<double>()));
 }
 
 TEST(ResNet, StreamsSpanStagesAndBlocksHaveTheirOwnGroups) {

@@ -51,12 +51,7 @@ INSTANTIATE_TEST_SUITE_P(Vit, VitGolden, testing::Values("vit_classifier", "vit_
 
 // google/vit-base-patch16-224 has 86,567,656 (its model card on the Hub), its head of 1,000 classes included.
 TEST(Vit, ParametersAreCounted) {
-  int64_t count = 0;
-  for (const TensorInfo& info :
-       make_architecture({{"model_type", "vit"}, {"num_labels", 1000}})->parameters()) {
-    count += info.numel();
-  }
-  EXPECT_EQ(count, 86567656);
+  EXPECT_EQ(count_parameters(*make_architecture({{"model_type", "vit"}, {"num_labels", 1000}})), 86567656);
 }
 
 TEST(Vit, UnsupportedConfigurationsNameTheField) {
