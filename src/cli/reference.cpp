@@ -130,7 +130,9 @@ std::string replicate_text(const Zoo& zoo, const Replicate& replicate) {
   };
   const auto digest = [&](const std::string& model) { return found(replicate.digests, model).substr(0, 16); };
   TextTable table({"model", "task", "metric", "val", "test", "weights SHA-256"});
-  table.add({"base", "-", "-", "-", "-", digest("base")});
+  if (!replicate.base.empty()) {
+    table.add({"base", "-", "-", "-", "-", digest("base")});
+  }
   for (const ZooExpert& expert : zoo.experts) {
     const std::string of_expert = digest("expert/" + expert.name);
     const auto scores = scores_of(replicate, expert.name);

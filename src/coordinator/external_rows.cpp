@@ -24,7 +24,7 @@ std::string digest_of_model(const Zoo& zoo, const Cell& cell, const fs::path& fo
     throw ConfigError("'path' must be the folder of a model, but there is no folder '" + folder.string() +
                       "' for cell '" + cell.name() + "'; put the model there, or correct the path");
   }
-  const auto architecture = load_network_without_readouts(replicate.base, at::kCPU).architecture;
+  const auto architecture = load_network_without_readouts(replicate.layout(), at::kCPU).architecture;
   check_layout(*architecture, replicate, folder);
   return model_digest(*architecture, replicate, folder);
 }

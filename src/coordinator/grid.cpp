@@ -99,6 +99,10 @@ void check_experts(const Zoo& zoo, const Replicate& replicate, const Method& met
                       "' has none for seed " + number_text(replicate.seed) +
                       "; remove the method or build the zoo with its multi-task model");
   }
+  if (card.needs.contains(Need::kPretrained) && replicate.base.empty()) {
+    throw ConfigError("method '" + card.name + "' needs the base that the experts come from, but those of zoo '" +
+                      zoo.name + "' have none in common; leave the method out");
+  }
   for (const auto& expert : experts) {
     if (!replicate.experts.contains(expert)) {
       throw ConfigError("zoo '" + zoo.name + "' has no expert '" + expert + "' with seed " +
@@ -355,7 +359,7 @@ void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
 }  // namespace
 
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents) {
-  const auto architecture = load_network_without_readouts(zoo.replicates.front().base, at::kCPU).architecture;
+  const auto architecture = load_network_without_readouts(zoo.replicates.front().layout(), at::kCPU).architecture;
   std::set<std::string> merges;
   std::set<std::tuple<std::string, std::string, std::string>>
       demands;  // (method, experts, task) that are met

@@ -122,7 +122,10 @@ std::string difference_of(const std::map<std::string, std::string>& recorded,
 std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicate& replicate) {
   const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
   const auto& needs = method_registry().at(cell.method).card.needs;
-  std::set<std::string> inputs{place + "base", place + "config"};
+  std::set<std::string> inputs{place + "config"};
+  if (!replicate.base.empty()) {
+    inputs.insert(place + "base");
+  }
   if (is_of_zoo(zoo, cell.task)) {
     inputs.insert(place + "heads/" + cell.task);
   }

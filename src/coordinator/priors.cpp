@@ -53,7 +53,7 @@ int64_t num_rows(const Architecture& architecture, const Zoo& zoo, const PackCon
 
 ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
   const Replicate& replicate = zoo.replicates.front();
-  const auto architecture = load_network_without_readouts(replicate.base, at::kCPU).architecture;
+  const auto architecture = load_network_without_readouts(replicate.layout(), at::kCPU).architecture;
   const Blocks* blocks = architecture->blocks();
   const InputFormat input = architecture->input();
   const int64_t tokens = num_rows(*architecture, zoo, contents);
@@ -67,7 +67,7 @@ ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
   for (const TensorInfo& info : architecture->parameters()) {
     size.model_bytes += info.numel() * static_cast<int64_t>(sizeof(float));
   }
-  for (const auto& entry : std::filesystem::directory_iterator(replicate.base)) {
+  for (const auto& entry : std::filesystem::directory_iterator(replicate.layout())) {
     if (entry.path().extension() == ".safetensors") {
       size.checkpoint_bytes += static_cast<int64_t>(entry.file_size());
     }

@@ -11,9 +11,14 @@ bool has(const Architecture& architecture, Demand demand) {
       return architecture.blocks() != nullptr;
     case Demand::kLayers:
       return !architecture.layers().empty();
+    case Demand::kAxisGroups:
+      return !architecture.axis_groups().empty();
+    case Demand::kHeads: {
+      const auto head = architecture.own_head();
+      return !head || head->of_tokens();
+    }
     case Demand::kDistribution:
     case Demand::kClasses:
-    case Demand::kHeads:
       return true;  // asked of tasks
   }
   FUSEGRID_ASSERT(false, "unknown demand");
@@ -29,6 +34,7 @@ bool has(const TaskKind& kind, Demand demand) {
       return !kind.has_tokens();
     case Demand::kBlocks:
     case Demand::kLayers:
+    case Demand::kAxisGroups:
       return true;  // asked of models
   }
   FUSEGRID_ASSERT(false, "unknown demand");

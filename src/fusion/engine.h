@@ -19,7 +19,9 @@ class Engine {
   virtual ~Engine() = default;
 
   virtual size_t num_experts() const = 0;
-  virtual const std::vector<TensorInfo>& tensors() const = 0;  // floating tensors, sorted by name
+  // Those that are merged: floating ones, sorted by name. Of models in memory, running statistics of batch norm
+  // (Role::kRunningStatistic) are none of them: the experts' mean stands in each result.
+  virtual const std::vector<TensorInfo>& tensors() const = 0;
   int64_t num_elements() const;                                // of all of them
   virtual at::Device device() const = 0;
 

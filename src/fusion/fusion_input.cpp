@@ -45,8 +45,11 @@ FusionInput::FusionInput(FusionContext context) : context_(std::move(context)) {
   FUSEGRID_ASSERT(context_.card != nullptr && context_.engine != nullptr && context_.cache != nullptr,
                   "incomplete fusion context");
   for (size_t i = 0; i < context_.expert_names.size(); ++i) {
-    const auto of_expert = tasks_of(i);
-    tasks_.insert(tasks_.end(), of_expert.begin(), of_expert.end());
+    for (const std::string& task : tasks_of(i)) {
+      if (std::find(tasks_.begin(), tasks_.end(), task) == tasks_.end()) {
+        tasks_.push_back(task);
+      }
+    }
   }
 }
 
@@ -54,6 +57,11 @@ std::vector<std::string> FusionInput::tasks_of(size_t expert) const {
   std::vector<std::string> tasks;
   for (const auto& [task, owner] : context_.owners) {
     if (owner == context_.expert_names.at(expert)) {
+      tasks.push_back(task);
+    }
+  }
+  for (const auto& [task, experts] : context_.shared_tasks) {
+    if (std::find(experts.begin(), experts.end(), context_.expert_names.at(expert)) != experts.end()) {
       tasks.push_back(task);
     }
   }

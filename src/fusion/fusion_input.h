@@ -25,6 +25,8 @@ struct FusionContext {
   StatisticsCache* cache = nullptr;
   std::vector<std::string> expert_names;           // in their order
   std::map<std::string, std::string> owners = {};  // the tasks that the experts own, each with its expert
+  // The tasks that several experts were made for, so that none owns them: with these experts.
+  std::map<std::string, std::vector<std::string>> shared_tasks = {};
   // Likewise of tasks that commands answer: `data` has no examples of them.
   std::map<std::string, std::string> external_owners = {};
   uint64_t seed = 0;
@@ -56,7 +58,7 @@ class FusionInput {
 
   size_t num_experts() const { return context_.engine->num_experts(); }
   const std::vector<std::string>& expert_names() const { return context_.expert_names; }
-  // The tasks with examples that the experts own: all, in the order of the experts; and of one of them.
+  // The tasks with examples that the experts were made for: all, in the order of the experts; and of one of them.
   const std::vector<std::string>& tasks() const { return tasks_; }
   std::vector<std::string> tasks_of(size_t expert) const;
   // The expert of each task that they own, whether it has examples or a command answers it: for models per task.

@@ -23,6 +23,8 @@ std::string to_string(Family family) {
       return "averaging";
     case Family::kTaskVector:
       return "task vectors";
+    case Family::kAlignment:
+      return "alignment";
     case Family::kStatistics:
       return "statistics";
     case Family::kTestTime:
@@ -79,6 +81,8 @@ std::string to_string(Demand demand) {
       return "a stack of blocks with MLPs";
     case Demand::kLayers:
       return "affine layers";
+    case Demand::kAxisGroups:
+      return "axes that can be permuted alike";
     case Demand::kDistribution:
       return "outputs that are distributions";
     case Demand::kClasses:

@@ -19,6 +19,7 @@ enum class Family {
   kAveraging,
   kTaskVector,
   kStatistics,
+  kAlignment,
   kTestTime,
   kSubspace,
   kEnsemble,
@@ -44,6 +45,7 @@ enum class Need {
 enum class Demand {
   kBlocks,        // the architecture is a stack of blocks with MLPs
   kLayers,        // affine layers whose inputs can be looked at
+  kAxisGroups,    // the architecture says which axes can be permuted alike
   kDistribution,  // the outputs of all tasks are distributions
   kClasses,       // the tasks are ones of classes
   kHeads,         // the outputs come from heads outside the models, which models can share

@@ -1,6 +1,8 @@
 #include "models/architecture.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/conv2d.h>
+#include <ATen/ops/im2col.h>
 #include <ATen/ops/linear.h>
 #include <nlohmann/json.hpp>
 
@@ -24,6 +26,19 @@ const ArchitectureFamily& family_of(const nlohmann::json& config) {
         "are those of jobs ([task:NAME]), but not evaluated here");
   }
   return architecture_registry().at(type);
+}
+
+// The hook's answer for a convolution: what lies under the kernel at each position, one row each.
+at::Tensor unfolded(const Layer& layer, const at::Tensor& kernel, const at::Tensor& bias, const at::Tensor& x,
+                    const Pass& pass) {
+  const auto [stride, padding, dilation] = *layer.convolution;
+  const int64_t side = kernel.size(2), reach = dilation * (side - 1) + 1;
+  const auto out = [&, stride = stride, padding = padding](int64_t size) {
+    return (size + 2 * padding - reach) / stride + 1;
+  };
+  const at::Tensor rows = at::im2col(x, {side, side}, {dilation, dilation}, {padding, padding}, {stride, stride});
+  const at::Tensor y = pass.layer(layer, rows.transpose(1, 2), kernel.flatten(1), bias);
+  return y.transpose(1, 2).reshape({x.size(0), y.size(2), out(x.size(2)), out(x.size(3))});
 }
 
 }  // namespace
@@ -54,7 +69,20 @@ at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x
   const at::Tensor& weight = weights.at(layer.weight);
   const auto bias = weights.find(layer.bias);
   const at::Tensor added = bias == weights.end() ? at::Tensor() : bias->second;
-  return pass.layer ? pass.layer(layer, x, weight, added) : at::linear(x, weight, added);
+  if (!layer.convolution) {
+    return pass.layer ? pass.layer(layer, x, weight, added) : at::linear(x, weight, added);
+  }
+  if (pass.layer) {
+    return unfolded(layer, weight, added, x, pass);
+  }
+  const auto [stride, padding, dilation] = *layer.convolution;
+  return at::conv2d(x, weight, added, stride, padding, dilation);
+}
+
+void show(const Pass& pass, const std::string& group, const at::Tensor& x) {
+  if (pass.seen) {
+    pass.seen(group, x.dim() == 4 ? x.movedim(1, -1) : x);
+  }
 }
 
 std::string to_string(Pooling pooling) {

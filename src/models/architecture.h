@@ -16,7 +16,14 @@
 
 namespace fusegrid {
 
-// An affine layer, y = x W^T + b with W = weights[weight] of shape [out, in].
+// How a kernel moves over positions: by so many of them, over so many zeros around the image, and with so many positions
+// from one of its entries to the next.
+struct Convolution {
+  int64_t stride = 1, padding = 0, dilation = 1;
+};
+
+// An affine layer, y = x W^T + b with W = weights[weight] of shape [out, in]; or the same at each position of an image,
+// where W is a kernel [out, in, side, side] and x what lies under it.
 struct Layer {
   Layer(std::string layer, std::string reads) : name(std::move(layer)), input(std::move(reads)) {}
   explicit Layer(const std::string& layer) : Layer(layer, layer) {}
@@ -26,10 +33,13 @@ struct Layer {
   std::string weight = name + ".weight";
   std::string bias = name + ".bias";  // a model may have none of that name
   Rows rows = Rows::kInput;           // which rows its input has
+  std::optional<Convolution> convolution = {};
 };
 
 // Stands in for the affine layers during a forward pass: x [..., in] -> [..., out]; bias is undefined where the layer
 // has none. Methods observe inputs with it (Gram matrices) or change what a layer computes (routed low-rank experts).
+// That of a convolution sees what lies under the kernel at each position, x [n, positions, in side side], and the kernel
+// as a matrix [out, in side side].
 using LayerHook = std::function<at::Tensor(const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
                                            const at::Tensor& bias)>;
 
@@ -51,15 +61,29 @@ class Memory {
   std::vector<std::unique_ptr<Memory>> parts_;
 };
 
+// Sees the activations of an axis group, wherever a pass makes some: [n, ..., size * unit], channels last.
+using ActivationHook = std::function<void(const std::string& group, const at::Tensor& x)>;
+
+// Is told the mean and the unbiased variance, [channels], of what a batch norm reads. norm: the name of its module.
+using BatchStatisticsHook =
+    std::function<void(const std::string& norm, const at::Tensor& mean, const at::Tensor& variance)>;
+
 // How one forward pass is to be made.
 struct Pass {
   LayerHook layer = {};
   // Then features of an answer are those of the rows that it did not hold yet. An architecture without a memory
   // ignores it, and computes all rows again.
   Memory* memory = nullptr;
+  ActivationHook seen = {};
+  // Where it is given, batch norms use the statistics of the batch and tell them; else they use their running ones.
+  BatchStatisticsHook batch_statistics = {};
 };
 
-// y of one layer: the hook's, where there is one.
+// Shows the hook of the pass, if it has one, activations of a group: [n, channels, height, width], or channels last
+// where there are fewer dimensions.
+void show(const Pass& pass, const std::string& group, const at::Tensor& x);
+
+// y of one layer: the hook's, where there is one. x: [..., in]; of a convolution [n, in, height, width] -> [n, out, ...].
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass);
 
 // What becomes of the hidden states [n, tokens, width] of the last block.
@@ -80,11 +104,14 @@ struct InputFormat {
   std::optional<int64_t> answer_start = {};  // the token that an encoder-decoder's answer begins with
 };
 
-// The logits of tokens that a model makes itself: scale * features W^T, W = weights[weight] of shape [vocabulary,
-// feature_size()].
-struct TokenHead {
+// The logits that a model makes itself, of tokens or of classes: scale * features W^T + b, W = weights[weight] of shape
+// [outputs, feature_size()] and b = weights[bias].
+struct OwnHead {
   std::string weight;
   double scale = 1;
+  std::string bias = {};               // "": none
+  Pooling pooling = Pooling::kNone;    // of the features; kNone: of tokens
+  bool of_tokens() const { return pooling == Pooling::kNone; }
 };
 
 // A frozen linear map without bias from features to the space of the readouts (CLIP's visual projection). It is no
@@ -134,7 +161,7 @@ class Architecture {
   virtual std::vector<AxisGroup> axis_groups() const { return {}; }
   virtual const Blocks* blocks() const { return nullptr; }  // where it is a stack of them
   virtual std::optional<Projection> projection() const { return std::nullopt; }
-  virtual std::optional<TokenHead> token_head() const { return std::nullopt; }  // of models that make tokens
+  virtual std::optional<OwnHead> own_head() const { return std::nullopt; }
 
   // inputs: as Network::ready() makes them; cast to the dtype of the weights, in which everything else is computed.
   // Returns [n, feature_size()], or [n, tokens, feature_size()] without pooling. ConfigError where the architecture has

@@ -19,7 +19,7 @@ namespace fusegrid {
 struct DecoderShape {
   std::string name;  // of the architecture
   int64_t width = 0, blocks = 0, heads = 0, vocabulary = 0, positions = 0;
-  std::optional<TokenHead> head = {};
+  std::optional<OwnHead> head = {};
 };
 
 // A stack of blocks x + attention(norm(x)), x + mlp(norm(x)). An answer stands right behind its own prompt, at the
@@ -35,7 +35,7 @@ class Decoder : public BlockArchitecture {
   }
   int64_t feature_size() const override { return shape_.width; }
   int64_t num_tokens() const override { return shape_.positions; }
-  std::optional<TokenHead> token_head() const override { return shape_.head; }
+  std::optional<OwnHead> own_head() const override { return shape_.head; }
   // Its memory holds keys and values of all blocks.
   at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                       const Pass& pass = {}) const override;

@@ -78,7 +78,7 @@ struct Examples {
   at::Tensor wanted_lengths = {};
 
   Examples first(int64_t count) const;  // -1: all; never more than there are
-  // Those whose inputs for_each_batch() shows as `part`. places: as it says them; on the device of the labels.
+  // Those whose inputs for_each_batch() shows as `part`. places: as it says them; any device.
   Examples at(const at::Tensor& places, Inputs part) const;
   Examples to(at::Device device) const;
 };

@@ -117,8 +117,8 @@ at::Tensor patches_of(const at::Tensor& images, const at::Tensor& kernel) {
   return at::conv2d(images, kernel, {}, kernel.size(2)).flatten(2).transpose(1, 2);
 }
 
-at::Tensor convolved(const at::Tensor& images, const at::Tensor& kernel, const at::Tensor& bias) {
-  return at::conv2d(images, kernel, bias, 1, kernel.size(2) / 2);
+at::Tensor channels_of(const at::Tensor& images, int64_t channels) {
+  return channels == images.size(1) ? images : images.mean(1, /*keepdim=*/true);
 }
 
 at::Tensor halved_by_max(const at::Tensor& images) {

@@ -84,27 +84,28 @@ class AffineReadout final : public Readout {
   Pooling pooling_;
 };
 
-class TokenReadout final : public Readout {
+class OwnReadout final : public Readout {
  public:
-  TokenReadout(TokenHead head, int64_t features, int64_t vocabulary)
-      : head_(std::move(head)), features_(features), vocabulary_(vocabulary) {}
+  OwnReadout(OwnHead head, int64_t features, int64_t outputs)
+      : head_(std::move(head)), features_(features), outputs_(outputs) {}
 
-  Pooling pooling() const override { return Pooling::kNone; }
+  Pooling pooling() const override { return head_.pooling; }
   int64_t features() const override { return features_; }
-  int64_t outputs() const override { return vocabulary_; }
+  int64_t outputs() const override { return outputs_; }
   // The product is made in the dtype of the tensor, which may be too large to be held in float32 as well.
   at::Tensor operator()(const Weights& model, const at::Tensor& features) const override {
     const at::Tensor& rows = model.at(head_.weight);
-    return in_float(at::linear(features.to(rows.scalar_type()) * head_.scale, rows));
+    const at::Tensor bias = head_.bias.empty() ? at::Tensor() : model.at(head_.bias);
+    return in_float(at::linear(features.to(rows.scalar_type()) * head_.scale, rows, bias));
   }
   Weights weights() const override { return {}; }
   std::shared_ptr<const Readout> to(at::Device) const override {
-    return token_readout(head_, features_, vocabulary_);
+    return own_readout(head_, features_, outputs_);
   }
 
  private:
-  TokenHead head_;
-  int64_t features_, vocabulary_;
+  OwnHead head_;
+  int64_t features_, outputs_;
 };
 
 }  // namespace
@@ -115,8 +116,8 @@ std::shared_ptr<const Readout> Readout::of_mapped_features(const at::Tensor& /*m
       "them on tasks of another kind");
 }
 
-std::shared_ptr<const Readout> token_readout(const TokenHead& head, int64_t features, int64_t vocabulary) {
-  return std::make_shared<TokenReadout>(head, features, vocabulary);
+std::shared_ptr<const Readout> own_readout(const OwnHead& head, int64_t features, int64_t outputs) {
+  return std::make_shared<OwnReadout>(head, features, outputs);
 }
 
 std::shared_ptr<const Readout> cosine_readout(at::Tensor rows, double scale, at::Tensor projection) {

@@ -38,8 +38,7 @@ std::shared_ptr<const Readout> cosine_readout(at::Tensor rows, double scale, at:
 // features weight^T + bias. weight: float [outputs, feature size]; bias: float [outputs].
 std::shared_ptr<const Readout> affine_readout(at::Tensor weight, at::Tensor bias, Pooling pooling);
 
-// The model's own: logits of tokens from its own tensor, so it has no weights. [n, tokens, features] -> [n, tokens,
-// vocabulary].
-std::shared_ptr<const Readout> token_readout(const TokenHead& head, int64_t features, int64_t vocabulary);
+// The model's own: logits from tensors of the model, so it has no weights. [..., features] -> [..., outputs].
+std::shared_ptr<const Readout> own_readout(const OwnHead& head, int64_t features, int64_t outputs);
 
 }  // namespace fusegrid

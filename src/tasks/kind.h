@@ -63,7 +63,7 @@ class TaskKind {
   // Whether outputs are distributions, so that they have an entropy and a Fisher information.
   virtual bool has_distribution() const = 0;
   virtual bool has_classes() const = 0;  // whether an answer is one of several classes
-  // Whether outputs are logits of tokens, which the model makes itself (Architecture::token_head()): then no head is
+  // Whether outputs are logits of tokens, which the model makes itself (Architecture::own_head()): then no head is
   // asked for.
   virtual bool has_tokens() const { return false; }
   // Whether a task's inputs say what is to be answered, so that nobody can see them without the labels.

@@ -65,7 +65,7 @@ const ExternalEvaluator::WrittenMerge& ExternalEvaluator::written(const Cell& ce
   const Replicate& replicate = zoo.zoo().replicate(cell.seed);
   auto scratch = std::make_unique<ScratchFolder>(settings_.folder);
   write_model_folder(scratch->path() / kModel,
-                     {.base = replicate.base,
+                     {.base = replicate.layout(),
                       .architecture = *network.architecture,
                       .parameters = *parameters,
                       .dtype = network.precision == Precision::kBf16 ? at::kBFloat16 : at::kFloat,

@@ -31,7 +31,7 @@ nlohmann::json request_of(const Cell& cell, const Zoo& zoo, const fs::path& out)
           {"zoo", zoo.name},
           {"seed", cell.seed},
           {"threads", at::get_num_threads()},
-          {"base", fs::absolute(replicate.base).string()},
+          {"base", replicate.base.empty() ? nlohmann::json() : nlohmann::json(fs::absolute(replicate.base).string())},
           {"experts", experts},
           {"out", out.string()}};
 }
@@ -44,7 +44,7 @@ Weights load_written(const std::string& method, const OpenZoo& zoo, const Cell& 
       throw DataError("it has written no folder there");
     }
     check_layout(*network.architecture, replicate, out);
-    return load_weights(*network.architecture, replicate.base, out, network.device);
+    return load_weights(*network.architecture, replicate.layout(), out, network.device);
   } catch (const Error& error) {
     throw DataError(
         "the command of [" + method +
@@ -68,7 +68,7 @@ FusedModel ExternalMerger::load_folder(const Cell& cell, const ExternalRow& row,
   const fs::path folder = folder_of(row, cell);
   const Network& network = zoo.network(cell.seed);
   Weights weights = reading_inputs([&] {
-    return load_weights(*network.architecture, zoo.zoo().replicate(cell.seed).base, folder, device_);
+    return load_weights(*network.architecture, zoo.zoo().replicate(cell.seed).layout(), folder, device_);
   });
   reading_inputs([&] {
     if (const auto began = row.digests.find(folder.string());

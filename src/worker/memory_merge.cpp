@@ -22,6 +22,11 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
   context.cache = &statistics;
   context.expert_names = zoo.zoo().experts_called(cell.experts);
   context.owners = zoo.zoo().owners(context.expert_names);
+  for (const std::string& task : zoo.zoo().tasks_of(context.expert_names)) {
+    if (!context.owners.contains(task)) {
+      context.shared_tasks.emplace(task, zoo.zoo().experts_for(task));
+    }
+  }
   context.external_owners = zoo.external_owners(context.expert_names);
   context.seed = static_cast<uint64_t>(cell.seed);
   context.base = &no_base;

@@ -96,7 +96,7 @@ std::vector<StreamedMerger::Source> StreamedMerger::open(const Zoo& zoo, const R
     }
     for (size_t i = 0; i < sources.size(); ++i) {
       Source& source = sources[i];
-      source.folder = std::make_unique<ModelFolder>(replicate.base, source.path);
+      source.folder = std::make_unique<ModelFolder>(replicate.layout(), source.path);
       source.parameters = std::make_unique<StoredParameters>(*network.architecture, source.folder->model());
       const bool is_mine = i % static_cast<size_t>(group.size()) == static_cast<size_t>(group.rank());
       if (is_mine && !checked_.contains(source.path.string())) {

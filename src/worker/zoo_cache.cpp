@@ -54,7 +54,7 @@ std::map<std::string, std::shared_ptr<const Readout>> OpenZoo::multitask_readout
     return {};
   }
   return reading_inputs([&] {
-    return load_readouts(replicate.base, *replicate.multitask_heads, zoo_.tasks, zoo_.pooling, device_);
+    return load_readouts(replicate.layout(), *replicate.multitask_heads, zoo_.tasks, zoo_.pooling, device_);
   });
 }
 

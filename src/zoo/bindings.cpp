@@ -10,7 +10,7 @@ namespace fusegrid {
 namespace {
 
 std::string config_digest(const Replicate& replicate, const Network& network) {
-  const HfFolder folder = open_checkpoint(replicate.base);
+  const HfFolder folder = open_checkpoint(replicate.layout());
   std::string text = settings_of(folder.config()).dump() + "/" + to_string(network.pooling());
   for (const auto& values : {network.normalisation.mean, network.normalisation.std}) {
     for (const double value : values) {
@@ -34,7 +34,7 @@ std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Repl
   }
   if (replicate.multitask_heads) {
     for (const auto& [task, readout] :
-         load_readouts(replicate.base, *replicate.multitask_heads, zoo.tasks, zoo.pooling, at::kCPU)) {
+         load_readouts(replicate.layout(), *replicate.multitask_heads, zoo.tasks, zoo.pooling, at::kCPU)) {
       bindings[place + "multitask_heads/" + task] = digest(readout->weights());
     }
   }

@@ -111,7 +111,7 @@ std::string key_of(const std::string& digest_of_parameters, const FactorsByName&
 
 LoadedModel load_model(const Architecture& architecture, const Zoo& zoo, const Replicate& replicate,
                        const std::string& model, at::Device device, int threads) {
-  const ModelFolder folder(replicate.base, model_folder(zoo, replicate, model));
+  const ModelFolder folder(replicate.layout(), model_folder(zoo, replicate, model));
   const StoredParameters stored(architecture, folder.model());
   LoadedModel loaded;
   loaded.factors = factors_of(stored, device);
@@ -139,7 +139,7 @@ Weights load_weights(const Architecture& architecture, const fs::path& base, con
 }
 
 std::string model_digest(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
-  const ModelFolder folder(replicate.base, path);
+  const ModelFolder folder(replicate.layout(), path);
   Sha256 hash;
   for_parameters(StoredParameters(architecture, folder.model()), reading_threads(), digest_of_values,
                  [&](const std::string& name, const at::Tensor& values, const Sha256Bytes& of_values) {
@@ -157,7 +157,7 @@ std::string model_key(const Architecture& architecture, const Zoo& zoo, const Re
   if (!is_adapter(path)) {
     return digest;  // of a recorded checkpoint, without opening it
   }
-  const ModelFolder folder(replicate.base, path);
+  const ModelFolder folder(replicate.layout(), path);
   return key_of(digest, factors_of(StoredParameters(architecture, folder.model()), at::kCPU));
 }
 
@@ -179,17 +179,20 @@ Network load_network_without_readouts(const fs::path& base, at::Device device) {
 }
 
 Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device) {
-  Network network = load_network_without_readouts(replicate.base, device);
+  Network network = load_network_without_readouts(replicate.layout(), device);
   if (!zoo.tasks.empty()) {
     architecture_settings(
-        open_checkpoint(replicate.base).config());  // tasks ask for passes of a known family
+        open_checkpoint(replicate.layout()).config());  // tasks ask for passes of a known family
   }
-  network.readouts = load_readouts(replicate.base, replicate.heads, zoo.tasks, zoo.pooling, device);
+  network.readouts = load_readouts(replicate.layout(), replicate.heads, zoo.tasks, zoo.pooling, device);
   return network;
 }
 
 std::vector<std::string> models_of(const Replicate& replicate) {
-  std::vector<std::string> models{"base"};
+  std::vector<std::string> models;
+  if (!replicate.base.empty()) {
+    models.emplace_back("base");
+  }
   for (const auto& [name, folder] : replicate.experts) {
     models.push_back("expert/" + name);
   }
@@ -202,6 +205,9 @@ std::vector<std::string> models_of(const Replicate& replicate) {
 fs::path model_folder(const Zoo& zoo, const Replicate& replicate, const std::string& model) {
   const std::string of_seed = "' of seed " + std::to_string(replicate.seed);
   if (model == "base") {
+    if (replicate.base.empty()) {
+      throw ConfigError("the experts of zoo '" + zoo.name + "' have no base in common");
+    }
     return replicate.base;
   }
   if (model == "multitask") {
@@ -237,7 +243,10 @@ LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
                                at::Device device) {
   LoadedReplicate loaded;
   loaded.network = load_network(zoo, replicate, device);
-  std::vector<std::string> models{"base"};
+  std::vector<std::string> models;
+  if (!replicate.base.empty()) {
+    models.emplace_back("base");
+  }
   for (const std::string& name : experts) {
     models.push_back("expert/" + name);
   }
@@ -245,9 +254,12 @@ LoadedReplicate load_replicate(const Zoo& zoo, const Replicate& replicate,
     models.emplace_back("multitask");
   }
   auto read = load_models(*loaded.network.architecture, zoo, replicate, models, device);
-  loaded.base = std::move(read.front().weights);
-  for (size_t i = 0; i < experts.size(); ++i) {
-    loaded.experts.emplace(experts[i], std::move(read[1 + i].weights));
+  auto next = read.begin();
+  if (!replicate.base.empty()) {
+    loaded.base = std::move((next++)->weights);
+  }
+  for (const std::string& name : experts) {
+    loaded.experts.emplace(name, std::move((next++)->weights));
   }
   if (with_multitask) {
     loaded.multitask = std::move(read.back().weights);

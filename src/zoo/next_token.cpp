@@ -53,7 +53,7 @@ class Pretraining {
           info.name,
           initial_tensor(info, architecture.blocks()->size(), in.seed).to(in.device).requires_grad_(true));
     }
-    network_.readouts["pool"] = token_readout(*architecture.token_head(), architecture.feature_size(),
+    network_.readouts["pool"] = own_readout(*architecture.own_head(), architecture.feature_size(),
                                               architecture.input().vocabulary);
   }
 

@@ -1,4 +1,5 @@
 // Reads the heads files that a zoo describes.
+#include <algorithm>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
@@ -77,14 +78,17 @@ std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, con
   return tanh_readout(layer, shift, head);
 }
 
-// Of models that make tokens.
-std::shared_ptr<const Readout> own_readout(const Architecture& architecture) {
-  const auto head = architecture.token_head();
+// Of models that hold their head.
+std::shared_ptr<const Readout> readout_in(const Architecture& architecture) {
+  const auto head = architecture.own_head();
   if (!head) {
     throw ConfigError("the zoo has no heads, and its models, of the architecture " + architecture.name() +
-                      ", make no tokens; name a heads file");
+                      ", hold none; name a heads file");
   }
-  return token_readout(*head, architecture.feature_size(), architecture.input().vocabulary);
+  const auto tensors = architecture.parameters();
+  const auto rows = std::find_if(tensors.begin(), tensors.end(),
+                                 [&](const TensorInfo& tensor) { return tensor.name == head->weight; });
+  return own_readout(*head, architecture.feature_size(), rows->shape.front());
 }
 
 double read_logit_scale(const SafetensorsFile& file) {
@@ -119,7 +123,7 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
   }
   std::map<std::string, std::shared_ptr<const Readout>> readouts;
   if (heads.empty()) {
-    const auto own = own_readout(*architecture);
+    const auto own = readout_in(*architecture);
     for (const std::string& task : tasks) {
       readouts[task] = own;
     }

@@ -56,7 +56,7 @@ void check_multitask_heads(const Zoo& zoo, const Replicate& replicate, const Net
     return;
   }
   const fs::path& file = *replicate.multitask_heads;
-  for (const auto& [task, readout] : load_readouts(replicate.base, file, zoo.tasks, zoo.pooling, at::kCPU)) {
+  for (const auto& [task, readout] : load_readouts(replicate.layout(), file, zoo.tasks, zoo.pooling, at::kCPU)) {
     const int64_t outputs = network.readout(task).outputs();
     if (readout->outputs() != outputs) {
       throw ConfigError("'" + file.string() + "': head of task '" + task + "' must have " +
@@ -78,13 +78,13 @@ void check_answers(const TaskInfo& task, const InputFormat& input) {
 
 void check_outputs(const TaskInfo& task, const Readout& readout) {
   const TaskKind& kind = task_kind(task.kind);
-  const bool is_models_own = readout.weights().empty();
-  if (kind.has_tokens() != is_models_own) {
+  const bool makes_tokens = readout.weights().empty() && readout.pooling() == Pooling::kNone;
+  if (kind.has_tokens() != makes_tokens) {
     throw ConfigError("task '" + task.name + "' is of the kind " + task.kind +
-                      (is_models_own ? ", which asks for a head, but the zoo has none; name a heads file"
-                                     : ", whose answers are tokens, but the zoo has heads; leave them out"));
+                      (makes_tokens ? ", which asks for a head, but the zoo has none; name a heads file"
+                                    : ", whose answers are tokens, but the zoo has heads; leave them out"));
   }
-  if (is_models_own) {
+  if (makes_tokens) {
     return;
   }
   const auto classes = static_cast<int64_t>(task.class_names.size());
@@ -187,8 +187,8 @@ void check_layouts(const Zoo& zoo, const Replicate& replicate) {
 }
 
 void check_layout(const Architecture& architecture, const Replicate& replicate, const fs::path& path) {
-  const ModelFolder folder(replicate.base, path);
-  check_settings(open_checkpoint(replicate.base), folder.model());
+  const ModelFolder folder(replicate.layout(), path);
+  check_settings(open_checkpoint(replicate.layout()), folder.model());
   const StoredParameters all_are_there(architecture, folder.model());
 }
 

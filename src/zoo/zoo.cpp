@@ -40,10 +40,12 @@ json to_json(const Replicate& replicate, const fs::path& folder) {
     experts[name] = written_path(path, folder);
   }
   json written{{"seed", replicate.seed},
-               {"base", written_path(replicate.base, folder)},
                {"experts", experts},
                {"digests", replicate.digests},
                {"scores", replicate.scores}};
+  if (!replicate.base.empty()) {
+    written["base"] = written_path(replicate.base, folder);
+  }
   if (!replicate.heads.empty()) {
     written["heads"] = written_path(replicate.heads, folder);
   }
@@ -59,7 +61,9 @@ json to_json(const Replicate& replicate, const fs::path& folder) {
 Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string& where) {
   Replicate replicate;
   replicate.seed = written.at("seed").get<int64_t>();
-  replicate.base = zoo.folder / written.at("base").get<std::string>();
+  if (written.contains("base")) {
+    replicate.base = zoo.folder / written["base"].get<std::string>();
+  }
   if (written.contains("heads")) {
     replicate.heads = zoo.folder / written["heads"].get<std::string>();
   }
@@ -70,6 +74,9 @@ Replicate parse_replicate(const json& written, const Zoo& zoo, const std::string
                       " must be of one of the zoo's experts: " + join(known, ", "));
     }
     replicate.experts[name] = zoo.folder / path.get<std::string>();
+  }
+  if (replicate.base.empty() && replicate.experts.empty()) {
+    throw DataError(where + ": seed " + std::to_string(replicate.seed) + " has neither a base nor an expert");
   }
   if (written.contains("multitask")) {
     replicate.multitask = zoo.folder / written["multitask"].get<std::string>();
@@ -93,7 +100,9 @@ void require_exists(const fs::path& path, const std::string& what) {
 void check_files(const Zoo& zoo) {
   for (const Replicate& replicate : zoo.replicates) {
     const std::string seed = "zoo '" + zoo.name + "', seed " + std::to_string(replicate.seed) + ": ";
-    require_exists(replicate.base, seed + "the base");
+    if (!replicate.base.empty()) {
+      require_exists(replicate.base, seed + "the base");
+    }
     if (!replicate.heads.empty()) {
       require_exists(replicate.heads, seed + "the heads");
     }
@@ -149,7 +158,7 @@ Pooling parse_pooling(const std::string& text, const std::string& where) {
   throw DataError(where + ": the pooling must be one of " + join(known, ", ") + ", but it is '" + text + "'");
 }
 
-// Heads read pooled features; rows of tokens, which have no head, are not pooled.
+// Heads read pooled features. Without any, models hold theirs, which say what they read.
 void check_heads(const Zoo& zoo, const std::string& where) {
   for (const Replicate& replicate : zoo.replicates) {
     if (replicate.heads.empty() != (zoo.pooling == Pooling::kNone)) {
@@ -164,8 +173,8 @@ void check_heads(const Zoo& zoo, const std::string& where) {
 std::vector<ZooExpert> parse_experts(const json& written, const Zoo& zoo, const std::string& where) {
   std::vector<ZooExpert> experts;
   std::set<std::string> names;
-  std::set<std::string> owned;
   for (const json& entry : written) {
+    std::set<std::string> own;
     ZooExpert expert{entry.at("name").get<std::string>(), entry.at("tasks").get<std::vector<std::string>>()};
     check_task_name(expert.name, where + ": the name of an expert");
     if (!names.insert(expert.name).second) {
@@ -176,8 +185,8 @@ std::vector<ZooExpert> parse_experts(const json& written, const Zoo& zoo, const 
         throw DataError(where + ": the tasks of expert '" + expert.name + "' must be among the zoo's, " +
                         join(zoo.tasks, ", ") + ", but one is '" + task + "'");
       }
-      if (!owned.insert(task).second) {
-        throw DataError(where + ": a task must have one expert that owns it, but '" + task + "' has two");
+      if (!own.insert(task).second) {
+        throw DataError(where + ": task '" + task + "' of expert '" + expert.name + "' is there twice");
       }
     }
     experts.push_back(std::move(expert));
@@ -356,23 +365,35 @@ std::vector<std::string> Zoo::experts_called(const std::string& text) const {
   return chosen;
 }
 
+std::vector<std::string> Zoo::experts_for(const std::string& task) const {
+  std::vector<std::string> names;
+  for (const ZooExpert& expert : experts) {
+    if (std::find(expert.tasks.begin(), expert.tasks.end(), task) != expert.tasks.end()) {
+      names.push_back(expert.name);
+    }
+  }
+  return names;
+}
+
 std::map<std::string, std::string> Zoo::owners(const std::vector<std::string>& names) const {
   std::map<std::string, std::string> owners;
-  for (const ZooExpert& expert : experts) {
-    if (std::find(names.begin(), names.end(), expert.name) != names.end()) {
-      for (const std::string& task : expert.tasks) {
-        owners.emplace(task, expert.name);
-      }
+  for (const std::string& task : tasks) {
+    const auto made_for_it = experts_for(task);
+    if (made_for_it.size() == 1 && std::find(names.begin(), names.end(), made_for_it.front()) != names.end()) {
+      owners.emplace(task, made_for_it.front());
     }
   }
   return owners;
 }
 
 std::vector<std::string> Zoo::tasks_of(const std::vector<std::string>& names) const {
-  const auto owned = owners(names);
   std::vector<std::string> chosen;
-  std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(chosen),
-               [&](const std::string& task) { return owned.contains(task); });
+  std::copy_if(tasks.begin(), tasks.end(), std::back_inserter(chosen), [&](const std::string& task) {
+    const auto made_for_it = experts_for(task);
+    return std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+      return std::find(made_for_it.begin(), made_for_it.end(), name) != made_for_it.end();
+    });
+  });
   return chosen;
 }
 

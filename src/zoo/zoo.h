@@ -20,7 +20,7 @@ namespace fusegrid {
 // are HuggingFace folders, or PEFT adapters on the base, which stand for the dense models that they make of it.
 struct Replicate {
   int64_t seed = 0;
-  std::filesystem::path base;  // HuggingFace folder
+  std::filesystem::path base;  // HuggingFace folder; empty where the experts have none in common
   std::filesystem::path
       heads;  // a heads file, see load_readouts(); empty where models make tokens themselves
   std::map<std::string, std::filesystem::path> experts;  // by name
@@ -29,19 +29,22 @@ struct Replicate {
   std::map<std::string, std::string>
       digests;  // "base", "expert/<name>", "multitask" -> digest of its float32 parameters
   std::map<std::string, double> scores;  // "<expert>/<task>/<split>/<metric>" -> what it was when it was made
+
+  // The folder whose config.json says what all its models are: the base's, or the first expert's.
+  const std::filesystem::path& layout() const { return base.empty() ? experts.begin()->second : base; }
 };
 
 // Of recorded scores, those whose names begin with `prefix`, by the rest of their names.
 std::map<std::string, double> scores_below(const std::map<std::string, double>& scores,
                                            const std::string& prefix);
 
-// A fine-tuned model, and the tasks that it was made for: a task has at most one such owner.
+// A trained model, and the tasks that it was made for. What one expert of the zoo alone was made for, it owns.
 struct ZooExpert {
   std::string name;
   std::vector<std::string> tasks;
 };
 
-// A base with experts at one model scale, described by ZOO/zoo.json (docs/results_format.md, "Zoos").
+// Experts at one model scale, mostly of one base, described by ZOO/zoo.json (docs/results_format.md, "Zoos").
 struct Zoo {
   std::string name;         // folder name: "embedded-small"
   std::string recipe = {};  // that it was built by: key of the recipe registry; "" of an imported one
@@ -70,8 +73,11 @@ struct Zoo {
   std::vector<std::string> expert_names() const;
   // The experts that the text of Cell::experts means ("3", "mnist+fashion"); ConfigError where it means nothing.
   std::vector<std::string> experts_called(const std::string& text) const;
-  // The tasks that these experts own, each with its expert; and in the zoo's order.
+  // The experts that were made for a task, in the zoo's order.
+  std::vector<std::string> experts_for(const std::string& task) const;
+  // The tasks that these experts own, each with its expert.
   std::map<std::string, std::string> owners(const std::vector<std::string>& names) const;
+  // The tasks that these experts were made for, in the zoo's order.
   std::vector<std::string> tasks_of(const std::vector<std::string>& names) const;
 };
 

@@ -185,7 +185,7 @@ TEST(Wemoe, of_a_causal_model_answers_alike_whatever_follows) {
                                                  {"vocab_size", 11},
                                                  {"n_positions", 12}});
   const Architecture& architecture = *zoo.network->architecture;
-  zoo.network->readouts["task0"] = token_readout(architecture.token_head().value(), 8, 11);
+  zoo.network->readouts["task0"] = own_readout(architecture.own_head().value(), 8, 11);
   zoo.tasks = {"task0"};
   zoo.base = random_weights(architecture, at::kFloat);
   zoo.experts.push_back(zoo.base);

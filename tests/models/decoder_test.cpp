@@ -42,7 +42,7 @@ class DecoderGolden : public testing::TestWithParam<std::string> {
   at::Tensor counting(const at::Tensor& x) const { return x * inputs.counting().unsqueeze(2); }
 
   at::Tensor logits(const Inputs& of, Memory* memory = nullptr) const {
-    const auto readout = token_readout(architecture->token_head().value(), architecture->feature_size(),
+    const auto readout = own_readout(architecture->own_head().value(), architecture->feature_size(),
                                        architecture->input().vocabulary);
     return (*readout)(weights, architecture->features(weights, of, Pooling::kNone, {{}, memory}));
   }
@@ -94,7 +94,7 @@ INSTANTIATE_TEST_SUITE_P(Decoder, DecoderGoldenExact,
 class DecoderGoldenClassifier : public DecoderGolden {};
 
 TEST_P(DecoderGoldenClassifier, ScoresAreThoseOfTheLastTokenThatCounts) {
-  EXPECT_FALSE(architecture->token_head());
+  EXPECT_FALSE(architecture->own_head());
   const auto readout = affine_readout(folder.read("score.weight"), at::zeros({3}), Pooling::kLast);
   const at::Tensor features = architecture->features(weights, inputs, readout->pooling());
   EXPECT_LE(max_error((*readout)(weights, features), expected.read("scores")), 1e-5);

@@ -138,7 +138,7 @@ TEST(Network, TheDigestIsOfAllAroundTheWeights) {
 TEST(Network, TheDigestOfModelsOfTokensHasNoHeads) {
   Network network = of_tokens();
   const std::string without = digest(network);
-  network.readouts["a"] = token_readout({"rows"}, 2, 7);
+  network.readouts["a"] = own_readout({"rows"}, 2, 7);
   EXPECT_EQ(network.pooling(), Pooling::kNone);
   EXPECT_NE(digest(network), without);
   const std::string of_one_task = digest(network);

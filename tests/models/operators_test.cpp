@@ -56,18 +56,11 @@ TEST(Operators, RmsNormOfRoundedNumbersIsRoundedBeforeItIsScaled) {
   EXPECT_EQ(values_of(normed), values_of(unit * scale));
 }
 
-TEST(Operators, AConvolutionSeesZerosAroundTheImage) {
-  const at::Tensor image = counted_to(4).view({1, 1, 2, 2});
-  const at::Tensor sum = convolved(image, at::ones({1, 1, 3, 3}), at::tensor({0.5F}));
-  EXPECT_THAT(values_of(sum), testing::Each(10.5F));
-  EXPECT_EQ(sum.sizes().vec(), (std::vector<int64_t>{1, 1, 2, 2}));
-}
-
-TEST(Operators, AConvolutionIsNotFlipped) {
-  const at::Tensor left =
-      at::tensor({0.0F, 0.0F, 0.0F, 1.0F, 0.0F, 0.0F, 0.0F, 0.0F, 0.0F}).view({1, 1, 3, 3});
-  const at::Tensor image = counted_to(4).view({1, 1, 2, 2});
-  EXPECT_EQ(values_of(convolved(image, left, at::tensor({0.0F}))), (std::vector<float>{0, 1, 0, 3}));
+TEST(Operators, OneChannelOfAnImageIsTheMeanOfThree) {
+  const at::Tensor image = counted_to(12).view({1, 3, 2, 2});
+  EXPECT_EQ(values_of(channels_of(image, 3)), values_of(image));
+  EXPECT_EQ(values_of(channels_of(image, 1)), (std::vector<float>{5, 6, 7, 8}));
+  EXPECT_EQ(channels_of(image, 1).sizes().vec(), (std::vector<int64_t>{1, 1, 2, 2}));
 }
 
 TEST(Operators, HalvingTakesTheLargestOfFourAndLeavesAnOddRowOut) {

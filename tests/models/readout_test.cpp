@@ -34,14 +34,14 @@ TEST(TanhReadout, ReadsWhatALayerOfItsOwnMakes) {
   EXPECT_EQ(readout->weights().size(), 4U);
 }
 
-class TokenReadout : public testing::Test {
+class OwnReadout : public testing::Test {
  protected:
-  const std::shared_ptr<const Readout> readout_ = token_readout({"rows", 0.25}, 4, 7);
+  const std::shared_ptr<const Readout> readout_ = own_readout({"rows", 0.25}, 4, 7);
   const at::Tensor features_ = random(1, {2, 3, 4});
   const Weights model_{{"rows", random(2, {7, 4})}, {"others", random(3, {7, 4})}};
 };
 
-TEST_F(TokenReadout, MultipliesByATensorOfTheModel) {
+TEST_F(OwnReadout, MultipliesByATensorOfTheModel) {
   const at::Tensor logits = (*readout_)(model_, features_);
   EXPECT_EQ(logits.sizes().vec(), (std::vector<int64_t>{2, 3, 7}));
   EXPECT_TRUE(logits.allclose(at::matmul(features_, model_.at("rows").t()) / 4, 1e-5, 1e-6));
@@ -50,7 +50,7 @@ TEST_F(TokenReadout, MultipliesByATensorOfTheModel) {
                   .allclose(at::matmul(features_, model_.at("others").t()) / 4, 1e-5, 1e-6));
 }
 
-TEST_F(TokenReadout, SaysWhatItReadsAndHasNoWeights) {
+TEST_F(OwnReadout, SaysWhatItReadsAndHasNoWeights) {
   EXPECT_EQ(readout_->pooling(), Pooling::kNone);
   EXPECT_EQ(readout_->features(), 4);
   EXPECT_EQ(readout_->outputs(), 7);
@@ -61,7 +61,7 @@ TEST_F(TokenReadout, SaysWhatItReadsAndHasNoWeights) {
 }
 
 // Tables of large vocabularies are not copied into a wider dtype.
-TEST_F(TokenReadout, MultipliesInTheDtypeOfTheModelAndAnswersInFloat) {
+TEST_F(OwnReadout, MultipliesInTheDtypeOfTheModelAndAnswersInFloat) {
   const at::Tensor half_rows = model_.at("rows").to(at::kBFloat16);
   const at::Tensor logits = (*readout_)({{"rows", half_rows}}, features_);
   EXPECT_EQ(logits.scalar_type(), at::kFloat);

@@ -148,7 +148,7 @@ TestZoo zoo_of_tokens(size_t experts, double spread, const nlohmann::json& confi
     const auto key = static_cast<uint64_t>(100 + 10 * i);
     zoo.tasks.push_back(task);
     zoo.network->readouts[task] =
-        token_readout(*architecture.token_head(), architecture.feature_size(), kVocabulary);
+        own_readout(*architecture.own_head(), architecture.feature_size(), kVocabulary);
     zoo.data.set_kind(task, kind_of_tokens(kind));
     zoo.data.set(task, "train", examples(key + 1, 9));
     zoo.data.set(task, "test", examples(key + 2, 8));

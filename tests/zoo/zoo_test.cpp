@@ -356,6 +356,38 @@ TEST_F(ZooFolder, ExpertsAreApartFromTasks) {
   EXPECT_EQ(description(), written);
 }
 
+TEST_F(ZooFolder, ATaskThatSeveralExpertsWereMadeForHasNoOwner) {
+  json written = description();
+  written["experts"] = json::parse(R"([{"name": "bars", "tasks": ["bars", "rows"]}, {"name": "rows", "tasks": ["bars"]}])");
+  describe(written);
+
+  const Zoo zoo = Zoo::load(folder_);
+  EXPECT_EQ(zoo.experts_for("bars"), (std::vector<std::string>{"bars", "rows"}));
+  EXPECT_EQ(zoo.tasks_of({"rows"}), std::vector<std::string>{"bars"});
+  EXPECT_EQ(zoo.owners({"bars", "rows"}), (std::map<std::string, std::string>{{"rows", "bars"}}));
+  EXPECT_TRUE(zoo.owners({"rows"}).empty()) << "alone it is no more its owner than among others";
+}
+
+TEST_F(ZooFolder, ExpertsMayHaveNoBaseInCommon) {
+  json written = description();
+  written["replicates"][0].erase("base");
+  written["replicates"][0]["digests"].erase("base");
+  describe(written);
+
+  const Zoo zoo = Zoo::load(folder_);
+  const Replicate& replicate = zoo.replicates[0];
+  EXPECT_EQ(replicate.layout(), zoo.folder / "seed-0/experts/bars");
+  EXPECT_THAT(models_of(replicate), testing::Not(testing::Contains("base")));
+  EXPECT_THAT(message_of<ConfigError>([&] { model_folder(zoo, replicate, "base"); }),
+              HasSubstr("have no base in common"));
+  EXPECT_EQ(verify(zoo), std::vector<std::string>());
+  const LoadedReplicate loaded = load_replicate(zoo, replicate, {"rows", "bars"}, false, at::kCPU);
+  EXPECT_TRUE(loaded.base.empty());
+  EXPECT_EQ(loaded.experts.size(), 2U);
+  zoo.save();
+  EXPECT_EQ(description(), written);
+}
+
 TEST_F(ZooFolder, ExpertsThatContradictThemselvesAreErrors) {
   const auto complaint = [&](const char* experts) {
     json written = description();
@@ -363,8 +395,8 @@ TEST_F(ZooFolder, ExpertsThatContradictThemselvesAreErrors) {
     describe(written);
     return error_of([&] { Zoo::load(folder_); });
   };
-  EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": ["bars"]}, {"name": "rows", "tasks": ["bars"]}])"),
-              HasSubstr("a task must have one expert that owns it, but 'bars' has two"));
+  EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": ["bars", "bars"]}, {"name": "rows", "tasks": []}])"),
+              HasSubstr("task 'bars' of expert 'bars' is there twice"));
   EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": ["bars"]}, {"name": "rows", "tasks": ["row"]}])"),
               HasSubstr("the tasks of expert 'rows' must be among the zoo's, bars, rows, but one is 'row'"));
   EXPECT_THAT(complaint(R"([{"name": "bars", "tasks": []}, {"name": "bars", "tasks": []}])"),

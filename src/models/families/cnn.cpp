@@ -5,22 +5,24 @@
 //          arXiv:1409.1556.
 // Differs: any number of stages, and the mean over positions in place of the fully connected layers.
 // Config:  model_type cnn, which is this program's own: image_size; hidden_sizes, the channels of each stage; depths,
-//          the convolutions of each stage (one where it is not given); num_channels 3.
+//          the convolutions of each stage (one where it is not given); num_channels 3, or 1, their mean, for gray
+//          images; num_labels, of a head inside the model (models/class_head.h).
 
 #include <nlohmann/json.hpp>
 
+#include "models/class_head.h"
 #include "models/config_reader.h"
 #include "models/operators.h"
 
 namespace fusegrid::families::cnn {
 namespace {
 
-constexpr int64_t kChannels = 3;
 constexpr int64_t kSide = 3;  // of a kernel
 
 struct Shape {
-  int64_t image = 0;
+  int64_t image = 0, input_channels = 3;
   std::vector<int64_t> channels, depths;  // of each stage
+  ClassHead head = {};
 };
 
 class Cnn final : public Architecture {
@@ -28,7 +30,8 @@ class Cnn final : public Architecture {
   explicit Cnn(const Shape& shape) : shape_(shape) {
     for (size_t stage = 0; stage < shape.channels.size(); ++stage) {
       for (int64_t i = 0; i < shape.depths[stage]; ++i) {
-        convolutions_.emplace_back("layers." + std::to_string(convolutions_.size()));
+        Layer& layer = convolutions_.emplace_back("layers." + std::to_string(convolutions_.size()));
+        layer.convolution = Convolution{.padding = kSide / 2};
         channels_.push_back(shape.channels[stage]);
       }
     }
@@ -41,24 +44,32 @@ class Cnn final : public Architecture {
   // None: a hook stands in for x W^T + b, for which each x would have to be unfolded to nine times its size. Methods
   // with hooks treat kernels as tensors of no layer; RegMean averages them.
   std::vector<Layer> layers() const override { return {}; }
-  std::vector<AxisGroup> axis_groups() const override { return chain_groups(convolutions_, channels_); }
+  std::optional<OwnHead> own_head() const override { return shape_.head.own_head(); }
+  std::vector<AxisGroup> axis_groups() const override {
+    std::vector<AxisGroup> groups = chain_groups(convolutions_, channels_);
+    shape_.head.add_to(groups);
+    return groups;
+  }
   std::vector<TensorInfo> parameters() const override {
     ParameterList all;
-    int64_t in = kChannels;
+    int64_t in = shape_.input_channels;
     for (size_t i = 0; i < convolutions_.size(); ++i) {
       all.add(convolutions_[i], {channels_[i], in, kSide, kSide});
       in = channels_[i];
     }
+    shape_.head.add_to(all, in);
     return all.sorted();
   }
   at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
-                      const Pass&) const override {
+                      const Pass& pass) const override {
     check_one_row(pooling, name());
-    at::Tensor x = inputs.images.to(weights.at(convolutions_.front().weight).scalar_type());
+    at::Tensor x = channels_of(inputs.images, shape_.input_channels)
+                       .to(weights.at(convolutions_.front().weight).scalar_type());
     auto next = convolutions_.begin();
     for (const int64_t depth : shape_.depths) {
       for (int64_t i = 0; i < depth; ++i, ++next) {
-        x = activate(Activation::kRelu, convolved(x, weights.at(next->weight), weights.at(next->bias)));
+        x = activate(Activation::kRelu, apply(*next, weights, x, {}));
+        show(pass, next->name, x);
       }
       x = halved_by_max(x);
     }
@@ -73,8 +84,9 @@ class Cnn final : public Architecture {
 
 Shape read_shape(const nlohmann::json& config) {
   const ConfigReader reader(config, "");
-  reader.require_only("num_channels", kChannels);
   Shape shape;
+  shape.input_channels = read_channels(reader);
+  shape.head = ClassHead::read(reader);
   shape.image = reader.size("image_size");
   shape.channels = reader.sizes("hidden_sizes");
   const size_t stages = shape.channels.size();
@@ -94,8 +106,10 @@ nlohmann::json settings(const nlohmann::json& config) {
   const Shape shape = read_shape(config);
   return {{"model_type", "cnn"},
           {"image_size", shape.image},
+          {"num_channels", shape.input_channels},
           {"hidden_sizes", shape.channels},
-          {"depths", shape.depths}};
+          {"depths", shape.depths},
+          {"num_labels", shape.head.labels}};
 }
 
 const bool registered = [] {

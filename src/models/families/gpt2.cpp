@@ -116,7 +116,7 @@ Shape read_shape(const nlohmann::json& config) {
   shape.activation = reader.activation("activation_function", "gelu_new",
                                        {"gelu", "gelu_new", "gelu_pytorch_tanh", "relu", "silu"});
   if (is_language_model(config)) {
-    shape.head = TokenHead{"wte.weight"};
+    shape.head = OwnHead{"wte.weight"};
   }
   reader.require_only("add_cross_attention", false);
   reader.require_only("scale_attn_weights", true);

@@ -318,7 +318,7 @@ Shape read_shape(const json& config) {
   }
   shape.tied = reader.flag("tie_word_embeddings", false);
   if (is_language_model(config)) {
-    shape.head = TokenHead{shape.tied ? "model.embed_tokens.weight" : "lm_head.weight"};
+    shape.head = OwnHead{shape.tied ? "model.embed_tokens.weight" : "lm_head.weight"};
   }
   reader.require(shape.heads % shape.key_heads == 0, "num_key_value_heads",
                  "a divisor of num_attention_heads");

@@ -150,7 +150,7 @@ class T5 final : public Architecture {
   std::vector<TensorInfo> parameters() const override;
   std::vector<Layer> layers() const override;
   std::vector<std::string> names_in_files(const std::string& parameter) const override;
-  std::optional<TokenHead> token_head() const override;
+  std::optional<OwnHead> own_head() const override;
   at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                       const Pass& pass) const override;
 
@@ -247,9 +247,9 @@ std::vector<std::string> T5::names_in_files(const std::string& parameter) const 
   return names;
 }
 
-std::optional<TokenHead> T5::token_head() const {
-  return shape_.tied ? TokenHead{kEmbeddings, 1 / std::sqrt(static_cast<double>(shape_.width))}
-                     : TokenHead{kHead};
+std::optional<OwnHead> T5::own_head() const {
+  return shape_.tied ? OwnHead{kEmbeddings, 1 / std::sqrt(static_cast<double>(shape_.width))}
+                     : OwnHead{kHead};
 }
 
 at::Tensor T5::features(const Weights& weights, const Inputs& inputs, Pooling pooling,

@@ -190,7 +190,7 @@ class Pretraining {
       model_.emplace(info.name, initial_tensor(info, options, in.seed).to(in.device).requires_grad_(true));
     }
     const InputFormat format = network_.architecture->input();
-    network_.readouts["pool"] = token_readout(*network_.architecture->token_head(),
+    network_.readouts["pool"] = own_readout(*network_.architecture->own_head(),
                                               network_.architecture->feature_size(), format.vocabulary);
   }
 

@@ -165,6 +165,28 @@ TEST(MemoryEngine, without_a_base_takes_layout_and_integers_from_the_first_exper
   EXPECT_TRUE(merged[1].at("e").equal(models.first.at("e")));
 }
 
+TEST(MemoryEngine, gives_results_the_mean_of_running_statistics) {
+  const auto model = [](float value) {
+    return Weights{{"norm.running_mean", at::ones({2}) * value}, {"norm.weight", at::ones({2}) * value}};
+  };
+  const Weights base = model(100), first = model(1), second = model(4), none;
+  StatisticsCache cache{1 << 28, "", at::kCPU};
+  MemoryEngine engine(base, {&first, &second}, "key", cache, [] {});
+  ASSERT_EQ(engine.tensors().size(), 1U);
+  EXPECT_EQ(engine.num_elements(), 2);
+  const auto outputs = engine.map_slices(2, [](const Slice& slice) {
+    EXPECT_EQ(slice.name(), "norm.weight");
+    return std::vector<at::Tensor>{slice.expert(0) * 10, slice.expert(1) * 10};
+  });
+  for (const Weights& output : outputs) {
+    EXPECT_TRUE(output.at("norm.running_mean").eq(2.5).all().item<bool>());
+  }
+  EXPECT_TRUE(outputs[1].at("norm.weight").eq(40).all().item<bool>());
+  MemoryEngine of_base(base, {}, "key", cache, [] {});
+  const auto copied = of_base.map_tensors(1, [](const Slice& slice) { return std::vector<at::Tensor>{slice.base()}; });
+  EXPECT_TRUE(copied[0].at("norm.running_mean").equal(base.at("norm.running_mean")));
+}
+
 TEST(MemoryEngine, reduces_per_tensor_in_block_order) {
   Models models;
   const auto count = [](const Slice& slice, double* out) {

@@ -118,7 +118,8 @@ TEST(Cnn, AxisGroupsAreTheChannelsOfEachConvolution) {
 TEST(Cnn, UnsupportedConfigurationsNameFieldAndValue) {
   const std::vector<std::pair<std::string, json>> cases{
       {"image_size", 3}, {"image_size", nullptr}, {"hidden_sizes", "2"}, {"hidden_sizes", {2, -3}},
-      {"depths", {2}},   {"depths", {2, 0}},      {"num_channels", 1}};
+      {"depths", {2}},   {"depths", {2, 0}},      {"num_channels", 2},
+      {"num_labels", -1}};
   for (const auto& [field, value] : cases) {
     json config = two_stages();
     config[field] = value;

@@ -29,9 +29,9 @@ TEST(Gpt2, ThePublishedLayoutHasItsSize) {
 
 TEST(Gpt2, ALanguageModelsHeadIsItsTableOfTokens) {
   json config = tiny();
-  EXPECT_EQ(make_architecture(config)->token_head()->weight, "wte.weight");
+  EXPECT_EQ(make_architecture(config)->own_head()->weight, "wte.weight");
   config["architectures"] = {"GPT2ForSequenceClassification"};
-  EXPECT_FALSE(make_architecture(config)->token_head());
+  EXPECT_FALSE(make_architecture(config)->own_head());
 }
 
 TEST(Gpt2, UnsupportedConfigurationsNameFieldAndValue) {

@@ -58,14 +58,14 @@ TEST(Llama, TheHeadIsAParameterOfItsOwnUnlessItIsTiedOrThereIsNone) {
                        [](const TensorInfo& info) { return info.name == "lm_head.weight"; });
   };
   json config = tiny();
-  EXPECT_EQ(make_architecture(config)->token_head()->weight, "lm_head.weight");
+  EXPECT_EQ(make_architecture(config)->own_head()->weight, "lm_head.weight");
   EXPECT_TRUE(has_head(config));
   config["tie_word_embeddings"] = true;
-  EXPECT_EQ(make_architecture(config)->token_head()->weight, "model.embed_tokens.weight");
+  EXPECT_EQ(make_architecture(config)->own_head()->weight, "model.embed_tokens.weight");
   EXPECT_FALSE(has_head(config));
   config["tie_word_embeddings"] = false;
   config["architectures"] = {"LlamaForSequenceClassification"};
-  EXPECT_FALSE(make_architecture(config)->token_head());
+  EXPECT_FALSE(make_architecture(config)->own_head());
   EXPECT_FALSE(has_head(config));
 }
 

@@ -82,7 +82,7 @@ TEST(Mlp, FeaturesOfEachTokenAreRefused) {
 TEST(Mlp, UnsupportedConfigurationsNameFieldAndValue) {
   const std::vector<std::pair<std::string, json>> cases{
       {"image_size", 0},        {"hidden_sizes", json::array()}, {"hidden_sizes", 5},
-      {"hidden_sizes", {4, 0}}, {"hidden_act", "tanh"},          {"num_channels", 1},
+      {"hidden_sizes", {4, 0}}, {"hidden_act", "tanh"},          {"num_channels", 2},
       {"hidden_sizes", {}},     {"hidden_sizes", {1.5}}};
   for (const auto& [field, value] : cases) {
     json config = two_layers("relu");

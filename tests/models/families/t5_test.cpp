@@ -76,7 +76,7 @@ class T5Golden : public testing::TestWithParam<std::string> {
   // Zero at tokens that fill rows up, as the golden values are.
   at::Tensor counting(const at::Tensor& x, Rows rows) const { return x * inputs.counting(rows).unsqueeze(2); }
   at::Tensor logits(const at::Tensor& features) const {
-    const auto readout = token_readout(*architecture->token_head(), architecture->feature_size(),
+    const auto readout = own_readout(*architecture->own_head(), architecture->feature_size(),
                                        architecture->input().vocabulary);
     return (*readout)(weights, features);
   }
@@ -273,11 +273,11 @@ TEST(T5, WithoutTheirNumberTheDecoderHasAsManyBlocksAsTheEncoder) {
 
 TEST(T5, TheHeadIsTheEmbeddingsOrItsOwn) {
   json config = tiny();
-  EXPECT_EQ(make_architecture(config)->token_head()->weight, "shared.weight");
-  EXPECT_NEAR(make_architecture(config)->token_head()->scale, 1 / std::sqrt(8.0), 1e-15);
+  EXPECT_EQ(make_architecture(config)->own_head()->weight, "shared.weight");
+  EXPECT_NEAR(make_architecture(config)->own_head()->scale, 1 / std::sqrt(8.0), 1e-15);
   config["tie_word_embeddings"] = false;
-  EXPECT_EQ(make_architecture(config)->token_head()->weight, "lm_head.weight");
-  EXPECT_EQ(make_architecture(config)->token_head()->scale, 1);
+  EXPECT_EQ(make_architecture(config)->own_head()->weight, "lm_head.weight");
+  EXPECT_EQ(make_architecture(config)->own_head()->scale, 1);
 }
 
 // A head of its own, which features() does not apply, is no layer but a matrix.

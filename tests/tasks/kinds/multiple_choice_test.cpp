@@ -235,7 +235,7 @@ class MultipleChoiceGolden : public testing::TestWithParam<std::string> {
     network_.architecture = make_architecture(folder.config());
     const Architecture& architecture = *network_.architecture;
     weights_ = read_parameters(architecture, folder);
-    network_.readouts["task"] = token_readout(*architecture.token_head(), architecture.feature_size(),
+    network_.readouts["task"] = own_readout(*architecture.own_head(), architecture.feature_size(),
                                               architecture.input().vocabulary);
   }
   Inputs inputs() const {

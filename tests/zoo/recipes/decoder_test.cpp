@@ -45,7 +45,7 @@ TEST_F(DecoderRecipe, ABaseIsADecoderWithItsTokenizerAndMakesNoTokens) {
   EXPECT_EQ(folder.config().at("n_embd"), 8);
   EXPECT_EQ(folder.config().at("n_head"), 2);
   const auto architecture = make_architecture(folder.config());
-  EXPECT_FALSE(architecture->token_head());
+  EXPECT_FALSE(architecture->own_head());
   EXPECT_TRUE(architecture->blocks()->causal());
   EXPECT_EQ(digest(model("base")), made_->result.facts.at("weights_sha256"));
   EXPECT_EQ(tokenizer_digest(folder.path()), sha256_hex("{\"words\": 20}"));
@@ -87,7 +87,7 @@ TEST_F(DecoderRecipe, TheLossOfPretrainingIsTheMeanOverAllTokensButTheFirstOfEac
   network.architecture = make_architecture(config);
   const Architecture& architecture = *network.architecture;
   network.readouts["texts"] =
-      token_readout(*architecture.token_head(), architecture.feature_size(), architecture.input().vocabulary);
+      own_readout(*architecture.own_head(), architecture.feature_size(), architecture.input().vocabulary);
   const PretrainingPool pool(plan_.pool);
   TaskInfo task;
   task.kind = "language_model";

@@ -94,7 +94,7 @@ TEST_F(LanguageModelRecipe, ABaseMakesTokensWithATiedHeadAndGroupedHeads) {
   EXPECT_EQ(folder.config().at("model_type"), "llama");
   EXPECT_EQ(folder.config().at("num_attention_heads"), 4);
   EXPECT_EQ(folder.config().at("num_key_value_heads"), 2);
-  EXPECT_EQ(make_architecture(folder.config())->token_head()->weight, "model.embed_tokens.weight");
+  EXPECT_EQ(make_architecture(folder.config())->own_head()->weight, "model.embed_tokens.weight");
   EXPECT_EQ(model("base").at("model.layers.1.self_attn.k_proj.weight").sizes().vec(),
             (std::vector<int64_t>{8, 16}));
   EXPECT_GT(value(made_->result, "token_loss", "train"), 0);
