@@ -1,5 +1,5 @@
-// Activation matching of Git Re-Basin: permute the units of all models so that they do what the first model's units do on
-// the same inputs, then average.
+// Activation matching of Git Re-Basin: permute the units of all models so that they do what the first model's units do
+// on the same inputs, then average.
 //
 //   pi_i = argmax_pi sum_k corr(a_1k, a_i pi(k)),   theta = 1/N sum_i pi_i(theta_i)
 //

@@ -1,11 +1,12 @@
-// C2M3: match the units of all models at once into one common order, then average. Going from model to model in a circle
-// leads back to every unit, which matching by pairs does not promise.
+// C2M3: match the units of all models at once into one common order, then average. Going from model to model in a
+// circle leads back to every unit, which matching by pairs does not promise.
 //
 //   P = argmax sum_{p<q} <P_p(theta_p), P_q(theta_q)>,   theta = 1/N sum_p P_p(theta_p)
 //
 // Source:  Crisostomi et al., "C^2M^3: Cycle-Consistent Multi-Model Merging", NeurIPS 2024, arXiv:2405.17897.
-// Differs: the length of a step is the best of 1,000 by the exact polynomial, not by a search. The merged model is given
-//          in the order of the first model's units, which is the same function. REPAIR is the parameter `statistics`.
+// Differs: the length of a step is the best of 1,000 by the exact polynomial, not by a search. The merged model is
+//          given in the order of the first model's units, which is the same function. REPAIR is the parameter
+//          `statistics`.
 // Grain:   whole model: a model's permutation depends on all others.
 // Cost:    per iteration seven products of all matrices of all models, and an assignment per group and model.
 
@@ -43,7 +44,8 @@ const RegisterMethod<Options> registered{
     {.name = "c2m3",
      .title = "C2M3",
      .paper = "Crisostomi et al., NeurIPS 2024, arXiv:2405.17897",
-     .formula = R"(P     = argmax_P sum_{p<q} <P_p(theta_p), P_q(theta_q)>,   P_p: permutations of the units of model p
+     .formula =
+         R"(P     = argmax_P sum_{p<q} <P_p(theta_p), P_q(theta_q)>,   P_p: permutations of the units of model p
 theta = 1/N sum_p P_p(theta_p)   or   (1 - t) P_1(theta_1) + t P_2(theta_2))",
      .family = Family::kAlignment,
      .grain = Grain::kWholeModel,

@@ -2,11 +2,12 @@
 //
 //   S = alpha corr(weights) + (1 - alpha) corr(activations),   pi_i = argmax_pi sum_k S_k,pi(k)
 //
-// Source:  Xu et al., "Training-Free Pretrained Model Merging", CVPR 2024, arXiv:2403.01753, and the authors' code, where
-//          the coefficient belongs to the weights and a search that goes in circles ends after five sweeps without a gain.
-// Differs: matching by assignments ("align"), not by zips. Of more than two models each is matched to the first. Units of
-//          several entries (heads of attention) are matched as wholes, not their entries among each other. alpha is 0.5
-//          where the authors choose it by data.
+// Source:  Xu et al., "Training-Free Pretrained Model Merging", CVPR 2024, arXiv:2403.01753, and the authors' code,
+//          where the coefficient belongs to the weights and a search that goes in circles ends after five sweeps
+//          without a gain.
+// Differs: matching by assignments ("align"), not by zips. Of more than two models each is matched to the first. Units
+//          of several entries (heads of attention) are matched as wholes, not their entries among each other. alpha is
+//          0.5 where the authors choose it by data.
 // Grain:   whole model: forward passes.
 // Cost:    one forward pass of `examples` inputs per model, then as weight_matching.
 
@@ -30,7 +31,8 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("alpha", alpha, Range{0, 1}, "part of the weights in the similarity; the rest is that of activations");
+    v.param("alpha", alpha, Range{0, 1},
+            "part of the weights in the similarity; the rest is that of activations");
     describe_matching_examples(v, examples);
     describe_position(v, t);
   }
@@ -49,7 +51,8 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
       return by_weights(group, current) * options.alpha +
              block_of(all, in.num_experts(), 0, i) * (1 - options.alpha);
     };
-    const Matching found = match(groups, by_both, unmoved(groups), [&] { in.tick(); }, kPatience);
+    const Matching found = match(
+        groups, by_both, unmoved(groups), [&] { in.tick(); }, kPatience);
     sweeps += found.sweeps;
     return found.alignment;
   });
@@ -62,7 +65,8 @@ const RegisterMethod<Options> registered{
     {.name = "mudsc",
      .title = "MuDSC",
      .paper = "Xu et al., CVPR 2024, arXiv:2403.01753",
-     .formula = R"(S     = alpha corr(w_1, w_i) + (1 - alpha) corr(a_1, a_i),   w: weights of a unit, a: its activations
+     .formula =
+         R"(S     = alpha corr(w_1, w_i) + (1 - alpha) corr(a_1, a_i),   w: weights of a unit, a: its activations
 pi_i  = argmax_pi sum_k S_k,pi(k),   group after group until nothing changes
 theta = (1 - t) theta_1 + t pi_2(theta_2)   or   1/N sum_i pi_i(theta_i))",
      .family = Family::kAlignment,

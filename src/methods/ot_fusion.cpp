@@ -1,10 +1,10 @@
-// OT fusion: group after group from the input on, transport the units of a model onto the first model's at the least cost,
-// then average. An exact transport between as many units is a permutation; an entropic one mixes units.
+// OT fusion: group after group from the input on, transport the units of a model onto the first model's at the least
+// cost, then average. An exact transport between as many units is a permutation; an entropic one mixes units.
 //
 //   T = argmin <C, T> (- reg H(T)),   C_kl = |w_1k - w_il|,   theta = 1/N sum_i (n T_i)(theta_i)
 //
-// Source:  Singh and Jaggi, "Model Fusion via Optimal Transport", NeurIPS 2020, arXiv:1910.05653; for residual streams and
-//          attention as in Imfeld et al., "Transformer Fusion with Optimal Transport", ICLR 2024, arXiv:2310.05719.
+// Source:  Singh and Jaggi, "Model Fusion via Optimal Transport", NeurIPS 2020, arXiv:1910.05653; for residual streams
+//          and attention as in Imfeld et al., "Transformer Fusion with Optimal Transport", ICLR 2024, arXiv:2310.05719.
 // Differs: every axis group has one transport. In weight mode a residual stream is matched by those of its layers that
 //          read what is matched already, biases and norms included; the papers average transports of its branches. The
 //          cost of entropic transports is in units of its largest entry, and the iteration ends where all marginals are
@@ -49,7 +49,8 @@ struct Options {
     check_position("ot_fusion", t, experts);
     if (regularisation > 0 && regularisation < 1e-3) {
       throw ConfigError(
-          "parameter regularisation of method 'ot_fusion' must be 0, or 0.001 at least, so that Sinkhorn's iteration "
+          "parameter regularisation of method 'ot_fusion' must be 0, or 0.001 at least, so that Sinkhorn's "
+          "iteration "
           "ends; use 0 for exact transports");
     }
   }
@@ -123,7 +124,8 @@ std::vector<Step> steps_of(const Architecture& architecture) {
 }
 
 // The incoming weights of each unit: float64 [units, numbers].
-at::Tensor incoming(const Weights& weights, const Step& step, const AxesByTensor& axes, const UnitMaps& maps) {
+at::Tensor incoming(const Weights& weights, const Step& step, const AxesByTensor& axes,
+                    const UnitMaps& maps) {
   std::vector<at::Tensor> rows;
   for (const AxisGroup::Axis& maker : step.makers) {
     const at::Tensor reading = mapped(weights.at(maker.tensor).to(at::kDouble), axes.at(maker.tensor), maps);
@@ -166,7 +168,8 @@ class Transports {
     if (options_.cost == "activations") {
       return block_of(activations_.at(step.group.name).distances, in_.num_experts(), 0, expert).sqrt();
     }
-    return at::cdist(incoming(in_.expert(0), step, axes_, {}), incoming(in_.expert(expert), step, axes_, so_far));
+    return at::cdist(incoming(in_.expert(0), step, axes_, {}),
+                     incoming(in_.expert(expert), step, axes_, so_far));
   }
 
   const FusionInput& in_;
@@ -190,7 +193,8 @@ const RegisterMethod<Options> registered{
     {.name = "ot_fusion",
      .title = "OT Fusion",
      .paper = "Singh and Jaggi, NeurIPS 2020, arXiv:1910.05653",
-     .formula = R"(group after group: T_i = argmin_T <C, T> - reg H(T),   C_kl = |w_1k - w_il|,   rows and columns of T sum to 1/n
+     .formula =
+         R"(group after group: T_i = argmin_T <C, T> - reg H(T),   C_kl = |w_1k - w_il|,   rows and columns of T sum to 1/n
 w: the incoming weights of a unit, of model i transported so far;  or its activations
 theta = (1 - t) theta_1 + t (n T_2)(theta_2)   or   1/N sum_i (n T_i)(theta_i))",
      .family = Family::kAlignment,

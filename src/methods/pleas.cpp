@@ -1,16 +1,16 @@
-// PLeaS: permute the units of a second model onto those of the first, merge the pairs that match best, keep the others of
-// both apart, and fit the weights of each layer so that it makes of merged inputs what the models' own layers make.
+// PLeaS: permute the units of a second model onto those of the first, merge the pairs that match best, keep the others
+// of both apart, and fit the weights of each layer so that it makes of merged inputs what the models' own layers make.
 //
 //   theta = sum_i M_i theta_i U_i,   then per layer  W = argmin |Z W^T - O|^2
 //
 // Source:  Nasery et al., "PLeaS -- Merging Models with Permutations and Least Squares", CVPR 2025, arXiv:2407.02447.
 // Differs: all groups keep the same fraction of their units apart, where the authors choose a ratio per group by a
 //          quadratic programme. The least squares are solved, towards the merged weights by `ridge`, and with the bias;
-//          theirs are 400 steps of Adam. Units that are kept apart count half in the layer behind them also where that is
-//          the head, which the authors' code forgets. Layers outside axis groups (heads) are merged without a fit.
+//          theirs are 400 steps of Adam. Units that are kept apart count half in the layer behind them also where that
+//          is the head, which the authors' code forgets. Layers outside axis groups (heads) are merged without a fit.
 // Grain:   whole model: forward passes.
-// Cost:    two forward passes of `examples` inputs per model, the products of what the layers of both read, and per layer
-//          a solve of that size.
+// Cost:    two forward passes of `examples` inputs per model, the products of what the layers of both read, and per
+//          layer a solve of that size.
 
 #include <algorithm>
 #include <numeric>
@@ -49,10 +49,12 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("apart", apart, Range{0, 1}, "fraction of each group's units that stay apart: a group has 1 + apart times as many");
+    v.param("apart", apart, Range{0, 1},
+            "fraction of each group's units that stay apart: a group has 1 + apart times as many");
     v.param("match", match, Choices{"activations", "weights"}, "what units are matched by");
     v.param("least_squares", least_squares, "whether layers are fitted to what the models' own layers make");
-    v.param("ridge", ridge, Range{1e-12, 1e6}, "pull towards the merged weights, in units of the inputs' mean square");
+    v.param("ridge", ridge, Range{1e-12, 1e6},
+            "pull towards the merged weights, in units of the inputs' mean square");
     describe_matching_examples(v, examples);
   }
   std::set<Demand> demands() const {
@@ -214,8 +216,8 @@ class Fit {
   static at::Tensor with_bias(const Layer& layer, const Weights& weights) {
     const at::Tensor weight = weights.at(layer.weight).flatten(1).to(at::kDouble);
     const auto bias = weights.find(layer.bias);
-    const at::Tensor last = bias == weights.end() ? at::zeros({weight.size(0)}, weight.options())
-                                                  : bias->second.to(at::kDouble);
+    const at::Tensor last =
+        bias == weights.end() ? at::zeros({weight.size(0)}, weight.options()) : bias->second.to(at::kDouble);
     return concatenate({weight, last.unsqueeze(1)}, 1);
   }
 
@@ -263,7 +265,8 @@ class Fit {
       const auto apart = static_cast<int64_t>(pairing.apart[0].size());
       for (int64_t unit = 0; unit < pairing.width(); ++unit) {
         const int64_t of_unit = unit < merged ? 0 : unit < merged + apart ? 1 : 2;
-        for (int64_t entry = 0; entry < entries && (block == 0 || of_unit == 0 || of_unit == block); ++entry) {
+        for (int64_t entry = 0; entry < entries && (block == 0 || of_unit == 0 || of_unit == block);
+             ++entry) {
           allowed.push_back(unit * entries + entry);
         }
       }
@@ -303,7 +306,8 @@ class Fit {
   }
 
   // rows <- rows + (wanted - rows G) (G + ridge mean(diag G))^-1 on the allowed columns.
-  void solve(at::Tensor& rows, const at::Tensor& gram, const at::Tensor& wanted, const at::Tensor& allowed) const {
+  void solve(at::Tensor& rows, const at::Tensor& gram, const at::Tensor& wanted,
+             const at::Tensor& allowed) const {
     const at::Tensor own = gram.index_select(0, allowed).index_select(1, allowed);
     const double pull = options_.ridge * std::max(own.diagonal().mean().item<double>(), 1e-300);
     const at::Tensor start = rows.index_select(1, allowed);
@@ -343,7 +347,8 @@ const RegisterMethod<Options> registered{
     {.name = "pleas",
      .title = "PLeaS",
      .paper = "Nasery et al., CVPR 2025, arXiv:2407.02447",
-     .formula = R"(pairs of units by the best permutation; the (1 - apart) best of them are merged, the others of both stay
+     .formula =
+         R"(pairs of units by the best permutation; the (1 - apart) best of them are merged, the others of both stay
 M_i: a merged unit is the mean of its pair,   U_i: what reads a unit reads the merged one
 theta = sum_i M_i theta_i U_i,   what makes no group: the mean over i
 then per layer  W = argmin_W |Z W^T - sum_i O_i M_i^T|^2,   Z = sum_i X_i M_i^T,   O_i = X_i W_i^T: model i's own)",

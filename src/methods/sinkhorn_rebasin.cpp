@@ -3,8 +3,8 @@
 //
 //   P = sinkhorn(X / temperature),   X minimises L((theta_1 + P(theta_2)) / 2)  or  |theta_1 - P(theta_2)|^2
 //
-// Source:  Pena et al., "Re-basin via implicit Sinkhorn differentiation", CVPR 2023, arXiv:2212.12042; the objectives are
-//          its C_Mid and C_L2.
+// Source:  Pena et al., "Re-basin via implicit Sinkhorn differentiation", CVPR 2023, arXiv:2212.12042; the objectives
+//          are its C_Mid and C_L2.
 // Differs: gradients flow through the iterations of Sinkhorn themselves, in the logarithm, not through their implicit
 //          derivative. All examples in every step. X starts at 0, where all units are matched alike. Of more than two
 //          models each is matched to the first.

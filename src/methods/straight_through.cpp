@@ -73,7 +73,8 @@ class Estimator {
  private:
   // One step; returns the loss in the middle.
   double descended() {
-    Weights middle = weighted_mean({in_.expert(0), permuted(in_.expert(expert_), groups_, current_)}, {0.5, 0.5});
+    Weights middle =
+        weighted_mean({in_.expert(0), permuted(in_.expert(expert_), groups_, current_)}, {0.5, 0.5});
     for (const auto& [name, velocity] : velocity_) {
       middle.at(name).requires_grad_(true);
     }
@@ -103,8 +104,7 @@ class Estimator {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const at::NoGradGuard no_grad;
-  const auto alignments =
-      onto_the_first(in, [&](size_t i) { return Estimator(in, options, i).trained(); });
+  const auto alignments = onto_the_first(in, [&](size_t i) { return Estimator(in, options, i).trained(); });
   return merge_aligned(in, alignments, options.t);
 }
 
@@ -112,7 +112,8 @@ const RegisterMethod<Options> registered{
     {.name = "straight_through",
      .title = "Git Re-Basin, straight-through",
      .paper = "Ainsworth et al., ICLR 2023, arXiv:2209.04836",
-     .formula = R"(pi_i(s) = argmax_pi <s, pi(theta_i)>,   m = (theta_1 + pi_i(s)(theta_i)) / 2,   s starts at theta_1
+     .formula =
+         R"(pi_i(s) = argmax_pi <s, pi(theta_i)>,   m = (theta_1 + pi_i(s)(theta_i)) / 2,   s starts at theta_1
 s <- s - lr dL(m)/dm / 2,   the permutation of the step with the lowest loss L(m) on labelled training examples
 theta = (1 - t) theta_1 + t pi_2(theta_2)   or   1/N sum_i pi_i(theta_i))",
      .family = Family::kAlignment,

@@ -1,13 +1,13 @@
-// Weight matching of Git Re-Basin: permute the units of all models so that their weights lie close to the first model's,
-// then average. A network computes the same whichever order the units of a layer have.
+// Weight matching of Git Re-Basin: permute the units of all models so that their weights lie close to the first
+// model's, then average. A network computes the same whichever order the units of a layer have.
 //
 //   pi_i = argmax_pi <theta_1, pi(theta_i)>,   theta = 1/N sum_i pi_i(theta_i)
 //
 // Source:  Ainsworth, Hayase and Srinivasa, "Git Re-Basin: Merging Models modulo Permutation Symmetries", ICLR 2023,
 //          arXiv:2209.04836, algorithm 1.
-// Differs: of more than two models each is matched to the first, not one after the other to the mean of the rest. A group
-//          changes only where its sum of products becomes larger by 1e-9 of it. Heads that stand outside the models are
-//          not matched; that of an expert's task follows its features.
+// Differs: of more than two models each is matched to the first, not one after the other to the mean of the rest. A
+//          group changes only where its sum of products becomes larger by 1e-9 of it. Heads that stand outside the
+//          models are not matched; that of an expert's task follows its features.
 // Grain:   whole model: a group's assignment depends on the permutations of its neighbours.
 // Cost:    3 to 20 sweeps, each the product of all matrices of two models and an assignment (n^3) per group.
 

@@ -49,8 +49,9 @@ class CosineReadout final : public Readout {
                           projection_.defined() ? projection_.to(device) : projection_);
   }
   std::shared_ptr<const Readout> of_mapped_features(const at::Tensor& map) const override {
-    return cosine_readout(rows_, scale_,
-                          projection_.defined() ? columns_mapped(projection_, map) : map.to(rows_.scalar_type()));
+    return cosine_readout(
+        rows_, scale_,
+        projection_.defined() ? columns_mapped(projection_, map) : map.to(rows_.scalar_type()));
   }
 
  private:
@@ -112,7 +113,8 @@ class OwnReadout final : public Readout {
 
 std::shared_ptr<const Readout> Readout::of_mapped_features(const at::Tensor& /*map*/) const {
   throw ConfigError(
-      "a head of this kind cannot read features that were permuted or merged; leave methods of alignment out, or run "
+      "a head of this kind cannot read features that were permuted or merged; leave methods of alignment "
+      "out, or run "
       "them on tasks of another kind");
 }
 

@@ -41,7 +41,13 @@ class EveryMethod : public testing::TestWithParam<std::string> {
   size_t experts() const {
     return static_cast<size_t>(std::clamp<int64_t>(3, card().min_experts, card().max_experts));
   }
-  TestZoo zoo(double spread = 0.05) const { return random_zoo(experts(), spread); }
+  // What the method asks of models: units that can be permuted, or anything.
+  bool of_units() const { return card().demands.contains(Demand::kAxisGroups); }
+  TestZoo zoo(double spread) const {
+    return of_units() ? unit_zoo(experts(), spread) : random_zoo(experts(), spread);
+  }
+  // Experts of one base; of methods that align units, independent ones, which there is something to align of.
+  TestZoo zoo() const { return zoo(of_units() ? 1 : 0.05); }
   Merged fuse(const TestZoo& zoo) const { return zoo.fuse(quick(GetParam())); }
 };
 

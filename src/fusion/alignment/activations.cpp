@@ -76,7 +76,8 @@ std::map<std::string, std::vector<Moments>> moments(const FusionInput& in, int64
   const std::vector<std::string> tasks = in.tasks();
   if (tasks.empty()) {
     throw ConfigError(
-        "activations can only be compared on training inputs, but the experts own no task; use a method that compares "
+        "activations can only be compared on training inputs, but the experts own no task; use a method that "
+        "compares "
         "weights");
   }
   const Network& network = in.network();
@@ -144,14 +145,16 @@ Weights computed(const FusionInput& in, int64_t examples) {
 // Of the inputs themselves, so that models on other data have others.
 std::string key_of(const FusionInput& in, int64_t examples) {
   Weights inputs;
-  const int64_t share = std::max<int64_t>(1, examples / std::max<int64_t>(1, static_cast<int64_t>(in.tasks().size())));
+  const int64_t share =
+      std::max<int64_t>(1, examples / std::max<int64_t>(1, static_cast<int64_t>(in.tasks().size())));
   for (const std::string& task : in.tasks()) {
     int64_t number = 0;
     for (const at::Tensor& tensor : in.train_inputs(task, share).tensors()) {
       inputs.emplace(task + "/" + std::to_string(number++), tensor);
     }
   }
-  return "unit_activations{examples=" + number_text(examples) + "}/" + digest(inputs) + "/" + digest(in.network());
+  return "unit_activations{examples=" + number_text(examples) + "}/" + digest(inputs) + "/" +
+         digest(in.network());
 }
 
 }  // namespace

@@ -42,8 +42,12 @@ std::map<std::string, std::shared_ptr<const Readout>> mapped_readouts(const Fusi
   std::map<std::string, std::shared_ptr<const Readout>> readouts;
   for (size_t i = 0; i < in.num_experts(); ++i) {
     for (const std::string& task : in.tasks_of(i)) {
-      if (const auto own = mapped_readout(in.network().readout(task), groups, maps[i])) {
-        readouts[task] = own;
+      const auto own = mapped_readout(in.network().readout(task), groups, maps[i]);
+      if (own && !readouts.emplace(task, own).second) {
+        throw ConfigError(
+            "the experts were all made for task '" + task +
+            "', whose one head outside of the models cannot follow the features of several; leave methods "
+            "of alignment out, or train models that hold their heads");
       }
     }
   }
@@ -52,8 +56,8 @@ std::map<std::string, std::shared_ptr<const Readout>> mapped_readouts(const Fusi
 
 namespace {
 
-FusedModel mean_at(const FusionInput& in, const std::vector<Weights>& aligned, const std::vector<UnitMaps>& maps,
-                   double t) {
+FusedModel mean_at(const FusionInput& in, const std::vector<Weights>& aligned,
+                   const std::vector<UnitMaps>& maps, double t) {
   FusedModel model = one_model(weighted_mean(aligned, shares_at(t, aligned.size())));
   model.readouts = mapped_readouts(in, maps);
   return model;

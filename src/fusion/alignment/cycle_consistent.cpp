@@ -125,7 +125,8 @@ class FrankWolfe {
     return gradients;
   }
 
-  void add_gradients(const std::string& name, const std::vector<at::Tensor>& of_models, Plans& gradients) const {
+  void add_gradients(const std::string& name, const std::vector<at::Tensor>& of_models,
+                     Plans& gradients) const {
     const std::vector<AxisOfGroup>& axes = axes_.at(name);
     std::vector<at::Tensor> common;
     at::Tensor total;

@@ -15,7 +15,7 @@ namespace fusegrid {
 namespace {
 
 constexpr int64_t kMostSweeps = 100;
-constexpr double kGain = 1e-9;  // of the score so far: less is rounding
+constexpr double kLeastGain = 1e-9;  // of the score so far: less is rounding
 
 bool is_matched(const std::string& name, const at::Tensor& tensor) {
   return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) != Role::kRunningStatistic;
@@ -36,7 +36,8 @@ at::Tensor unit_rows(const Weights& weights, const AxisGroup& group, const AxesB
         others.push_back(along);
       }
     }
-    rows.push_back(permuted(tensor, others, current).movedim(own.axis, 0).reshape({group.size, -1}).to(at::kDouble));
+    rows.push_back(
+        permuted(tensor, others, current).movedim(own.axis, 0).reshape({group.size, -1}).to(at::kDouble));
   }
   return concatenate(rows, 1);
 }
@@ -92,7 +93,7 @@ class Descent {
       Permutation better = best_assignment(scores);
       double before = matched_sum(scores, own);
       const double after = matched_sum(scores, better);
-      if (after > before + kGain * std::abs(before)) {
+      if (after > before + kLeastGain * std::abs(before)) {
         own = std::move(better);
         before = after;
         changed_ = true;
@@ -113,7 +114,8 @@ class Descent {
 
 }  // namespace
 
-UnitScores weight_products(const Weights& first, const Weights& second, const std::vector<AxisGroup>& groups) {
+UnitScores weight_products(const Weights& first, const Weights& second,
+                           const std::vector<AxisGroup>& groups) {
   return [&first, &second, axes = axes_by_tensor(groups)](const AxisGroup& group, const Alignment& current) {
     return at::matmul(unit_rows(first, group, axes, {}), unit_rows(second, group, axes, current).t());
   };

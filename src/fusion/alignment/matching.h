@@ -26,10 +26,10 @@ struct Matching {
   double score = 0;  // mean over groups of the mean score of matched units
 };
 
-// Coordinate descent: group after group the best assignment under the scores, where it is better than the permutation so
-// far, until a sweep over all groups changes nothing. Scores that are no parts of one sum may lead in circles: after
-// `patience` sweeps that did not raise the mean score, or 100 sweeps, it is the best so far. Each sweep visits the groups
-// in an order of its own, drawn by Philox, the same in all calls.
+// Coordinate descent: group after group the best assignment under the scores, where it is better than the permutation
+// so far, until a sweep over all groups changes nothing. Scores that are no parts of one sum may lead in circles: after
+// `patience` sweeps that did not raise the mean score, or 100 sweeps, it is the best so far. Each sweep visits the
+// groups in an order of its own, drawn by Philox, the same in all calls.
 //   start  where the search begins; all groups
 //   tick   called after each group
 // Source: Ainsworth, Hayase and Srinivasa, "Git Re-Basin: Merging Models modulo Permutation Symmetries", ICLR 2023,

@@ -38,9 +38,10 @@ struct AxisOfGroup {
 using AxesByTensor = std::map<std::string, std::vector<AxisOfGroup>>;
 AxesByTensor axes_by_tensor(const std::vector<AxisGroup>& groups);
 
-// The tensor with the entries of its axes permuted; those of a unit stay together. Axes whose group the alignment has not
-// got stay.
-at::Tensor permuted(const at::Tensor& tensor, const std::vector<AxisOfGroup>& axes, const Alignment& alignment);
+// The tensor with the entries of its axes permuted; those of a unit stay together. Axes whose group the alignment has
+// not got stay.
+at::Tensor permuted(const at::Tensor& tensor, const std::vector<AxisOfGroup>& axes,
+                    const Alignment& alignment);
 
 // The model with units permuted: the same function up to rounding, if the groups are right. Tensors that lie along no
 // group are shared.

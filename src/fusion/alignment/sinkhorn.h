@@ -7,9 +7,9 @@
 namespace fusegrid {
 
 // Sinkhorn's iteration: exp(scores / temperature) scaled to rows and columns that sum to 1, which is the doubly
-// stochastic matrix P that maximises sum P scores + temperature * entropy(P). Where the temperature goes to 0 it goes to
-// the best assignment, if that is unique. In the logarithm, so that low temperatures do not underflow; gradients flow
-// through.
+// stochastic matrix P that maximises sum P scores + temperature * entropy(P). Where the temperature goes to 0 it goes
+// to the best assignment, if that is unique. In the logarithm, so that low temperatures do not underflow; gradients
+// flow through.
 //   scores       float [n, n]
 //   temperature  > 0, in units of the scores
 //   iterations   at most, each of all rows and all columns; it stops where the rows' sums are 1 up to `tolerance`

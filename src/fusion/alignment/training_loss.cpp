@@ -11,7 +11,7 @@
 namespace fusegrid {
 namespace {
 
-constexpr int64_t kBatch = 256;
+constexpr int64_t kExamplesOfAPass = 256;
 
 }  // namespace
 
@@ -23,8 +23,8 @@ TrainingLoss::TrainingLoss(const FusionInput& in, size_t first, size_t second, i
     }
   }
   if (names.empty()) {
-    throw ConfigError("permutations can only be trained on examples, but the experts '" + in.expert_names()[first] +
-                      "' and '" + in.expert_names()[second] +
+    throw ConfigError("permutations can only be trained on examples, but the experts '" +
+                      in.expert_names()[first] + "' and '" + in.expert_names()[second] +
                       "' have no task; use a method that compares weights");
   }
   const int64_t share = std::max<int64_t>(1, examples / static_cast<int64_t>(names.size()));
@@ -39,22 +39,21 @@ double TrainingLoss::add_gradients(const std::function<Model()>& make) const {
   double loss = 0;
   for (const auto& [task, examples] : tasks_) {
     const TaskKind& kind = in_.kind(task);
-    const double share =
-        1 / static_cast<double>(examples.inputs.size()) / static_cast<double>(tasks_.size());
-    feed(in_.network(), examples.inputs, kBatch, [&, &task = task, &examples = examples](const Inputs& ready,
-                                                                                      const at::Tensor& places) {
-      Model model = make();
-      Network network = in_.network();
-      for (auto& [head, readout] : model.readouts) {
-        network.readouts[head] = readout;
-      }
-      const Examples part = examples.at(places, ready).to(network.device);
-      const at::Tensor output = network.output(model.weights, kind.taught(part), task);
-      const at::Tensor of_part = kind.losses(output, part).sum() * share;
-      of_part.backward();
-      loss += of_part.item<double>();
-      in_.tick();
-    });
+    const double share = 1 / static_cast<double>(examples.inputs.size()) / static_cast<double>(tasks_.size());
+    feed(in_.network(), examples.inputs, kExamplesOfAPass,
+         [&, &task = task, &examples = examples](const Inputs& ready, const at::Tensor& places) {
+           Model model = make();
+           Network network = in_.network();
+           for (auto& [head, readout] : model.readouts) {
+             network.readouts[head] = readout;
+           }
+           const Examples part = examples.at(places, ready).to(network.device);
+           const at::Tensor output = network.output(model.weights, kind.taught(part), task);
+           const at::Tensor of_part = kind.losses(output, part).sum() * share;
+           of_part.backward();
+           loss += of_part.item<double>();
+           in_.tick();
+         });
   }
   return loss;
 }

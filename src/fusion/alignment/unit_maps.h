@@ -10,8 +10,8 @@
 
 namespace fusegrid {
 
-// How a merged model's units of an axis group come from those of one model, and how that model's units are got back from
-// them: what the model computes from x becomes makes x, and what reads x reads reads x' of the merged units x'.
+// How a merged model's units of an axis group come from those of one model, and how that model's units are got back
+// from them: what the model computes from x becomes makes x, and what reads x reads reads x' of the merged units x'.
 struct UnitMap {
   at::Tensor makes;  // [new units, units]
   at::Tensor reads;  // [units, new units]
@@ -29,9 +29,9 @@ at::Tensor mapped(const at::Tensor& tensor, const std::vector<AxisOfGroup>& axes
 // All of a model, rounded to the dtypes that it has.
 Weights mapped(const Weights& weights, const std::vector<AxisGroup>& groups, const UnitMaps& maps);
 
-// One model of several whose units were mapped: sum_i makes_i theta_i reads_i of what makes a mapped group, and the mean
-// of all else, in float64 and then rounded; what is no floating-point tensor is the first model's. maps: of each model,
-// float64.
+// One model of several whose units were mapped: sum_i makes_i theta_i reads_i of what makes a mapped group, and the
+// mean of all else, in float64 and then rounded; what is no floating-point tensor is the first model's. maps: of each
+// model, float64.
 Weights merged_by_maps(const std::vector<Weights>& models, const std::vector<AxisGroup>& groups,
                        const std::vector<UnitMaps>& maps);
 
@@ -46,8 +46,8 @@ bool has_free_widths(const Architecture& architecture);
 double stored_entries(const std::vector<Weights>& models, const std::vector<AxisGroup>& groups,
                       const std::vector<UnitMaps>& maps);
 
-// The readout of what features have become: a group that they lie along is read by its map. Null where none is mapped, or
-// where the readout has no weights of its own, because it reads tensors of the model.
+// The readout of what features have become: a group that they lie along is read by its map. Null where none is mapped,
+// or where the readout has no weights of its own, because it reads tensors of the model.
 std::shared_ptr<const Readout> mapped_readout(const Readout& readout, const std::vector<AxisGroup>& groups,
                                               const UnitMaps& maps);
 

@@ -21,7 +21,8 @@ class Zip {
       : rule_(rule),
         count_(static_cast<size_t>(correlations.size(0))),
         units_(count_ / models),
-        similar_(correlations.const_data_ptr<double>(), correlations.const_data_ptr<double>() + count_ * count_),
+        similar_(correlations.const_data_ptr<double>(),
+                 correlations.const_data_ptr<double>() + count_ * count_),
         clusters_(count_),
         best_(count_, kNone) {
     const auto merges = static_cast<double>(count_ - units_);
@@ -139,7 +140,8 @@ std::vector<UnitMap> zipped_units(const at::Tensor& correlations, size_t models,
   const at::Tensor known = correlations.detach().to(at::kCPU, at::kDouble).contiguous();
   if (!at::isfinite(known).all().item<bool>()) {
     throw DataError(
-        "units can only be zipped by finite correlations, but some are NaN or infinite; look for such weights or "
+        "units can only be zipped by finite correlations, but some are NaN or infinite; look for such "
+        "weights or "
         "activations in the experts");
   }
   const auto parts_of_units = Zip(known, models, rule).run();

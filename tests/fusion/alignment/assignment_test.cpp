@@ -50,7 +50,8 @@ TEST(Assignment, is_the_best_of_all_permutations) {
       }
       const Permutation found = best_assignment(scores);
       ASSERT_TRUE(is_a_permutation(found));
-      EXPECT_NEAR(sum_of(scores, found), best_by_trying_all(scores), 1e-8 * scores.abs().max().item<double>());
+      EXPECT_NEAR(sum_of(scores, found), best_by_trying_all(scores),
+                  1e-8 * scores.abs().max().item<double>());
     }
   }
   const at::Tensor eight = normal(8, 0, 0, 64).view({8, 8}).to(at::kDouble);

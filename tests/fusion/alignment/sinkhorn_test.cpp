@@ -27,7 +27,8 @@ TEST(Sinkhorn, has_rows_and_columns_that_sum_to_one) {
 
 TEST(Sinkhorn, equals_its_definition) {
   const Golden golden = read_golden("alignment__perceptrons");
-  expect_close(sinkhorn(golden.tensors.at("scores"), 0.3, 100000, 1e-12), golden.tensors.at("sinkhorn"), 1e-9);
+  expect_close(sinkhorn(golden.tensors.at("scores"), 0.3, 100000, 1e-12), golden.tensors.at("sinkhorn"),
+               1e-9);
 }
 
 TEST(Sinkhorn, goes_to_the_best_assignment) {
