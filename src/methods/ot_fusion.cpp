@@ -8,7 +8,8 @@
 // Differs: every axis group has one transport. In weight mode a residual stream is matched by those of its layers that
 //          read what is matched already, biases and norms included; the papers average transports of its branches. The
 //          cost of entropic transports is in units of its largest entry, and the iteration ends where all marginals are
-//          met to 1e-9. All models have the same widths, since a zoo's have, so that masses are equal.
+//          met to 1e-9; what is left after 10,000 steps is recorded. All models have the same widths, since a zoo's
+//          have, so that masses are equal.
 // Grain:   whole model: a group's cost depends on the transports before it.
 // Cost:    per group and model the distances of all units and one assignment, or up to 10,000 iterations of Sinkhorn.
 
@@ -20,6 +21,7 @@
 
 #include "core/concatenate.h"
 #include "core/role.h"
+#include "core/text.h"
 #include "fusion/alignment/activations.h"
 #include "fusion/alignment/aligned_merge.h"
 #include "fusion/alignment/assignment.h"
@@ -145,6 +147,18 @@ UnitMap transport(const at::Tensor& cost, double regularisation) {
   return {plan, plan.t()};
 }
 
+// How far the masses that units get are from 1 at most: 0 of exact transports, and of entropic ones what the iteration
+// left.
+double marginal_error(const std::vector<UnitMaps>& maps) {
+  double largest = 0;
+  for (const UnitMaps& of_model : maps) {
+    for (const auto& [group, map] : of_model) {
+      largest = std::max(largest, (map.makes.sum(1) - 1).abs().max().item<double>());
+    }
+  }
+  return largest;
+}
+
 class Transports {
  public:
   Transports(const FusionInput& in, const Options& options)
@@ -186,7 +200,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   for (size_t i = 1; i < in.num_experts(); ++i) {
     maps.push_back(transports.of(i));
   }
-  return merge_mapped(in, maps, options.t);
+  FusedModel model = merge_mapped(in, maps, options.t);
+  model.facts["marginal_error"] = number_text(marginal_error(maps));
+  return model;
 }
 
 const RegisterMethod<Options> registered{

@@ -338,7 +338,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     Fit(in, options, paired, maps).fit(merged);
   }
   FusedModel model = one_model(std::move(merged));
-  model.stored_parameters = stored_entries(in.experts(), groups, maps);
+  if (options.apart > 0) {
+    model.stored_parameters = stored_entries(in.experts(), groups, maps);
+  }
   model.readouts = mapped_readouts(in, maps);
   return model;
 }
@@ -356,7 +358,6 @@ then per layer  W = argmin_W |Z W^T - sum_i O_i M_i^T|^2,   Z = sum_i X_i M_i^T,
      .grain = Grain::kWholeModel,
      .needs = {Need::kTrainInputs},
      .demands = {Demand::kAxisGroups},
-     .order_invariant = false,
      .cost = Cost::kForwardPasses,
      .min_experts = 2,
      .max_experts = 2},

@@ -6,15 +6,15 @@
 // Source:  Pena et al., "Re-basin via implicit Sinkhorn differentiation", CVPR 2023, arXiv:2212.12042; the objectives
 //          are its C_Mid and C_L2.
 // Differs: gradients flow through the iterations of Sinkhorn themselves, in the logarithm, not through their implicit
-//          derivative. All examples in every step. X starts at 0, where all units are matched alike. Of more than two
-//          models each is matched to the first.
+//          derivative. All examples in every step. X starts at the identity, where every unit is somewhat rather
+//          itself. Of more than two models each is matched to the first.
 // Grain:   whole model: forward and backward passes.
 // Cost:    per step and model one pass of `examples` forward and backward, or the product of all matrices, and 20
 //          iterations of Sinkhorn per group.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/ops/eye.h>
 
 #include "core/text.h"
 #include "fusion/alignment/aligned_merge.h"
@@ -59,7 +59,7 @@ class SoftPermutations {
       : in_(in), options_(options), expert_(expert) {
     for (const AxisGroup& group : groups_) {
       const auto on_device = at::TensorOptions(at::kFloat).device(in.device());
-      logits_[group.name] = at::zeros({group.size, group.size}, on_device).requires_grad_(true);
+      logits_[group.name] = at::eye(group.size, on_device).requires_grad_(true);
       adams_.emplace(group.name, Adam(logits_.at(group.name), options.lr));
     }
   }

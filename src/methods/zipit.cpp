@@ -72,7 +72,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     in.tick();
   }
   FusedModel model = one_model(merged_by_maps(in.experts(), groups, maps));
-  model.stored_parameters = stored_entries(in.experts(), groups, maps);
+  if (options.apart > 0) {
+    model.stored_parameters = stored_entries(in.experts(), groups, maps);
+  }
   model.readouts = mapped_readouts(in, maps);
   return model;
 }

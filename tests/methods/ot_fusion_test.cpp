@@ -55,6 +55,14 @@ TEST(OtFusion, draws_a_path_between_two_models) {
   expect_draws_a_path("ot_fusion");
 }
 
+TEST(OtFusion, tells_how_well_its_transports_keep_masses) {
+  const TestZoo zoo = unit_zoo(2, 2);
+  EXPECT_EQ(zoo.fuse("ot_fusion").facts.at("marginal_error"), "0");
+  const double left = std::stod(zoo.fuse("ot_fusion{regularisation=0.1}").facts.at("marginal_error"));
+  EXPECT_GT(left, 0);
+  EXPECT_LE(left, 1e-9);
+}
+
 TEST(OtFusion, needs_inputs_for_activations_alone) {
   const Method& method = method_registry().at("ot_fusion");
   EXPECT_TRUE(method.needs({}).empty());

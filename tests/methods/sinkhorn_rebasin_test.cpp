@@ -9,6 +9,11 @@ TEST(SinkhornRebasin, aligns_permuted_copies_by_the_distance_of_weights) {
   }
 }
 
+TEST(SinkhornRebasin, keeps_a_model_that_is_merged_with_itself) {
+  expect_keeps_a_model("sinkhorn_rebasin{objective=distance,steps=50}");
+  expect_keeps_a_model("sinkhorn_rebasin{steps=5}");
+}
+
 TEST(SinkhornRebasin, draws_a_path_between_two_models) {
   expect_draws_a_path("sinkhorn_rebasin", ",steps=3");
 }

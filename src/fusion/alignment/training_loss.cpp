@@ -48,7 +48,10 @@ double TrainingLoss::add_gradients(const std::function<Model()>& make) const {
              network.readouts[head] = readout;
            }
            const Examples part = examples.at(places, ready).to(network.device);
-           const at::Tensor output = network.output(model.weights, kind.taught(part), task);
+           // Batch norms use the batch's statistics: the running ones of a model in the middle belong to no model.
+           Pass pass;
+           pass.batch_statistics = [](const std::string&, const at::Tensor&, const at::Tensor&) {};
+           const at::Tensor output = network.output(model.weights, kind.taught(part), task, pass);
            const at::Tensor of_part = kind.losses(output, part).sum() * share;
            of_part.backward();
            loss += of_part.item<double>();
