@@ -8,7 +8,7 @@
 //          given in the order of the first model's units, which is the same function. REPAIR is the parameter
 //          `statistics`.
 // Grain:   whole model: a model's permutation depends on all others.
-// Cost:    per iteration seven products of all matrices of all models, and an assignment per group and model.
+// Cost:    per iteration a dozen products of each matrix of all models, and an assignment per group and model.
 
 #include <ATen/core/grad_mode.h>
 

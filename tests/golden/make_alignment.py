@@ -247,7 +247,7 @@ def c2m3(experts, iterations):
             there = [{g: p[g] * (1 - length) + c[g] * length for g in GROUPS} for p, c in zip(plans, corners)]
             if best is None or value(there) > best[0]:
                 best = value(there), there
-        if best[0] <= reached * (1 + 1e-7):
+        if best[0] <= reached * (1 + 1e-5):
             break
         reached, plans = best
     plans = [{g: assigned(p[g]) for g in GROUPS} for p in plans]

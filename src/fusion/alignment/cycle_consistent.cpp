@@ -14,7 +14,7 @@
 namespace fusegrid {
 namespace {
 
-constexpr double kGain = 1e-7;
+constexpr double kGain = 1e-5;
 constexpr int kGrid = 1000;  // step lengths that are compared
 
 using Plans = std::vector<std::map<std::string, at::Tensor>>;  // by model and group, [common units, units]
@@ -30,6 +30,15 @@ UnitMaps as_maps(const std::map<std::string, at::Tensor>& plans) {
 // [units, numbers]
 at::Tensor rows_along(const at::Tensor& tensor, const AxisOfGroup& along) {
   return tensor.movedim(along.axis, 0).reshape({along.size, -1});
+}
+
+// Adds to the coefficient of a power; powers are added from the lowest on.
+void add_at(std::vector<at::Tensor>& powers, size_t power, const at::Tensor& coefficient) {
+  if (powers.size() == power) {
+    powers.push_back(coefficient);
+  } else {
+    powers.at(power) = powers.at(power) + coefficient;
+  }
 }
 
 class FrankWolfe {
@@ -55,18 +64,15 @@ class FrankWolfe {
   }
 
   int64_t run(int64_t iterations, const std::function<void()>& tick) {
-    double sum = products(plans_);
     for (int64_t i = 0; i < iterations; ++i) {
       const Plans corners = best_corners();
-      const double length = best_length(corners);
-      Plans next = between(corners, length);
-      const double reached = products(next);
+      const std::vector<double> sum = sum_along(corners);
+      const double length = best_length(sum);
       tick();
-      if (length == 0 || reached <= sum + kGain * std::abs(sum)) {
+      if (value_at(sum, length) <= sum[0] + kGain * std::abs(sum[0])) {
         return i + 1;
       }
-      plans_ = std::move(next);
-      sum = reached;
+      plans_ = between(corners, length);
     }
     return iterations;
   }
@@ -89,18 +95,46 @@ class FrankWolfe {
   }
 
  private:
-  // The sum over pairs of models and over tensors.
-  double products(const Plans& plans) const {
-    double sum = 0;
-    for (const auto& [name, of_models] : tensors_) {
-      at::Tensor total;
-      for (size_t i = 0; i < of_models.size(); ++i) {
-        const at::Tensor common = mapped(of_models[i], axes_.at(name), as_maps(plans[i]));
-        if (total.defined()) {
-          sum += (total * common).sum().item<double>();
-        }
-        total = total.defined() ? total + common : common;
+  // The coefficients, by power of the length of a step, of a tensor that is mapped on the way to the corners.
+  static std::vector<at::Tensor> mapped_along(const at::Tensor& tensor, const std::vector<AxisOfGroup>& axes,
+                                              const std::map<std::string, at::Tensor>& from,
+                                              const std::map<std::string, at::Tensor>& to) {
+    std::vector<at::Tensor> powers{tensor};
+    for (const AxisOfGroup& along : axes) {
+      const at::Tensor& plan = from.at(along.group);
+      const at::Tensor step = to.at(along.group) - plan;
+      std::vector<at::Tensor> next;
+      for (size_t k = 0; k < powers.size(); ++k) {
+        const at::Tensor stays = mapped(powers[k], {along}, {{along.group, {plan, plan.t()}}});
+        add_at(next, k, stays);
+        add_at(next, k + 1, mapped(powers[k], {along}, {{along.group, {step, step.t()}}}));
       }
+      powers = std::move(next);
+    }
+    return powers;
+  }
+
+  // The sum over pairs of models and over tensors on the way to the corners: a polynomial, by powers.
+  std::vector<double> sum_along(const Plans& corners) const {
+    std::vector<double> sum(2 * most_axes_ + 1, 0.0);
+    const auto add_products = [&](const std::vector<at::Tensor>& powers, double share) {
+      for (size_t k = 0; k < powers.size(); ++k) {
+        for (size_t l = 0; l < powers.size(); ++l) {
+          sum[k + l] += share * (powers[k] * powers[l]).sum().item<double>();
+        }
+      }
+    };
+    for (const auto& [name, of_models] :
+         tensors_) {  // the pairs: half of the square of the sum less the squares
+      std::vector<at::Tensor> total;
+      for (size_t i = 0; i < of_models.size(); ++i) {
+        const auto powers = mapped_along(of_models[i], axes_.at(name), plans_[i], corners[i]);
+        add_products(powers, -0.5);
+        for (size_t k = 0; k < powers.size(); ++k) {
+          add_at(total, k, powers[k]);
+        }
+      }
+      add_products(total, 0.5);
     }
     return sum;
   }
@@ -156,29 +190,19 @@ class FrankWolfe {
     return plans;
   }
 
-  // Along a step the sum is a polynomial of twice as many degrees as a tensor has axes: a few values tell all others.
-  double best_length(const Plans& corners) const {
-    const size_t degree = 2 * most_axes_;
-    std::vector<double> at, values;
-    for (size_t i = 0; i <= degree; ++i) {
-      at.push_back(static_cast<double>(i) / static_cast<double>(degree));
-      values.push_back(products(between(corners, at.back())));
+  static double value_at(const std::vector<double>& polynomial, double x) {
+    double value = 0;
+    for (auto coefficient = polynomial.rbegin(); coefficient != polynomial.rend(); ++coefficient) {
+      value = value * x + *coefficient;
     }
-    const auto value = [&](double x) {  // Lagrange's form
-      double sum = 0;
-      for (size_t i = 0; i <= degree; ++i) {
-        double weight = 1;
-        for (size_t j = 0; j <= degree; ++j) {
-          weight *= i == j ? 1 : (x - at[j]) / (at[i] - at[j]);
-        }
-        sum += weight * values[i];
-      }
-      return sum;
-    };
+    return value;
+  }
+
+  static double best_length(const std::vector<double>& sum) {
     double best = 0;
     for (int i = 1; i <= kGrid; ++i) {
       const double x = static_cast<double>(i) / kGrid;
-      best = value(x) > value(best) ? x : best;
+      best = value_at(sum, x) > value_at(sum, best) ? x : best;
     }
     return best;
   }

@@ -79,6 +79,48 @@ TEST_P(Matchings, bring_independent_models_closer) {
 INSTANTIATE_TEST_SUITE_P(Families, Matchings, testing::Values("mlp", "cnn"),
                          [](const auto& family) { return family.param; });
 
+// Groups of a transformer's tower: heads of attention as units, and the units of its MLPs.
+std::vector<AxisGroup> groups_of_tower(int64_t blocks, int64_t heads, int64_t size, int64_t inner) {
+  std::vector<AxisGroup> groups;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const std::string prefix = "vision_model.encoder.layers." + std::to_string(block) + ".";
+    AxisGroup attention{.name = prefix + "heads", .size = heads, .unit = size, .axes = {}};
+    for (const std::string part : {"q_proj", "k_proj", "v_proj"}) {
+      attention.axes.push_back({prefix + "self_attn." + part + ".weight", 0, true});
+      attention.axes.push_back({prefix + "self_attn." + part + ".bias", 0, true});
+    }
+    attention.axes.push_back({prefix + "self_attn.out_proj.weight", 1, false});
+    groups.push_back(attention);
+    groups.push_back({.name = prefix + "mlp",
+                      .size = inner,
+                      .axes = {{prefix + "mlp.fc1.weight", 0, true},
+                               {prefix + "mlp.fc1.bias", 0, true},
+                               {prefix + "mlp.fc2.weight", 1, false}}});
+  }
+  return groups;
+}
+
+TEST(Matching, finds_planted_orders_of_heads_of_attention) {
+  const TestZoo zoo = random_zoo(1);
+  const auto groups = groups_of_tower(2, 2, 4, 16);
+  Alignment order = random_alignment(groups, 4);
+  order.at(groups[0].name) = {1, 0};
+  const Weights moved = permuted(zoo.experts[0], groups, order);
+  EXPECT_NE(digest(moved), digest(zoo.experts[0]));
+  expect_close(zoo.logits_of(moved, "task0"), zoo.logits_of(zoo.experts[0], "task0"), 1e-5);
+  const Matching found =
+      match(groups, weight_products(zoo.experts[0], moved, groups), unmoved(groups), kNoTick);
+  EXPECT_EQ(found.alignment, inverse_of(order));
+  // entries of different heads that change places are another function
+  std::vector<AxisGroup> torn = groups;
+  torn[0].size = 8;
+  torn[0].unit = 1;
+  const Weights mixed = permuted(zoo.experts[0], torn, {{torn[0].name, {0, 4, 2, 3, 1, 5, 6, 7}}});
+  EXPECT_GT(
+      (zoo.logits_of(mixed, "task0") - zoo.logits_of(zoo.experts[0], "task0")).abs().max().item<double>(),
+      1e-3);
+}
+
 TEST(Matching, takes_no_running_statistics_for_weights) {
   const std::vector<AxisGroup> groups{
       {.name = "units", .size = 2, .axes = {{"norm.weight", 0, true}, {"norm.running_mean", 0, true}}}};
