@@ -212,6 +212,11 @@ class Fit {
     return nullptr;
   }
 
+  // A map of units as one of their entries.
+  static at::Tensor of_entries(const at::Tensor& map, int64_t entries) {
+    return at::kron(map, at::eye(entries, map.options()));
+  }
+
   // With the bias as a last column, or 0: [out, columns + 1].
   static at::Tensor with_bias(const Layer& layer, const Weights& weights) {
     const at::Tensor weight = weights.at(layer.weight).flatten(1).to(at::kDouble);
@@ -228,8 +233,7 @@ class Fit {
     const AxisOfGroup* reads = group_along(layer, 1);
     for (size_t i = 0; i < 2; ++i) {
       parts.push_back(reads == nullptr ? at::eye(columns, options) * 0.5
-                                       : at::kron(maps_[i].at(reads->group).makes,
-                                                  at::eye(columns / reads->size, options)));
+                                       : of_entries(maps_[i].at(reads->group).makes, columns / reads->size));
     }
     const at::Tensor both = concatenate(parts, 1);
     at::Tensor all = at::zeros({both.size(0) + 1, both.size(1) + 1}, options);
@@ -243,7 +247,9 @@ class Fit {
     std::vector<at::Tensor> parts;
     at::Tensor bias;
     for (size_t i = 0; i < 2; ++i) {
-      const at::Tensor made = at::matmul(maps_[i].at(group).makes, with_bias(layer, in_.expert(i)));
+      const at::Tensor own = with_bias(layer, in_.expert(i));
+      const at::Tensor& makes = maps_[i].at(group).makes;
+      const at::Tensor made = at::matmul(of_entries(makes, own.size(0) / makes.size(1)), own);
       parts.push_back(made.narrow(1, 0, made.size(1) - 1));
       const at::Tensor last = made.narrow(1, made.size(1) - 1, 1);
       bias = bias.defined() ? bias + last : last;
@@ -287,7 +293,8 @@ class Fit {
     const bool bias = merged.contains(layer.bias);
     const int64_t columns = fitted.size(1) - 1;
     const auto apart = static_cast<int64_t>(made.apart[0].size());
-    const int64_t sizes[] = {made.width() - 2 * apart, apart, apart};
+    const int64_t entries = fitted.size(0) / made.width();
+    const int64_t sizes[] = {(made.width() - 2 * apart) * entries, apart * entries, apart * entries};
     int64_t begin = 0;
     for (int64_t block = 0; block < 3; ++block) {
       const at::Tensor allowed = columns_for(layer, block, columns, bias);

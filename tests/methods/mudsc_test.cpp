@@ -25,6 +25,20 @@ TEST(Mudsc, of_weights_alone_is_matching_by_their_correlations) {
   expect_close(zoo.fuse("mudsc{alpha=1}").weights, expected, 0);
 }
 
+TEST(Mudsc, of_activations_alone_zips_as_zipit) {
+  for (const size_t experts : {2U, 3U}) {
+    const TestZoo zoo = unit_zoo(experts, 2);
+    expect_close(zoo.fuse("mudsc{alpha=0,matching=zip}").weights, zoo.fuse("zipit{a=0.5,b=1}").weights, 0);
+  }
+}
+
+TEST(Mudsc, zips_by_weights_too) {
+  const TestZoo zoo = unit_zoo(2, 3);
+  EXPECT_NE(digest(zoo.fuse("mudsc{matching=zip}").weights), digest(zoo.fuse("zipit{a=0.5,b=1}").weights));
+  EXPECT_GE(std::stoi(zoo.fuse("mudsc{matching=zip}").facts.at("sweeps")), 2);
+  EXPECT_THROW(zoo.fuse("mudsc{matching=zip,t=0.3}"), ConfigError);
+}
+
 TEST(Mudsc, lies_between_its_limits) {
   const TestZoo zoo = unit_zoo(2, 3, "cnn");
   std::set<std::string> different;

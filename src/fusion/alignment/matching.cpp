@@ -14,16 +14,17 @@
 namespace fusegrid {
 namespace {
 
-constexpr int64_t kMostSweeps = 100;
 constexpr double kLeastGain = 1e-9;  // of the score so far: less is rounding
 
 bool is_matched(const std::string& name, const at::Tensor& tensor) {
   return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) != Role::kRunningStatistic;
 }
 
-// All numbers of a model that make or read the units of a group: float64 [units, numbers], other groups' axes aligned.
+// All numbers of a model that make or read the units of a group: float64 [units, numbers]. move: what becomes of a
+// tensor along its axes of other groups.
+template <typename Move>
 at::Tensor unit_rows(const Weights& weights, const AxisGroup& group, const AxesByTensor& axes,
-                     const Alignment& current) {
+                     const Move& move) {
   std::vector<at::Tensor> rows;
   for (const AxisGroup::Axis& own : group.axes) {
     const at::Tensor& tensor = weights.at(own.tensor);
@@ -36,10 +37,17 @@ at::Tensor unit_rows(const Weights& weights, const AxisGroup& group, const AxesB
         others.push_back(along);
       }
     }
-    rows.push_back(
-        permuted(tensor, others, current).movedim(own.axis, 0).reshape({group.size, -1}).to(at::kDouble));
+    rows.push_back(move(tensor, others).movedim(own.axis, 0).reshape({group.size, -1}).to(at::kDouble));
   }
   return concatenate(rows, 1);
+}
+
+at::Tensor aligned_rows(const Weights& weights, const AxisGroup& group, const AxesByTensor& axes,
+                        const Alignment& current) {
+  return unit_rows(weights, group, axes,
+                   [&](const at::Tensor& tensor, const std::vector<AxisOfGroup>& others) {
+                     return permuted(tensor, others, current);
+                   });
 }
 
 at::Tensor standardised(const at::Tensor& rows) {
@@ -85,8 +93,7 @@ class Descent {
   // One visit of all groups; returns the mean score of units that are matched after it.
   double swept(int64_t sweep) {
     double sum = 0;
-    for (const int64_t index : fusegrid::permutation(derive_key(0, "matching"), static_cast<uint64_t>(sweep),
-                                                     static_cast<int64_t>(groups_.size()))) {
+    for (const int64_t index : visits_of_sweep(sweep, groups_.size())) {
       const AxisGroup& group = groups_[static_cast<size_t>(index)];
       const at::Tensor scores = scores_(group, current_).to(at::kCPU, at::kDouble).contiguous();
       Permutation& own = current_.at(group.name);
@@ -117,16 +124,33 @@ class Descent {
 UnitScores weight_products(const Weights& first, const Weights& second,
                            const std::vector<AxisGroup>& groups) {
   return [&first, &second, axes = axes_by_tensor(groups)](const AxisGroup& group, const Alignment& current) {
-    return at::matmul(unit_rows(first, group, axes, {}), unit_rows(second, group, axes, current).t());
+    return at::matmul(aligned_rows(first, group, axes, {}), aligned_rows(second, group, axes, current).t());
   };
 }
 
 UnitScores weight_correlations(const Weights& first, const Weights& second,
                                const std::vector<AxisGroup>& groups) {
   return [&first, &second, axes = axes_by_tensor(groups)](const AxisGroup& group, const Alignment& current) {
-    return at::matmul(standardised(unit_rows(first, group, axes, {})),
-                      standardised(unit_rows(second, group, axes, current)).t());
+    return at::matmul(standardised(aligned_rows(first, group, axes, {})),
+                      standardised(aligned_rows(second, group, axes, current)).t());
   };
+}
+
+at::Tensor weight_correlations(const std::vector<Weights>& models, const AxisGroup& group,
+                               const AxesByTensor& axes, const std::vector<UnitMaps>& maps) {
+  std::vector<at::Tensor> rows;
+  for (size_t i = 0; i < models.size(); ++i) {
+    const auto move = [&](const at::Tensor& tensor, const std::vector<AxisOfGroup>& others) {
+      return mapped(tensor, others, maps[i]);
+    };
+    rows.push_back(standardised(unit_rows(models[i], group, axes, move)));
+  }
+  const at::Tensor all = concatenate(rows);
+  return at::matmul(all, all.t());
+}
+
+std::vector<int64_t> visits_of_sweep(int64_t sweep, size_t groups) {
+  return permutation(derive_key(0, "matching"), static_cast<uint64_t>(sweep), static_cast<int64_t>(groups));
 }
 
 Matching match(const std::vector<AxisGroup>& groups, const UnitScores& scores, const Alignment& start,

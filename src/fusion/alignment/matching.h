@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "fusion/alignment/permutation.h"
+#include "fusion/alignment/unit_maps.h"
 
 namespace fusegrid {
 
@@ -19,6 +19,15 @@ UnitScores weight_products(const Weights& first, const Weights& second, const st
 // Pearson's correlation of the same numbers instead of the sum of products.
 UnitScores weight_correlations(const Weights& first, const Weights& second,
                                const std::vector<AxisGroup>& groups);
+
+// The same of several models, all with all: [models * units, models * units], where the axes along other groups are
+// mapped. maps: of each model, with all groups.
+at::Tensor weight_correlations(const std::vector<Weights>& models, const AxisGroup& group,
+                               const AxesByTensor& axes, const std::vector<UnitMaps>& maps);
+
+// The order in which a sweep over so many groups visits them.
+std::vector<int64_t> visits_of_sweep(int64_t sweep, size_t groups);
+constexpr int64_t kMostSweeps = 100;
 
 struct Matching {
   Alignment alignment;  // of the second model onto the first
