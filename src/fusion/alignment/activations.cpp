@@ -24,7 +24,7 @@ constexpr int64_t kBatch = 250;
 constexpr double kConstant = 1e-12;
 
 // Of one node, all experts' entries side by side.
-struct Moments {
+struct NodeMoments {
   int64_t rows = 0;
   at::Tensor sum;       // float64 [entries]
   at::Tensor products;  // float64 [entries, entries]
@@ -72,7 +72,7 @@ Nodes nodes_of(const Network& network, const Weights& weights, const Inputs& rea
   return nodes;
 }
 
-std::map<std::string, std::vector<Moments>> moments(const FusionInput& in, int64_t examples) {
+std::map<std::string, std::vector<NodeMoments>> moments(const FusionInput& in, int64_t examples) {
   const std::vector<std::string> tasks = in.tasks();
   if (tasks.empty()) {
     throw ConfigError(
@@ -86,7 +86,7 @@ std::map<std::string, std::vector<Moments>> moments(const FusionInput& in, int64
     held.push_back(rounded(expert, network.precision));
   }
   const int64_t share = std::max<int64_t>(1, examples / static_cast<int64_t>(tasks.size()));
-  std::map<std::string, std::vector<Moments>> sums;
+  std::map<std::string, std::vector<NodeMoments>> sums;
   for (const std::string& task : tasks) {
     feed(network, in.train_inputs(task, share), kBatch, [&](const Inputs& ready, const at::Tensor&) {
       std::map<std::string, std::vector<std::vector<at::Tensor>>> side_by_side;  // by group and node
@@ -118,7 +118,7 @@ at::Tensor of_units(const at::Tensor& of_entries, const AxisGroup& group) {
 }
 
 template <typename OfNode>
-at::Tensor mean_over(const std::vector<Moments>& nodes, const OfNode& of_node) {
+at::Tensor mean_over(const std::vector<NodeMoments>& nodes, const OfNode& of_node) {
   at::Tensor sum = of_node(nodes.front());
   for (size_t i = 1; i < nodes.size(); ++i) {
     sum = sum + of_node(nodes[i]);
@@ -134,8 +134,8 @@ Weights computed(const FusionInput& in, int64_t examples) {
   for (const AxisGroup& group : in.network().architecture->axis_groups()) {
     const auto nodes = sums.find(group.name);
     FUSEGRID_ASSERT(nodes != sums.end(), "a pass shows no activations of group " + group.name);
-    const auto correlations = [](const Moments& node) { return node.correlations(); };
-    const auto distances = [](const Moments& node) { return node.distances(); };
+    const auto correlations = [](const NodeMoments& node) { return node.correlations(); };
+    const auto distances = [](const NodeMoments& node) { return node.distances(); };
     all.emplace("correlations/" + group.name, of_units(mean_over(nodes->second, correlations), group));
     all.emplace("distances/" + group.name, of_units(mean_over(nodes->second, distances), group));
   }
