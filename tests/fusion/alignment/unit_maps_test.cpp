@@ -51,7 +51,8 @@ TEST(UnitMaps, of_units_apart_make_both_models_side_by_side) {
 }
 
 TEST(UnitMaps, average_what_makes_no_group) {
-  const std::vector<AxisGroup> groups{{.name = "units", .size = 2, .axes = {{"head", 1, false}}, .features = false}};
+  const std::vector<AxisGroup> groups{
+      {.name = "units", .size = 2, .axes = {{"head", 1, false}}, .features = false}};
   const at::Tensor one = at::ones({3, 2});
   const UnitMaps same = unit_maps_of({{"units", unmoved(2)}}, at::kCPU);
   const Weights merged = merged_by_maps(
