@@ -1,6 +1,7 @@
 #include "fusion/demands.h"
 
 #include "core/errors.h"
+#include "fusion/alignment/unit_maps.h"
 
 namespace fusegrid {
 namespace {
@@ -13,6 +14,8 @@ bool has(const Architecture& architecture, Demand demand) {
       return !architecture.layers().empty();
     case Demand::kAxisGroups:
       return !architecture.axis_groups().empty();
+    case Demand::kFreeWidths:
+      return has_free_widths(architecture);
     case Demand::kHeads: {
       const auto head = architecture.own_head();
       return !head || head->of_tokens();
@@ -35,6 +38,7 @@ bool has(const TaskKind& kind, Demand demand) {
     case Demand::kBlocks:
     case Demand::kLayers:
     case Demand::kAxisGroups:
+    case Demand::kFreeWidths:
       return true;  // asked of models
   }
   FUSEGRID_ASSERT(false, "unknown demand");

@@ -83,6 +83,8 @@ std::string to_string(Demand demand) {
       return "affine layers";
     case Demand::kAxisGroups:
       return "axes that can be permuted alike";
+    case Demand::kFreeWidths:
+      return "layers of any width (no heads of attention, no layer norms)";
     case Demand::kDistribution:
       return "outputs that are distributions";
     case Demand::kClasses:

@@ -46,6 +46,7 @@ enum class Demand {
   kBlocks,        // the architecture is a stack of blocks with MLPs
   kLayers,        // affine layers whose inputs can be looked at
   kAxisGroups,    // the architecture says which axes can be permuted alike
+  kFreeWidths,    // these axes may get longer: no heads of attention and no layer norms lie along them
   kDistribution,  // the outputs of all tasks are distributions
   kClasses,       // the tasks are ones of classes
   kHeads,         // the outputs come from heads outside the models, which models can share

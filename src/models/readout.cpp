@@ -4,9 +4,11 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/promote_types.h>
 #include <ATen/ops/tensor.h>
 
+#include "core/errors.h"
 #include "models/unit_rows.h"
 
 namespace fusegrid {
@@ -14,6 +16,10 @@ namespace {
 
 at::Tensor in_float(const at::Tensor& features) {
   return features.to(at::promote_types(features.scalar_type(), at::kFloat));
+}
+
+at::Tensor columns_mapped(const at::Tensor& matrix, const at::Tensor& map) {
+  return at::matmul(matrix.to(map.scalar_type()), map).to(matrix.scalar_type());
 }
 
 class CosineReadout final : public Readout {
@@ -42,6 +48,11 @@ class CosineReadout final : public Readout {
     return cosine_readout(rows_.to(device), scale_,
                           projection_.defined() ? projection_.to(device) : projection_);
   }
+  std::shared_ptr<const Readout> of_mapped_features(const at::Tensor& map) const override {
+    return cosine_readout(
+        rows_, scale_,
+        projection_.defined() ? columns_mapped(projection_, map) : map.to(rows_.scalar_type()));
+  }
 
  private:
   at::Tensor rows_;
@@ -64,6 +75,9 @@ class AffineReadout final : public Readout {
   Weights weights() const override { return {{"weight", weight_}, {"bias", bias_}}; }
   std::shared_ptr<const Readout> to(at::Device device) const override {
     return affine_readout(weight_.to(device), bias_.to(device), pooling_);
+  }
+  std::shared_ptr<const Readout> of_mapped_features(const at::Tensor& map) const override {
+    return affine_readout(columns_mapped(weight_, map), bias_, pooling_);
   }
 
  private:
@@ -96,6 +110,13 @@ class OwnReadout final : public Readout {
 };
 
 }  // namespace
+
+std::shared_ptr<const Readout> Readout::of_mapped_features(const at::Tensor& /*map*/) const {
+  throw ConfigError(
+      "a head of this kind cannot read features that were permuted or merged; leave methods of alignment "
+      "out, or run "
+      "them on tasks of another kind");
+}
 
 std::shared_ptr<const Readout> own_readout(const OwnHead& head, int64_t features, int64_t outputs) {
   return std::make_shared<OwnReadout>(head, features, outputs);

@@ -23,6 +23,10 @@ class Readout {
   virtual at::Tensor operator()(const Weights& model, const at::Tensor& features) const = 0;
   virtual Weights weights() const = 0;  // its own tensors: what decides it besides the model
   virtual std::shared_ptr<const Readout> to(at::Device device) const = 0;
+  // What reads features z as this one reads `map` z, for models whose features were permuted or merged; asked of
+  // readouts with weights of their own. map: float [features(), new features], on their device. ConfigError where its
+  // kind cannot.
+  virtual std::shared_ptr<const Readout> of_mapped_features(const at::Tensor& map) const;
 };
 
 // scale * unit(projected features) rows^T: a frozen head of CLIP, of the first token.

@@ -4,6 +4,7 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/promote_types.h>
 
 namespace fusegrid {
@@ -29,6 +30,10 @@ class TanhReadout final : public Readout {
   }
   std::shared_ptr<const Readout> to(at::Device device) const override {
     return tanh_readout(weight_.to(device), bias_.to(device), head_->to(device));
+  }
+  std::shared_ptr<const Readout> of_mapped_features(const at::Tensor& map) const override {
+    const at::Tensor weight = at::matmul(weight_.to(map.scalar_type()), map).to(weight_.scalar_type());
+    return tanh_readout(weight, bias_, head_);
   }
 
  private:

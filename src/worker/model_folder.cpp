@@ -6,6 +6,7 @@
 
 #include "checkpoint/lossless_json.h"
 #include "checkpoint/save_folder.h"
+#include "core/errors.h"
 #include "merge/layout.h"
 #include "merge/merge.h"
 #include "models/stored_parameters.h"
@@ -25,16 +26,42 @@ void round_to(at::ScalarType dtype, Weights& tensors) {
   }
 }
 
+// As a heads file has it.
+Weights own_head_of(const std::string& task, const Readout& readout) {
+  Weights head;
+  for (const auto& [part, tensor] : readout.weights()) {
+    if (part != "weight" && part != "bias" && part != "hidden.weight" && part != "hidden.bias") {
+      throw ConfigError(
+          "the merge reads task '" + task +
+          "' by a head of cosines of its own, for which files of heads have no place; export merges that "
+          "leave the features as they are");
+    }
+    head.emplace(task + "." + part, tensor.to(at::kCPU).contiguous());
+  }
+  return head;
+}
+
+void check_shapes(const Architecture& architecture, const Weights& parameters) {
+  for (const TensorInfo& info : architecture.parameters()) {
+    if (parameters.at(info.name).sizes().vec() != info.shape) {
+      throw ConfigError(
+          "a merge that keeps units of its models apart has wider layers than the config.json of the "
+          "models says (" +
+          info.name + "), so it cannot be written as a folder; merge all units");
+    }
+  }
+}
+
 }  // namespace
 
 Weights heads_of_merge(const FusedModel& model, const Replicate& replicate,
                        const std::vector<std::string>& tasks) {
   Weights heads;
   for (const std::string& task : tasks) {
-    const bool own = model.readouts.contains(task);
-    const std::filesystem::path file = own ? replicate.multitask_heads.value() : replicate.heads;
-    if (!file.empty()) {
-      heads.merge(heads_of(file, {task}));
+    if (const auto own = model.readouts.find(task); own != model.readouts.end()) {
+      heads.merge(own_head_of(task, *own->second));
+    } else if (!replicate.heads.empty()) {
+      heads.merge(heads_of(replicate.heads, {task}));
     }
   }
   return heads;
@@ -43,6 +70,7 @@ Weights heads_of_merge(const FusedModel& model, const Replicate& replicate,
 WrittenModel write_model_folder(const std::filesystem::path& folder, const ModelToWrite& model) {
   const HfFolder base = open_checkpoint(model.base);
   nlohmann::json config = base.config();
+  check_shapes(model.architecture, model.parameters);
   Weights tensors = in_place_of(base, model.architecture, to_device(model.parameters, at::kCPU));
   model.architecture.complete(config, tensors);
   round_to(model.dtype, tensors);

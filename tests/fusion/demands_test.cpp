@@ -79,6 +79,18 @@ std::shared_ptr<const Architecture> decoder() {
   return token_zoo(1).network->architecture;
 }
 
+TEST(Demands, of_methods_that_align_units_are_groups_of_axes) {
+  const TaskKind& classes = task_kind("classify");
+  for (const std::string method : {"weight_matching", "activation_matching", "zipit", "c2m3", "pleas"}) {
+    EXPECT_EQ(refusal(method, perceptron(), classes, classes), "");
+    EXPECT_THAT(refusal(method, decoder(), classes, classes),
+                HasSubstr("'" + method + "' needs axes that can be permuted alike, which t5 has not"));
+  }
+  for (const std::string wide : {"zipit{apart=1}", "pleas{apart=0.5}"}) {
+    EXPECT_EQ(refusal(wide, perceptron(), classes, classes), "");
+  }
+}
+
 // Members of an ensemble have no head in common that could read the mean of their features.
 TEST(Demands, of_heads_are_not_met_by_models_that_make_tokens) {
   const TaskKind& texts = task_kind("generate");

@@ -235,10 +235,14 @@ std::string TestZoo::expert_on_data_key(size_t index) const {
 
 at::Tensor TestZoo::logits(const Merged& merged, const std::string& task, int64_t batch) const {
   const Inputs inputs = data.examples(task, "test", -1).inputs;
+  Network read_as = *network;
+  for (const auto& [head, readout] : merged.model->readouts) {
+    read_as.readouts[head] = readout;
+  }
   std::vector<at::Tensor> parts;
   for (int64_t begin = 0; begin < inputs.size(); begin += batch) {
     const Inputs part = inputs.rows(begin, std::min(batch, inputs.size() - begin));
-    parts.push_back(merged.model->predictor->output(*network, network->ready(part), {task, task}));
+    parts.push_back(merged.model->predictor->output(read_as, network->ready(part), {task, task}));
   }
   return concatenate(parts);
 }
@@ -280,6 +284,26 @@ TestZoo random_zoo(size_t experts, double spread) {
     const auto key = static_cast<uint64_t>(100 + 10 * i);
     add_task(zoo, "task" + std::to_string(i), key, 3 + static_cast<int64_t>(i % 3));
     zoo.experts.push_back(perturbed(zoo.base, spread, key));
+  }
+  return zoo;
+}
+
+TestZoo unit_zoo(size_t experts, double spread, const std::string& model_type) {
+  const std::vector<int64_t> widths{model_type == "mlp" ? 10 : 6, 8};
+  TestZoo zoo;
+  zoo.network = std::make_shared<Network>();
+  zoo.network->architecture =
+      make_architecture({{"model_type", model_type}, {"image_size", 8}, {"hidden_sizes", widths}});
+  for (const TensorInfo& info : zoo.network->architecture->parameters()) {
+    const bool bias = info.name.ends_with("bias");  // positive ones, so that few units are dead
+    zoo.base[info.name] = at::zeros(info.shape, at::kFloat) + (bias ? 0.5 : 0.0);
+  }
+  zoo.base = perturbed(zoo.base, 0.2, 1);
+  zoo.multitask = perturbed(zoo.base, 0.2 * spread, 2);
+  for (size_t i = 0; i < experts; ++i) {
+    const auto key = static_cast<uint64_t>(100 + 10 * i);
+    add_task(zoo, "task" + std::to_string(i), key, 3 + static_cast<int64_t>(i % 3));
+    zoo.experts.push_back(perturbed(zoo.base, 0.2 * spread, key));
   }
   return zoo;
 }

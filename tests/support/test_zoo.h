@@ -66,7 +66,7 @@ struct TestZoo {
   // Runs `visit` with the input that a method of this card would get.
   void with_input(const MethodCard& card, const std::function<void(const FusionInput&)>& visit) const;
   void with_needs(const std::set<Need>& needs, const std::function<void(const FusionInput&)>& visit) const;
-  // Logits of `task`'s test inputs. `batch`: inputs per forward pass.
+  // Logits of `task`'s test inputs, under the model's own readout where it has one. `batch`: inputs per forward pass.
   at::Tensor logits(const Merged& merged, const std::string& task, int64_t batch = 1 << 20) const;
   // The same of one model.
   at::Tensor logits_of(const Weights& weights, const std::string& task) const;
@@ -87,6 +87,10 @@ TestZoo random_zoo(size_t experts, double spread = 0.05);
 TestZoo token_zoo(size_t experts, double spread = 0.2);
 // The same of a GPT-2 with tasks of the kind multiple_choice: 2 or 3 choices of 1 to 4 tokens.
 TestZoo choice_zoo(size_t experts, double spread = 0.2);
+// Models of layers of units, which can be permuted: random experts as above but nearly independent of each other at the
+// default spread, tasks and images as of random_zoo(). model_type: mlp (of 10 and 8 units) or cnn (of 6 and 8
+// channels).
+TestZoo unit_zoo(size_t experts, double spread = 1, const std::string& model_type = "mlp");
 // tests/golden/methods/inputs.safetensors: base and experts expert0 to expert3, exact in float32. No data.
 TestZoo golden_zoo();
 
