@@ -100,8 +100,9 @@ void check_experts(const Zoo& zoo, const Replicate& replicate, const Method& met
                       "; remove the method or build the zoo with its multi-task model");
   }
   if (card.needs.contains(Need::kPretrained) && replicate.base.empty()) {
-    throw ConfigError("method '" + card.name + "' needs the base that the experts come from, but those of zoo '" +
-                      zoo.name + "' have none in common; leave the method out");
+    throw ConfigError("method '" + card.name +
+                      "' needs the base that the experts come from, but those of zoo '" + zoo.name +
+                      "' have none in common; leave the method out");
   }
   for (const auto& expert : experts) {
     if (!replicate.experts.contains(expert)) {
@@ -268,7 +269,8 @@ std::string named_parameters(const Method& method, const ParamText& given) {
   const std::string all = method.canonical(given);
   for (const auto& part : all.empty() ? std::vector<std::string>{} : split(all, ',')) {
     const auto equals = part.find('=');
-    if (part.substr(equals + 1) != defaults.at(part.substr(0, equals))) {
+    const auto known = defaults.find(part.substr(0, equals));  // else of every method, and not at its default
+    if (known == defaults.end() || part.substr(equals + 1) != known->second) {
       named.push_back(part);
     }
   }
@@ -359,7 +361,8 @@ void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
 }  // namespace
 
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents) {
-  const auto architecture = load_network_without_readouts(zoo.replicates.front().layout(), at::kCPU).architecture;
+  const auto architecture =
+      load_network_without_readouts(zoo.replicates.front().layout(), at::kCPU).architecture;
   std::set<std::string> merges;
   std::set<std::tuple<std::string, std::string, std::string>>
       demands;  // (method, experts, task) that are met

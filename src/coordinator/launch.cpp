@@ -33,11 +33,11 @@ std::string data_text(const MethodCard& card) {
   return join(needs, ", ");
 }
 
-// "inputs=validation": of the parameters those that change which data the method sees.
-std::string parameters_of_data(const Method& method, const ParamText& parameters) {
+// "inputs=validation": of the parameters those that make a row of their own.
+std::string parameters_of_row(const Method& method, const ParamText& parameters) {
   std::vector<std::string> others;
   for (const auto& [name, value] : parameters) {
-    if (method.needs({{name, value}}) != method.card.needs) {
+    if (method.is_row(name, value)) {
       others.push_back(name + "=" + value);
     }
   }
@@ -145,6 +145,19 @@ std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicat
   return inputs;
 }
 
+// Of a task that several of the merged experts were made for, all of them.
+std::string owner_text(const Zoo& zoo, const std::vector<std::string>& experts,
+                       const std::map<std::string, std::string>& owners, const std::string& task) {
+  if (const auto owner = owners.find(task); owner != owners.end()) {
+    return owner->second;
+  }
+  std::vector<std::string> made_for_it = zoo.experts_for(task);
+  std::erase_if(made_for_it, [&](const std::string& expert) {
+    return std::find(experts.begin(), experts.end(), expert) == experts.end();
+  });
+  return made_for_it.empty() ? kNoOwner : join(made_for_it, "+");
+}
+
 }  // namespace
 
 std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std::vector<Cell>& cells,
@@ -160,9 +173,8 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
     if (fresh) {
       of_experts->second = task_owners(job, zoo, zoo.experts_called(cell.experts));
     }
-    const auto owner = of_experts->second.find(cell.task);
     bindings[owner_binding(cell.zoo, cell.experts, cell.task)] =
-        owner == of_experts->second.end() ? kNoOwner : owner->second;
+        owner_text(zoo, zoo.experts_called(cell.experts), of_experts->second, cell.task);
     const Replicate& replicate = zoo.replicate(cell.seed);
     auto& all = known[zoo.name + "/" + number_text(replicate.seed)];
     if (all.empty()) {
@@ -182,7 +194,7 @@ std::vector<MethodRecord> method_records(const std::vector<Cell>& cells) {
   std::map<std::string, MethodRecord> records;
   for (const auto& cell : cells) {
     const Method& method = method_registry().at(cell.method);
-    const std::string others = parameters_of_data(method, parse_call(cell.method_text()).second);
+    const std::string others = parameters_of_row(method, parse_call(cell.method_text()).second);
     const MethodCard card = method.card_of(parse_call("m{" + others + "}").second);
     const std::string name = card.name + (others.empty() ? "" : "{" + others + "}");
     const std::string title = card.title + (others.empty() ? "" : " (" + others + ")");

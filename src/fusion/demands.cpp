@@ -2,6 +2,7 @@
 
 #include "core/errors.h"
 #include "fusion/alignment/unit_maps.h"
+#include "fusion/whole_model/batch_statistics.h"
 
 namespace fusegrid {
 namespace {
@@ -16,6 +17,10 @@ bool has(const Architecture& architecture, Demand demand) {
       return !architecture.axis_groups().empty();
     case Demand::kFreeWidths:
       return has_free_widths(architecture);
+    case Demand::kRunningStatistics:
+      return has_running_statistics(architecture);
+    case Demand::kRepairable:
+      return is_repairable(architecture);
     case Demand::kHeads: {
       const auto head = architecture.own_head();
       return !head || head->of_tokens();
@@ -39,6 +44,8 @@ bool has(const TaskKind& kind, Demand demand) {
     case Demand::kLayers:
     case Demand::kAxisGroups:
     case Demand::kFreeWidths:
+    case Demand::kRunningStatistics:
+    case Demand::kRepairable:
       return true;  // asked of models
   }
   FUSEGRID_ASSERT(false, "unknown demand");

@@ -22,7 +22,7 @@ class Engine {
   // Those that are merged: floating ones, sorted by name. Of models in memory, running statistics of batch norm
   // (Role::kRunningStatistic) are none of them: the experts' mean stands in each result.
   virtual const std::vector<TensorInfo>& tensors() const = 0;
-  int64_t num_elements() const;                                // of all of them
+  int64_t num_elements() const;  // of all of them
   virtual at::Device device() const = 0;
 
   // Calls `visit` once for each of this rank's blocks; those of one tensor in their order.

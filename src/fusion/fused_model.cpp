@@ -19,8 +19,9 @@ class OneModel final : public Predictor {
   }
   Weights weights() const override { return weights_; }
   const Weights* model_of(const std::string& /*task*/) const override { return &weights_; }
-  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
-    return std::make_shared<OneModel>(rounded(weights_, precision));
+  std::shared_ptr<const Predictor> mapped(
+      const std::function<Weights(const Weights&)>& change) const override {
+    return std::make_shared<OneModel>(change(weights_));
   }
 
  private:
@@ -55,12 +56,13 @@ class ModelPerTask final : public Predictor {
     const auto model = owner == owners_.end() ? models_.end() : models_.find(owner->second);
     return model == models_.end() ? nullptr : &model->second;
   }
-  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
-    std::map<std::string, Weights> held;
+  std::shared_ptr<const Predictor> mapped(
+      const std::function<Weights(const Weights&)>& change) const override {
+    std::map<std::string, Weights> changed;
     for (const auto& [expert, model] : models_) {
-      held.emplace(expert, rounded(model, precision));
+      changed.emplace(expert, change(model));
     }
-    return std::make_shared<ModelPerTask>(std::move(held), owners_);
+    return std::make_shared<ModelPerTask>(std::move(changed), owners_);
   }
   Weights weights() const override {
     Weights all;
@@ -101,12 +103,13 @@ class Ensemble final : public Predictor {
     }
     FUSEGRID_ASSERT(false, "unknown level");
   }
-  std::shared_ptr<const Predictor> held_in(Precision precision) const override {
-    std::vector<Weights> held;
+  std::shared_ptr<const Predictor> mapped(
+      const std::function<Weights(const Weights&)>& change) const override {
+    std::vector<Weights> changed;
     for (const Weights& member : members_) {
-      held.push_back(rounded(member, precision));
+      changed.push_back(change(member));
     }
-    return std::make_shared<Ensemble>(std::move(held), level_, combine_);
+    return std::make_shared<Ensemble>(std::move(changed), level_, combine_);
   }
   Weights weights() const override {
     Weights all;

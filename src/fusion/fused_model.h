@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "models/network.h"
@@ -34,8 +35,15 @@ class Predictor {
   virtual Weights weights() const = 0;
   // The parameters of the model that alone answers a task; null where no single one does.
   virtual const Weights* model_of(const std::string& /*task*/) const { return nullptr; }
+  // The same of other weights: what `change` makes of those of each of its whole models; null where it holds others.
+  virtual std::shared_ptr<const Predictor> mapped(
+      const std::function<Weights(const Weights&)>& /*change*/) const {
+    return nullptr;
+  }
   // The same with its models held in the precision, so that a pass need not round them; null: as it is.
-  virtual std::shared_ptr<const Predictor> held_in(Precision) const { return nullptr; }
+  virtual std::shared_ptr<const Predictor> held_in(Precision precision) const {
+    return mapped([=](const Weights& weights) { return rounded(weights, precision); });
+  }
 };
 
 struct FusedModel {
@@ -47,6 +55,8 @@ struct FusedModel {
   std::map<std::string, std::string> facts;
   // Readouts that belong to it instead of the network's, by head: those of a model that was trained with its own.
   std::map<std::string, std::shared_ptr<const Readout>> readouts = {};
+  // Of one model that is the mean of others whose units were brought into one order first: these, and what each counts.
+  std::vector<std::pair<double, Weights>> mean_of = {};
 };
 
 // The kinds of result that methods share. A method with a kind of its own derives from Predictor in its own

@@ -279,4 +279,14 @@ std::shared_ptr<const Weights> FusionInput::statistic(const std::string& key, St
   return context_.cache->get(models_key() + "/" + key, keep, compute);
 }
 
+std::shared_ptr<const Weights> FusionInput::trained(const std::string& key,
+                                                    const std::function<Weights()>& compute) const {
+  for (const Need need : {Need::kTrainInputs, Need::kTrainLabels, Need::kGradients}) {
+    require(need, "what is trained");
+  }
+  const std::string of_all = "trained/seed=" + number_text(static_cast<int64_t>(seed())) + "/" +
+                             join(tasks_, "+") + "/" + on_data_key(models_key(), network(), *context_.data);
+  return context_.cache->get(of_all + "/" + key, StatisticsCache::Keep::kMemoryAndDisk, compute);
+}
+
 }  // namespace fusegrid

@@ -155,6 +155,10 @@ class FusionInput {
   // Anything else that only depends on the models: `key` as for Field.
   std::shared_ptr<const Weights> statistic(const std::string& key, StatisticsCache::Keep keep,
                                            const std::function<Weights()>& compute) const;
+  // Anything that is trained on labelled training examples of all tasks, from all experts in their order, with random
+  // numbers of the seed. Need::kTrainInputs, kTrainLabels and kGradients.
+  std::shared_ptr<const Weights> trained(const std::string& key,
+                                         const std::function<Weights()>& compute) const;
 
  private:
   void require(Need need, const char* what) const;

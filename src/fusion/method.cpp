@@ -1,5 +1,8 @@
 #include "fusion/method.h"
 
+#include <algorithm>
+
+#include "fusion/common_parameters.h"
 #include "fusion/external_row.h"
 
 namespace fusegrid {
@@ -13,6 +16,13 @@ MethodCard Method::card_of(const ParamText& parameters) const {
   MethodCard of_call = card;
   of_call.needs = needs(parameters);
   return of_call;
+}
+
+bool Method::is_row(const std::string& parameter, const std::string& value) const {
+  const auto all = common_parameters();
+  return card.told_apart.contains(parameter) || needs({{parameter, value}}) != card.needs ||
+         std::any_of(all.begin(), all.end(),
+                     [&](const ParamInfo& common) { return common.name == parameter; });
 }
 
 std::string to_string(Family family) {
@@ -85,6 +95,10 @@ std::string to_string(Demand demand) {
       return "axes that can be permuted alike";
     case Demand::kFreeWidths:
       return "layers of any width (no heads of attention, no layer norms)";
+    case Demand::kRunningStatistics:
+      return "running statistics of batch norm";
+    case Demand::kRepairable:
+      return "layers with biases and no norms";
     case Demand::kDistribution:
       return "outputs that are distributions";
     case Demand::kClasses:

@@ -43,13 +43,15 @@ enum class Need {
 // What a method asks of the models and tasks that it serves, besides data. A grid is refused before it runs where the
 // zoo has not got it.
 enum class Demand {
-  kBlocks,        // the architecture is a stack of blocks with MLPs
-  kLayers,        // affine layers whose inputs can be looked at
-  kAxisGroups,    // the architecture says which axes can be permuted alike
-  kFreeWidths,    // these axes may get longer: no heads of attention and no layer norms lie along them
-  kDistribution,  // the outputs of all tasks are distributions
-  kClasses,       // the tasks are ones of classes
-  kHeads,         // the outputs come from heads outside the models, which models can share
+  kBlocks,             // the architecture is a stack of blocks with MLPs
+  kLayers,             // affine layers whose inputs can be looked at
+  kAxisGroups,         // the architecture says which axes can be permuted alike
+  kFreeWidths,         // these axes may get longer: no heads of attention and no layer norms lie along them
+  kRunningStatistics,  // of batch norm
+  kRepairable,         // layers with biases and no norms
+  kDistribution,       // the outputs of all tasks are distributions
+  kClasses,            // the tasks are ones of classes
+  kHeads,              // the outputs come from heads outside the models, which models can share
 };
 
 enum class Yields { kOneModel, kModelPerTask, kEnsemble, kRoutedModel };
@@ -76,6 +78,8 @@ struct MethodCard {
   bool needs_task_identity = false;  // at inference
   bool random = false;               // the seed changes the result
   bool order_invariant = true;       // up to rounding, the order of the experts does not matter
+  // Parameters whose values are rows of their own on a board, not settings to choose among.
+  std::set<std::string> told_apart = {};
   Cost cost = Cost::kElementwise;
   // Of Cost::kTraining, the models' worth of memory that it takes beside its result: gradients, and task vectors of the
   // largest tensors.
@@ -87,12 +91,16 @@ struct MethodCard {
 struct Method {
   MethodCard card;
   std::function<FusedModel(const FusionInput&, const ParamText&)> fuse;
-  std::function<std::string(const ParamText&)> canonical;  // all parameters written out
-  std::function<std::vector<ParamInfo>()> params;          // defaults, ranges, documents
+  // All parameters written out, and those of every method that are not at their defaults.
+  std::function<std::string(const ParamText&)> canonical;
+  std::function<std::vector<ParamInfo>()> params;  // defaults, ranges, documents
   std::function<void(const ParamText&, const MethodCard&, int64_t experts)>
       check;                                                  // ConfigError before work begins
   std::function<std::set<Demand>(const ParamText&)> demands;  // the card's and those of the parameters
   std::function<std::set<Need>(const ParamText&)> needs;      // the card's, as the parameters change them
+  // Whether a parameter's value makes a row of its own: it is told_apart, changes which data the method sees, or is one
+  // of every method.
+  bool is_row(const std::string& parameter, const std::string& value) const;
   // Of a method theta = theta_0 + scale * direction, its direction (a Field whose lambda refers to the input),
   // so that another method can go on from it; else empty.
   std::function<Field(const FusionInput&, const ParamText&)> direction;
@@ -102,6 +110,9 @@ struct Method {
 };
 
 Registry<Method>& method_registry();
+
+// The method with the parameters that every method takes besides its own: fusion/common_parameters.h.
+Method with_common_parameters(Method method);
 
 std::string to_string(Family family);
 std::string to_string(Grain grain);
@@ -135,36 +146,37 @@ struct RegisterMethod {
     };
     method_registry().add(
         card.name,
-        {.card = card,
-         .fuse = [=](const FusionInput& in, const ParamText& text) { return fuse(in, read(text)); },
-         .canonical = [=](const ParamText& text) { return list(read(text)).canonical(); },
-         .params = [=] { return list(Options{}).params(); },
-         .check =
-             [=](const ParamText& text, const MethodCard&, int64_t experts) {
-               [[maybe_unused]] const Options options = read(text);
-               if constexpr (requires { options.check(experts); }) {
-                 options.check(experts);
-               }
-             },
-         .demands =
-             [=](const ParamText& text) {
-               std::set<Demand> demands = card.demands;
-               if constexpr (requires(const Options& options) { options.demands(); }) {
-                 demands.merge(read(text).demands());
-               }
-               return demands;
-             },
-         .needs =
-             [=](const ParamText& text) {
-               if constexpr (requires(const Options& options) { options.needs(card.needs); }) {
-                 return read(text).needs(card.needs);
-               } else {
-                 return card.needs;
-               }
-             },
-         .direction = !direction ? std::function<Field(const FusionInput&, const ParamText&)>{}
-                                 : [=](const FusionInput& in,
-                                       const ParamText& text) { return direction(in, read(text)); }});
+        with_common_parameters(
+            {.card = card,
+             .fuse = [=](const FusionInput& in, const ParamText& text) { return fuse(in, read(text)); },
+             .canonical = [=](const ParamText& text) { return list(read(text)).canonical(); },
+             .params = [=] { return list(Options{}).params(); },
+             .check =
+                 [=](const ParamText& text, const MethodCard&, int64_t experts) {
+                   [[maybe_unused]] const Options options = read(text);
+                   if constexpr (requires { options.check(experts); }) {
+                     options.check(experts);
+                   }
+                 },
+             .demands =
+                 [=](const ParamText& text) {
+                   std::set<Demand> demands = card.demands;
+                   if constexpr (requires(const Options& options) { options.demands(); }) {
+                     demands.merge(read(text).demands());
+                   }
+                   return demands;
+                 },
+             .needs =
+                 [=](const ParamText& text) {
+                   if constexpr (requires(const Options& options) { options.needs(card.needs); }) {
+                     return read(text).needs(card.needs);
+                   } else {
+                     return card.needs;
+                   }
+                 },
+             .direction = !direction ? std::function<Field(const FusionInput&, const ParamText&)>{}
+                                     : [=](const FusionInput& in,
+                                           const ParamText& text) { return direction(in, read(text)); }}));
   }
 };
 

@@ -86,8 +86,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
     lambdas = lambdas + (best_vertices(all, merged.gradient(lambdas)) - lambdas) * length;
     in.tick();
   }
-  merged.merge(lambdas);
-  FusedModel fused = one_model(merged.take());
+  FusedModel fused = one_model(merged.merged(lambdas));
   fused.facts["coefficients"] = coefficient_text(in, lambdas);
   return fused;
 }

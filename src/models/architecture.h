@@ -16,8 +16,8 @@
 
 namespace fusegrid {
 
-// How a kernel moves over positions: by so many of them, over so many zeros around the image, and with so many positions
-// from one of its entries to the next.
+// How a kernel moves over positions: by so many of them, over so many zeros around the image, and with so many
+// positions from one of its entries to the next.
 struct Convolution {
   int64_t stride = 1, padding = 0, dilation = 1;
 };
@@ -38,8 +38,8 @@ struct Layer {
 
 // Stands in for the affine layers during a forward pass: x [..., in] -> [..., out]; bias is undefined where the layer
 // has none. Methods observe inputs with it (Gram matrices) or change what a layer computes (routed low-rank experts).
-// That of a convolution sees what lies under the kernel at each position, x [n, positions, in side side], and the kernel
-// as a matrix [out, in side side].
+// That of a convolution sees what lies under the kernel at each position, x [n, positions, in side side], and the
+// kernel as a matrix [out, in side side].
 using LayerHook = std::function<at::Tensor(const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
                                            const at::Tensor& bias)>;
 
@@ -83,7 +83,8 @@ struct Pass {
 // where there are fewer dimensions.
 void show(const Pass& pass, const std::string& group, const at::Tensor& x);
 
-// y of one layer: the hook's, where there is one. x: [..., in]; of a convolution [n, in, height, width] -> [n, out, ...].
+// y of one layer: the hook's, where there is one. x: [..., in]; of a convolution [n, in, height, width] -> [n, out,
+// ...].
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass);
 
 // What becomes of the hidden states [n, tokens, width] of the last block.

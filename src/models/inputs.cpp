@@ -198,7 +198,9 @@ Examples Examples::first(int64_t count) const {
 }
 
 Examples Examples::at(const at::Tensor& places, Inputs part) const {
-  const auto choose = [&](const at::Tensor& tensor) { return tensor.index_select(0, places.to(tensor.device())); };
+  const auto choose = [&](const at::Tensor& tensor) {
+    return tensor.index_select(0, places.to(tensor.device()));
+  };
   return {std::move(part), applied(labels, choose), applied(values, choose), applied(wanted, choose),
           applied(wanted_lengths, choose)};
 }

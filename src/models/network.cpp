@@ -1,5 +1,8 @@
 #include "models/network.h"
 
+#include <map>
+#include <utility>
+
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/tensor.h>
 
@@ -9,9 +12,15 @@
 namespace fusegrid {
 namespace {
 
-// Per channel, in units of stored pixel values: [1, channels, 1, 1]
-at::Tensor per_channel(const std::vector<double>& values, at::Device device) {
-  return (at::tensor(values, at::kDouble) * 255).to(at::kFloat).view({1, -1, 1, 1}).to(device);
+// Per channel, in units of stored pixel values: [1, channels, 1, 1]. Kept: a copy to a GPU would wait for it in each
+// pass.
+const at::Tensor& per_channel(const std::vector<double>& values, at::Device device) {
+  thread_local std::map<std::pair<std::vector<double>, std::string>, at::Tensor> kept;
+  at::Tensor& tensor = kept[{values, device.str()}];
+  if (!tensor.defined()) {
+    tensor = (at::tensor(values, at::kDouble) * 255).to(at::kFloat).view({1, -1, 1, 1}).to(device);
+  }
+  return tensor;
 }
 
 void check_images(const at::Tensor& images, const InputFormat& format) {

@@ -57,8 +57,8 @@ at::Tensor attention_of_heads(const at::Tensor& query, const at::Tensor& key, co
 // [width, channels, side, side].
 at::Tensor patches_of(const at::Tensor& images, const at::Tensor& kernel);
 
-// Images as a model with so many channels reads them: all three, or 1, their mean, for gray images. [n, 3, height, width]
-// -> [n, channels, height, width].
+// Images as a model with so many channels reads them: all three, or 1, their mean, for gray images. [n, 3, height,
+// width] -> [n, channels, height, width].
 at::Tensor channels_of(const at::Tensor& images, int64_t channels);
 
 // The largest of each square of 2 x 2 positions: [n, channels, height / 2, width / 2]. A last odd row or column is

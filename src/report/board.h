@@ -93,6 +93,23 @@ struct Board {
 // DataError where a method or a task is not described.
 std::vector<Board> make_boards(const Records& records);
 
+// The settings of a board's methods that have a parameter t, along t: the path between two models. What is highest
+// above the chord between its ends is its barrier: of the error (of the score, as much as it is worse) and of the loss,
+// of the means over seeds.
+struct Path {
+  std::string method;  // its title
+  std::string others;  // its other parameters
+  struct Point {
+    double t = 0;
+    double score = 0, loss = 0;  // test
+  };
+  std::vector<Point> points;  // by growing t
+  double score_barrier = 0;
+  std::optional<double> loss_barrier;  // absent where the task has no loss
+};
+// Those that are tested at both ends, t = 0 and t = 1, and between them.
+std::vector<Path> make_paths(const Board& board);
+
 // Average against the number of experts, of one zoo under one shift.
 struct Scaling {
   std::string zoo;

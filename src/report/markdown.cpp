@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <set>
 #include <utility>
 
+#include "core/text.h"
 #include "report/layout.h"
 #include "report/markup.h"
 #include "report/writers.h"
@@ -128,6 +130,37 @@ MarkdownTable scaling_table(const Scaling& scaling) {
   return table;
 }
 
+// One row for each t, since there are more of them than paths.
+MarkdownTable path_table(const Board& board, const std::vector<Path>& paths) {
+  MarkdownTable table;
+  table.header = {"t"};
+  std::set<double> positions;
+  std::vector<std::string> barriers{"barrier"}, loss_barriers{"barrier of the loss"};
+  for (const Path& path : paths) {
+    const bool is_alone = std::count_if(paths.begin(), paths.end(),
+                                        [&](const Path& other) { return other.method == path.method; }) == 1;
+    table.header.push_back(escape_markdown(path.method + (is_alone ? "" : ", " + path.others)));
+    for (const Path::Point& point : path.points) {
+      positions.insert(point.t);
+    }
+    barriers.push_back(value_text(path.score_barrier, board.score.unit, 2));
+    loss_barriers.push_back(path.loss_barrier ? fixed(*path.loss_barrier, 3) : "-");
+  }
+  table.right.assign(table.header.size(), true);
+  for (const double t : positions) {
+    std::vector<std::string> cells{number_text(t)};
+    for (const Path& path : paths) {
+      const auto point = std::find_if(path.points.begin(), path.points.end(),
+                                      [&](const Path::Point& each) { return each.t == t; });
+      cells.push_back(point == path.points.end() ? "-" : value_text(point->score, board.score.unit, 2));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  table.rows.push_back(std::move(barriers));
+  table.rows.push_back(std::move(loss_barriers));
+  return table;
+}
+
 }  // namespace
 
 std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts) {
@@ -137,6 +170,15 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
     text += "\n## " + escape_markdown(board_title(board)) + "\n\n";
     text += markdown_table(score_table(board)) + "\n" + markdown_table(cost_table(board)) + "\n";
     text += markdown_list(board_notes(board), false);
+  }
+  for (const Board& board : boards) {
+    if (const auto paths = make_paths(board); !paths.empty()) {
+      text += "\n## " + escape_markdown(board_title(board)) + ": along t\n\n" +
+              markdown_table(path_table(board, paths)) +
+              "\nAverages on the test split, mean over seeds. Barrier: what is lost most below the chord "
+              "between the "
+              "ends.\n";
+    }
   }
   for (const Scaling& scaling : make_scalings(boards)) {
     text += "\n## " + escape_markdown(scaling.zoo) + ": " + escape_markdown(scaling_title(scaling)) +

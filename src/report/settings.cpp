@@ -46,21 +46,25 @@ const std::string& parameters_of(const Result& result) {
   return parameters->second;
 }
 
-// The name of the record that describes the cell: calls of a method that see other data have one of their own, and are
-// a row of their own.
+// The name of the record that describes the cell, the one that says most of its parameters: calls of a method that are
+// rows of their own have one.
 std::string record_of(const Cell& cell, const Records& records) {
+  std::string best = cell.method;
+  size_t most = 0;
   for (auto next = records.methods.lower_bound(cell.method + "{");
        next != records.methods.end() && next->first.starts_with(cell.method + "{"); ++next) {
     const ParamText called = parse_call(cell.method_text()).second;
     const ParamText described = parse_call(next->first).second;
-    if (std::all_of(described.begin(), described.end(), [&](const auto& parameter) {
-          const auto found = called.find(parameter.first);
-          return found != called.end() && found->second == parameter.second;
-        })) {
-      return next->first;
+    const bool fits = std::all_of(described.begin(), described.end(), [&](const auto& parameter) {
+      const auto found = called.find(parameter.first);
+      return found != called.end() && found->second == parameter.second;
+    });
+    if (fits && described.size() > most) {
+      best = next->first;
+      most = described.size();
     }
   }
-  return cell.method;
+  return best;
 }
 
 BoardCells arrange(const BoardKey& key, const CellList& cells, const Records& records) {

@@ -94,7 +94,8 @@ struct Records {
   std::vector<std::string> missing() const;
 };
 
-// The binding that says which of the merged experts owns a task: its name, or kNoOwner. experts: as a cell names them.
+// The binding that says which of the merged experts owns a task: its name, those of all that were made for it, joined
+// by '+', or kNoOwner. experts: as a cell names them.
 std::string owner_binding(const std::string& zoo, const std::string& experts, const std::string& task);
 inline constexpr const char* kNoOwner = "-";  // no name
 

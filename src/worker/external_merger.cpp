@@ -31,7 +31,8 @@ nlohmann::json request_of(const Cell& cell, const Zoo& zoo, const fs::path& out)
           {"zoo", zoo.name},
           {"seed", cell.seed},
           {"threads", at::get_num_threads()},
-          {"base", replicate.base.empty() ? nlohmann::json() : nlohmann::json(fs::absolute(replicate.base).string())},
+          {"base",
+           replicate.base.empty() ? nlohmann::json() : nlohmann::json(fs::absolute(replicate.base).string())},
           {"experts", experts},
           {"out", out.string()}};
 }

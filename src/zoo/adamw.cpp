@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numbers>
 #include <utility>
 
 #include <ATen/TensorOperators.h>
@@ -86,13 +85,6 @@ void clip_gradients(const std::vector<at::Tensor>& gradients, double limit) {
   const at::Tensor norm = at::linalg_vector_norm(at::stack(at::_foreach_norm(gradients, 2)));
   constexpr double kLeastNorm = 1e-6;
   at::_foreach_mul_(gradients, (limit / (norm + kLeastNorm)).clamp_max(1.0));
-}
-
-double learning_rate_at(int64_t step, int64_t steps, double highest, int64_t warmup) {
-  const double rise = static_cast<double>(step + 1) / static_cast<double>(warmup);
-  const double fall =
-      0.5 * (1 + std::cos(std::numbers::pi * static_cast<double>(step) / static_cast<double>(steps)));
-  return highest * std::min(rise, fall);
 }
 
 }  // namespace fusegrid

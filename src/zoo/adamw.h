@@ -34,7 +34,4 @@ class AdamW {
 // device.
 void clip_gradients(const std::vector<at::Tensor>& gradients, double limit);
 
-// Learning rate of step 0 .. steps-1: linear warm-up over `warmup` steps under a cosine that ends at zero.
-double learning_rate_at(int64_t step, int64_t steps, double highest, int64_t warmup);
-
 }  // namespace fusegrid

@@ -64,11 +64,11 @@ void place_published(const ZooPlan& plan, int64_t seed) {
   save_hf_folder(target, as_stored(*architecture, weights), published.config(), files);
 }
 
-void check_head(const TaskInfo& task, Heads heads) {
-  if (task_kind(task.kind).has_tokens() != (heads == Heads::kNone)) {
+void check_head(const TaskInfo& task, bool makes_tokens) {
+  if (task_kind(task.kind).has_tokens() != makes_tokens) {
     throw ConfigError("task '" + task.name + "' is of the kind " + task.kind + ", whose answers are " +
-                      (heads == Heads::kNone ? "those of a head, but the recipe's models make tokens"
-                                             : "tokens, but the recipe's models have heads") +
+                      (makes_tokens ? "those of a head, but the recipe's models make tokens"
+                                    : "tokens, but the recipe's models have heads") +
                       "; choose another pack or another recipe");
   }
 }
@@ -77,6 +77,12 @@ void check_head(const TaskInfo& task, Heads heads) {
 
 std::vector<int64_t> place_bases(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
   const bool published = recipe_of(plan).scale(plan.scale).published_base;
+  if (!recipe_of(plan).card.has_bases) {
+    if (!plan.published_base.empty()) {
+      throw ConfigError("models of the recipe " + plan.recipe + " start from no base; leave --base out");
+    }
+    return {};
+  }
   if (published && plan.published_base.empty()) {
     throw ConfigError("experts of scale " + plan.scale +
                       " start from a published base; name its folder with --base");
@@ -103,7 +109,7 @@ void check_tasks(const ZooPlan& plan) {
   const ZooPlan of_bases = plan_of_bases(plan);
   const Recipe& makes_bases = recipe_of(of_bases);
   for (const std::string& task : plan.all_tasks()) {
-    check_head(pack.task(task), recipe.card.heads);
+    check_head(pack.task(task), recipe.card.heads == Heads::kTokens);
     if (!scale.published_base) {
       check_readable(pack.task(task),
                      makes_bases.reads(makes_bases.scale(of_bases.scale), of_bases.overrides));
@@ -126,6 +132,9 @@ void check_pool(const ZooPlan& of_zoo) {
 }
 
 void check_base(const ZooPlan& plan, int64_t seed) {
+  if (!recipe_of(plan).card.has_bases) {
+    return;
+  }
   const fs::path base = base_folder(plan, seed);
   const TaskPack pack(plan.pack);
   const InputFormat input = make_architecture(HfFolder(base).config())->input();

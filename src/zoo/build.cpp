@@ -41,12 +41,13 @@ json provenance_of(const ZooPlan& plan, const ZooItem& item, const TaskPack& pac
 void check_item(const ZooPlan& plan, const ZooItem& item) {
   const std::vector<std::string> experts = trained_tasks(plan).experts;
   const bool known = item.kind != ZooItem::Kind::kExpert ||
-                     std::find(experts.begin(), experts.end(), item.task) != experts.end();
+                     std::find(experts.begin(), experts.end(), item.expert) != experts.end();
   if (item.zoo != plan.name() || !known) {
     throw ConfigError("'" + item.name() + "' must be an item of zoo '" + plan.name() + "' with experts of " +
                       join(experts, ", "));
   }
-  if (item.kind != ZooItem::Kind::kBase && !fs::exists(base_folder(plan, item.seed))) {
+  const bool starts_from_base = item.kind != ZooItem::Kind::kBase && recipe_of(plan).card.has_bases;
+  if (starts_from_base && !fs::exists(base_folder(plan, item.seed))) {
     throw ConfigError("'" + item.name() + "' starts from a base that is not there: '" +
                       base_folder(plan, item.seed).string() + "'; make the bases first");
   }
@@ -108,14 +109,14 @@ Written train_base(const ZooPlan& of_zoo, const ZooItem& item, const TaskPack& p
   return {std::move(made.weights), std::nullopt, made.config, made.files, std::move(made.heads), provenance};
 }
 
-// The base's architecture under the heads that it brings.
+// Of a model that lies in the zoo, the base where there is one, under the heads that it brings.
 Network network_of(const ZooPlan& plan, const ZooItem& item, at::Device device) {
-  const fs::path base = base_folder(plan, item.seed);
   const RecipeCard& card = recipe_of(plan).card;
-  Network network = load_network_without_readouts(base, device);
+  const fs::path model = card.has_bases ? base_folder(plan, item.seed) : item_folder(plan, item);
+  Network network = load_network_without_readouts(model, device);
   if (card.heads != Heads::kOfExperts) {
-    const fs::path heads = card.heads == Heads::kNone ? fs::path() : heads_file(plan, item.seed);
-    network.readouts = load_readouts(base, heads, plan.all_tasks(), card.pooling, device);
+    const fs::path heads = are_files(card.heads) ? heads_file(plan, item.seed) : fs::path();
+    network.readouts = load_readouts(model, heads, plan.all_tasks(), card.pooling, device);
   }
   return network;
 }
@@ -125,34 +126,58 @@ std::vector<std::string> tasks_of(const ZooPlan& plan, const ZooItem& item) {
     case ZooItem::Kind::kBase:
       return plan.tasks;
     case ZooItem::Kind::kExpert:
-      return {item.task};
+      return tasks_of_expert(plan, item.expert);
     case ZooItem::Kind::kMultitask:
       break;
   }
   return trained_tasks(plan).multitask;
 }
 
-Written train_model(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,
-                    const OnStep& on_step) {
+MadeModel make_model(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, const Network& network,
+                     const Weights& base, const OnStep& on_step) {
+  const Recipe& recipe = recipe_of(plan);
+  return recipe.make_model(recipe.scale(plan.scale), plan.overrides,
+                           {.kind = item.kind,
+                            .pack = pack,
+                            .tasks = tasks_of(plan, item),
+                            .all_tasks = plan.tasks,
+                            .network = network,
+                            .base = base,
+                            .seed = static_cast<uint64_t>(item.seed),
+                            .expert = item.expert,
+                            .on_step = on_step});
+}
+
+Written train_from_nothing(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,
+                           const OnStep& on_step) {
+  Network network;
+  network.device = device;
+  MadeModel made = make_model(plan, item, pack, network, {}, on_step);
+  return {std::move(made.weights), std::nullopt,          std::move(made.config),
+          std::move(made.files),   std::move(made.heads), provenance_of(plan, item, pack, device)};
+}
+
+Written train_from_base(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,
+                        const OnStep& on_step) {
   check_base(plan, item.seed);
   const fs::path folder = base_folder(plan, item.seed);
   const Network network = network_of(plan, item, device);
   const Weights base = load_weights(*network.architecture, folder, device);
-  const Recipe& recipe = recipe_of(plan);
-  MadeModel made = recipe.make_model(recipe.scale(plan.scale), plan.overrides,
-                                     {.kind = item.kind,
-                                      .pack = pack,
-                                      .tasks = tasks_of(plan, item),
-                                      .all_tasks = plan.tasks,
-                                      .network = network,
-                                      .base = base,
-                                      .seed = static_cast<uint64_t>(item.seed),
-                                      .on_step = on_step});
+  MadeModel made = make_model(plan, item, pack, network, base, on_step);
   json provenance = provenance_of(plan, item, pack, device);
   provenance["sources"]["base_sha256"] = digest(base);
   auto files = made.adapter ? std::map<std::string, std::string>() : files_beside_weights(folder);
   return {std::move(made.weights), std::move(made.adapter), HfFolder(folder).config(),
           std::move(files),        std::move(made.heads),   provenance};
+}
+
+Written train_item(const ZooPlan& plan, const ZooItem& item, const TaskPack& pack, at::Device device,
+                   std::vector<Metric>& metrics, const OnStep& on_step) {
+  if (item.kind == ZooItem::Kind::kBase) {
+    return train_base(plan, item, pack, device, metrics, on_step);
+  }
+  return recipe_of(plan).card.has_bases ? train_from_base(plan, item, pack, device, on_step)
+                                        : train_from_nothing(plan, item, pack, device, on_step);
 }
 
 // Adds what the kinds of its tasks measure of a model that lies in the zoo.
@@ -216,9 +241,7 @@ Result make_item(const ZooPlan& plan, const ZooItem& item, at::Device device, co
   const TaskPack pack(plan.pack);
   Result result;
   result.name = item.name();
-  const Written model = item.kind == ZooItem::Kind::kBase
-                            ? train_base(plan, item, pack, device, result.metrics, on_step)
-                            : train_model(plan, item, pack, device, on_step);
+  const Written model = train_item(plan, item, pack, device, result.metrics, on_step);
   write(plan, item, model);
   const Weights weights = model.adapter
                               ? load_weights(*make_architecture(model.config), base_folder(plan, item.seed),

@@ -40,10 +40,10 @@ void gather_heads(const ZooPlan& plan, int64_t seed) {
       const SafetensorsFile file(own_heads_file(plan, item));
       for (const auto& tensor : file.tensors()) {
         const auto [head, added] = heads.emplace(tensor.name, file.read(tensor.name));
-        const std::string& other = from.emplace(tensor.name, item.task).first->second;
+        const std::string& other = from.emplace(tensor.name, item.expert).first->second;
         if (!added && !head->second.equal(file.read(tensor.name))) {
           throw ConfigError("experts that share a head must have been made with the same one, but '" +
-                            tensor.name + "' of the experts '" + other + "' and '" + item.task +
+                            tensor.name + "' of the experts '" + other + "' and '" + item.expert +
                             "' of seed " + std::to_string(seed) +
                             " differ; make all of them on one kind of device: give the new zoo a folder of "
                             "its own with --out, or remove this one");
@@ -54,19 +54,26 @@ void gather_heads(const ZooPlan& plan, int64_t seed) {
   write_safetensors(heads_file(plan, seed), heads);
 }
 
+// Metrics are called "accuracy" of the task of an expert that is made for one, and else "accuracy/TASK".
 void add_expert(Replicate& replicate, const ZooPlan& plan, const ZooItem& item, const Result& result) {
-  replicate.experts[item.task] = item_folder(plan, item);
-  replicate.digests["expert/" + item.task] = result.facts.at("weights_sha256");
+  const std::vector<std::string> tasks = tasks_of_expert(plan, item.expert);
+  replicate.experts[item.expert] = item_folder(plan, item);
+  replicate.digests["expert/" + item.expert] = result.facts.at("weights_sha256");
   for (const Metric& metric : result.metrics) {
-    const auto parts =
-        split(metric.name, '/');  // "accuracy", or of a task that it was not made for "accuracy/task"
-    replicate.scores[item.task + "/" + (parts.size() > 1 ? parts[1] : item.task) + "/" + metric.split + "/" +
-                     parts[0]] = metric.value;
+    const auto parts = split(metric.name, '/');
+    if (parts.size() == 1 && tasks.size() > 1) {
+      continue;  // their mean
+    }
+    replicate.scores[item.expert + "/" + (parts.size() > 1 ? parts[1] : tasks.front()) + "/" + metric.split +
+                     "/" + parts[0]] = metric.value;
   }
 }
 
 void add_multitask(Replicate& replicate, const ZooPlan& plan, const std::vector<Result>& results) {
   const ZooItem item{plan.name(), replicate.seed, ZooItem::Kind::kMultitask, ""};
+  if (trained_tasks(plan).multitask.empty()) {
+    return;
+  }
   if (!plan.multitask &&
       (result_of(results, item.name()) == nullptr || !fs::exists(item_folder(plan, item)))) {
     return;
@@ -81,13 +88,16 @@ void add_multitask(Replicate& replicate, const ZooPlan& plan, const std::vector<
 Replicate make_replicate(const ZooPlan& plan, int64_t seed, const std::vector<Result>& results) {
   Replicate replicate;
   replicate.seed = seed;
-  replicate.base = base_folder(plan, seed);
-  const Heads heads = recipe_of(plan).card.heads;
-  if (heads != Heads::kNone) {
+  const RecipeCard& card = recipe_of(plan).card;
+  const Heads heads = card.heads;
+  if (are_files(heads)) {
     replicate.heads = heads_file(plan, seed);
   }
-  const auto architecture = make_architecture(HfFolder(replicate.base).config());
-  replicate.digests["base"] = digest(load_weights(*architecture, replicate.base, at::kCPU));
+  if (card.has_bases) {
+    replicate.base = base_folder(plan, seed);
+    const auto architecture = make_architecture(HfFolder(replicate.base).config());
+    replicate.digests["base"] = digest(load_weights(*architecture, replicate.base, at::kCPU));
+  }
   for (const ZooItem& item : model_items(plan, {seed})) {
     if (item.kind == ZooItem::Kind::kExpert) {
       add_expert(replicate, plan, item, valid_result(results, item.name()));
@@ -113,8 +123,8 @@ Zoo finish(const ZooPlan& plan, const std::vector<int64_t>& seeds, const std::ve
   zoo.suite = plan.suite;
   zoo.tasks = plan.all_tasks();
   zoo.pooling = recipe_of(plan).card.pooling;
-  for (const std::string& task : trained_tasks(plan).experts) {
-    zoo.experts.push_back({task, plan.owned_by({task})});
+  for (const std::string& expert : trained_tasks(plan).experts) {
+    zoo.experts.push_back({expert, plan.owned_by(tasks_of_expert(plan, expert))});
   }
   zoo.folder = here.folder;
   zoo.pack = fs::absolute(plan.pack);

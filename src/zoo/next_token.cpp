@@ -53,8 +53,8 @@ class Pretraining {
           info.name,
           initial_tensor(info, architecture.blocks()->size(), in.seed).to(in.device).requires_grad_(true));
     }
-    network_.readouts["pool"] = own_readout(*architecture.own_head(), architecture.feature_size(),
-                                              architecture.input().vocabulary);
+    network_.readouts["pool"] =
+        own_readout(*architecture.own_head(), architecture.feature_size(), architecture.input().vocabulary);
   }
 
   std::vector<TrainedGroup> groups() const {

@@ -88,7 +88,7 @@ std::string ZooItem::name() const {
     case Kind::kBase:
       return prefix + "base";
     case Kind::kExpert:
-      return prefix + "expert=" + task;
+      return prefix + "expert=" + expert;
     case Kind::kMultitask:
       break;
   }
@@ -106,10 +106,10 @@ ZooItem ZooItem::parse(const std::string& name) {
     item.kind = parts[2] == "base" ? Kind::kBase : Kind::kMultitask;
     if (parts[2].starts_with(expert_prefix)) {
       item.kind = Kind::kExpert;
-      item.task = parts[2].substr(expert_prefix.size());
+      item.expert = parts[2].substr(expert_prefix.size());
     }
   }
-  if (item.zoo.empty() || item.name() != name || (item.kind == Kind::kExpert && item.task.empty())) {
+  if (item.zoo.empty() || item.name() != name || (item.kind == Kind::kExpert && item.expert.empty())) {
     throw ConfigError(
         "an item of a zoo must read <zoo>/seed=<seed>/ and then base, expert=<task> or multitask, "
         "but it is '" +
@@ -120,6 +120,9 @@ ZooItem ZooItem::parse(const std::string& name) {
 
 std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
   std::vector<ZooItem> items;
+  if (!recipe_of(plan).card.has_bases) {
+    return items;
+  }
   for (const int64_t seed : seeds) {
     items.push_back({plan.name(), seed, ZooItem::Kind::kBase, ""});
   }
@@ -128,11 +131,12 @@ std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>&
 
 std::vector<ZooItem> model_items(const ZooPlan& plan, const std::vector<int64_t>& seeds) {
   std::vector<ZooItem> items;
+  const TrainedTasks trained = trained_tasks(plan);
   for (const int64_t seed : seeds) {
-    for (const std::string& task : trained_tasks(plan).experts) {
-      items.push_back({plan.name(), seed, ZooItem::Kind::kExpert, task});
+    for (const std::string& expert : trained.experts) {
+      items.push_back({plan.name(), seed, ZooItem::Kind::kExpert, expert});
     }
-    if (plan.multitask) {
+    if (plan.multitask && !trained.multitask.empty()) {
       items.push_back({plan.name(), seed, ZooItem::Kind::kMultitask, ""});
     }
   }
@@ -148,7 +152,7 @@ std::filesystem::path item_folder(const ZooPlan& plan, const ZooItem& item) {
     case ZooItem::Kind::kBase:
       return base_folder(plan, item.seed);
     case ZooItem::Kind::kExpert:
-      return seed_folder(plan, item.seed) / "experts" / item.task;
+      return seed_folder(plan, item.seed) / "experts" / item.expert;
     case ZooItem::Kind::kMultitask:
       break;
   }

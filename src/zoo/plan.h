@@ -16,7 +16,7 @@ struct ZooPlan {
   std::string recipe;  // key of recipe_registry()
   std::string scale;   // one of the recipe's
   std::string suite = {};
-  std::vector<std::string> tasks = {};  // of the suite, in its order: each gets an expert
+  std::vector<std::string> tasks = {};  // of the suite, in its order: what models are trained on
   // Tasks of the suite that models are evaluated on alone, each with the task whose expert owns it.
   std::vector<std::pair<std::string, std::string>> more_tasks = {};
   std::filesystem::path folder = {};                    // of the zoo, for example zoos/embedded-small
@@ -43,14 +43,15 @@ struct ZooItem {
   std::string zoo;
   int64_t seed = 0;
   Kind kind = Kind::kBase;
-  std::string task;  // of an expert
+  std::string expert;  // its name
 
   std::string name() const;
   // Throws ConfigError where `name` is not the text of an item.
   static ZooItem parse(const std::string& name);
 };
 
-// The items of a campaign: bases, and what is trained from them. ConfigError as recipe_of() and options_of().
+// The items of a campaign: bases, where the recipe has any, and experts and multi-task models. ConfigError as
+// recipe_of() and options_of().
 std::vector<ZooItem> base_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 std::vector<ZooItem> model_items(const ZooPlan& plan, const std::vector<int64_t>& seeds);
 

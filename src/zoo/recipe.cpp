@@ -1,5 +1,7 @@
 #include "zoo/recipe.h"
 
+#include <algorithm>
+
 #include "core/alternatives.h"
 #include "core/errors.h"
 
@@ -33,6 +35,11 @@ std::vector<RecipeOption> options_of(const ZooPlan& plan) {
 TrainedTasks trained_tasks(const ZooPlan& plan) {
   const Recipe& recipe = recipe_of(plan);
   return recipe.trained(recipe.scale(plan.scale), plan.overrides, plan.tasks);
+}
+
+std::vector<std::string> tasks_of_expert(const ZooPlan& plan, const std::string& expert) {
+  const bool is_task = std::find(plan.tasks.begin(), plan.tasks.end(), expert) != plan.tasks.end();
+  return is_task ? std::vector{expert} : plan.tasks;
 }
 
 ZooPlan plan_of_bases(const ZooPlan& plan) {

@@ -35,8 +35,13 @@ struct RecipeScale {
 enum class Heads {
   kOfBase,     // a base brings those of all tasks
   kOfExperts,  // each expert is trained with its own
-  kNone,       // models make tokens themselves
+  kTokens,     // none: models make tokens themselves
+  kInside,     // models hold one, of the classes of all their tasks
 };
+
+inline bool are_files(Heads heads) {
+  return heads == Heads::kOfBase || heads == Heads::kOfExperts;
+}
 
 struct RecipeCard {
   std::string name;                   // = file stem
@@ -44,15 +49,16 @@ struct RecipeCard {
   std::vector<RecipeScale> scales;    // smallest first
   Pooling pooling = Pooling::kFirst;  // of the features that its heads read
   Heads heads = Heads::kOfExperts;    // that its tasks are answered under
+  bool has_bases = true;              // else its models start from nothing, with what chance gives each
   std::string bases = {};  // the recipe whose bases these are, at the scale of the same name; "": its own
   std::string pool = {};   // file name of what its own bases are pretrained on
   std::string pool_maker = {};  // the command that makes it
 };
 
-// Which tasks of a zoo models are made of.
+// Which models a zoo of these tasks has.
 struct TrainedTasks {
-  std::vector<std::string> experts;    // each has one
-  std::vector<std::string> multitask;  // of the multi-task model
+  std::vector<std::string> experts;    // by name: one that a task bears is made for it, another for all tasks
+  std::vector<std::string> multitask;  // tasks of the multi-task model; none: there is no such model
 };
 
 // What a base is made from. Nothing but the seed chooses random numbers.
@@ -78,9 +84,11 @@ struct ModelInput {
   const TaskPack& pack;
   const std::vector<std::string>& tasks;      // that it is trained on: one, or those of the multi-task model
   const std::vector<std::string>& all_tasks;  // of the zoo
-  const Network& network;                     // the base's, with the heads that it brings
-  const Weights& base;                        // on the network's device
+  // The base's, with the heads that it brings; without an architecture where there is no base.
+  const Network& network;
+  const Weights& base;  // on the network's device
   uint64_t seed = 0;
+  std::string expert = {};  // its name
   const OnStep& on_step;
 };
 struct MadeModel {
@@ -89,6 +97,9 @@ struct MadeModel {
   // A heads file of its tasks, and of others that share them, where they were made with it; else those of the base
   // count. Experts that share a head bring the same bits.
   Weights heads = {};
+  // Of one that starts from no base: config.json, and files beside it.
+  nlohmann::json config = {};
+  std::map<std::string, std::string> files = {};
 };
 
 // One option with its value.
@@ -130,6 +141,7 @@ const Recipe& recipe_of(const ZooPlan& plan);
 std::vector<RecipeOption> options_of(const ZooPlan& plan);
 // What its models are made of.
 TrainedTasks trained_tasks(const ZooPlan& plan);
+std::vector<std::string> tasks_of_expert(const ZooPlan& plan, const std::string& expert);
 // The plan that its bases are made by: itself, or where the recipe takes those of another one, that recipe's, with
 // defaults.
 ZooPlan plan_of_bases(const ZooPlan& plan);
@@ -143,8 +155,8 @@ nlohmann::json overrides_of(const nlohmann::json& described);
 // An override's value as an option reads it.
 ParamText text_of_overrides(const nlohmann::json& overrides);
 
-// What a recipe does with its options, see Recipe. One that takes the bases of another recipe makes none and checks no
-// pool; without `trained` there is an expert of each task, and the multi-task model is of all.
+// What a recipe does with its options, see Recipe. One without bases, or with those of another recipe, makes none and
+// checks no pool; without `trained` there is an expert of each task, and the multi-task model is of all.
 template <typename Options>
 struct RecipeFunctions {
   std::function<InputFormat(const Options&)> reads;

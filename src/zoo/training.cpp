@@ -5,6 +5,8 @@
 #include <ATen/TensorOperators.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include "core/descent.h"
+#include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
 #include "models/channel_norm.h"
@@ -30,6 +32,19 @@ std::vector<at::Tensor> gradients_of(const std::vector<at::Tensor>& gradients,
     begin = end;
   }
   return some;
+}
+
+// One step of a group's optimiser, which it holds.
+using Step = std::function<void(const std::vector<at::Tensor>& gradients, double rate)>;
+
+Step step_of(const TrainedGroup& group, const Schedule& schedule) {
+  if (schedule.optimiser == Optimiser::kSgd) {
+    FUSEGRID_ASSERT(!group.relative, "SGD has no relative learning rates");
+    return [sgd = Sgd(group.tensors, group.weight_decay, schedule.beta1)](
+               const auto& gradients, double rate) mutable { sgd.step(gradients, rate); };
+  }
+  return [adamw = AdamW(group.tensors, group.weight_decay, schedule.beta1, schedule.beta2, group.relative)](
+             const auto& gradients, double rate) mutable { adamw.step(gradients, rate); };
 }
 
 // Rows of a task's batch that go through the model together.
@@ -90,11 +105,10 @@ bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
 void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::vector<TrainedGroup>& groups,
               const Schedule& schedule, const OnStep& on_step) {
   std::vector<at::Tensor> trained;
-  std::vector<AdamW> optimisers;
+  std::vector<Step> steps;
   for (const TrainedGroup& group : groups) {
     trained.insert(trained.end(), group.tensors.begin(), group.tensors.end());
-    optimisers.emplace_back(group.tensors, group.weight_decay, schedule.beta1, schedule.beta2,
-                            group.relative);
+    steps.push_back(step_of(group, schedule));
   }
   for (int64_t step = 0; step < schedule.steps; ++step) {
     if (on_step) {
@@ -105,11 +119,13 @@ void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::ve
       clip_gradients(gradients_of(gradients, groups, [](const auto& group) { return group.clipped; }),
                      *schedule.clip);
     }
-    const double rate = learning_rate_at(step, schedule.steps, schedule.learning_rate, schedule.warmup);
+    const double rate = schedule.rate
+                            ? schedule.rate(step)
+                            : learning_rate_at(step, schedule.steps, schedule.learning_rate, schedule.warmup);
     for (size_t i = 0; i < groups.size(); ++i) {
       const auto of_group =
           gradients_of(gradients, groups, [&](const auto& group) { return &group == &groups[i]; });
-      optimisers[i].step(of_group, rate * groups[i].rate_factor);
+      steps[i](of_group, rate * groups[i].rate_factor);
     }
   }
 }

@@ -27,11 +27,18 @@ struct TrainedGroup {
   bool clipped = true;  // where the schedule clips gradients
 };
 
-// AdamW under a warm-up and a cosine that ends at zero.
+enum class Optimiser {
+  kAdamW,
+  kSgd,  // with Nesterov momentum beta1; weight decay is a part of the gradient, and no group is relative
+};
+
+// A warm-up and a cosine that ends at zero.
 struct Schedule {
   int64_t steps = 1;
   double learning_rate = 0;
   int64_t warmup = 1;  // steps
+  Optimiser optimiser = Optimiser::kAdamW;
+  std::function<double(int64_t step)> rate = {};  // the learning rate of each step, instead of them
   double beta1 = 0.9;
   double beta2 = 0.999;
   std::optional<double> clip = {};  // largest norm of the gradients of all clipped groups together

@@ -56,7 +56,8 @@ void check_multitask_heads(const Zoo& zoo, const Replicate& replicate, const Net
     return;
   }
   const fs::path& file = *replicate.multitask_heads;
-  for (const auto& [task, readout] : load_readouts(replicate.layout(), file, zoo.tasks, zoo.pooling, at::kCPU)) {
+  for (const auto& [task, readout] :
+       load_readouts(replicate.layout(), file, zoo.tasks, zoo.pooling, at::kCPU)) {
     const int64_t outputs = network.readout(task).outputs();
     if (readout->outputs() != outputs) {
       throw ConfigError("'" + file.string() + "': head of task '" + task + "' must have " +

@@ -379,7 +379,8 @@ std::map<std::string, std::string> Zoo::owners(const std::vector<std::string>& n
   std::map<std::string, std::string> owners;
   for (const std::string& task : tasks) {
     const auto made_for_it = experts_for(task);
-    if (made_for_it.size() == 1 && std::find(names.begin(), names.end(), made_for_it.front()) != names.end()) {
+    if (made_for_it.size() == 1 &&
+        std::find(names.begin(), names.end(), made_for_it.front()) != names.end()) {
       owners.emplace(task, made_for_it.front());
     }
   }

@@ -65,6 +65,7 @@ TEST(Reference, a_zoo_is_described_with_the_scores_of_its_experts) {
   zoo.experts = {{"wide", {"a", "b"}}, {"none", {}}};
   Replicate replicate;
   replicate.seed = 3;
+  replicate.base = "base";
   replicate.digests = {{"base", "0123456789abcdef0123"}, {"expert/wide", "ff"}};
   replicate.scores = {
       {"wide/a/test/accuracy", 0.5}, {"wide/b/test/accuracy", 0.25}, {"wide/b/val/accuracy", 0.75}};

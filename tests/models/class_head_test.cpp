@@ -34,8 +34,9 @@ TEST(ClassHead, IsAParameterThatTheModelAnswersWith) {
   EXPECT_FALSE(head->of_tokens());
   const auto readout = own_readout(*head, 5, 6);
   const at::Tensor features = architecture->features(weights, random_images(2, 3), readout->pooling());
-  EXPECT_TRUE((*readout)(weights, features)
-                  .allclose(at::linear(features, weights.at("classifier.weight"), weights.at("classifier.bias"))));
+  EXPECT_TRUE(
+      (*readout)(weights, features)
+          .allclose(at::linear(features, weights.at("classifier.weight"), weights.at("classifier.bias"))));
   EXPECT_TRUE(readout->weights().empty());
 }
 

@@ -43,7 +43,7 @@ class DecoderGolden : public testing::TestWithParam<std::string> {
 
   at::Tensor logits(const Inputs& of, Memory* memory = nullptr) const {
     const auto readout = own_readout(architecture->own_head().value(), architecture->feature_size(),
-                                       architecture->input().vocabulary);
+                                     architecture->input().vocabulary);
     return (*readout)(weights, architecture->features(weights, of, Pooling::kNone, {{}, memory}));
   }
 

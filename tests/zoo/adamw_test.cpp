@@ -9,12 +9,6 @@
 namespace fusegrid {
 namespace {
 
-TEST(LearningRate, WarmsUpAndFallsToZero) {
-  EXPECT_DOUBLE_EQ(learning_rate_at(0, 100, 2, 10), 0.2);
-  EXPECT_NEAR(learning_rate_at(50, 100, 2, 10), 1, 1e-12);
-  EXPECT_LT(learning_rate_at(99, 100, 2, 10), 0.001);
-}
-
 TEST(ClipGradients, LimitsTheCommonNorm) {
   const at::Tensor a = at::full({1}, 3.0);
   const at::Tensor b = at::full({1}, 4.0);

@@ -169,8 +169,8 @@ TEST_F(TokenZoo, TasksOfTokensAskForNone) {
 TEST_F(TokenZoo, ModelsThatMakeNoTokensAskForHeads) {
   write_models(tiny_bert());
   EXPECT_THAT(refusal(request()),
-              HasSubstr("the zoo has no heads, and its models, of the architecture bert, make no "
-                        "tokens; name a heads file"));
+              HasSubstr("the zoo has no heads, and its models, of the architecture bert, hold "
+                        "none; name a heads file"));
 }
 
 TEST_F(TokenZoo, APackForModelsThatBeginAnswersOtherwiseIsRefused) {

@@ -358,7 +358,8 @@ TEST_F(ZooFolder, ExpertsAreApartFromTasks) {
 
 TEST_F(ZooFolder, ATaskThatSeveralExpertsWereMadeForHasNoOwner) {
   json written = description();
-  written["experts"] = json::parse(R"([{"name": "bars", "tasks": ["bars", "rows"]}, {"name": "rows", "tasks": ["bars"]}])");
+  written["experts"] =
+      json::parse(R"([{"name": "bars", "tasks": ["bars", "rows"]}, {"name": "rows", "tasks": ["bars"]}])");
   describe(written);
 
   const Zoo zoo = Zoo::load(folder_);

@@ -74,6 +74,10 @@ FusedModel merge_aligned(const FusionInput& in, const std::vector<Alignment>& al
     maps.push_back(unit_maps_of(alignments[i], in.device()));
   }
   FusedModel model = mean_at(in, aligned, maps, t);
+  const std::vector<double> shares = shares_at(t, aligned.size());
+  for (size_t i = 0; i < aligned.size(); ++i) {
+    model.mean_of.emplace_back(shares[i], std::move(aligned[i]));
+  }
   model.facts["moved_units"] = number_text(moved_units({alignments.begin() + 1, alignments.end()}));
   return model;
 }

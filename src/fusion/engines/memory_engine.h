@@ -33,7 +33,8 @@ class MemoryEngine final : public Engine {
   void show(size_t index, int64_t begin, int64_t count, const Cut& cut, const Visit& visit);
   void show_part(size_t index, int64_t begin, int64_t count, const Visit& visit);
   at::Tensor field_value(const Slice& slice, const Field& field);
-  // What is never merged: integer tensors, of the base or the first expert, and the experts' mean of running statistics.
+  // What is never merged: integer tensors, of the base or the first expert, and the experts' mean of running
+  // statistics.
   Weights untouched() const;
 
   const Weights& base_;

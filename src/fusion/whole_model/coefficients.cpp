@@ -8,6 +8,7 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/clamp.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/stack.h>
@@ -97,9 +98,28 @@ at::Tensor CoefficientMerge::make_rows(const std::string& tensor, const at::Tens
 }
 
 at::Tensor CoefficientMerge::moved(const at::Tensor& lambdas, size_t tensor) {
+  return at::matmul(used(lambdas, tensor), task_vectors(moving_[tensor]))
+      .view(in_.base().at(moving_[tensor]).sizes());
+}
+
+at::Tensor CoefficientMerge::used(const at::Tensor& lambdas, size_t tensor) const {
   const at::Tensor lambda = lambdas.select(1, column(tensor));
-  const at::Tensor used = clamp_ ? lambda.clamp(0, 1) : lambda;
-  return at::matmul(used, task_vectors(moving_[tensor])).view(in_.base().at(moving_[tensor]).sizes());
+  return clamp_ ? lambda.clamp(0, 1) : lambda;
+}
+
+// The leaves of merge(), in the dtype of passes as all other weights from then on, so that no pass has to round them
+// and to trace that.
+void CoefficientMerge::make_leaves() {
+  weights_ = rounded(weights_, in_.network().precision);
+  int64_t largest = 0;
+  for (const std::string& name : moving_) {
+    const at::Tensor& base = in_.base().at(name);
+    const at::Tensor tensor = at::empty_like(weights_.at(name), at::MemoryFormat::Contiguous);
+    leaves_.push_back({tensor, tensor.view({-1}), base.reshape({-1})});
+    leaves_.back().tensor.requires_grad_(true);
+    largest = std::max(largest, base.numel());
+  }
+  sum_ = at::empty({largest}, options());
 }
 
 std::vector<at::Tensor> CoefficientMerge::moved(const at::Tensor& lambdas) {
@@ -112,9 +132,28 @@ std::vector<at::Tensor> CoefficientMerge::moved(const at::Tensor& lambdas) {
 
 void CoefficientMerge::merge(const at::Tensor& lambdas) {
   const at::NoGradGuard no_grad;
-  for (size_t t = 0; t < moving_.size(); ++t) {
-    weights_[moving_[t]] = (in_.base().at(moving_[t]) + moved(lambdas, t)).requires_grad_(true);
+  if (leaves_.empty()) {
+    make_leaves();
   }
+  for (size_t t = 0; t < moving_.size(); ++t) {
+    Leaf& leaf = leaves_.at(t);
+    const at::Tensor theta = sum_.narrow(0, 0, leaf.base.numel());
+    at::Tensor out = theta;
+    at::matmul_out(out, used(lambdas, t), task_vectors(moving_[t]));
+    at::add_out(out, leaf.base, theta);
+    leaf.flat.copy_(theta);
+    leaf.tensor.mutable_grad().reset();
+    weights_[moving_[t]] = leaf.tensor;
+  }
+}
+
+Weights CoefficientMerge::merged(const at::Tensor& lambdas) {
+  const at::NoGradGuard no_grad;
+  Weights theta = with_mean_statistics(in_.base(), in_.experts());
+  for (size_t t = 0; t < moving_.size(); ++t) {
+    theta[moving_[t]] = in_.base().at(moving_[t]) + moved(lambdas, t);
+  }
+  return theta;
 }
 
 at::Tensor CoefficientMerge::gradient(const at::Tensor& lambdas) {
@@ -123,7 +162,8 @@ at::Tensor CoefficientMerge::gradient(const at::Tensor& lambdas) {
   for (size_t t = 0; t < moving_.size(); ++t) {
     const at::Tensor& of_theta = weights_.at(moving_[t]).grad();
     if (of_theta.defined()) {
-      gradient.select(1, column(t)).add_(at::matmul(task_vectors(moving_[t]), of_theta.reshape({-1})));
+      const at::Tensor flat = of_theta.reshape({-1}).to(at::kFloat);
+      gradient.select(1, column(t)).add_(at::matmul(task_vectors(moving_[t]), flat));
     }
   }
   return clamp_ ? gradient * (lambdas >= 0) * (lambdas <= 1) : gradient;
@@ -174,8 +214,7 @@ FusedModel adapt_coefficients(const FusionInput& in, const AdaptationOptions& op
     adam.step(merged.gradient(lambdas));
     in.tick();
   }
-  merged.merge(lambdas);
-  FusedModel fused = one_model(merged.take());
+  FusedModel fused = one_model(merged.merged(lambdas));
   fused.facts["coefficients"] = coefficient_text(in, lambdas);
   return fused;
 }

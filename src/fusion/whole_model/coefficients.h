@@ -52,12 +52,14 @@ class CoefficientMerge {
   at::Tensor task_vectors(const std::string& tensor);
   // sum_i lambda_i tau_i of each moving tensor, in its shape. lambdas: [experts, columns].
   std::vector<at::Tensor> moved(const at::Tensor& lambdas);
-  // theta, as fresh leaves that collect gradients.
+  // theta in weights(), in the dtype of passes, as leaves that have collected no gradients yet.
   void merge(const at::Tensor& lambdas);
+  // theta in float32.
+  Weights merged(const at::Tensor& lambdas);
   // dL/dlambda from dL/dtheta: inner products with the task vectors; zero where the clamp is active.
   at::Tensor gradient(const at::Tensor& lambdas);
 
-  // Of the moving tensors, what merge() made or who uses this has set.
+  // What merge() made of the moving tensors, or who uses this has set.
   Weights& weights() { return weights_; }
   const Weights& weights() const { return weights_; }
   // The weights, without what gradients need.
@@ -69,6 +71,8 @@ class CoefficientMerge {
   }
   at::TensorOptions options() const { return at::TensorOptions(in_.device()).dtype(at::kFloat); }
   at::Tensor moved(const at::Tensor& lambdas, size_t tensor);
+  at::Tensor used(const at::Tensor& lambdas, size_t tensor) const;
+  void make_leaves();
   at::Tensor make_rows(const std::string& tensor, const at::Tensor& storage) const;
 
   const FusionInput& in_;
@@ -79,6 +83,12 @@ class CoefficientMerge {
   at::Tensor storage_;  // of the rows of the largest tensor
   Weights kept_rows_;
   std::vector<std::string> moving_;
+  struct Leaf {
+    at::Tensor tensor, flat;  // one memory
+    at::Tensor base;          // flat
+  };
+  std::vector<Leaf> leaves_;  // of moving()
+  at::Tensor sum_;            // theta of one tensor in float32, before it is rounded
   Weights weights_;
 };
 

@@ -94,7 +94,7 @@ const RegisterRecipe<Options> registered{
      .doc = "language models of the layout of Llama, each expert of one domain of text",
      .scales = {{"small", "128 wide, 4 blocks: minutes on a CPU", "language_model6"}},
      .pooling = Pooling::kNone,
-     .heads = Heads::kNone,
+     .heads = Heads::kTokens,
      .pool = "text_pool.h5",
      .pool_maker = "tools/make_text_pool.py"},
     {reads_next_token, check_pack, check_next_token_pool, make_base, make_model, seconds}};

@@ -191,7 +191,7 @@ class Pretraining {
     }
     const InputFormat format = network_.architecture->input();
     network_.readouts["pool"] = own_readout(*network_.architecture->own_head(),
-                                              network_.architecture->feature_size(), format.vocabulary);
+                                            network_.architecture->feature_size(), format.vocabulary);
   }
 
   TrainedGroup group() const {
@@ -289,7 +289,7 @@ const RegisterRecipe<Options> registered{
      .scales = {{"small", "128 wide, 4 + 4 blocks: minutes on a CPU", "seq2seq8"},
                 {"medium", "256 wide, 6 + 6 blocks: on a GPU", "seq2seq8"}},
      .pooling = Pooling::kNone,
-     .heads = Heads::kNone,
+     .heads = Heads::kTokens,
      .pool = "seq2seq_pool.h5",
      .pool_maker = "tools/make_seq2seq_pool.py"},
     {reads, check_pack, check_pool, make_base, make_model, seconds}};

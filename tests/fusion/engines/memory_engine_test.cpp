@@ -183,7 +183,8 @@ TEST(MemoryEngine, gives_results_the_mean_of_running_statistics) {
   }
   EXPECT_TRUE(outputs[1].at("norm.weight").eq(40).all().item<bool>());
   MemoryEngine of_base(base, {}, "key", cache, [] {});
-  const auto copied = of_base.map_tensors(1, [](const Slice& slice) { return std::vector<at::Tensor>{slice.base()}; });
+  const auto copied =
+      of_base.map_tensors(1, [](const Slice& slice) { return std::vector<at::Tensor>{slice.base()}; });
   EXPECT_TRUE(copied[0].at("norm.running_mean").equal(base.at("norm.running_mean")));
 }
 

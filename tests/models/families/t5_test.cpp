@@ -77,7 +77,7 @@ class T5Golden : public testing::TestWithParam<std::string> {
   at::Tensor counting(const at::Tensor& x, Rows rows) const { return x * inputs.counting(rows).unsqueeze(2); }
   at::Tensor logits(const at::Tensor& features) const {
     const auto readout = own_readout(*architecture->own_head(), architecture->feature_size(),
-                                       architecture->input().vocabulary);
+                                     architecture->input().vocabulary);
     return (*readout)(weights, features);
   }
 };

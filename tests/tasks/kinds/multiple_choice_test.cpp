@@ -235,8 +235,8 @@ class MultipleChoiceGolden : public testing::TestWithParam<std::string> {
     network_.architecture = make_architecture(folder.config());
     const Architecture& architecture = *network_.architecture;
     weights_ = read_parameters(architecture, folder);
-    network_.readouts["task"] = own_readout(*architecture.own_head(), architecture.feature_size(),
-                                              architecture.input().vocabulary);
+    network_.readouts["task"] =
+        own_readout(*architecture.own_head(), architecture.feature_size(), architecture.input().vocabulary);
   }
   Inputs inputs() const {
     return with_choices(rows_of(golden_["prompts"].get<Rows>()), golden_["choices"].get<std::vector<Rows>>());

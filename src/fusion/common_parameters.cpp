@@ -1,0 +1,172 @@
+#include "fusion/common_parameters.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/errors.h"
+#include "core/text.h"
+#include "fusion/fusion_input.h"
+#include "fusion/whole_model/batch_statistics.h"
+
+namespace fusegrid {
+namespace {
+
+constexpr int64_t kBatches = 4;
+
+struct CommonOptions {
+  std::string statistics = "averaged";
+  int64_t statistics_examples = 2000;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param(
+        "statistics", statistics, Choices{"averaged", "re_estimated", "repaired"},
+        "of activations: of batch norm the experts' mean, or made anew on training inputs; of nets without "
+        "norms, repaired");
+    v.param("statistics_examples", statistics_examples, Range{kBatches, 1e9},
+            "unlabelled training inputs that they are made on");
+  }
+  bool are_kept() const { return statistics == "averaged"; }
+};
+
+std::vector<ParamInfo> listed(CommonOptions options) {
+  ParamLister lister;
+  options.describe(lister);
+  return lister.params();
+}
+
+struct Divided {
+  CommonOptions common;
+  ParamText own;
+};
+
+Divided divided(const std::string& method, const ParamText& text) {
+  Divided parts;
+  ParamText common;
+  for (const auto& [name, value] : text) {
+    const auto all = listed({});
+    const bool is_common = std::any_of(all.begin(), all.end(),
+                                       [&, &key = name](const ParamInfo& info) { return info.name == key; });
+    (is_common ? common : parts.own).emplace(name, value);
+  }
+  ParamReader reader("method '" + method + "'", common);
+  parts.common.describe(reader);
+  return parts;
+}
+
+std::string canonical_of(const CommonOptions& options) {
+  const auto defaults = listed({}), given = listed(options);
+  std::vector<std::string> parts;
+  for (size_t i = 0; i < given.size(); ++i) {
+    if (!options.are_kept() && given[i].value != defaults[i].value) {
+      parts.push_back(given[i].name + "=" + given[i].value);
+    }
+  }
+  return join(parts, ",");
+}
+
+// Each has its share of the inputs of every task.
+std::vector<Inputs> batches_of(const FusionInput& in, int64_t examples) {
+  std::vector<std::vector<Inputs>> parts(kBatches);
+  const auto of_task =
+      std::max<int64_t>(examples / kBatches / static_cast<int64_t>(in.tasks().size()), 1) * kBatches;
+  for (const std::string& task : in.tasks()) {
+    const Inputs inputs = in.train_inputs(task, of_task);
+    const int64_t each = inputs.size() / kBatches;
+    if (each == 0) {
+      throw ConfigError("statistics are made of " + std::to_string(kBatches) +
+                        " batches, but there are fewer training examples of task '" + task + "'");
+    }
+    for (size_t i = 0; i < parts.size(); ++i) {
+      parts[i].push_back(in.network().ready(inputs.rows(static_cast<int64_t>(i) * each, each)));
+    }
+  }
+  std::vector<Inputs> batches;
+  for (const auto& part : parts) {
+    batches.push_back(concatenate_inputs(part));
+  }
+  return batches;
+}
+
+Weights with_statistics(const FusionInput& in, const CommonOptions& options, const FusedModel& fused,
+                        const Weights& weights, const std::vector<Inputs>& batches) {
+  if (options.statistics == "re_estimated") {
+    return re_estimated(in.network(), weights, batches);
+  }
+  std::vector<const Weights*> models;
+  std::vector<double> shares;
+  for (const auto& [share, model] : fused.mean_of) {
+    models.push_back(&model);
+    shares.push_back(share);
+  }
+  return repaired(in.network(), weights, models, shares, batches);
+}
+
+FusedModel finished(const std::string& method, const FusionInput& in, const CommonOptions& options,
+                    FusedModel fused) {
+  if (options.are_kept()) {
+    return fused;
+  }
+  if (options.statistics == "repaired" && fused.mean_of.empty()) {
+    throw ConfigError(
+        "statistics are repaired towards those of the models that a merge is the mean of, but '" + method +
+        "' makes no such mean; use a method of the family alignment");
+  }
+  const PrecisionScope scope(in.network().precision);
+  const std::vector<Inputs> batches = batches_of(in, options.statistics_examples);
+  auto predictor = fused.predictor->mapped(
+      [&](const Weights& weights) { return with_statistics(in, options, fused, weights, batches); });
+  if (predictor == nullptr) {
+    throw ConfigError("method '" + method +
+                      "' makes no whole models whose statistics could be made anew; leave 'statistics' out");
+  }
+  fused.predictor = std::move(predictor);
+  return fused;
+}
+
+}  // namespace
+
+std::vector<ParamInfo> common_parameters() {
+  return listed({});
+}
+
+Method with_common_parameters(Method method) {
+  const Method own = method;
+  const std::string name = method.card.name;
+  method.fuse = [=](const FusionInput& in, const ParamText& text) {
+    const auto [common, rest] = divided(name, text);
+    return finished(name, in, common, own.fuse(in, rest));
+  };
+  method.canonical = [=](const ParamText& text) {
+    const auto [common, rest] = divided(name, text);
+    const std::string first = own.canonical(rest), second = canonical_of(common);
+    return first + (first.empty() || second.empty() ? "" : ",") + second;
+  };
+  method.check = [=](const ParamText& text, const MethodCard& card, int64_t experts) {
+    own.check(divided(name, text).own, card, experts);
+  };
+  method.demands = [=](const ParamText& text) {
+    const auto [common, rest] = divided(name, text);
+    std::set<Demand> demands = own.demands(rest);
+    if (!common.are_kept()) {
+      demands.insert(common.statistics == "repaired" ? Demand::kRepairable : Demand::kRunningStatistics);
+    }
+    return demands;
+  };
+  method.needs = [=](const ParamText& text) {
+    const auto [common, rest] = divided(name, text);
+    std::set<Need> needs = own.needs(rest);
+    if (!common.are_kept()) {
+      needs.insert(Need::kTrainInputs);
+    }
+    return needs;
+  };
+  if (own.direction) {
+    method.direction = [=](const FusionInput& in, const ParamText& text) {
+      return own.direction(in, divided(name, text).own);
+    };
+  }
+  return method;
+}
+
+}  // namespace fusegrid

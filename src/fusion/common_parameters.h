@@ -1,0 +1,19 @@
+#pragma once
+
+#include <vector>
+
+#include "fusion/method.h"
+
+namespace fusegrid {
+
+// The parameters that every method takes besides its own. Their defaults change nothing, and do not
+// stand in canonical texts.
+//   statistics            what becomes of the statistics of activations in the models that it makes
+//     averaged            running statistics of batch norm are the experts' mean
+//     re_estimated        they are made anew on unlabelled training inputs of all tasks, four batches of a quarter each
+//     repaired            of nets without norms: those of each layer are those of the merged models on average
+//   statistics_examples   on so many, dealt evenly over the tasks
+// with_common_parameters(): see method.h.
+std::vector<ParamInfo> common_parameters();
+
+}  // namespace fusegrid

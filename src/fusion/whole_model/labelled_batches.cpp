@@ -1,0 +1,22 @@
+#include "fusion/whole_model/labelled_batches.h"
+
+#include <algorithm>
+
+#include <ATen/ops/tensor.h>
+
+#include "core/philox.h"
+
+namespace fusegrid {
+
+Examples labelled_batch(const Network& network, const Examples& all, uint64_t key, int64_t batch,
+                        int64_t step) {
+  const int64_t count = all.inputs.size(), size = std::min(batch, count), each = count / size;
+  const auto order = permutation(key, static_cast<uint64_t>(step / each), count);
+  const at::Tensor places =
+      at::tensor(at::ArrayRef<int64_t>(order.data() + step % each * size, static_cast<size_t>(size)));
+  Examples chosen = all.at(places, all.inputs.select(places)).to(network.device);
+  chosen.inputs = network.ready(chosen.inputs);
+  return chosen;
+}
+
+}  // namespace fusegrid

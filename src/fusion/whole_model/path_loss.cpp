@@ -1,0 +1,133 @@
+#include "fusion/whole_model/path_loss.h"
+
+#include <utility>
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros_like.h>
+
+#include "core/philox.h"
+#include "core/role.h"
+#include "core/text.h"
+#include "fusion/whole_model/batch_statistics.h"
+#include "fusion/whole_model/labelled_batches.h"
+
+namespace fusegrid {
+namespace {
+
+bool is_moved(const TensorInfo& info) {
+  return info.floating() && role_of(info) != Role::kRunningStatistic;
+}
+
+bool decays(const TensorInfo& info) {
+  return role_of(info) == Role::kMatrix || role_of(info) == Role::kConvolution;
+}
+
+}  // namespace
+
+PathLoss::PathLoss(const FusionInput& in, std::string purpose, int64_t batch, double weight_decay)
+    : in_(in), purpose_(std::move(purpose)), batch_(batch), weight_decay_(weight_decay) {
+  for (const TensorInfo& info : tensor_infos(in.expert(0))) {
+    if (is_moved(info)) {
+      moved_.push_back(info);
+    }
+  }
+  for (const std::string& task : in.tasks()) {
+    examples_.push_back(in.train_examples(task, -1));
+  }
+}
+
+PointTensors PathLoss::tensors_of(const Weights& model) const {
+  PointTensors tensors;
+  for (const TensorInfo& info : moved_) {
+    tensors.push_back(model.at(info.name));
+  }
+  return tensors;
+}
+
+Weights PathLoss::model_of(const PointTensors& point) const {
+  Weights model = with_mean_statistics(in_.expert(0), {in_.expert(0), in_.expert(1)});
+  for (size_t i = 0; i < moved_.size(); ++i) {
+    model[moved_[i].name] = point[i];
+  }
+  return model;
+}
+
+at::Tensor PathLoss::loss_of(const Weights& model, size_t task, int64_t step) const {
+  const std::string& name = in_.tasks()[task];
+  const TaskKind& kind = in_.kind(name);
+  const Pass of_batch{.batch_statistics = [](const std::string&, const at::Tensor&, const at::Tensor&) {}};
+  const Examples batch = labelled_batch(in_.network(), examples_[task],
+                                        derive_key(in_.seed(), purpose_ + "/batches/" + name), batch_, step);
+  const at::Tensor output = in_.network().output(model, kind.taught(batch), name, of_batch);
+  return kind.losses(output, batch).mean() / static_cast<double>(examples_.size());
+}
+
+PathLoss::Slope PathLoss::slope(const PointTensors& point, int64_t step) const {
+  PointTensors leaves;
+  for (const at::Tensor& tensor : point) {
+    leaves.push_back(tensor.detach().clone().requires_grad_(true));
+  }
+  const Weights model = model_of(leaves);
+  Slope slope;
+  {
+    const at::AutoGradMode with_gradients(true);
+    const PrecisionScope scope(in_.network().precision);
+    for (size_t task = 0; task < examples_.size(); ++task) {
+      const at::Tensor loss = loss_of(model, task, step);
+      slope.loss += loss.item<double>();
+      loss.backward();
+    }
+  }
+  for (size_t i = 0; i < leaves.size(); ++i) {
+    const at::Tensor gradient =
+        leaves[i].grad().defined() ? leaves[i].grad() : at::zeros_like(leaves[i].detach());
+    slope.gradient.push_back(decays(moved_[i]) ? gradient.add(leaves[i].detach(), weight_decay_) : gradient);
+  }
+  return slope;
+}
+
+double PathLoss::loss(const PointTensors& point, int64_t step) const {
+  const at::NoGradGuard no_gradients;
+  const PrecisionScope scope(in_.network().precision);
+  const Weights model = model_of(point);
+  double sum = 0;
+  for (size_t task = 0; task < examples_.size(); ++task) {
+    sum += loss_of(model, task, step).item<double>();
+  }
+  return sum;
+}
+
+Weights PathLoss::packed(const std::vector<PointTensors>& points) const {
+  Weights all;
+  for (size_t k = 0; k < points.size(); ++k) {
+    for (size_t i = 0; i < moved_.size(); ++i) {
+      all.emplace(std::to_string(k) + "/" + moved_[i].name, points[k][i]);
+    }
+  }
+  return all;
+}
+
+std::vector<PointTensors> PathLoss::unpacked(const Weights& packed) const {
+  std::vector<PointTensors> points(moved_.empty() ? 0 : packed.size() / moved_.size());
+  for (size_t k = 0; k < points.size(); ++k) {
+    for (const TensorInfo& info : moved_) {
+      points[k].push_back(packed.at(std::to_string(k) + "/" + info.name));
+    }
+  }
+  return points;
+}
+
+PointTensors combined(const std::vector<PointTensors>& points, const std::vector<double>& coefficients) {
+  PointTensors sum;
+  for (size_t i = 0; i < points.front().size(); ++i) {
+    at::Tensor value = points[0][i] * coefficients[0];
+    for (size_t k = 1; k < points.size(); ++k) {
+      value = value.add(points[k][i], coefficients[k]);
+    }
+    sum.push_back(std::move(value));
+  }
+  return sum;
+}
+
+}  // namespace fusegrid

@@ -1,0 +1,49 @@
+// Networks for images that are trained from nothing, with the heads that they hold: what recipes of independent models
+// share. Figures behind the defaults: docs/design/independent_zoos.md.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "core/params.h"
+#include "zoo/recipe.h"
+
+namespace fusegrid {
+
+// A net and how it is trained.
+struct PlainTraining {
+  std::string net = "mlp";
+  int64_t width = 64;
+  int64_t image_size = 28;
+  int64_t batch = 64;
+  int64_t max_shift = 1;
+  double weight_decay = 5e-3;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("net", net, Choices{"mlp", "vgg", "resnet20"}, "the architecture");
+    v.param("width", width, Range{1, 8192},
+            "units of each of three layers of an mlp, else channels of the first stage, which doubles twice");
+    v.param("image_size", image_size, Range{4, 512}, "pixels of an image's side");
+    v.param("batch", batch, Range{1, 65536}, "images of a step");
+    v.param("max_shift", max_shift, Range{0, 16}, "pixels by which a batch is shifted at most, each way");
+    v.param("weight_decay", weight_decay, Range{0, 1}, "of matrices and kernels, a part of their gradients");
+  }
+};
+
+// "vgg16" -> net and width. FUSEGRID_ASSERT where it is none: names of scales are.
+PlainTraining plain_training_of(const std::string& scale);
+
+// ConfigError where tasks are not of classified images, or not of as many classes each.
+void check_plain_pack(const std::string& recipe, const TaskPack& pack, const std::vector<std::string>& tasks);
+
+// Trains a model on the tasks of `in` together for so many steps, whose learning rates are told. `seed` decides first
+// values and batches, which are the same whatever number of steps: a longer run goes on from a shorter one.
+MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,
+                        const std::function<double(int64_t step)>& rate);
+
+// A rough estimate of a model's seconds on one CPU core.
+double plain_seconds(const PlainTraining& options, int64_t steps);
+
+}  // namespace fusegrid

@@ -1,0 +1,92 @@
+// Networks that were trained alike from different first values: no base in common, and all of them made for the same
+// tasks. What averages, alignment and curves between minima are studied on (docs/design/independent_zoos.md).
+//
+// Experts: run0, run1, ...; run i of seed s has first values and batches of its own, and those of two seeds are
+//          different. Gradient descent with Nesterov momentum .9, a warm-up of a tenth and a cosine.
+
+#include <algorithm>
+
+#include "core/descent.h"
+#include "core/philox.h"
+#include "zoo/plain_training.h"
+
+namespace fusegrid::recipes::independent {
+namespace {
+
+constexpr const char* kExpert = "run";
+
+struct Options : PlainTraining {
+  int64_t runs = 3;
+  int64_t steps = 900;
+  double lr = 0.1;
+
+  static Options of_scale(const std::string& scale) {
+    Options options;
+    static_cast<PlainTraining&>(options) = plain_training_of(scale);
+    options.lr = options.net == "mlp" ? 0.05 : 0.1;
+    return options;
+  }
+  template <typename Visitor>
+  void describe_base(Visitor&) {}
+  template <typename Visitor>
+  void describe_models(Visitor& v) {
+    PlainTraining::describe(v);
+    v.param("runs", runs, Range{2, 1000}, "models");
+    v.param("steps", steps, Range{1, 1e7}, "steps of training");
+    v.param("lr", lr, Range{0, 10}, "highest learning rate");
+  }
+};
+
+InputFormat reads(const Options& options) {
+  return {.image_size = options.image_size};
+}
+
+void check_pack(const Options&, const TaskPack& pack, const std::vector<std::string>& tasks) {
+  check_plain_pack("independent", pack, tasks);
+}
+
+TrainedTasks trained(const Options& options, const std::vector<std::string>&) {
+  TrainedTasks all;
+  for (int64_t i = 0; i < options.runs; ++i) {
+    all.experts.push_back(kExpert + std::to_string(i));
+  }
+  return all;
+}
+
+MadeModel make_model(const Options& options, const ModelInput& in) {
+  const auto rate = [&](int64_t step) {
+    return learning_rate_at(step, options.steps, options.lr, std::max<int64_t>(options.steps / 10, 1));
+  };
+  return train_plainly(options, in, derive_key(in.seed, in.expert), options.steps, rate);
+}
+
+double seconds(const Options& options, ZooItem::Kind, int64_t) {
+  return plain_seconds(options, options.steps);
+}
+
+const RegisterRecipe<Options> registered{
+    {.name = "independent",
+     .doc = "networks trained from different first values on one task",
+     .scales = {{"mlp64", "three layers of 64 units: seconds on a CPU", "fashion"},
+                {"mlp256", "three layers of 256 units: seconds on a CPU", "fashion"},
+                {"mlp512", "three layers of 512 units: seconds on a CPU", "fashion"},
+                {"vgg4", "convolutions of 4 to 16 channels: half a minute on a CPU", "fashion"},
+                {"vgg8", "convolutions of 8 to 32 channels: half a minute on a CPU", "fashion"},
+                {"vgg16", "convolutions of 16 to 64 channels: a minute on a CPU", "fashion"},
+                {"vgg32", "convolutions of 32 to 128 channels: minutes on a CPU", "fashion"},
+                {"resnet8", "ResNet-20 of 8 to 32 channels: a minute on a CPU", "fashion"},
+                {"resnet16", "ResNet-20 of 16 to 64 channels: minutes on a CPU", "fashion"},
+                {"resnet32", "ResNet-20 of 32 to 128 channels: on a GPU", "fashion"}},
+     .pooling = Pooling::kNone,
+     .heads = Heads::kInside,
+     .has_bases = false},
+    {.reads = reads,
+     .check_pack = check_pack,
+     .check_pool = nullptr,
+     .make_base = nullptr,
+     .make_model = make_model,
+     .seconds = seconds,
+     .trained = trained}};
+
+}  // namespace
+}  // namespace fusegrid::recipes::independent
