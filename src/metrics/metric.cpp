@@ -45,6 +45,10 @@ std::string to_string(Unit unit) {
       return "fraction";
     case Unit::kNats:
       return "nats";
+    case Unit::kMetres:
+      return "metres";
+    case Unit::kDegrees:
+      return "degrees";
     case Unit::kNone:
       return "none";
   }
@@ -52,20 +56,29 @@ std::string to_string(Unit unit) {
 }
 
 Unit parse_unit(const std::string& text) {
-  for (const Unit unit : {Unit::kFraction, Unit::kNats, Unit::kNone}) {
+  for (const Unit unit : {Unit::kFraction, Unit::kNats, Unit::kMetres, Unit::kDegrees, Unit::kNone}) {
     if (text == to_string(unit)) {
       return unit;
     }
   }
-  throw DataError("the unit of a metric is fraction, nats or none, but it is '" + text + "'");
+  throw DataError("the unit of a metric is fraction, nats, metres, degrees or none, but it is '" + text +
+                  "'");
 }
 
 bool MetricRule::is_mean() const {
   return finish == mean_of_rows;
 }
 
+bool MetricRule::has_width(int64_t numbers) const {
+  return width == kTwoPerClass ? numbers > 0 && numbers % 2 == 0 : numbers == width;
+}
+
 std::optional<double> mean_of_rows(std::span<const double> sums, double examples) {
   return sums[0] / examples;
+}
+
+std::optional<double> ratio_of_sums(std::span<const double> sums, double) {
+  return sums[1] > 0 ? std::optional(sums[0] / sums[1]) : std::nullopt;
 }
 
 Registry<MetricRule>& metric_registry() {

@@ -18,9 +18,11 @@ bool is_better(Better better, double a, double b);  // whether a is better than 
 enum class Unit {
   kFraction,  // in [0, 1], shown in %
   kNats,
+  kMetres,
+  kDegrees,
   kNone,
 };
-std::string to_string(Unit unit);          // "fraction", "nats", "none"
+std::string to_string(Unit unit);          // "fraction", "nats", "metres", "degrees", "none"
 Unit parse_unit(const std::string& text);  // DataError where it is none
 
 // The numbers of an example whose sums over examples a metric is a function of.
@@ -33,6 +35,8 @@ enum class MetricRow {
 // A metric: a function of the sums of its rows, so that it can be resampled, paired and compared as an accuracy can.
 // One .cpp of src/metrics/rules each, registering itself.
 struct MetricRule {
+  static constexpr int64_t kTwoPerClass = 0;
+
   std::string name;       // "macro_f1"; stem of the file, key in results
   std::string title;      // "Macro F1"
   std::string doc;        // its definition
@@ -40,7 +44,7 @@ struct MetricRule {
   Better better = Better::kHigher;
   Unit unit = Unit::kNone;
   MetricRow row = MetricRow::kNumbers;
-  int64_t width = 1;  // of kNumbers
+  int64_t width = 1;  // of kNumbers; kTwoPerClass: two for each class of the task
   // Value of the examples with these sums; nullopt where the metric is undefined. Finite sums give no NaN. Of
   // kClassCounts: classes without a count change nothing, nor does the order of the classes.
   std::optional<double> (*finish)(std::span<const double> sums, double examples) = nullptr;
@@ -50,10 +54,15 @@ struct MetricRule {
 
   // Whether it is the mean of a number: then the mean over replicates is that of their examples together.
   bool is_mean() const;
+  // Whether an example may have so many numbers.
+  bool has_width(int64_t numbers) const;
 };
 
 // The finish of metrics that are the mean of a number.
 std::optional<double> mean_of_rows(std::span<const double> sums, double examples);
+// Of metrics that are a mean over parts of examples (pixels), of which an example has any number: the first of two
+// sums, divided by the second, which counts the parts.
+std::optional<double> ratio_of_sums(std::span<const double> sums, double examples);
 
 Registry<MetricRule>& metric_registry();
 

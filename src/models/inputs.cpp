@@ -193,22 +193,22 @@ void for_each_batch(const Inputs& inputs, int64_t batch,
 Examples Examples::first(int64_t count) const {
   const int64_t used = count < 0 ? inputs.size() : std::min(count, inputs.size());
   const auto front = [&](const at::Tensor& tensor) { return tensor.narrow(0, 0, used); };
-  return {inputs.rows(0, used), applied(labels, front), applied(values, front), applied(wanted, front),
-          applied(wanted_lengths, front)};
+  return {inputs.rows(0, used),   applied(labels, front),         applied(values, front),
+          applied(wanted, front), applied(wanted_lengths, front), applied(maps, front)};
 }
 
 Examples Examples::at(const at::Tensor& places, Inputs part) const {
   const auto choose = [&](const at::Tensor& tensor) {
     return tensor.index_select(0, places.to(tensor.device()));
   };
-  return {std::move(part), applied(labels, choose), applied(values, choose), applied(wanted, choose),
-          applied(wanted_lengths, choose)};
+  return {std::move(part),         applied(labels, choose),         applied(values, choose),
+          applied(wanted, choose), applied(wanted_lengths, choose), applied(maps, choose)};
 }
 
 Examples Examples::to(at::Device device) const {
   const auto move = [&](const at::Tensor& tensor) { return tensor.to(device); };
-  return {inputs.to(device), applied(labels, move), applied(values, move), applied(wanted, move),
-          applied(wanted_lengths, move)};
+  return {inputs.to(device),     applied(labels, move),         applied(values, move),
+          applied(wanted, move), applied(wanted_lengths, move), applied(maps, move)};
 }
 
 }  // namespace fusegrid

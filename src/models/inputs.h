@@ -76,6 +76,9 @@ struct Examples {
   // Tokens, the one that ends an answer included: int64 [n, width], filled up; and how many of a row count, int64 [n].
   at::Tensor wanted = {};
   at::Tensor wanted_lengths = {};
+  // Of each pixel: classes, int32 [n, height, width]; or depths, float [n, height, width]; or normals, float [n, 3,
+  // height, width]. NaN where nothing is known.
+  at::Tensor maps = {};
 
   Examples first(int64_t count) const;  // -1: all; never more than there are
   // Those whose inputs for_each_batch() shows as `part`. places: as it says them; any device.

@@ -15,7 +15,7 @@ std::optional<MetricRows> recorded_rows(const Result& cell, const MetricRule& ru
                                         const std::string& split) {
   for (const Outcomes& outcomes : cell.outcomes) {
     const bool whole =
-        outcomes.width == rule.width && outcomes.examples() * rule.width == std::ssize(outcomes.rows);
+        rule.has_width(outcomes.width) && outcomes.examples() * outcomes.width == std::ssize(outcomes.rows);
     if (outcomes.split == split && outcomes.metric == rule.name && whole) {
       return number_rows(outcomes.width, outcomes.rows);
     }

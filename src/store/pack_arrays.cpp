@@ -18,6 +18,11 @@ namespace {
 constexpr int64_t kVersion = 2;
 constexpr int64_t kMostPixels = 4096;            // of a side of an image
 constexpr int64_t kMostEntriesOf16Bits = 65536;  // of a vocabulary
+constexpr double kOffUnitLength = 0.01;          // of a normal
+
+// Arrays of values of each pixel, and how many of them there are.
+const std::map<std::string, std::vector<int64_t>> kMaps = {
+    {"map_classes", {}}, {"map_depth", {}}, {"map_normals", {3}}};
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::vector<std::string> extents;
@@ -25,6 +30,14 @@ std::string shape_text(const std::vector<int64_t>& shape) {
     extents.push_back(std::to_string(extent));
   }
   return "[" + join(extents, ", ") + "]";
+}
+
+std::vector<int64_t> map_shape(int64_t examples, const std::vector<int64_t>& values_of_pixel,
+                               const ImageShape& image) {
+  std::vector<int64_t> shape{examples};
+  shape.insert(shape.end(), values_of_pixel.begin(), values_of_pixel.end());
+  shape.insert(shape.end(), {image.height, image.width});
+  return shape;
 }
 
 template <typename T>
@@ -202,6 +215,11 @@ Rows::Rows(hdf5::Group group) : group_(std::move(group)), examples_(read_example
   if (group_.has("images")) {
     image_ = read_image_shape();
   }
+  for (const auto& [array, values_of_pixel] : kMaps) {
+    if (group_.has(array)) {
+      check_map_shape(array, values_of_pixel);
+    }
+  }
   for (const std::string array : {"tokens", "answers", "partners"}) {
     if (group_.has(array)) {
       ragged_.emplace(array, read_offsets(array, examples_, "examples"));
@@ -232,6 +250,18 @@ ImageShape Rows::read_image_shape() const {
                              " pixels a side, but it is " + shape_text(shape));
   }
   return {shape[1], shape[2], shape[3]};
+}
+
+void Rows::check_map_shape(const std::string& array, const std::vector<int64_t>& values_of_pixel) const {
+  const auto dataset = group_.dataset(array);
+  if (!image_) {
+    fail(dataset.where(), "there must be images beside it, whose pixels it describes, but there are none");
+  }
+  const auto shape = map_shape(examples_, values_of_pixel, *image_);
+  if (dataset.shape() != shape) {
+    fail(dataset.where(), "there must be values for each pixel of the images, in the shape " +
+                              shape_text(shape) + ", but it is " + shape_text(dataset.shape()));
+  }
 }
 
 Rows::Ragged Rows::read_offsets(const std::string& ragged, int64_t rows, const std::string& what) const {
@@ -313,6 +343,56 @@ at::Tensor Rows::values(Range range) const {
     }
   }
   return values;
+}
+
+at::Tensor Rows::map_classes(Range range, int64_t classes, std::optional<int64_t> ignore) const {
+  const auto dataset = group_.dataset("map_classes");
+  const auto stored = dataset.read<uint16_t>(range.begin, range.count);
+  at::Tensor map = at::empty(map_shape(range.count, {}, *image_), at::kInt);
+  auto* out = map.mutable_data_ptr<int32_t>();
+  for (const uint16_t value : stored) {
+    if (value >= classes && value != ignore) {
+      fail(dataset.where(), "classes must be less than their number, " + std::to_string(classes) +
+                                (ignore ? ", or 'ignore', " + std::to_string(*ignore) : "") +
+                                ", but one is " + std::to_string(value));
+    }
+    *out++ = value;
+  }
+  return map;
+}
+
+at::Tensor Rows::map_depth(Range range) const {
+  const auto dataset = group_.dataset("map_depth");
+  at::Tensor map = at::empty(map_shape(range.count, {}, *image_), at::kFloat);
+  auto* values = map.mutable_data_ptr<float>();
+  dataset.read(range.begin, range.count, values);
+  for (int64_t i = 0; i < map.numel(); ++i) {
+    if (!std::isnan(values[i]) && !(values[i] > 0 && std::isfinite(values[i]))) {
+      fail(dataset.where(), "depths must be above 0 and finite, or NaN where nothing is known, but one is " +
+                                number_text(static_cast<double>(values[i])));
+    }
+  }
+  return map;
+}
+
+at::Tensor Rows::map_normals(Range range) const {
+  const auto dataset = group_.dataset("map_normals");
+  at::Tensor map = at::empty(map_shape(range.count, {3}, *image_), at::kFloat);
+  auto* values = map.mutable_data_ptr<float>();
+  dataset.read(range.begin, range.count, values);
+  const int64_t pixels = image_->height * image_->width;
+  for (int64_t i = 0; i < range.count * pixels; ++i) {
+    const float* first = values + (i / pixels * 3) * pixels + i % pixels;
+    const double x = first[0], y = first[pixels], z = first[2 * pixels];
+    const bool unknown = std::isnan(x) && std::isnan(y) && std::isnan(z);
+    if (const double length = std::sqrt(x * x + y * y + z * z);
+        !unknown && !(std::abs(length - 1) < kOffUnitLength)) {
+      fail(dataset.where(),
+           "normals must be of length 1, or NaN where nothing is known, but the length of one is " +
+               number_text(length));
+    }
+  }
+  return map;
 }
 
 at::Tensor Rows::groups(Range range) const {

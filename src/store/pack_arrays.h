@@ -59,7 +59,12 @@ class Rows {
   at::Tensor images(Range range) const;                   // uint8 [count, C, H, W]
   at::Tensor labels(Range range, int64_t classes) const;  // int64 [count], less than `classes`
   at::Tensor values(Range range) const;                   // float [count], finite
-  at::Tensor groups(Range range) const;                   // int64 [count]
+  // Of each pixel of the images. Classes: int32 [count, H, W], less than `classes`, or `ignore`. Depths: float [count,
+  // H, W], metres above 0, or NaN. Normals: float [count, 3, H, W], of length 1, or NaN.
+  at::Tensor map_classes(Range range, int64_t classes, std::optional<int64_t> ignore) const;
+  at::Tensor map_depth(Range range) const;
+  at::Tensor map_normals(Range range) const;
+  at::Tensor groups(Range range) const;  // int64 [count]
   // Of a ragged array: ids of the table, none of them padding.
   TokenRows tokens(const std::string& ragged, Range range, const TokenTable& table) const;
   ChoiceRows choices(Range range, const TokenTable& table) const;  // of these examples
@@ -72,6 +77,8 @@ class Rows {
   };
   void check_length(const std::string& array) const;
   ImageShape read_image_shape() const;
+  // That there is a value, or several, for each pixel of each image.
+  void check_map_shape(const std::string& array, const std::vector<int64_t>& values_of_pixel) const;
   // rows: how many it has, one for each of `what`.
   Ragged read_offsets(const std::string& ragged, int64_t rows, const std::string& what) const;
   std::vector<uint32_t> read_choices_rows() const;

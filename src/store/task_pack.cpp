@@ -37,10 +37,13 @@ struct Kind {
 const std::map<std::string, Kind>& kinds() {
   static const std::map<std::string, Kind> all = {
       {"classify", {{"images", "tokens"}, {"labels"}}},
+      {"depth", {{"images"}, {"map_depth"}}},
       {"generate", {{"tokens"}, {"answers"}}},
       {"language_model", {{"tokens"}, {}}},
       {"multiple_choice", {{"tokens"}, {"choices", "labels"}}},
+      {"normals", {{"images"}, {"map_normals"}}},
       {"regress", {{"images", "tokens"}, {"values"}}},
+      {"segment", {{"images"}, {"map_classes"}}},
   };
   return all;
 }
@@ -102,6 +105,26 @@ std::vector<std::string> read_class_names(const TaskInfo& task, const std::strin
     names.push_back(*name);
   }
   return names;
+}
+
+// A number of a class that pixels have which do not count.
+void check_ignore(const TaskInfo& task, const std::string& where) {
+  if (task.attributes.contains("ignore")) {
+    whole_attribute(task, "ignore", 0, packs::kMostClasses, where);
+  }
+}
+
+// Of depths that a model answers in units of `sd` from `mean`.
+void check_scale(const TaskInfo& task, const std::string& where) {
+  for (const std::string name : {"mean", "sd"}) {
+    const auto value = task.attributes.find(name);
+    if (value != task.attributes.end() && !value->is_number()) {
+      fail(where, "'" + name + "' must be a number, but it is " + value->dump());
+    }
+  }
+  if (const double sd = task.attributes.value("sd", 1.0); !(sd > 0)) {
+    fail(where, "'sd' must be above 0, but it is " + number_text(sd));
+  }
 }
 
 void check_answer_attributes(const TaskInfo& task, const TokenTable& table, const std::string& where) {
@@ -189,8 +212,13 @@ TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
                        "a task has attributes and the splits train, val and test, and no more");
   task.attributes = read_attributes(group);
   const std::string where = group.where() + "/attributes";
-  if (task.kind == "classify") {
+  if (task.kind == "classify" || task.kind == "segment") {
     task.class_names = read_class_names(task, where);
+  }
+  if (task.kind == "segment") {
+    check_ignore(task, where);
+  } else if (task.kind == "depth") {
+    check_scale(task, where);
   }
   for (const std::string attribute : {"domain", "metric", "task"}) {
     const auto text = task.attributes.find(attribute);
@@ -256,6 +284,22 @@ void check_labels(const at::Tensor& labels, const ChoiceRows& choices, const std
                       std::to_string(label[i]));
     }
   }
+}
+
+at::Tensor read_maps(const TaskInfo& task, const packs::Rows& split, packs::Range range) {
+  if (task.kind == "depth") {
+    return split.map_depth(range);
+  }
+  if (task.kind == "normals") {
+    return split.map_normals(range);
+  }
+  if (task.kind == "segment") {
+    const auto ignore = task.attributes.find("ignore");
+    return split.map_classes(
+        range, static_cast<int64_t>(task.class_names.size()),
+        ignore == task.attributes.end() ? std::nullopt : std::optional(ignore->get<int64_t>()));
+  }
+  return {};
 }
 
 Split read_targets(const TaskInfo& task, const packs::Rows& split, packs::Range range,
@@ -384,6 +428,7 @@ Split TaskPack::read(const std::string& task, const std::string& split, int64_t 
   const packs::Rows& from = state_->split(info, split);
   const packs::Range range{begin, count};
   Split read = read_targets(info, from, range, tokens());
+  read.maps = read_maps(info, from, range);
   if (from.image()) {
     read.images = from.images(range).expand({-1, 3, -1, -1}).contiguous();
   } else {

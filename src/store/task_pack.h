@@ -20,7 +20,11 @@ struct Split {
   TokenRows tokens;   // where the inputs are no images
   // int64 [examples], of kind classify: less than the number of classes; of multiple_choice: than that of the choices
   at::Tensor labels;
-  at::Tensor values;   // float [examples], of kind regress: finite
+  at::Tensor values;  // float [examples], of kind regress: finite
+  // Of each pixel of the images. segment: classes, int32 [examples, height, width], less than their number or `ignore`;
+  // depth: metres, float [examples, height, width]; normals: of length 1, float [examples, 3, height, width]; of these
+  // two, NaN where nothing is known.
+  at::Tensor maps;
   TokenRows answers;   // of kind generate
   ChoiceRows choices;  // of kind multiple_choice
   at::Tensor groups;   // int64 [examples]: examples of one group share a source (font family, map block, ...)
@@ -28,13 +32,14 @@ struct Split {
 
 struct TaskInfo {
   std::string name;
-  std::string kind;  // classify, regress, generate, language_model or multiple_choice
+  std::string
+      kind;  // classify, regress, generate, language_model, multiple_choice, segment, depth or normals
   std::string title;
   std::string licence;
   std::string source;
   std::string group_meaning;
   std::string split_rule;
-  std::vector<std::string> class_names;                  // of kind classify, in the order of the labels
+  std::vector<std::string> class_names;  // of kinds classify and segment, in the order of the labels
   nlohmann::json attributes = nlohmann::json::object();  // docs/packs.md, "Kinds"
   int64_t image_height = 0;                              // 0 where the inputs are tokens
   int64_t image_width = 0;                               // the same
@@ -63,7 +68,7 @@ class TaskPack {
   // unknown, DataError where a value breaks a rule.
   Split read(const std::string& task, const std::string& split) const;
   Split read(const std::string& task, const std::string& split, int64_t begin, int64_t count) const;
-  // One split without its inputs: images and tokens stay undefined.
+  // One split without what is large: its inputs (images, tokens) and maps stay undefined.
   Split read_marks(const std::string& task, const std::string& split) const;
   std::string sha256() const;  // digest_of_file(); computed once
 

@@ -55,8 +55,8 @@ int64_t count_of(const json& value, const std::string& where) {
   return value.get<int64_t>();
 }
 
-// Numbers of an example; of a metric that the program does not know, the one whose mean it is.
-int64_t width_of(const std::string& metric, const std::string& where) {
+// Numbers of an example; of a metric that the program does not know, the one whose mean it is. rows: not empty.
+int64_t width_of(const std::string& metric, const json& rows, const std::string& where) {
   if (!metric_registry().contains(metric)) {
     return 1;
   }
@@ -66,7 +66,16 @@ int64_t width_of(const std::string& metric, const std::string& where) {
                     "' is computed from classes, so that no numbers of examples say it; leave its outcomes "
                     "out");
   }
-  return rule.width;
+  if (rule.width != MetricRule::kTwoPerClass) {
+    return rule.width;
+  }
+  const auto width = static_cast<int64_t>(rows.front().size());
+  if (!rows.front().is_array() || !rule.has_width(width)) {
+    throw DataError(where + ": outcomes of '" + metric +
+                    "' must be arrays of two numbers for each class, but the first is " +
+                    rows.front().dump().substr(0, 40));
+  }
+  return width;
 }
 
 void append_row(const json& row, int64_t width, const std::string& what, std::vector<float>& rows) {
@@ -102,7 +111,7 @@ Outcomes outcomes_of(const json& rows, const std::string& metric, const Answers&
                     (rows.is_array() ? "it has " + std::to_string(rows.size())
                                      : "it is " + std::string(rows.type_name())));
   }
-  Outcomes outcomes{"", metric, width_of(metric, where), {}};
+  Outcomes outcomes{"", metric, width_of(metric, rows, where), {}};
   for (size_t i = 0; i < rows.size(); ++i) {
     append_row(rows[i], outcomes.width, what + ", example " + std::to_string(i) + ",", outcomes.rows);
   }

@@ -66,6 +66,8 @@ class TaskKind {
   // Whether outputs are logits of tokens, which the model makes itself (Architecture::own_head()): then no head is
   // asked for.
   virtual bool has_tokens() const { return false; }
+  // Whether an answer has a value for each pixel: then a head is a decoder of maps (models/dense_readout.h).
+  virtual bool has_maps() const { return false; }
   // Whether a task's inputs say what is to be answered, so that nobody can see them without the labels.
   virtual bool inputs_are_labels() const { return false; }
   // Columns of the outputs for a task with so many classes, 0 where it has none: what its head must have.

@@ -23,9 +23,9 @@ at::Tensor shift_all(const std::string& shift, const at::Tensor& images, const s
   return shifted;
 }
 
-int64_t bytes_of(const Inputs& inputs) {
-  int64_t bytes = 0;
-  for (const at::Tensor& tensor : inputs.tensors()) {
+int64_t bytes_of(const Examples& examples) {
+  int64_t bytes = examples.maps.defined() ? static_cast<int64_t>(examples.maps.nbytes()) : 0;
+  for (const at::Tensor& tensor : examples.inputs.tensors()) {
     bytes += static_cast<int64_t>(tensor.nbytes());
   }
   return bytes;
@@ -49,7 +49,7 @@ const Examples& PackData::whole(const std::string& task, const std::string& spli
 }
 
 Examples PackData::placed(const Examples& examples) const {
-  const int64_t bytes = bytes_of(examples.inputs);
+  const int64_t bytes = bytes_of(examples);
   if (!device_.is_cpu() && bytes > resident_left_) {
     return examples;
   }

@@ -27,6 +27,7 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
   }
   examples.labels = split.labels;
   examples.values = split.values;
+  examples.maps = split.maps;
   return examples.to(device);
 }
 

@@ -122,7 +122,8 @@ TEST_F(ExternalTasks, refuse_keys_and_values_that_are_none) {
   EXPECT_THAT(with("metrc = m"), AllOf(StartsWith("job.cfg:6: "), HasSubstr("did you mean 'metric'")));
   EXPECT_THAT(with("metric = m"), HasSubstr("'metric' takes a single value"));
   EXPECT_THAT(with("better = more"), HasSubstr("is higher or lower, but it is 'more'"));
-  EXPECT_THAT(with("unit = percent"), HasSubstr("is fraction, nats or none, but it is 'percent'"));
+  EXPECT_THAT(with("unit = percent"),
+              HasSubstr("is fraction, nats, metres, degrees or none, but it is 'percent'"));
   EXPECT_THAT(with("validation = maybe"), HasSubstr("must be yes or no, but it is 'maybe'"));
   EXPECT_THAT(with("limit = 0"), HasSubstr("'limit' must lie in [1, "));
   EXPECT_THAT(with("expert = a b"), HasSubstr("single value"));

@@ -56,6 +56,10 @@ std::vector<float> random_ngrams(uint64_t stream, size_t examples) {
   return numbers;
 }
 
+int64_t width_of(const MetricRule& rule) {
+  return rule.width == MetricRule::kTwoPerClass ? 4 : rule.width;
+}
+
 // Rows that a model may have: of two numbers a and b an example, a b and their squares where the rule is that wide.
 std::vector<float> random_numbers(const MetricRule& rule, uint64_t stream, size_t examples) {
   if (rule.width == 3 * kLongestNgram) {
@@ -66,7 +70,7 @@ std::vector<float> random_numbers(const MetricRule& rule, uint64_t stream, size_
     const double a = uniform_number(stream, 2 * e);
     const double b = uniform_number(stream, 2 * e + 1);
     const std::vector<double> row{a, b, a * a, b * b, a * b};
-    for (int64_t column = 0; column < rule.width; ++column) {
+    for (int64_t column = 0; column < width_of(rule); ++column) {
       numbers.push_back(static_cast<float>(row.at(static_cast<size_t>(column))));
     }
   }
@@ -75,7 +79,7 @@ std::vector<float> random_numbers(const MetricRule& rule, uint64_t stream, size_
 
 MetricRows random_rows(const MetricRule& rule, uint64_t stream, size_t examples) {
   return rule.row == MetricRow::kNumbers
-             ? number_rows(rule.width, random_numbers(rule, stream, examples))
+             ? number_rows(width_of(rule), random_numbers(rule, stream, examples))
              : class_rows(random_classes(stream, examples, 4), random_classes(stream + 1000, examples, 4));
 }
 

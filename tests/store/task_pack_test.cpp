@@ -288,9 +288,9 @@ TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
 }
 
 TEST_F(TaskPackFile, RefusesKindsThatItDoesNotKnow) {
-  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "segment"; }),
-              HasSubstr("kind must be one of classify, generate, language_model, multiple_choice, regress, "
-                        "but it is 'segment'"));
+  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "sample"; }),
+              HasSubstr("kind must be one of classify, depth, generate, language_model, multiple_choice, "
+                        "normals, regress, segment, but it is 'sample'"));
 }
 
 TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {

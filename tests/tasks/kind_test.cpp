@@ -8,6 +8,7 @@
 #include <set>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/one_hot.h>
 #include <ATen/ops/tensor.h>
@@ -78,10 +79,27 @@ Examples numbered_images(int64_t count) {
   return {{all.to(at::kByte).view({-1, 1, 1, 1}), {}, {}}, all};
 }
 
+bool answers_maps(const std::string& kind) {
+  return task_kind(kind).has_maps();
+}
+
+// Of five images of 2 x 3 pixels, for a kind of maps.
+at::Tensor maps_of(const std::string& kind) {
+  if (kind == "segment") {
+    return (at::arange(5 * 6, at::kInt) % 3).view({5, 2, 3});
+  }
+  const at::Tensor numbers = normal(2, 0, 0, 5 * 18).view({5, 3, 2, 3});
+  return kind == "depth" ? 1 + numbers.select(1, 0).abs() : numbers / numbers.norm(2, 1, true);
+}
+
 // Five examples with all that any kind may ask for: of classes a task with three.
 class EveryKind : public testing::TestWithParam<std::string> {
  protected:
   EveryKind() {
+    if (answers_maps(GetParam())) {
+      examples_ = numbered_images(5);
+      examples_.maps = maps_of(GetParam());
+    }
     examples_.labels = at::tensor({0, 1, 2, 1, 0}, at::kLong);
     examples_.values = at::tensor({0.5, -1.0, 2.0, 0.0, 0.25}, at::kFloat);
     const Inputs wanted = rows_of({ended("a"), ended("be"), ended("c"), ended("dog"), ended("e")});
@@ -97,6 +115,9 @@ class EveryKind : public testing::TestWithParam<std::string> {
   // Of the model: row i of outputs_ for example i, whose first token is the letter of its number; of tokens as many
   // places as the inputs ask for.
   at::Tensor output(const Inputs& ready) const {
+    if (ready.images.defined()) {
+      return outputs_.index_select(0, ready.images.view({-1}).to(at::kLong));
+    }
     const at::Tensor rows = outputs_.index_select(0, ready.tokens.select(1, 0) - letters("a")[0]);
     return kind_->has_tokens()
                ? rows.narrow(1, 0, ready.answer.defined() ? ready.answer.size(1) + 1 : ready.tokens.size(1))
@@ -117,7 +138,9 @@ class EveryKind : public testing::TestWithParam<std::string> {
   Examples examples_{
       rows_of({letters("ax"), letters("bxyz"), letters("cxy"), letters("dx"), letters("exyzabc")})};
   at::Tensor outputs_ = kind_->has_tokens() ? normal(1, 0, 0, 5 * 8 * table_.size()).view({5, 8, -1})
-                                            : normal(1, 0, 0, 5 * kind_->outputs(3)).view({5, -1});
+                        : answers_maps(GetParam())
+                            ? normal(1, 0, 0, 5 * 6 * kind_->outputs(3)).view({5, 2, 3, -1})
+                            : normal(1, 0, 0, 5 * kind_->outputs(3)).view({5, -1});
 };
 
 TEST_P(EveryKind, says_what_it_is) {
@@ -146,9 +169,9 @@ TEST_P(EveryKind, its_rows_give_its_metrics) {
   std::set<std::string> explained;
   for (const Outcomes& outcomes : seen.outcomes) {
     const MetricRule& rule = metric_registry().at(outcomes.metric);
-    ASSERT_EQ(outcomes.width, rule.width);
-    ASSERT_EQ(outcomes.rows.size(), static_cast<size_t>(5 * rule.width));
-    EXPECT_EQ(value_of(rule, number_rows(rule.width, outcomes.rows)), seen.metrics.at(rule.name))
+    ASSERT_TRUE(rule.has_width(outcomes.width));
+    ASSERT_EQ(outcomes.rows.size(), static_cast<size_t>(5 * outcomes.width));
+    EXPECT_EQ(value_of(rule, number_rows(outcomes.width, outcomes.rows)), seen.metrics.at(rule.name))
         << rule.name;
     explained.insert(rule.name);
   }
