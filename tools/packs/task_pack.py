@@ -115,8 +115,9 @@ def write_task_pack(path: Path, pack: TaskPack) -> None:
         if pack.tokens is not None:
             write_token_table(root, pack.tokens)
         parent = make_group(root, "tasks")
+        images: dict[int, h5py.Dataset] = {}
         for task in pack.tasks:
-            _write_task(make_group(parent, task.name), task)
+            _write_task(make_group(parent, task.name), task, images)
 
     write_file(path, fill)
 
@@ -141,7 +142,8 @@ def read_tokens(path: Path) -> TokenTable:
     return tokens
 
 
-def _write_task(group: h5py.Group, task: Task) -> None:
+def _write_task(group: h5py.Group, task: Task, images: dict[int, h5py.Dataset]) -> None:
+    """images: those written so far, by id() of their array; tasks of the same images share them in the file, too."""
     for name in _TEXTS:
         set_text(group, name, getattr(task, name))
     write_json(group, "attributes", task.attributes)
@@ -150,8 +152,13 @@ def _write_task(group: h5py.Group, task: Task) -> None:
         child = make_group(group, split_name)
         set_integer(child, "examples", len(split))
         for name, array in split.arrays.items():
+            if name == "images" and id(array) in images:
+                child[name] = images[id(array)]
+                continue
             writers = {Ragged: write_ragged, Choices: write_choices, np.ndarray: write_array}
             writers[type(array)](child, name, array)
+            if name == "images":
+                images[id(array)] = child[name]
         write_array(child, "groups", split.groups)
 
 
