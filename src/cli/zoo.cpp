@@ -77,12 +77,12 @@ std::pair<std::string, std::filesystem::path> expert_of(const std::string& text)
 }
 
 Pooling pooling_of(const std::string& text) {
-  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean}) {
+  for (const Pooling pooling : {Pooling::kFirst, Pooling::kLast, Pooling::kMean, Pooling::kNone}) {
     if (text == to_string(pooling)) {
       return pooling;
     }
   }
-  throw UsageError("--pooling takes first, last or mean, but it is '" + text + "'");
+  throw UsageError("--pooling takes first, last, mean or none, but it is '" + text + "'");
 }
 
 ExitCode import_command(Invocation& in) {
@@ -108,7 +108,7 @@ ExitCode import_command(Invocation& in) {
       "unseen", po::value<std::vector<std::string>>()->value_name("TASK"),
       "task of the pack without an expert, behind the others; may be repeated")(
       "pooling", po::value<std::string>()->default_value("first")->value_name("WORD"),
-      "features that affine heads read: of the first or last token, or their mean")(
+      "features that heads read: of the first or last token, or their mean; none: decoders read all")(
       "replace", "write over the zoo.json that is in FOLDER");
   if (!options.parse(in)) {
     return ExitCode::kOk;

@@ -7,6 +7,7 @@
 #include "core/text.h"
 #include "fusion/fusion_input.h"
 #include "fusion/whole_model/batch_statistics.h"
+#include "fusion/whole_model/head_statistics.h"
 
 namespace fusegrid {
 namespace {
@@ -19,14 +20,15 @@ struct CommonOptions {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param(
-        "statistics", statistics, Choices{"averaged", "re_estimated", "repaired"},
-        "of activations: of batch norm the experts' mean, or made anew on training inputs; of nets without "
-        "norms, repaired");
+    v.param("statistics", statistics,
+            Choices{"averaged", "re_estimated", "re_estimated_with_heads", "repaired"},
+            "of activations: of batch norm the experts' mean, or made anew on training inputs, with those of "
+            "heads that have any; of nets without norms, repaired");
     v.param("statistics_examples", statistics_examples, Range{kBatches, 1e9},
             "unlabelled training inputs that they are made on");
   }
   bool are_kept() const { return statistics == "averaged"; }
+  bool of_heads() const { return statistics == "re_estimated_with_heads"; }
 };
 
 std::vector<ParamInfo> listed(CommonOptions options) {
@@ -65,9 +67,9 @@ std::string canonical_of(const CommonOptions& options) {
   return join(parts, ",");
 }
 
-// Each has its share of the inputs of every task.
-std::vector<Inputs> batches_of(const FusionInput& in, int64_t examples) {
-  std::vector<std::vector<Inputs>> parts(kBatches);
+// Ready batches of every task.
+std::map<std::string, std::vector<Inputs>> batches_by_task(const FusionInput& in, int64_t examples) {
+  std::map<std::string, std::vector<Inputs>> batches;
   const auto of_task =
       std::max<int64_t>(examples / kBatches / static_cast<int64_t>(in.tasks().size()), 1) * kBatches;
   for (const std::string& task : in.tasks()) {
@@ -77,20 +79,45 @@ std::vector<Inputs> batches_of(const FusionInput& in, int64_t examples) {
       throw ConfigError("statistics are made of " + std::to_string(kBatches) +
                         " batches, but there are fewer training examples of task '" + task + "'");
     }
-    for (size_t i = 0; i < parts.size(); ++i) {
-      parts[i].push_back(in.network().ready(inputs.rows(static_cast<int64_t>(i) * each, each)));
+    for (int64_t i = 0; i < kBatches; ++i) {
+      batches[task].push_back(in.network().ready(inputs.rows(i * each, each)));
     }
-  }
-  std::vector<Inputs> batches;
-  for (const auto& part : parts) {
-    batches.push_back(concatenate_inputs(part));
   }
   return batches;
 }
 
+// Each has its share of the inputs of every task.
+std::vector<Inputs> mixed(const FusionInput& in, const std::map<std::string, std::vector<Inputs>>& by_task) {
+  std::vector<Inputs> batches;
+  for (size_t i = 0; i < kBatches; ++i) {
+    std::vector<Inputs> parts;
+    for (const std::string& task : in.tasks()) {
+      parts.push_back(by_task.at(task)[i]);
+    }
+    batches.push_back(concatenate_inputs(parts));
+  }
+  return batches;
+}
+
+// Those of the merge, with their own statistics made anew.
+void add_heads(const FusionInput& in, const std::map<std::string, std::vector<Inputs>>& batches,
+               FusedModel& fused) {
+  Network network = in.network();
+  for (const auto& [head, readout] : fused.readouts) {
+    network.readouts[head] = readout;
+  }
+  const auto heads = re_estimated_heads(network, *fused.predictor, batches);
+  if (heads.empty()) {
+    throw ConfigError("no head of the zoo has running statistics; take statistics=re_estimated");
+  }
+  for (const auto& [head, readout] : heads) {
+    fused.readouts[head] = readout;
+  }
+}
+
 Weights with_statistics(const FusionInput& in, const CommonOptions& options, const FusedModel& fused,
                         const Weights& weights, const std::vector<Inputs>& batches) {
-  if (options.statistics == "re_estimated") {
+  if (options.statistics != "repaired") {
     return re_estimated(in.network(), weights, batches);
   }
   std::vector<const Weights*> models;
@@ -113,7 +140,8 @@ FusedModel finished(const std::string& method, const FusionInput& in, const Comm
         "' makes no such mean; use a method of the family alignment");
   }
   const PrecisionScope scope(in.network().precision);
-  const std::vector<Inputs> batches = batches_of(in, options.statistics_examples);
+  const auto by_task = batches_by_task(in, options.statistics_examples);
+  const std::vector<Inputs> batches = mixed(in, by_task);
   auto predictor = fused.predictor->mapped(
       [&](const Weights& weights) { return with_statistics(in, options, fused, weights, batches); });
   if (predictor == nullptr) {
@@ -121,6 +149,9 @@ FusedModel finished(const std::string& method, const FusionInput& in, const Comm
                       "' makes no whole models whose statistics could be made anew; leave 'statistics' out");
   }
   fused.predictor = std::move(predictor);
+  if (options.of_heads()) {
+    add_heads(in, by_task, fused);
+  }
   return fused;
 }
 

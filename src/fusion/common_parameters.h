@@ -11,6 +11,7 @@ namespace fusegrid {
 //   statistics            what becomes of the statistics of activations in the models that it makes
 //     averaged            running statistics of batch norm are the experts' mean
 //     re_estimated        they are made anew on unlabelled training inputs of all tasks, four batches of a quarter each
+//     re_estimated_with_heads   and those of the heads that have any, decoders of maps, on the inputs of their task
 //     repaired            of nets without norms: those of each layer are those of the merged models on average
 //   statistics_examples   on so many, dealt evenly over the tasks
 // with_common_parameters(): see method.h.

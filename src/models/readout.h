@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -22,6 +23,11 @@ class Readout {
   // [..., outputs()], float32 or wider.
   virtual at::Tensor operator()(const Weights& model, const at::Tensor& features) const = 0;
   virtual Weights weights() const = 0;  // its own tensors: what decides it besides the model
+  // The same with running statistics that are the mean over batches of those of these features; null where it has no
+  // running statistics. batches: features that it reads, one tensor a batch; one or more.
+  virtual std::shared_ptr<const Readout> re_estimated(const std::vector<at::Tensor>& /*batches*/) const {
+    return nullptr;
+  }
   virtual std::shared_ptr<const Readout> to(at::Device device) const = 0;
   // What reads features z as this one reads `map` z, for models whose features were permuted or merged; asked of
   // readouts with weights of their own. map: float [features(), new features], on their device. ConfigError where its

@@ -28,14 +28,15 @@ void round_to(at::ScalarType dtype, Weights& tensors) {
 
 // As a heads file has it.
 Weights own_head_of(const std::string& task, const Readout& readout) {
+  const Weights parts = readout.weights();
+  if (parts.contains("rows")) {
+    throw ConfigError(
+        "the merge reads task '" + task +
+        "' by a head of cosines of its own, for which files of heads have no place; export merges that "
+        "leave the features as they are");
+  }
   Weights head;
-  for (const auto& [part, tensor] : readout.weights()) {
-    if (part != "weight" && part != "bias" && part != "hidden.weight" && part != "hidden.bias") {
-      throw ConfigError(
-          "the merge reads task '" + task +
-          "' by a head of cosines of its own, for which files of heads have no place; export merges that "
-          "leave the features as they are");
-    }
+  for (const auto& [part, tensor] : parts) {
     head.emplace(task + "." + part, tensor.to(at::kCPU).contiguous());
   }
   return head;

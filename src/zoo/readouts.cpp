@@ -11,6 +11,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "models/architecture.h"
+#include "models/dense_readout.h"
 #include "models/stored_parameters.h"
 #include "models/tanh_readout.h"
 #include "zoo/checkpoint_folder.h"
@@ -78,6 +79,47 @@ std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, con
   return tanh_readout(layer, shift, head);
 }
 
+// A decoder of maps.
+std::shared_ptr<const Readout> read_decoder(const SafetensorsFile& file, const std::string& task,
+                                            const Architecture& architecture) {
+  const std::string what = head_of(file, task);
+  Weights decoder;
+  const std::vector<int64_t> kernel = file.read(task + ".conv.weight").sizes().vec();
+  const std::vector<int64_t> head = file.read(task + ".weight").sizes().vec();
+  if (kernel.size() != 4 || kernel[1] != architecture.feature_size() || kernel[2] % 2 == 0 ||
+      kernel[2] != kernel[3]) {
+    throw ConfigError(what + ": conv.weight must have the shape [hidden, " +
+                      std::to_string(architecture.feature_size()) + ", k, k] with k odd, but it has " +
+                      shape_text(kernel));
+  }
+  for (const TensorInfo& info : decoder_parameters(kernel[1], kernel[0], head.at(0), kernel[2])) {
+    const std::string name = task + "." + info.name;
+    if (!file.contains(name)) {
+      throw ConfigError(what + " is a decoder, which has a tensor " + name + ", but it is missing");
+    }
+    const at::Tensor tensor = file.read(name).to(at::kFloat);
+    if (tensor.sizes().vec() != info.shape) {
+      throw ConfigError(what + ": " + info.name + " must have the shape " + shape_text(info.shape) +
+                        ", but it has " + shape_text(tensor.sizes().vec()));
+    }
+    check_finite({{name, tensor}}, file.path().string());
+    decoder.emplace(info.name, tensor);
+  }
+  return dense_readout(std::move(decoder), architecture.input().image_size);
+}
+
+// All heads of a zoo read features that are pooled alike: decoders, none of them; affine heads, pooled ones.
+void check_pooling(const SafetensorsFile& file, const std::string& task, Pooling pooling) {
+  const bool is_decoder = file.contains(task + ".conv.weight");
+  if (is_decoder != (pooling == Pooling::kNone)) {
+    throw ConfigError(head_of(file, task) +
+                      (is_decoder ? " is a decoder, which reads a map, but the pooling of "
+                                  : " reads pooled features, but the pooling of ") +
+                      "the zoo is " + to_string(pooling) +
+                      "; decoders ask for none, and all heads of a zoo must read features pooled alike");
+  }
+}
+
 // Of models that hold their head.
 std::shared_ptr<const Readout> readout_in(const Architecture& architecture) {
   const auto head = architecture.own_head();
@@ -140,7 +182,10 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
       scale = scale ? scale : read_logit_scale(file);
       readouts[task] = read_cosine_head(file, task, *scale, projected, features)->to(device);
     } else if (file.contains(task + ".weight")) {
-      readouts[task] = read_affine_head(file, task, features, pooling)->to(device);
+      check_pooling(file, task, pooling);
+      readouts[task] = (pooling == Pooling::kNone ? read_decoder(file, task, *architecture)
+                                                  : read_affine_head(file, task, features, pooling))
+                           ->to(device);
     } else {
       throw ConfigError(head_of(file, task) + " is missing; the file needs a tensor " + task +
                         ".rows [classes, embedding size] of unit length, or " + task + ".weight [classes, " +
@@ -159,7 +204,9 @@ Weights heads_of(const fs::path& heads, const std::vector<std::string>& tasks) {
     }
   };
   for (const std::string& task : tasks) {
-    for (const std::string part : {".rows", ".weight", ".bias", ".hidden.weight", ".hidden.bias"}) {
+    for (const std::string part :
+         {".rows", ".weight", ".bias", ".hidden.weight", ".hidden.bias", ".conv.weight", ".norm.weight",
+          ".norm.bias", ".norm.running_mean", ".norm.running_var"}) {
       take(task + part);
     }
     if (tensors.contains(task + ".rows")) {

@@ -88,6 +88,13 @@ void check_outputs(const TaskInfo& task, const Readout& readout) {
   if (makes_tokens) {
     return;
   }
+  if (kind.has_maps() != (readout.pooling() == Pooling::kNone)) {
+    throw ConfigError("task '" + task.name + "' is of the kind " + task.kind +
+                      (kind.has_maps()
+                           ? ", whose head is a decoder of maps, but that of the zoo is none"
+                           : ", whose answers are no maps, but the head of the zoo is a decoder of maps") +
+                      "; use the task pack that the head was made for");
+  }
   const auto classes = static_cast<int64_t>(task.class_names.size());
   const int64_t outputs = readout.outputs();
   const int64_t wanted = kind.outputs(classes);

@@ -158,14 +158,14 @@ Pooling parse_pooling(const std::string& text, const std::string& where) {
   throw DataError(where + ": the pooling must be one of " + join(known, ", ") + ", but it is '" + text + "'");
 }
 
-// Heads read pooled features. Without any, models hold theirs, which say what they read.
+// Heads read pooled features or, decoders, maps that are not pooled. Without any, models hold theirs, which say what
+// they read.
 void check_heads(const Zoo& zoo, const std::string& where) {
   for (const Replicate& replicate : zoo.replicates) {
-    if (replicate.heads.empty() != (zoo.pooling == Pooling::kNone)) {
-      throw DataError(
-          where + ": the pooling must be none where the models have no heads and nowhere else, but it is " +
-          to_string(zoo.pooling) + ", and seed " + std::to_string(replicate.seed) + " has " +
-          (replicate.heads.empty() ? "no heads" : "heads"));
+    if (replicate.heads.empty() && zoo.pooling != Pooling::kNone) {
+      throw DataError(where + ": the pooling must be none where the models have no heads, but it is " +
+                      to_string(zoo.pooling) + ", and seed " + std::to_string(replicate.seed) +
+                      " has no heads");
     }
   }
 }

@@ -153,8 +153,9 @@ Weights load_weights(const Architecture& architecture, const std::filesystem::pa
 Network load_network(const Zoo& zoo, const Replicate& replicate, at::Device device);
 Network load_network_without_readouts(const std::filesystem::path& base, at::Device device);
 // Of the heads file that a network's model was made with: by task, either <task>.rows [classes, embedding size] of unit
-// length with one logit_scale (a log) for all, or <task>.weight [outputs, features] and <task>.bias [outputs]. heads:
-// empty where the models make tokens themselves, which all tasks then ask for.
+// length with one logit_scale (a log) for all, or <task>.weight [outputs, features] and <task>.bias [outputs], or the
+// tensors of a decoder (models/dense_readout.h) below <task>. heads: empty where the models hold their own, which all
+// tasks then ask for.
 std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const std::filesystem::path& base,
                                                                     const std::filesystem::path& heads,
                                                                     const std::vector<std::string>& tasks,

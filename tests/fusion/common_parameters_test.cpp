@@ -50,7 +50,7 @@ TEST(CommonParameters, AreNoPartOfTheCanonicalTextAtTheirDefaults) {
   EXPECT_THAT(message_of<ConfigError>([] {
                 average().canonical({{"statistics", "new"}});
               }),
-              HasSubstr("averaged, re_estimated, repaired"));
+              HasSubstr("averaged, re_estimated, re_estimated_with_heads, repaired"));
 }
 
 TEST(CommonParameters, SayWhatDataAndModelsTheyAskFor) {
