@@ -178,9 +178,10 @@ std::string recipe_text(const Recipe& recipe) {
   for (const auto& scale : card.scales) {
     scales.add({scale.name, scale.suite, scale.doc});
   }
-  const std::string bases = card.bases.empty()
-                                ? "Bases are pretrained on " + card.pool + " (" + card.pool_maker + ")."
-                                : "Bases are those of the recipe " + card.bases + ".";
+  const std::string bases = !card.bases.empty() ? "Bases are those of the recipe " + card.bases + "."
+                            : card.pool.empty()
+                                ? "Bases are pretrained on the inputs of the task pack."
+                                : "Bases are pretrained on " + card.pool + " (" + card.pool_maker + ").";
   std::string text = "recipe " + card.name + ": " + card.doc + "\n\n" + bases + "\n\n" + scales.text();
   for (const auto& scale : card.scales) {
     TextTable options({"option", "value", "accepts", "meaning"});

@@ -154,7 +154,13 @@ ZooPlan plan_of(const Options& options) {
                       "'; name one with --pack, or make that of " + suite.name + ": " + suite.source);
   }
   const std::string& pool = recipe_of(plan_of_bases(plan)).card.pool;
-  plan.pool = fs::absolute(options.get_or("pool", (cache_folder() / pool).string()));
+  if (pool.empty() && options.has("pool")) {
+    throw ConfigError("bases of the recipe " + plan.recipe +
+                      " are pretrained on the task pack alone; leave --pool out");
+  }
+  if (!pool.empty()) {
+    plan.pool = fs::absolute(options.get_or("pool", (cache_folder() / pool).string()));
+  }
   if (options.has("base")) {
     plan.published_base = fs::absolute(options.get<std::string>("base"));
   }

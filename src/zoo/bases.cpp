@@ -124,6 +124,9 @@ void check_pool(const ZooPlan& of_zoo) {
   if (scale.published_base) {
     throw ConfigError("bases of scale " + plan.scale + " are published, not trained; name one with --base");
   }
+  if (recipe.card.pool.empty()) {
+    return;  // on the pack, which has been checked
+  }
   if (!fs::exists(plan.pool)) {
     throw ConfigError("training a base needs the pretraining pool, but there is no '" + plan.pool.string() +
                       "'; make it with " + recipe.card.pool_maker + " or name it with --pool");

@@ -91,10 +91,11 @@ Written train_base(const ZooPlan& of_zoo, const ZooItem& item, const TaskPack& p
                    std::vector<Metric>& metrics, const OnStep& on_step) {
   const ZooPlan plan = plan_of_bases(of_zoo);
   check_pool(plan);
-  const PretrainingPool pool(plan.pool);
+  const std::optional<PretrainingPool> pool =
+      plan.pool.empty() ? std::nullopt : std::optional<PretrainingPool>(plan.pool);
   const Recipe& recipe = recipe_of(plan);
   MadeBase made = recipe.make_base(recipe.scale(plan.scale), plan.overrides,
-                                   {.pool = pool,
+                                   {.pool = pool ? &*pool : nullptr,
                                     .pack = pack,
                                     .tasks = plan.tasks,
                                     .seed = static_cast<uint64_t>(item.seed),
@@ -102,9 +103,11 @@ Written train_base(const ZooPlan& of_zoo, const ZooItem& item, const TaskPack& p
                                     .on_step = on_step});
   metrics = std::move(made.metrics);
   json provenance = provenance_of(plan, item, pack, device);
-  provenance["sources"]["pool_sha256"] = sha256_of_file(plan.pool);
-  if (pool.tokens() != nullptr) {
-    provenance["sources"]["tokenizer_sha256"] = pool.tokens()->tokenizer_sha256;
+  if (pool) {
+    provenance["sources"]["pool_sha256"] = sha256_of_file(plan.pool);
+  }
+  if (pool && pool->tokens() != nullptr) {
+    provenance["sources"]["tokenizer_sha256"] = pool->tokens()->tokenizer_sha256;
   }
   return {std::move(made.weights), std::nullopt, made.config, made.files, std::move(made.heads), provenance};
 }

@@ -44,7 +44,7 @@ at::Tensor initial_tensor(const TensorInfo& info, int64_t blocks, uint64_t seed)
 class Pretraining {
  public:
   Pretraining(const NextToken& options, const nlohmann::json& model, const BaseInput& in)
-      : batches_(in.pool, options.base_texts, in.seed), pad_(in.pool.tokens()->pad), options_(options) {
+      : batches_(*in.pool, options.base_texts, in.seed), pad_(in.pool->tokens()->pad), options_(options) {
     network_.architecture = make_architecture(model);
     network_.device = in.device;
     const Architecture& architecture = *network_.architecture;
@@ -170,7 +170,7 @@ MadeBase pretrain_next_token(const NextToken& options, const nlohmann::json& mod
            in.on_step);
   return {.weights = pretraining.weights(),
           .config = base,
-          .files = {{"tokenizer.json", in.pool.tokens()->tokenizer}},
+          .files = {{"tokenizer.json", in.pool->tokens()->tokenizer}},
           .metrics = {pretraining.token_loss()}};
 }
 

@@ -13,6 +13,7 @@
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/files.h"
+#include "core/posix_file.h"
 
 namespace fusegrid {
 namespace {

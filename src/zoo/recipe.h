@@ -51,7 +51,7 @@ struct RecipeCard {
   Heads heads = Heads::kOfExperts;    // that its tasks are answered under
   bool has_bases = true;              // else its models start from nothing, with what chance gives each
   std::string bases = {};  // the recipe whose bases these are, at the scale of the same name; "": its own
-  std::string pool = {};   // file name of what its own bases are pretrained on
+  std::string pool = {};   // file name of what its own bases are pretrained on; "": on the pack alone
   std::string pool_maker = {};  // the command that makes it
 };
 
@@ -63,7 +63,7 @@ struct TrainedTasks {
 
 // What a base is made from. Nothing but the seed chooses random numbers.
 struct BaseInput {
-  const PretrainingPool& pool;
+  const PretrainingPool* pool;  // null where the card names none
   const TaskPack& pack;
   const std::vector<std::string>& tasks;
   uint64_t seed = 0;

@@ -71,7 +71,7 @@ void check_pack(const Options& options, const TaskPack& pack, const std::vector<
 }
 
 MadeBase make_base(const Options& options, const BaseInput& in) {
-  const TokenTable& table = *in.pool.tokens();
+  const TokenTable& table = *in.pool->tokens();
   return pretrain_next_token(options, architecture_config(options, table, false),
                              architecture_config(options, table, true), in);
 }

@@ -256,7 +256,7 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   const nlohmann::json config = architecture_config(options);
   const auto architecture = make_architecture(config);
   const auto tasks = read_tasks(in.pack, in.tasks);
-  const PoolBatches batches(in.pool.read_images(), tasks,
+  const PoolBatches batches(in.pool->read_images(), tasks,
                             {.batch = options.base_batch,
                              .steps = options.base_steps,
                              .image_size = options.image_size,

@@ -77,7 +77,7 @@ void check_pack(const Options&, const TaskPack& pack, const std::vector<std::str
 }
 
 MadeBase make_base(const Options& options, const BaseInput& in) {
-  const nlohmann::json config = architecture_config(options, *in.pool.tokens());
+  const nlohmann::json config = architecture_config(options, *in.pool->tokens());
   return pretrain_next_token(options, config, config, in);
 }
 

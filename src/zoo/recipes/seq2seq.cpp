@@ -176,13 +176,13 @@ at::Tensor initial_tensor(const TensorInfo& info, const Options& options, uint64
 class Pretraining {
  public:
   Pretraining(const Options& options, const nlohmann::json& config, const BaseInput& in)
-      : batches_(in.pool, {.texts = options.base_texts,
-                           .pairs = options.base_pairs,
-                           .hidden = options.hidden_share,
-                           .mean_span = options.mean_span,
-                           .seed = in.seed,
-                           .device = in.device}),
-        pad_(in.pool.tokens()->pad),
+      : batches_(*in.pool, {.texts = options.base_texts,
+                            .pairs = options.base_pairs,
+                            .hidden = options.hidden_share,
+                            .mean_span = options.mean_span,
+                            .seed = in.seed,
+                            .device = in.device}),
+        pad_(in.pool->tokens()->pad),
         options_(options) {
     network_.architecture = make_architecture(config);
     network_.device = in.device;
@@ -235,7 +235,7 @@ class Pretraining {
 };
 
 MadeBase make_base(const Options& options, const BaseInput& in) {
-  const TokenTable& table = *in.pool.tokens();
+  const TokenTable& table = *in.pool->tokens();
   const nlohmann::json config = architecture_config(options, table);
   Pretraining pretraining(options, config, in);
   minimise([&](int64_t step) { return pretraining.loss(step); }, {pretraining.group()},

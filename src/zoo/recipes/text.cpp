@@ -151,11 +151,11 @@ class Pretraining {
  public:
   Pretraining(const Options& options, const nlohmann::json& config, const BaseInput& in)
       : architecture_(make_architecture(config)),
-        batches_(in.pool, {.texts = options.base_texts,
-                           .pairs = options.base_pairs,
-                           .hidden = options.hidden_share,
-                           .seed = in.seed,
-                           .device = in.device}),
+        batches_(*in.pool, {.texts = options.base_texts,
+                            .pairs = options.base_pairs,
+                            .hidden = options.hidden_share,
+                            .seed = in.seed,
+                            .device = in.device}),
         norm_("transform.norm", options.width, 1e-12),
         options_(options) {
     const auto leaf = [&](const std::string& name, const std::vector<int64_t>& shape) {
@@ -252,7 +252,7 @@ class Pretraining {
 };
 
 MadeBase make_base(const Options& options, const BaseInput& in) {
-  const TokenTable& table = *in.pool.tokens();
+  const TokenTable& table = *in.pool->tokens();
   const nlohmann::json config = architecture_config(options, table);
   Pretraining pretraining(options, config, in);
   minimise([&](int64_t step) { return pretraining.loss(step); }, pretraining.groups(),
