@@ -6,6 +6,7 @@
 #include "worker/executor.h"
 #include "worker/spy_methods.h"
 #include "worker/tiny_zoos.h"
+#include "zoo/pack_digest.h"
 
 namespace fusegrid {
 namespace {

@@ -76,8 +76,8 @@ class AdapterTraining {
   std::vector<std::pair<at::Tensor, Adam>> optimizers_;
 };
 
-// The rows of features that a task's readout looks at: one an input, or those of the answer that count. features: [n,
-// width] or [n, tokens, width] -> [rows, width], float32.
+// The rows of features that a task's readout looks at: one an input, all positions of a map, or those of the answer
+// that count. features: [n, width] or [n, positions or tokens, width] -> [rows, width], float32.
 at::Tensor counting_features(const at::Tensor& features, const Inputs& inputs);
 
 }  // namespace fusegrid

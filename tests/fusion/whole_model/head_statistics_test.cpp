@@ -8,7 +8,8 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "models/dense_readout.h"
-#include "support/message_of.h"
+#include "support/small_models.h"
+#include "support/temporary_folder.h"
 #include "support/test_zoo.h"
 
 namespace fusegrid {
