@@ -68,6 +68,7 @@ const RegisterRecipe<Options> registered{
     {.name = "independent",
      .doc = "networks trained from different first values on one task",
      .scales = {{"mlp64", "three layers of 64 units: seconds on a CPU", "fashion"},
+                {"mlp128", "three layers of 128 units: seconds on a CPU", "fashion"},
                 {"mlp256", "three layers of 256 units: seconds on a CPU", "fashion"},
                 {"mlp512", "three layers of 512 units: seconds on a CPU", "fashion"},
                 {"vgg4", "convolutions of 4 to 16 channels: half a minute on a CPU", "fashion"},
