@@ -129,15 +129,18 @@ Weights with_statistics(const FusionInput& in, const CommonOptions& options, con
   return repaired(in.network(), weights, models, shares, batches);
 }
 
+[[noreturn]] void refuse_repair(const std::string& method) {
+  throw ConfigError("statistics are repaired towards those of the models that a merge is the mean of, but '" +
+                    method + "' makes no such mean; use a method of the family alignment");
+}
+
 FusedModel finished(const std::string& method, const FusionInput& in, const CommonOptions& options,
                     FusedModel fused) {
   if (options.are_kept()) {
     return fused;
   }
   if (options.statistics == "repaired" && fused.mean_of.empty()) {
-    throw ConfigError(
-        "statistics are repaired towards those of the models that a merge is the mean of, but '" + method +
-        "' makes no such mean; use a method of the family alignment");
+    refuse_repair(method);
   }
   const PrecisionScope scope(in.network().precision);
   const auto by_task = batches_by_task(in, options.statistics_examples);
@@ -174,7 +177,11 @@ Method with_common_parameters(Method method) {
     return first + (first.empty() || second.empty() ? "" : ",") + second;
   };
   method.check = [=](const ParamText& text, const MethodCard& card, int64_t experts) {
-    own.check(divided(name, text).own, card, experts);
+    const auto [common, rest] = divided(name, text);
+    if (common.statistics == "repaired" && card.family != Family::kAlignment) {
+      refuse_repair(name);
+    }
+    own.check(rest, card, experts);
   };
   method.demands = [=](const ParamText& text) {
     const auto [common, rest] = divided(name, text);

@@ -94,6 +94,11 @@ TEST(CommonParameters, ReEstimatesThoseOfEveryMemberOfAnEnsemble) {
 }
 
 TEST(CommonParameters, RepairsTowardsModelsThatAMergeIsTheMeanOf) {
+  EXPECT_THAT(message_of<ConfigError>([] {
+                average().check({{"statistics", "repaired"}}, average().card, 2);
+              }),
+              HasSubstr("makes no such mean"))
+      << "before a run";
   EXPECT_THAT(message_of<ConfigError>([] { random_zoo(2).fuse("simple_average{statistics=repaired}"); }),
               HasSubstr("'simple_average' makes no such mean; use a method of the family alignment"));
 }
