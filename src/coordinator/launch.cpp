@@ -146,8 +146,9 @@ std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicat
 }
 
 // Of a task that several of the merged experts were made for, all of them.
-std::string owner_text(const Zoo& zoo, const std::vector<std::string>& experts,
-                       const std::map<std::string, std::string>& owners, const std::string& task) {
+std::string owner_text(const JobSpec& job, const Zoo& zoo, const std::vector<std::string>& experts,
+                       const std::string& task) {
+  const auto owners = task_owners(job, zoo, experts);
   if (const auto owner = owners.find(task); owner != owners.end()) {
     return owner->second;
   }
@@ -165,16 +166,13 @@ std::map<std::string, std::string> launch_bindings(const JobSpec& job, const std
   std::map<std::string, std::string> bindings{
       {"precision", job.precision},
       {"validation", job.validation ? number_text(*job.validation) : "all examples"}};
-  std::map<std::string, std::map<std::string, std::string>> known;   // by zoo and seed: all of a replicate
-  std::map<std::string, std::map<std::string, std::string>> owners;  // by zoo and experts: of their tasks
+  std::map<std::string, std::map<std::string, std::string>> known;  // by zoo and seed: all of a replicate
   for (const auto& cell : cells) {
     const Zoo& zoo = zoo_named(zoos, cell.zoo);
-    const auto [of_experts, fresh] = owners.try_emplace(cell.zoo + "/" + cell.experts);
-    if (fresh) {
-      of_experts->second = task_owners(job, zoo, zoo.experts_called(cell.experts));
+    if (const auto [owner, fresh] = bindings.try_emplace(owner_binding(cell.zoo, cell.experts, cell.task));
+        fresh) {
+      owner->second = owner_text(job, zoo, zoo.experts_called(cell.experts), cell.task);
     }
-    bindings[owner_binding(cell.zoo, cell.experts, cell.task)] =
-        owner_text(zoo, zoo.experts_called(cell.experts), of_experts->second, cell.task);
     const Replicate& replicate = zoo.replicate(cell.seed);
     auto& all = known[zoo.name + "/" + number_text(replicate.seed)];
     if (all.empty()) {

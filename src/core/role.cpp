@@ -5,7 +5,7 @@
 namespace fusegrid {
 namespace {
 
-bool is_running_statistic(const std::string& name) {
+bool is_named_as_running_statistic(const std::string& name) {
   return name.ends_with("running_mean") || name.ends_with("running_var");
 }
 
@@ -31,7 +31,7 @@ Role role_of(const TensorInfo& tensor) {
   if (!tensor.floating()) {
     return Role::kOther;
   }
-  if (is_running_statistic(tensor.name)) {
+  if (is_named_as_running_statistic(tensor.name)) {
     return Role::kRunningStatistic;
   }
   if (tensor.shape.size() > 2) {
@@ -42,6 +42,19 @@ Role role_of(const TensorInfo& tensor) {
     return is_lookup(tensor.name) || !tensor.name.ends_with("weight") ? Role::kEmbedding : Role::kMatrix;
   }
   return tensor.name.ends_with("weight") || tensor.name.ends_with("gamma") ? Role::kScale : Role::kBias;
+}
+
+bool is_running_statistic(const TensorInfo& tensor) {
+  return role_of(tensor) == Role::kRunningStatistic;
+}
+
+bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
+  return is_running_statistic({name, tensor.sizes().vec(), tensor.scalar_type()});
+}
+
+bool is_layer_weight(const TensorInfo& tensor) {
+  const Role role = role_of(tensor);
+  return role == Role::kMatrix || role == Role::kConvolution;
 }
 
 std::string to_string(Role role) {

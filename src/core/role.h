@@ -21,6 +21,11 @@ enum class Role {
 // the known families say.
 Role role_of(const TensorInfo& tensor);
 
+bool is_running_statistic(const TensorInfo& tensor);
+bool is_running_statistic(const std::string& name, const at::Tensor& tensor);
+// Of an affine layer or a convolution.
+bool is_layer_weight(const TensorInfo& tensor);
+
 std::string to_string(Role role);
 
 }  // namespace fusegrid

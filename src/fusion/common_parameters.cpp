@@ -45,8 +45,8 @@ struct Divided {
 Divided divided(const std::string& method, const ParamText& text) {
   Divided parts;
   ParamText common;
+  const auto all = listed({});
   for (const auto& [name, value] : text) {
-    const auto all = listed({});
     const bool is_common = std::any_of(all.begin(), all.end(),
                                        [&, &key = name](const ParamInfo& info) { return info.name == key; });
     (is_common ? common : parts.own).emplace(name, value);

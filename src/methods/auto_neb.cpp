@@ -15,14 +15,13 @@
 #include <ATen/TensorOperators.h>
 
 #include "core/descent.h"
-#include "core/text.h"
+#include "fusion/whole_model/curve.h"
 #include "fusion/whole_model/path_loss.h"
 
 namespace fusegrid::methods::auto_neb {
 namespace {
 
-struct Options {
-  double t = 0.5;
+struct Relaxation {
   int64_t points = 3;
   int64_t cycles = 3;
   int64_t steps = 150;
@@ -33,7 +32,6 @@ struct Options {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("t", t, Range{0, 1}, "position along the chain: 0 is the first expert, 1 the second");
     v.param("points", points, Range{1, 100}, "between the experts, at first");
     v.param("cycles", cycles, Range{1, 100}, "of descent; between them points are added");
     v.param("steps", steps, Range{0, 1e7}, "of a cycle");
@@ -46,6 +44,8 @@ struct Options {
         "range of losses");
   }
 };
+
+using Options = PathOptions<Relaxation>;
 
 constexpr double kMomentum = 0.9;
 constexpr int64_t kProbes = 3;  // between two points, where points may be added
@@ -76,19 +76,12 @@ PointTensors across(const PointTensors& gradient, const PointTensors& direction)
 
 class Chain {
  public:
-  Chain(const FusionInput& in, const Options& options)
+  Chain(const FusionInput& in, const PathPoints& path, const Relaxation& options)
       : in_(in),
         options_(options),
-        path_(in, "auto_neb", options.batch, options.weight_decay),
-        probe_(in, "auto_neb/probe", 4 * options.batch, 0) {
-    const PointTensors first = path_.tensors_of(in.expert(0)), last = path_.tensors_of(in.expert(1));
-    points_.push_back(first);
-    for (int64_t i = 1; i <= options.points; ++i) {
-      const double t = static_cast<double>(i) / static_cast<double>(options.points + 1);
-      points_.push_back(combined({first, last}, {1 - t, t}));
-    }
-    points_.push_back(last);
-  }
+        loss_(in, path, "auto_neb", options.batch, options.weight_decay),
+        probe_(in, path, "auto_neb/probe", 4 * options.batch, 0),
+        points_(chord(path, options.points)) {}
 
   std::vector<PointTensors> relaxed() {
     for (int64_t cycle = 0; cycle < options_.cycles; ++cycle) {
@@ -111,12 +104,12 @@ class Chain {
           learning_rate_at(step, options_.steps, options_.lr, std::max<int64_t>(options_.steps / 10, 1));
       std::vector<PathLoss::Slope> slopes;
       for (const PointTensors& point : points_) {
-        slopes.push_back(path_.slope(point, first_step + step));
+        slopes.push_back(loss_.slope(point, first_step + step));
         in_.tick();
       }
       std::vector<PointTensors> moved{points_.front()};
       for (size_t i = 1; i + 1 < points_.size(); ++i) {
-        const bool ahead = slopes[i + 1].loss > slopes[i - 1].loss;
+        const bool ahead = slopes[i + 1].loss.item<double>() > slopes[i - 1].loss.item<double>();
         const PointTensors direction =
             ahead ? difference(points_[i + 1], points_[i]) : difference(points_[i], points_[i - 1]);
         const PointTensors force = across(slopes[i].gradient, direction);
@@ -180,8 +173,8 @@ class Chain {
   }
 
   const FusionInput& in_;
-  const Options& options_;
-  PathLoss path_, probe_;
+  const Relaxation& options_;
+  PathLoss loss_, probe_;
   std::vector<PointTensors> points_;  // with the ends
 };
 
@@ -194,38 +187,26 @@ PointTensors at_position(const std::vector<PointTensors>& points, double t) {
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  const std::string key = "auto_neb{points=" + number_text(options.points) +
-                          ",cycles=" + number_text(options.cycles) + ",steps=" + number_text(options.steps) +
-                          ",batch=" + number_text(options.batch) + ",lr=" + number_text(options.lr) +
-                          ",weight_decay=" + number_text(options.weight_decay) +
-                          ",insert=" + number_text(options.insert) + "}";
-  const PathLoss path(in, "auto_neb", options.batch, options.weight_decay);
-  const auto chain = in.trained(key, [&] { return path.packed(Chain(in, options).relaxed()); });
+  const PathPoints path(in);
+  const auto chain = in.trained(trained_key("auto_neb", options.training),
+                                [&] { return path.packed(Chain(in, path, options.training).relaxed()); });
   const std::vector<PointTensors> points = path.unpacked(*chain);
   FusedModel fused = one_model(path.model_of(at_position(points, options.t)));
   fused.facts["points"] = std::to_string(points.size() - 2);
   return fused;
 }
 
-const RegisterMethod<Options> registered{
-    {.name = "auto_neb",
-     .title = "AutoNEB",
-     .paper = "Draxler et al., ICML 2018, arXiv:1803.00885",
-     .formula =
-         R"(p_0 = theta_1, p_(n+1) = theta_2,   p_1 .. p_n: from the line on, at equal distances after each step
+MethodCard card() {
+  MethodCard card = path_card(
+      "auto_neb", "AutoNEB", "Draxler et al., ICML 2018, arXiv:1803.00885",
+      R"(p_0 = theta_1, p_(n+1) = theta_2,   p_1 .. p_n: from the line on, at equal distances after each step
 p_i <- p_i - lr (g_i - <g_i, u_i> u_i),   g_i: gradient of the loss at p_i, u_i: unit vector along the chain
-theta(t): the point at t of the chain's length)",
-     .family = Family::kAlignment,
-     .grain = Grain::kWholeModel,
-     .needs = {Need::kTrainInputs, Need::kTrainLabels, Need::kGradients},
-     .random = true,
-     .order_invariant = false,
-     .cost = Cost::kTraining,
-     .training_models = 12,
-     .min_experts = 2,
-     .max_experts = 2},
-    fuse,
-};
+theta(t): the point at t of the chain's length)");
+  card.training_models = 12;
+  return card;
+}
+
+const RegisterMethod<Options> registered{card(), fuse};
 
 }  // namespace
 }  // namespace fusegrid::methods::auto_neb

@@ -90,7 +90,7 @@ std::vector<Step> steps_of(const Architecture& architecture) {
     bool has_matrix = false;
     for (const AxisGroup::Axis& axis : group.axes) {
       const TensorInfo& info = infos.at(axis.tensor);
-      if (!axis.makes || role_of(info) == Role::kRunningStatistic) {
+      if (!axis.makes || is_running_statistic(info)) {
         continue;
       }
       if (is_ready(axis)) {

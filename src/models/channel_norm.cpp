@@ -82,6 +82,30 @@ std::string running_variance_of(const std::string& norm) {
   return norm + ".running_var";
 }
 
+Pass with_own_statistics() {
+  return {.batch_statistics = [](const std::string&, const at::Tensor&, const at::Tensor&) {}};
+}
+
+BatchStatisticsHook MeanStatistics::hook() {
+  return [this](const std::string& norm, const at::Tensor& mean, const at::Tensor& variance) {
+    Sum& sum = sums_[norm];
+    const at::Tensor of_mean = mean.to(at::kDouble), of_variance = variance.to(at::kDouble);
+    sum.mean = sum.batches == 0 ? of_mean : sum.mean + of_mean;
+    sum.variance = sum.batches == 0 ? of_variance : sum.variance + of_variance;
+    ++sum.batches;
+  };
+}
+
+void MeanStatistics::write_to(Weights& weights) const {
+  for (const auto& [norm, sum] : sums_) {
+    const auto batches = static_cast<double>(sum.batches);
+    at::Tensor& mean = weights.at(running_mean_of(norm));
+    at::Tensor& variance = weights.at(running_variance_of(norm));
+    mean = (sum.mean / batches).to(mean.scalar_type());
+    variance = (sum.variance / batches).to(variance.scalar_type());
+  }
+}
+
 ChannelNorm::ChannelNorm(ChannelNormKind norm_kind, const std::string& norm, int64_t norm_width,
                          double norm_epsilon)
     : kind(norm_kind),

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,25 @@ std::string to_string(ChannelNormKind kind);
 // Tensors of a batch norm, by its name.
 std::string running_mean_of(const std::string& norm);
 std::string running_variance_of(const std::string& norm);
+
+// A pass whose batch norms use the batch's own statistics, which nobody keeps.
+Pass with_own_statistics();
+
+// The mean over batches of what batch norms read, in float64 in the order of the batches.
+class MeanStatistics {
+ public:
+  // For the passes, one for each batch. It refers to this object.
+  BatchStatisticsHook hook();
+  // In place of the running statistics of each norm that was seen.
+  void write_to(Weights& weights) const;
+
+ private:
+  struct Sum {
+    at::Tensor mean, variance;
+    int64_t batches = 0;
+  };
+  std::map<std::string, Sum> sums_;  // by norm
+};
 
 // x [n, channels, ...] with mean 0 and variance 1, then scaled and shifted by channel: weights[name + ".weight"] and
 // ".bias". Of a batch norm the mean and variance are the running statistics, ".running_mean" and ".running_var", or

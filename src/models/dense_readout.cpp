@@ -75,28 +75,15 @@ class DenseReadout final : public Readout {
   int64_t side_;
 };
 
-// In float64, in the order of the batches.
 std::shared_ptr<const Readout> DenseReadout::re_estimated(const std::vector<at::Tensor>& batches) const {
   FUSEGRID_ASSERT(!batches.empty(), "no features to make statistics of");
   const at::NoGradGuard no_grad;
-  at::Tensor mean, variance;
-  const auto add = [](at::Tensor& sum, const at::Tensor& of_batch) {
-    const at::Tensor wide = of_batch.to(at::kDouble);
-    sum = sum.defined() ? sum + wide : wide;
-  };
+  MeanStatistics collected;
   for (const at::Tensor& features : batches) {
-    decoded(decoder_, features, side_,
-            {.batch_statistics = [&](const std::string&, const at::Tensor& of_batch,
-                                     const at::Tensor& variance_of_batch) {
-              add(mean, of_batch);
-              add(variance, variance_of_batch);
-            }});
+    decoded(decoder_, features, side_, {.batch_statistics = collected.hook()});
   }
   Weights anew = decoder_;
-  for (const auto& [name, sum] :
-       {std::pair{running_mean_of(kNorm), mean}, {running_variance_of(kNorm), variance}}) {
-    anew.at(name) = (sum / static_cast<double>(batches.size())).to(decoder_.at(name).scalar_type());
-  }
+  collected.write_to(anew);
   return dense_readout(std::move(anew), side_);
 }
 

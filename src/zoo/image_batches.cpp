@@ -40,6 +40,16 @@ void draw_colours(const float* u, bool mask, double colour_share, float* gain, f
 
 }  // namespace
 
+nlohmann::json preprocessor_config(int64_t image_size) {
+  return {{"image_mean", {0.5, 0.5, 0.5}},
+          {"image_std", {0.5, 0.5, 0.5}},
+          {"do_normalize", true},
+          {"do_rescale", true},
+          {"do_resize", false},
+          {"rescale_factor", 1.0 / 255},
+          {"size", {{"height", image_size}, {"width", image_size}}}};
+}
+
 at::Tensor choose_shots(const LabelledTask& task, int64_t shots, uint64_t seed) {
   const auto order = permutation(derive_key(seed, "shots/" + task.name), 0, task.labels.size(0));
   const at::Tensor labels = task.labels.cpu().contiguous();

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include <nlohmann/json.hpp>
 
 #include "store/pretraining_pool.h"
 #include "zoo/sampling.h"
@@ -24,6 +25,9 @@ struct ImageBatch {
   at::Tensor pixels;  // float [batch, 3, size, size], normalised with mean 0.5 and std 0.5, on the device
   at::Tensor labels;  // int64 [batch], on the device
 };
+
+// The preprocessor_config.json of models that read such pixels, of images of that size.
+nlohmann::json preprocessor_config(int64_t image_size);
 
 // At most `shots` examples of each class, chosen by (seed, task): int64 indices on the CPU, class by class.
 // DataError where a class has no example.

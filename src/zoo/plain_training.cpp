@@ -1,6 +1,7 @@
 #include "zoo/plain_training.h"
 
 #include <cmath>
+#include <utility>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
@@ -42,15 +43,8 @@ json config_of(const PlainTraining& options, int64_t labels) {
 }
 
 std::string preprocessor_file(int64_t image_size) {
-  const json size{{"height", image_size}, {"width", image_size}};
-  const json config{{"image_processor_type", "ViTImageProcessor"},
-                    {"do_resize", false},
-                    {"do_rescale", true},
-                    {"rescale_factor", 1.0 / 255},
-                    {"do_normalize", true},
-                    {"image_mean", {0.5, 0.5, 0.5}},
-                    {"image_std", {0.5, 0.5, 0.5}},
-                    {"size", size}};
+  json config = preprocessor_config(image_size);
+  config["image_processor_type"] = "ViTImageProcessor";
   return config.dump(2) + "\n";
 }
 
@@ -72,10 +66,6 @@ at::Tensor initial_tensor(const TensorInfo& info, const std::string& head, uint6
   }
 }
 
-bool is_matrix(const TensorInfo& info) {
-  return role_of(info) == Role::kMatrix || role_of(info) == Role::kConvolution;
-}
-
 Weights first_values(const Architecture& architecture, uint64_t seed, at::Device device) {
   const std::string head = architecture.own_head()->weight;
   Weights weights;
@@ -91,21 +81,11 @@ std::vector<TrainedGroup> groups_of(const PlainTraining& options, const Architec
   TrainedGroup decayed{.tensors = {}, .weight_decay = options.weight_decay};
   TrainedGroup plain{.tensors = {}};
   for (const TensorInfo& info : architecture.parameters()) {
-    if (role_of(info) != Role::kRunningStatistic) {
-      (is_matrix(info) ? decayed : plain).tensors.push_back(trainee.weights.at(info.name));
+    if (!is_running_statistic(info)) {
+      (is_layer_weight(info) ? decayed : plain).tensors.push_back(trainee.weights.at(info.name));
     }
   }
   return {decayed, plain};
-}
-
-std::set<std::string> trained_by_gradients(const Architecture& architecture) {
-  std::set<std::string> names;
-  for (const TensorInfo& info : architecture.parameters()) {
-    if (role_of(info) != Role::kRunningStatistic) {
-      names.insert(info.name);
-    }
-  }
-  return names;
 }
 
 TrainedTask trained_task(const PlainTraining& options, const ModelInput& in, const std::string& name,
@@ -149,6 +129,19 @@ void check_plain_pack(const std::string& recipe, const TaskPack& pack,
   }
 }
 
+RecipeCard plain_card(const std::string& name, const std::string& doc, std::vector<RecipeScale> scales) {
+  return {.name = name,
+          .doc = doc,
+          .scales = std::move(scales),
+          .pooling = Pooling::kNone,
+          .heads = Heads::kInside,
+          .has_bases = false};
+}
+
+InputFormat plain_input(const PlainTraining& options) {
+  return {.image_size = options.image_size};
+}
+
 MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,
                         const std::function<double(int64_t step)>& rate) {
   const auto labels = static_cast<int64_t>(in.pack.task(in.tasks.front()).class_names.size());
@@ -163,8 +156,8 @@ MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint
     network.readouts[task] = own_readout(*architecture.own_head(), architecture.feature_size(), labels);
     tasks.push_back(trained_task(options, in, task, seed));
   }
-  const Trainee trainee =
-      make_trainee(first_values(architecture, seed, network.device), trained_by_gradients(architecture));
+  const Weights first = first_values(architecture, seed, network.device);
+  const Trainee trainee = make_trainee(first, names_of(first));
   made.weights =
       train(network, trainee, tasks, groups_of(options, architecture, trainee),
             {.steps = steps, .optimiser = Optimiser::kSgd, .rate = rate, .beta1 = 0.9}, in.on_step);

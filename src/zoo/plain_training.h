@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "core/params.h"
 #include "zoo/recipe.h"
@@ -42,6 +43,10 @@ void check_plain_pack(const std::string& recipe, const TaskPack& pack, const std
 // values and batches, which are the same whatever number of steps: a longer run goes on from a shorter one.
 MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,
                         const std::function<double(int64_t step)>& rate);
+
+// What is the same of all recipes of such networks.
+RecipeCard plain_card(const std::string& name, const std::string& doc, std::vector<RecipeScale> scales);
+InputFormat plain_input(const PlainTraining& options);
 
 // A rough estimate of a model's seconds on one CPU core.
 double plain_seconds(const PlainTraining& options, int64_t steps);

@@ -96,10 +96,6 @@ at::Tensor mean_loss(const Network& network, const Weights& weights, const std::
   return loss;
 }
 
-bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
-  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) == Role::kRunningStatistic;
-}
-
 }  // namespace
 
 void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::vector<TrainedGroup>& groups,

@@ -55,9 +55,10 @@ TEST(AutoNeb, keeps_its_points_at_equal_distances) {
 TEST(AutoNeb, lowers_the_loss_along_the_path) {
   const TestZoo zoo = random_zoo(2, 0.4);
   zoo.with_input(method_registry().at("auto_neb").card, [&](const FusionInput& in) {
-    const PathLoss path(in, "test", 24, 0);
+    const PathPoints path(in);
+    const PathLoss loss(in, path, "test", 24, 0);
     const auto middle = [&](const std::string& more) {
-      return path.loss(path.tensors_of(at_t(zoo, "0.5", more)), 0);
+      return loss.loss(path.tensors_of(at_t(zoo, "0.5", more)), 0);
     };
     EXPECT_LT(middle("cycles=1,steps=30,lr=0.05,weight_decay=0"), middle("cycles=1,steps=0"));
   });

@@ -183,10 +183,6 @@ TestZoo resnet_zoo(size_t experts) {
   return zoo;
 }
 
-bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
-  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) == Role::kRunningStatistic;
-}
-
 class EveryMethodOfConvolutions : public testing::TestWithParam<std::string> {};
 
 TEST_P(EveryMethodOfConvolutions, AnswersWithRunningStatisticsAmongTheExperts) {

@@ -437,7 +437,7 @@ bool changes_nothing(const std::string& parameter) {
 }
 
 bool is_trained(const std::string& name, const at::Tensor& tensor) {
-  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) != Role::kRunningStatistic;
+  return !is_running_statistic(name, tensor);
 }
 
 TEST_P(EveryFamily, GradientsReachEveryParameterAndAgreeWithFiniteDifferences) {

@@ -31,7 +31,7 @@ inline Weights random_weights(const Architecture& architecture, at::ScalarType d
 inline int64_t count_parameters(const Architecture& architecture, bool with_statistics = true) {
   int64_t count = 0;
   for (const TensorInfo& info : architecture.parameters()) {
-    count += !with_statistics && role_of(info) == Role::kRunningStatistic ? 0 : info.numel();
+    count += !with_statistics && is_running_statistic(info) ? 0 : info.numel();
   }
   return count;
 }

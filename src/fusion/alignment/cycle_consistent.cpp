@@ -46,7 +46,7 @@ class FrankWolfe {
   FrankWolfe(const std::vector<Weights>& models, const std::vector<AxisGroup>& groups) {
     for (const auto& [name, axes] : axes_by_tensor(groups)) {
       const at::Tensor& tensor = models.front().at(name);
-      if (role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) == Role::kRunningStatistic) {
+      if (is_running_statistic(name, tensor)) {
         continue;
       }
       axes_[name] = axes;

@@ -16,10 +16,6 @@ namespace {
 
 constexpr double kLeastGain = 1e-9;  // of the score so far: less is rounding
 
-bool is_matched(const std::string& name, const at::Tensor& tensor) {
-  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) != Role::kRunningStatistic;
-}
-
 // All numbers of a model that make or read the units of a group: float64 [units, numbers]. move: what becomes of a
 // tensor along its axes of other groups.
 template <typename Move>
@@ -28,7 +24,7 @@ at::Tensor unit_rows(const Weights& weights, const AxisGroup& group, const AxesB
   std::vector<at::Tensor> rows;
   for (const AxisGroup::Axis& own : group.axes) {
     const at::Tensor& tensor = weights.at(own.tensor);
-    if (!is_matched(own.tensor, tensor)) {
+    if (is_running_statistic(own.tensor, tensor)) {
       continue;
     }
     std::vector<AxisOfGroup> others;

@@ -6,6 +6,7 @@
 #include <ATen/core/grad_mode.h>
 
 #include "core/errors.h"
+#include "models/channel_norm.h"
 #include "models/feeder.h"
 
 namespace fusegrid {
@@ -49,9 +50,8 @@ double TrainingLoss::add_gradients(const std::function<Model()>& make) const {
            }
            const Examples part = examples.at(places, ready).to(network.device);
            // Batch norms use the batch's statistics: the running ones of a model in the middle belong to no model.
-           Pass pass;
-           pass.batch_statistics = [](const std::string&, const at::Tensor&, const at::Tensor&) {};
-           const at::Tensor output = network.output(model.weights, kind.taught(part), task, pass);
+           const at::Tensor output =
+               network.output(model.weights, kind.taught(part), task, with_own_statistics());
            const at::Tensor of_part = kind.losses(output, part).sum() * share;
            of_part.backward();
            loss += of_part.item<double>();

@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 
 #include "core/role.h"
+#include "fusion/whole_model/batch_statistics.h"
 #include "fusion/whole_model/statistics_cache.h"
 
 namespace fusegrid {
@@ -34,20 +35,6 @@ at::Tensor new_tensor(const std::vector<int64_t>& shape, at::Device device) {
   return tensor;
 }
 
-// Running statistics of batch norm are no directions to move in: whatever the method, those of a merged model are the
-// experts' mean. They can be made again from what it sees.
-bool is_merged(const TensorInfo& info) {
-  return info.floating() && role_of(info) != Role::kRunningStatistic;
-}
-
-at::Tensor mean_of(const std::vector<const Weights*>& models, const std::string& name) {
-  at::Tensor sum = models.front()->at(name).to(at::kDouble);
-  for (size_t i = 1; i < models.size(); ++i) {
-    sum = sum + models[i]->at(name);
-  }
-  return (sum / static_cast<double>(models.size())).to(at::kFloat);
-}
-
 }  // namespace
 
 MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> experts, std::string models_key,
@@ -63,7 +50,7 @@ MemoryEngine::MemoryEngine(const Weights& base, std::vector<const Weights*> expe
   const Weights& layout = !base_.empty() ? base_ : experts_.empty() ? no_factors : *experts_.front();
   int64_t elements = 0;
   for (auto& info : tensor_infos(layout)) {
-    if (is_merged(info)) {
+    if (info.floating() && !is_running_statistic(info)) {
       device_ = layout.at(info.name).device();
       global_begin_.push_back(elements);
       elements += info.numel();
@@ -212,10 +199,10 @@ Weights MemoryEngine::untouched() const {
   Weights kept;
   const Weights& layout = base_.empty() ? *experts_.front() : base_;
   for (const TensorInfo& info : tensor_infos(layout)) {
-    if (!info.floating()) {
+    if (is_running_statistic(info) && !experts_.empty()) {
+      kept.emplace(info.name, mean_statistic(experts_, info.name).to(at::kFloat));
+    } else if (is_running_statistic(info) || !info.floating()) {
       kept.emplace(info.name, layout.at(info.name));
-    } else if (!is_merged(info)) {
-      kept.emplace(info.name, experts_.empty() ? layout.at(info.name) : mean_of(experts_, info.name));
     }
   }
   return kept;

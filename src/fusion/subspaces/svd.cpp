@@ -108,8 +108,7 @@ bool is_matrix(const TensorInfo& info) {
 }
 
 bool is_linear_weight(const TensorInfo& info) {
-  const Role role = role_of(info);
-  return info.numel() > 0 && (role == Role::kMatrix || role == Role::kConvolution);
+  return info.numel() > 0 && is_layer_weight(info);
 }
 
 }  // namespace fusegrid

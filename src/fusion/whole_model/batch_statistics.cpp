@@ -23,10 +23,6 @@ void add(at::Tensor& sum, const at::Tensor& value) {
   sum = sum.defined() ? sum + value : value;
 }
 
-bool is_statistic(const TensorInfo& info) {
-  return role_of(info) == Role::kRunningStatistic;
-}
-
 // Of the outputs of a layer, by unit, float64.
 struct Moments {
   at::Tensor sum, squares;
@@ -96,17 +92,26 @@ void repair(const Layer& layer, Weights& weights, const Moments& moments, const 
 
 bool has_running_statistics(const Architecture& architecture) {
   const auto all = architecture.parameters();
-  return std::any_of(all.begin(), all.end(), is_statistic);
+  return std::any_of(all.begin(), all.end(),
+                     [](const TensorInfo& info) { return is_running_statistic(info); });
+}
+
+at::Tensor mean_statistic(const std::vector<const Weights*>& models, const std::string& name) {
+  at::Tensor sum;
+  for (const Weights* model : models) {
+    add(sum, model->at(name).to(at::kDouble));
+  }
+  return sum / static_cast<double>(models.size());
 }
 
 Weights with_mean_statistics(Weights weights, const std::vector<Weights>& experts) {
-  for (const TensorInfo& info : tensor_infos(weights)) {
-    if (is_statistic(info)) {
-      at::Tensor sum;
-      for (const Weights& expert : experts) {
-        add(sum, expert.at(info.name).to(at::kDouble));
-      }
-      weights[info.name] = (sum / static_cast<double>(experts.size())).to(info.dtype);
+  std::vector<const Weights*> models;
+  for (const Weights& expert : experts) {
+    models.push_back(&expert);
+  }
+  for (auto& [name, tensor] : weights) {
+    if (is_running_statistic(name, tensor)) {
+      tensor = mean_statistic(models, name).to(tensor.scalar_type());
     }
   }
   return weights;
@@ -115,19 +120,11 @@ Weights with_mean_statistics(Weights weights, const std::vector<Weights>& expert
 Weights re_estimated(const Network& network, Weights weights, const std::vector<Inputs>& ready_batches) {
   FUSEGRID_ASSERT(!ready_batches.empty(), "statistics of no inputs");
   const at::NoGradGuard no_gradients;
-  std::map<std::string, at::Tensor> sums;
-  const Pass collecting{
-      .batch_statistics = [&](const std::string& norm, const at::Tensor& mean, const at::Tensor& variance) {
-        add(sums[running_mean_of(norm)], mean.to(at::kDouble));
-        add(sums[running_variance_of(norm)], variance.to(at::kDouble));
-      }};
+  MeanStatistics collected;
   for (const Inputs& batch : ready_batches) {
-    network.features(weights, batch, collecting);
+    network.features(weights, batch, {.batch_statistics = collected.hook()});
   }
-  for (const auto& [name, sum] : sums) {
-    at::Tensor& statistic = weights.at(name);
-    statistic = (sum / static_cast<double>(ready_batches.size())).to(statistic.scalar_type());
-  }
+  collected.write_to(weights);
   return weights;
 }
 

@@ -6,6 +6,7 @@
 //          Repair", ICLR 2023, arXiv:2211.08403.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "core/weights.h"
@@ -15,6 +16,10 @@
 namespace fusegrid {
 
 bool has_running_statistics(const Architecture& architecture);
+
+// Running statistics of batch norm are no directions to move in: whatever the method, those of a merged model are the
+// models' mean, and can be made again from what it sees. float64, summed in the models' order.
+at::Tensor mean_statistic(const std::vector<const Weights*>& models, const std::string& name);
 
 // The weights with the experts' mean of each running statistic in place of theirs, as methods of other grains get it
 // from their engine.

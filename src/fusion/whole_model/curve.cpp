@@ -6,7 +6,6 @@
 
 #include "core/descent.h"
 #include "core/philox.h"
-#include "core/text.h"
 #include "fusion/whole_model/path_loss.h"
 
 namespace fusegrid {
@@ -22,20 +21,8 @@ double binomial(int64_t n, int64_t k) {
   return value;
 }
 
-// The ends, and between them points on the chord.
-std::vector<PointTensors> chord(const FusionInput& in, const PathLoss& path, int64_t bends) {
-  const std::vector<PointTensors> ends{path.tensors_of(in.expert(0)), path.tensors_of(in.expert(1))};
-  std::vector<PointTensors> points{ends[0]};
-  for (int64_t k = 1; k <= bends; ++k) {
-    const double t = static_cast<double>(k) / static_cast<double>(bends + 1);
-    points.push_back(combined(ends, {1 - t, t}));
-  }
-  points.push_back(ends[1]);
-  return points;
-}
-
 // Moves all points but the ends, in place.
-void train_bends(const FusionInput& in, const PathLoss& path, const CurveTraining& training,
+void train_bends(const FusionInput& in, const PathLoss& loss, CurveShape shape, const CurveTraining& training,
                  std::vector<PointTensors>& points) {
   std::vector<Sgd> descents;
   for (size_t k = 1; k + 1 < points.size(); ++k) {
@@ -44,8 +31,8 @@ void train_bends(const FusionInput& in, const PathLoss& path, const CurveTrainin
   const uint64_t key = derive_key(in.seed(), "curve/t");
   for (int64_t step = 0; step < training.steps; ++step) {
     const double t = uniform(key, 0, step, 1).item<double>();
-    const auto coefficients = curve_coefficients(training.shape, training.bends, t);
-    const PointTensors gradient = path.slope(combined(points, coefficients), step).gradient;
+    const auto coefficients = curve_coefficients(shape, training.bends, t);
+    const PointTensors gradient = loss.slope(combined(points, coefficients), step).gradient;
     const double rate =
         learning_rate_at(step, training.steps, training.lr, std::max<int64_t>(training.steps / 10, 1));
     for (size_t k = 0; k < descents.size(); ++k) {
@@ -73,19 +60,32 @@ std::vector<double> curve_coefficients(CurveShape shape, int64_t bends, double t
   return coefficients;
 }
 
-Weights point_of_curve(const FusionInput& in, const CurveTraining& training, double t) {
-  const std::string key = std::string(training.shape == CurveShape::kBezier ? "bezier" : "polygonal_chain") +
-                          "{bends=" + number_text(training.bends) + ",steps=" + number_text(training.steps) +
-                          ",batch=" + number_text(training.batch) + ",lr=" + number_text(training.lr) +
-                          ",weight_decay=" + number_text(training.weight_decay) + "}";
-  const PathLoss path(in, "curve", training.batch, training.weight_decay);
-  const auto trained = in.trained(key, [&] {
-    std::vector<PointTensors> points = chord(in, path, training.bends);
-    train_bends(in, path, training, points);
-    return path.packed(points);
-  });
-  return path.model_of(
-      combined(path.unpacked(*trained), curve_coefficients(training.shape, training.bends, t)));
+MethodCard path_card(const std::string& name, const std::string& title, const std::string& paper,
+                     const std::string& formula) {
+  return {.name = name,
+          .title = title,
+          .paper = paper,
+          .formula = formula,
+          .family = Family::kAlignment,
+          .grain = Grain::kWholeModel,
+          .needs = {Need::kTrainInputs, Need::kTrainLabels, Need::kGradients},
+          .random = true,
+          .order_invariant = false,
+          .cost = Cost::kTraining,
+          .min_experts = 2,
+          .max_experts = 2};
+}
+
+Weights point_of_curve(const FusionInput& in, CurveShape shape, const CurveTraining& training, double t) {
+  const PathPoints points(in);
+  const auto trained =
+      in.trained(trained_key(shape == CurveShape::kBezier ? "bezier" : "polygonal_chain", training), [&] {
+        const PathLoss loss(in, points, "curve", training.batch, training.weight_decay);
+        std::vector<PointTensors> all = chord(points, training.bends);
+        train_bends(in, loss, shape, training, all);
+        return points.packed(all);
+      });
+  return points.model_of(combined(points.unpacked(*trained), curve_coefficients(shape, training.bends, t)));
 }
 
 }  // namespace fusegrid

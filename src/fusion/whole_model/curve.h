@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "fusion/fusion_input.h"
@@ -19,18 +20,42 @@ enum class CurveShape { kBezier, kPolygonalChain };
 std::vector<double> curve_coefficients(CurveShape shape, int64_t bends, double t);
 
 struct CurveTraining {
-  CurveShape shape = CurveShape::kBezier;
   int64_t bends = 1;
   int64_t steps = 900;
   int64_t batch = 64;
   double lr = 0.03;
   double weight_decay = 5e-3;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("bends", bends, Range{1, 20}, "trained points between the experts");
+    v.param("steps", steps, Range{0, 1e7}, "steps of training");
+    v.param("batch", batch, Range{1, 65536}, "labelled training examples of each task in a step");
+    v.param("lr", lr, Range{0, 100}, "highest learning rate");
+    v.param("weight_decay", weight_decay, Range{0, 1}, "of the matrices of the curve's points");
+  }
 };
+
+// The parameters of a method that makes a point of a trained path.
+template <typename Training>
+struct PathOptions {
+  double t = 0.5;
+  Training training;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("t", t, Range{0, 1}, "position on the path: 0 is the first expert, 1 the second");
+    training.describe(v);
+  }
+};
+// Its card.
+MethodCard path_card(const std::string& name, const std::string& title, const std::string& paper,
+                     const std::string& formula);
 
 // The point at t of the curve between the first and the second expert. Bends start on the chord. In each step t is
 // uniform, the loss that of a batch of labelled training examples of each task, and matrices of the point, not of the
 // bends, decay; batch norms use the statistics of the batch. Bends are trained once for all t. Need::kTrainInputs,
 // kTrainLabels and kGradients. Running statistics are the models' mean.
-Weights point_of_curve(const FusionInput& in, const CurveTraining& training, double t);
+Weights point_of_curve(const FusionInput& in, CurveShape shape, const CurveTraining& training, double t);
 
 }  // namespace fusegrid

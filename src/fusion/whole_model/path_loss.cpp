@@ -8,36 +8,29 @@
 
 #include "core/philox.h"
 #include "core/role.h"
-#include "core/text.h"
 #include "fusion/whole_model/batch_statistics.h"
 #include "fusion/whole_model/labelled_batches.h"
+#include "models/channel_norm.h"
 
 namespace fusegrid {
-namespace {
-
-bool is_moved(const TensorInfo& info) {
-  return info.floating() && role_of(info) != Role::kRunningStatistic;
-}
-
-bool decays(const TensorInfo& info) {
-  return role_of(info) == Role::kMatrix || role_of(info) == Role::kConvolution;
-}
-
-}  // namespace
-
-PathLoss::PathLoss(const FusionInput& in, std::string purpose, int64_t batch, double weight_decay)
-    : in_(in), purpose_(std::move(purpose)), batch_(batch), weight_decay_(weight_decay) {
-  for (const TensorInfo& info : tensor_infos(in.expert(0))) {
-    if (is_moved(info)) {
+PathPoints::PathPoints(const FusionInput& in)
+    : in_(in), still_(with_mean_statistics(in.expert(0), {in.expert(0), in.expert(1)})) {
+  for (const TensorInfo& info : tensor_infos(still_)) {
+    if (info.floating() && !is_running_statistic(info)) {
       moved_.push_back(info);
     }
   }
+}
+
+PathLoss::PathLoss(const FusionInput& in, const PathPoints& points, std::string purpose, int64_t batch,
+                   double weight_decay)
+    : in_(in), points_(points), purpose_(std::move(purpose)), batch_(batch), weight_decay_(weight_decay) {
   for (const std::string& task : in.tasks()) {
     examples_.push_back(in.train_examples(task, -1));
   }
 }
 
-PointTensors PathLoss::tensors_of(const Weights& model) const {
+PointTensors PathPoints::tensors_of(const Weights& model) const {
   PointTensors tensors;
   for (const TensorInfo& info : moved_) {
     tensors.push_back(model.at(info.name));
@@ -45,8 +38,8 @@ PointTensors PathLoss::tensors_of(const Weights& model) const {
   return tensors;
 }
 
-Weights PathLoss::model_of(const PointTensors& point) const {
-  Weights model = with_mean_statistics(in_.expert(0), {in_.expert(0), in_.expert(1)});
+Weights PathPoints::model_of(const PointTensors& point) const {
+  Weights model = still_;
   for (size_t i = 0; i < moved_.size(); ++i) {
     model[moved_[i].name] = point[i];
   }
@@ -56,10 +49,9 @@ Weights PathLoss::model_of(const PointTensors& point) const {
 at::Tensor PathLoss::loss_of(const Weights& model, size_t task, int64_t step) const {
   const std::string& name = in_.tasks()[task];
   const TaskKind& kind = in_.kind(name);
-  const Pass of_batch{.batch_statistics = [](const std::string&, const at::Tensor&, const at::Tensor&) {}};
   const Examples batch = labelled_batch(in_.network(), examples_[task],
                                         derive_key(in_.seed(), purpose_ + "/batches/" + name), batch_, step);
-  const at::Tensor output = in_.network().output(model, kind.taught(batch), name, of_batch);
+  const at::Tensor output = in_.network().output(model, kind.taught(batch), name, with_own_statistics());
   return kind.losses(output, batch).mean() / static_cast<double>(examples_.size());
 }
 
@@ -68,21 +60,22 @@ PathLoss::Slope PathLoss::slope(const PointTensors& point, int64_t step) const {
   for (const at::Tensor& tensor : point) {
     leaves.push_back(tensor.detach().clone().requires_grad_(true));
   }
-  const Weights model = model_of(leaves);
+  const Weights model = points_.model_of(leaves);
   Slope slope;
   {
     const at::AutoGradMode with_gradients(true);
     const PrecisionScope scope(in_.network().precision);
     for (size_t task = 0; task < examples_.size(); ++task) {
       const at::Tensor loss = loss_of(model, task, step);
-      slope.loss += loss.item<double>();
+      slope.loss = slope.loss.defined() ? slope.loss + loss.detach() : loss.detach();
       loss.backward();
     }
   }
   for (size_t i = 0; i < leaves.size(); ++i) {
     const at::Tensor gradient =
         leaves[i].grad().defined() ? leaves[i].grad() : at::zeros_like(leaves[i].detach());
-    slope.gradient.push_back(decays(moved_[i]) ? gradient.add(leaves[i].detach(), weight_decay_) : gradient);
+    const bool decays = is_layer_weight(points_.moved()[i]);
+    slope.gradient.push_back(decays ? gradient.add(leaves[i].detach(), weight_decay_) : gradient);
   }
   return slope;
 }
@@ -90,7 +83,7 @@ PathLoss::Slope PathLoss::slope(const PointTensors& point, int64_t step) const {
 double PathLoss::loss(const PointTensors& point, int64_t step) const {
   const at::NoGradGuard no_gradients;
   const PrecisionScope scope(in_.network().precision);
-  const Weights model = model_of(point);
+  const Weights model = points_.model_of(point);
   double sum = 0;
   for (size_t task = 0; task < examples_.size(); ++task) {
     sum += loss_of(model, task, step).item<double>();
@@ -98,7 +91,7 @@ double PathLoss::loss(const PointTensors& point, int64_t step) const {
   return sum;
 }
 
-Weights PathLoss::packed(const std::vector<PointTensors>& points) const {
+Weights PathPoints::packed(const std::vector<PointTensors>& points) const {
   Weights all;
   for (size_t k = 0; k < points.size(); ++k) {
     for (size_t i = 0; i < moved_.size(); ++i) {
@@ -108,13 +101,24 @@ Weights PathLoss::packed(const std::vector<PointTensors>& points) const {
   return all;
 }
 
-std::vector<PointTensors> PathLoss::unpacked(const Weights& packed) const {
+std::vector<PointTensors> PathPoints::unpacked(const Weights& packed) const {
   std::vector<PointTensors> points(moved_.empty() ? 0 : packed.size() / moved_.size());
   for (size_t k = 0; k < points.size(); ++k) {
     for (const TensorInfo& info : moved_) {
       points[k].push_back(packed.at(std::to_string(k) + "/" + info.name));
     }
   }
+  return points;
+}
+
+std::vector<PointTensors> chord(const PathPoints& path, int64_t between) {
+  const std::vector<PointTensors> ends{path.first(), path.second()};
+  std::vector<PointTensors> points{ends[0]};
+  for (int64_t k = 1; k <= between; ++k) {
+    const double t = static_cast<double>(k) / static_cast<double>(between + 1);
+    points.push_back(combined(ends, {1 - t, t}));
+  }
+  points.push_back(ends[1]);
   return points;
 }
 

@@ -11,41 +11,68 @@ namespace fusegrid {
 // What lies between two models, by the tensors that change along it: all floating ones but running statistics.
 using PointTensors = std::vector<at::Tensor>;
 
-// The loss of points between two experts: that of a batch of labelled training examples of each task, its mean over
-// tasks, with half the decay of the point's squared matrices and kernels in its gradient. Batch norms use the
-// statistics of the batch. Batches are a function of the seed, the purpose and the step. Need::kTrainInputs,
-// kTrainLabels and kGradients.
-class PathLoss {
+// Points between the first and the second expert, as tensors and as models. Sees no data.
+class PathPoints {
  public:
-  PathLoss(const FusionInput& in, std::string purpose, int64_t batch, double weight_decay);
+  explicit PathPoints(const FusionInput& in);
 
+  PointTensors first() const { return tensors_of(in_.expert(0)); }
+  PointTensors second() const { return tensors_of(in_.expert(1)); }
   PointTensors tensors_of(const Weights& model) const;
-  // A whole model: running statistics are the mean of the first two experts', other tensors the first's.
+  // A whole model: running statistics are the mean of both experts', other tensors the first's.
   Weights model_of(const PointTensors& point) const;
-
-  struct Slope {
-    double loss = 0;
-    PointTensors gradient;
-  };
-  Slope slope(const PointTensors& point, int64_t step) const;
-  double loss(const PointTensors& point, int64_t step) const;
+  const std::vector<TensorInfo>& moved() const { return moved_; }
 
   // Points as one Weights, under names by their place, and back.
   Weights packed(const std::vector<PointTensors>& points) const;
   std::vector<PointTensors> unpacked(const Weights& packed) const;
 
  private:
+  const FusionInput& in_;
+  std::vector<TensorInfo> moved_;
+  Weights still_;  // a model's tensors that no point moves, among others
+};
+
+// The loss of points between two experts: that of a batch of labelled training examples of each task, its mean over
+// tasks, with half the decay of the point's squared matrices and kernels in its gradient. Batch norms use the
+// statistics of the batch. Batches are a function of the seed, the purpose and the step. Need::kTrainInputs,
+// kTrainLabels and kGradients.
+class PathLoss {
+ public:
+  // points: outlives it.
+  PathLoss(const FusionInput& in, const PathPoints& points, std::string purpose, int64_t batch,
+           double weight_decay);
+
+  struct Slope {
+    at::Tensor loss;  // of no dimension
+    PointTensors gradient;
+  };
+  Slope slope(const PointTensors& point, int64_t step) const;
+  double loss(const PointTensors& point, int64_t step) const;
+
+ private:
   at::Tensor loss_of(const Weights& model, size_t task, int64_t step) const;
 
   const FusionInput& in_;
+  const PathPoints& points_;
   std::string purpose_;
   int64_t batch_;
   double weight_decay_;
-  std::vector<TensorInfo> moved_;
   std::vector<Examples> examples_;  // by task
 };
 
+// The ends, and between them so many points at equal distances on their chord.
+std::vector<PointTensors> chord(const PathPoints& path, int64_t between);
+
 // sum_k coefficients[k] points[k]
 PointTensors combined(const std::vector<PointTensors>& points, const std::vector<double>& coefficients);
+
+// FusionInput::trained()'s key of what is trained with these options.
+template <typename Training>
+std::string trained_key(const std::string& what, Training training) {
+  ParamLister lister;
+  training.describe(lister);
+  return what + "{" + lister.canonical() + "}";
+}
 
 }  // namespace fusegrid

@@ -21,6 +21,7 @@
 #include "core/philox.h"
 #include "core/role.h"
 #include "models/dense_readout.h"
+#include "zoo/image_batches.h"
 #include "zoo/map_batches.h"
 #include "zoo/recipe.h"
 
@@ -115,16 +116,6 @@ nlohmann::json architecture_config(const Options& options) {
           {"torch_dtype", "float32"}};
 }
 
-nlohmann::json preprocessor_config(const Options& options) {
-  return {{"image_mean", {0.5, 0.5, 0.5}},
-          {"image_std", {0.5, 0.5, 0.5}},
-          {"do_normalize", true},
-          {"do_rescale", true},
-          {"do_resize", false},
-          {"rescale_factor", 1.0 / 255},
-          {"size", {{"height", options.image_size}, {"width", options.image_size}}}};
-}
-
 InputFormat reads(const Options& options) {
   return {.image_size = options.image_size};
 }
@@ -151,10 +142,6 @@ at::Tensor initial_tensor(const TensorInfo& info, uint64_t key) {
   const bool is_one = info.name.ends_with(".running_var") || info.name.ends_with("norm.weight") ||
                       info.name.ends_with("normalization.weight");
   return is_one ? at::ones(info.shape) : at::zeros(info.shape);
-}
-
-bool is_running_statistic(const std::string& name, const at::Tensor& tensor) {
-  return role_of({name, tensor.sizes().vec(), tensor.scalar_type()}) == Role::kRunningStatistic;
 }
 
 // Leaves, but for running statistics. purpose: keys the random numbers.
@@ -276,7 +263,7 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   MadeBase made;
   made.weights = detached(weights);
   made.config = config;
-  made.files = {{"preprocessor_config.json", preprocessor_config(options).dump(2) + "\n"}};
+  made.files = {{"preprocessor_config.json", preprocessor_config(options.image_size).dump(2) + "\n"}};
   made.metrics = {{"hidden_pixel_loss", "train", last.item<double>(), options.base_batch}};
   return made;
 }

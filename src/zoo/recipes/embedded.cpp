@@ -131,18 +131,11 @@ nlohmann::json architecture_config(const Options& options) {
           {"torch_dtype", "float32"}};
 }
 
-nlohmann::json preprocessor_config(const Options& options) {
-  const nlohmann::json size{{"height", options.image_size}, {"width", options.image_size}};
-  return {{"image_processor_type", "CLIPImageProcessor"},
-          {"do_resize", false},
-          {"do_center_crop", false},
-          {"do_convert_rgb", true},
-          {"do_rescale", true},
-          {"rescale_factor", 1.0 / 255},
-          {"do_normalize", true},
-          {"image_mean", {0.5, 0.5, 0.5}},
-          {"image_std", {0.5, 0.5, 0.5}},
-          {"size", size}};
+std::string preprocessor_file(int64_t image_size) {
+  nlohmann::json config = preprocessor_config(image_size);
+  config.update(
+      {{"image_processor_type", "CLIPImageProcessor"}, {"do_center_crop", false}, {"do_convert_rgb", true}});
+  return config.dump(2) + "\n";
 }
 
 InputFormat reads(const Options& options) {
@@ -284,7 +277,7 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   MadeBase made;
   made.weights = detached(trained.weights);
   made.config = config;
-  made.files = {{"preprocessor_config.json", preprocessor_config(options).dump(2) + "\n"}};
+  made.files = {{"preprocessor_config.json", preprocessor_file(options.image_size)}};
   made.heads = heads_of(trained, batches, tasks);
   return made;
 }

@@ -37,10 +37,6 @@ struct Options : PlainTraining {
   }
 };
 
-InputFormat reads(const Options& options) {
-  return {.image_size = options.image_size};
-}
-
 void check_pack(const Options&, const TaskPack& pack, const std::vector<std::string>& tasks) {
   check_plain_pack("independent", pack, tasks);
 }
@@ -65,9 +61,8 @@ double seconds(const Options& options, ZooItem::Kind, int64_t) {
 }
 
 const RegisterRecipe<Options> registered{
-    {.name = "independent",
-     .doc = "networks trained from different first values on one task",
-     .scales = {{"mlp64", "three layers of 64 units: seconds on a CPU", "fashion"},
+    plain_card("independent", "networks trained from different first values on one task",
+               {{"mlp64", "three layers of 64 units: seconds on a CPU", "fashion"},
                 {"mlp128", "three layers of 128 units: seconds on a CPU", "fashion"},
                 {"mlp256", "three layers of 256 units: seconds on a CPU", "fashion"},
                 {"mlp512", "three layers of 512 units: seconds on a CPU", "fashion"},
@@ -77,11 +72,8 @@ const RegisterRecipe<Options> registered{
                 {"vgg32", "convolutions of 32 to 128 channels: minutes on a CPU", "fashion"},
                 {"resnet8", "ResNet-20 of 8 to 32 channels: a minute on a CPU", "fashion"},
                 {"resnet16", "ResNet-20 of 16 to 64 channels: minutes on a CPU", "fashion"},
-                {"resnet32", "ResNet-20 of 32 to 128 channels: on a GPU", "fashion"}},
-     .pooling = Pooling::kNone,
-     .heads = Heads::kInside,
-     .has_bases = false},
-    {.reads = reads,
+                {"resnet32", "ResNet-20 of 32 to 128 channels: on a GPU", "fashion"}}),
+    {.reads = plain_input,
      .check_pack = check_pack,
      .check_pool = nullptr,
      .make_base = nullptr,

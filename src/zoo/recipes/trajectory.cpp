@@ -76,10 +76,6 @@ double rate_at(const Options& options, int64_t step) {
   return options.low_lr * (1 - kFall * done);
 }
 
-InputFormat reads(const Options& options) {
-  return {.image_size = options.image_size};
-}
-
 void check_pack(const Options&, const TaskPack& pack, const std::vector<std::string>& tasks) {
   check_plain_pack("trajectory", pack, tasks);
 }
@@ -103,15 +99,11 @@ double seconds(const Options& options, ZooItem::Kind, int64_t) {
 }
 
 const RegisterRecipe<Options> registered{
-    {.name = "trajectory",
-     .doc = "checkpoints along one training run, in their order",
-     .scales = {{"mlp256", "three layers of 256 units: seconds on a CPU", "fashion"},
+    plain_card("trajectory", "checkpoints along one training run, in their order",
+               {{"mlp256", "three layers of 256 units: seconds on a CPU", "fashion"},
                 {"vgg8", "convolutions of 8 to 32 channels: half a minute a checkpoint on a CPU", "fashion"},
-                {"vgg16", "convolutions of 16 to 64 channels: a minute a checkpoint on a CPU", "fashion"}},
-     .pooling = Pooling::kNone,
-     .heads = Heads::kInside,
-     .has_bases = false},
-    {.reads = reads,
+                {"vgg16", "convolutions of 16 to 64 channels: a minute a checkpoint on a CPU", "fashion"}}),
+    {.reads = plain_input,
      .check_pack = check_pack,
      .check_pool = nullptr,
      .make_base = nullptr,
