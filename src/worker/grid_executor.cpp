@@ -7,6 +7,7 @@
 // With shards > 1, what can be sharded is merged from files, in teams or alone; otherwise only what has more or larger
 // models than memory holds in float32. The bits are the same.
 
+#include <chrono>
 #include <map>
 #include <set>
 #include <utility>
@@ -58,6 +59,11 @@ std::map<std::string, std::string> owners_of(const std::map<std::string, Externa
   return owners;
 }
 
+// For the timeline of a run: clocks of hosts agree to the milliseconds of NTP.
+double seconds_since_1970() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
 class GridExecutor final : public Executor {
  public:
   explicit GridExecutor(const ExecutorContext& context)
@@ -66,6 +72,7 @@ class GridExecutor final : public Executor {
 
   Result run(const std::string& item, Progress& progress) override {
     const Cell cell = Cell::parse(item);
+    const double began = seconds_since_1970();
     const auto tick = [&progress] { progress.tick(); };
     OpenZoo& zoo = open(cell);
     Merge& merge = merges_.of(cell, zoo, tick);
@@ -77,6 +84,8 @@ class GridExecutor final : public Executor {
     const auto answers = answers_of(cell, merge, zoo, tick, result);
     result.timings["evaluate"] = clock.seconds();
     record(cell, answers, trusted_scores(cell, zoo), result);
+    result.timings["began"] = began;
+    result.timings["ended"] = seconds_since_1970();
     return result;
   }
 
