@@ -1,0 +1,7 @@
+# Where ./fusegrid setup puts what it downloads: FUSEGRID_CACHE_FOLDER.
+set(FUSEGRID_CACHE_FOLDER $ENV{HOME}/.cache/fusegrid)
+if(NOT "$ENV{FUSEGRID_CACHE}" STREQUAL "")
+  set(FUSEGRID_CACHE_FOLDER $ENV{FUSEGRID_CACHE})
+elseif(NOT "$ENV{XDG_CACHE_HOME}" STREQUAL "")
+  set(FUSEGRID_CACHE_FOLDER $ENV{XDG_CACHE_HOME}/fusegrid)
+endif()
