@@ -4,6 +4,10 @@ install(TARGETS fusegrid RUNTIME DESTINATION bin)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/data/ DESTINATION share/fusegrid OPTIONAL)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/jobs DESTINATION share/fusegrid OPTIONAL FILES_MATCHING PATTERN *.cfg PATTERN *.csv)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION share/doc/fusegrid)
+# What report.html carries, where ./fusegrid setup put it; without it, `fusegrid report` writes all the rest.
+foreach(file plots.js tables.js tables.css licences.txt)
+  install(FILES ${FUSEGRID_CACHE_FOLDER}/${FUSEGRID_PAGE_LIBRARIES}/${file} DESTINATION share/fusegrid/page OPTIONAL)
+endforeach()
 
 set(install_rpath ${FUSEGRID_TORCH_DIR}/lib)
 if(FUSEGRID_BUNDLE_TORCH)

@@ -27,6 +27,11 @@ Options& Options::argument(const std::string& name, const std::string& doc,
   return *this;
 }
 
+Options& Options::arguments(const std::string& name, const std::string& doc) {
+  arguments_.push_back({name, doc, {}, true});
+  return *this;
+}
+
 void Options::fail(const std::string& message) const {
   throw UsageError(message + "; 'fusegrid " + name_ + " --help' tells more");
 }
@@ -36,8 +41,12 @@ bool Options::parse(Invocation& in) {
   all.add(options_);
   po::positional_options_description positions;
   for (const auto& argument : arguments_) {
-    all.add_options()(argument.name.c_str(), po::value<std::string>());
-    positions.add(argument.name.c_str(), 1);
+    if (argument.several) {
+      all.add_options()(argument.name.c_str(), po::value<std::vector<std::string>>());
+    } else {
+      all.add_options()(argument.name.c_str(), po::value<std::string>());
+    }
+    positions.add(argument.name.c_str(), argument.several ? -1 : 1);
   }
   if (std::any_of(in.args.begin(), in.args.end(),
                   [](const std::string& arg) { return arg == "--help" || arg == "-h"; })) {
@@ -61,8 +70,11 @@ bool Options::parse(Invocation& in) {
       fail("'fusegrid " + name_ + "' needs " + argument.name + " (" + argument.doc + ")");
     }
     const auto& choices = argument.choices;
+    if (choices.empty()) {
+      continue;
+    }
     const auto value = this->argument(argument.name);
-    if (!choices.empty() && std::find(choices.begin(), choices.end(), value) == choices.end()) {
+    if (std::find(choices.begin(), choices.end(), value) == choices.end()) {
       const std::string hint = nearest(value, choices);
       fail(argument.name + " must be one of " + join(choices, ", ") + ", but it is '" + value + "'" +
            (hint.empty() ? "" : " (did you mean '" + hint + "'?)"));
@@ -102,7 +114,7 @@ at::ScalarType float_dtype(const std::string& text) {
 void Options::print_help(std::ostream& out) const {
   out << as_called("Usage: fusegrid " + name_);
   for (const auto& argument : arguments_) {
-    out << " " << argument.name;
+    out << " " << argument.name << (argument.several ? "..." : "");
   }
   out << " [options]\n\n" << wrap(doc_, 90) << "\n";
   TextTable table({"", ""});

@@ -22,6 +22,8 @@ class Options {
   // A positional argument, in order of the calls; `choices` are checked if there are any.
   Options& argument(const std::string& name, const std::string& doc,
                     const std::vector<std::string>& choices = {});
+  // As the last one: it may be given several times, and must be once.
+  Options& arguments(const std::string& name, const std::string& doc);
   // Options follow as with Boost: options.add()("quiet", "...").
   boost::program_options::options_description_easy_init add() { return options_.add_options(); }
 
@@ -31,6 +33,9 @@ class Options {
 
   bool has(const std::string& option) const { return values_.count(option) > 0; }
   std::string argument(const std::string& name) const { return values_.at(name).as<std::string>(); }
+  std::vector<std::string> arguments(const std::string& name) const {
+    return values_.at(name).as<std::vector<std::string>>();
+  }
   template <typename T>
   T get(const std::string& option) const {
     return values_.at(option).as<T>();
@@ -46,6 +51,7 @@ class Options {
     std::string name;
     std::string doc;
     std::vector<std::string> choices;
+    bool several = false;
   };
   [[noreturn]] void fail(const std::string& message) const;
 

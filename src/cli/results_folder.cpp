@@ -24,6 +24,25 @@ fs::path nearest_existing(const fs::path& folder) {
   return found;
 }
 
+fs::path existing_folder(const std::string& name) {
+  const fs::path folder = (fs::path(name) / "").parent_path();
+  std::error_code unreadable;
+  if (!fs::is_directory(folder, unreadable)) {
+    std::vector<std::string> beside;
+    for (const auto& entry :
+         fs::directory_iterator(folder.has_parent_path() ? folder.parent_path() : ".", unreadable)) {
+      if (entry.is_directory(unreadable)) {
+        beside.push_back(entry.path().filename().string());
+      }
+    }
+    const std::string near = nearest(folder.filename().string(), beside);
+    throw ConfigError(
+        "there is no results folder '" + folder.string() + "'" +
+        (near.empty() ? "" : "; did you mean '" + (folder.parent_path() / near).string() + "'?"));
+  }
+  return folder;
+}
+
 }  // namespace
 
 fs::path results_folder(const Options& options, const fs::path& job_file) {
@@ -49,22 +68,15 @@ fs::path results_folder(const Options& options, const fs::path& job_file) {
 }
 
 fs::path existing_results(const Options& options) {
-  const fs::path folder = (fs::path(options.argument("RESULTS")) / "").parent_path();
-  std::error_code unreadable;
-  if (!fs::is_directory(folder, unreadable)) {
-    std::vector<std::string> beside;
-    for (const auto& entry :
-         fs::directory_iterator(folder.has_parent_path() ? folder.parent_path() : ".", unreadable)) {
-      if (entry.is_directory(unreadable)) {
-        beside.push_back(entry.path().filename().string());
-      }
-    }
-    const std::string near = nearest(folder.filename().string(), beside);
-    throw ConfigError(
-        "there is no results folder '" + folder.string() + "'" +
-        (near.empty() ? "" : "; did you mean '" + (folder.parent_path() / near).string() + "'?"));
+  return existing_results_of({options.argument("RESULTS")})[0];
+}
+
+std::vector<fs::path> existing_results_of(const std::vector<std::string>& names) {
+  std::vector<fs::path> folders;
+  for (const std::string& name : names) {
+    folders.push_back(existing_folder(name));
   }
-  return folder;
+  return folders;
 }
 
 }  // namespace fusegrid

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
+#include <vector>
 
 #include "cli/options.h"
 
@@ -12,5 +14,7 @@ std::filesystem::path results_folder(const Options& options, const std::filesyst
 
 // The argument RESULTS. ConfigError where there is no such folder; names the nearest beside it.
 std::filesystem::path existing_results(const Options& options);
+// The same of several folders.
+std::vector<std::filesystem::path> existing_results_of(const std::vector<std::string>& names);
 
 }  // namespace fusegrid

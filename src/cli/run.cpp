@@ -11,6 +11,7 @@
 #include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/provenance.h"
+#include "cli/report_files.h"
 #include "cli/results_folder.h"
 #include "coordinator/campaign.h"
 #include "coordinator/example_counts.h"
@@ -20,7 +21,6 @@
 #include "core/text.h"
 #include "fusion/sharding.h"
 #include "report/choice.h"
-#include "report/leaderboard.h"
 #include "report/published.h"
 #include "store/result_store.h"
 #include "zoo/pack_digest.h"
@@ -367,7 +367,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
     in.err << "fusegrid: stopped early; what is recorded is safe, the same command continues\n";
     return ExitCode::kStopped;
   }
-  write_report(results, results, in.out);
+  report_results({results}, results, in);
   return failures > 0 ? ExitCode::kCellsFailed : ExitCode::kOk;
 }
 

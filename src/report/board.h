@@ -71,6 +71,7 @@ struct Row {
 
 // One table: all methods on the same experts under the same evaluation condition.
 struct Board {
+  std::string source;  // name of its results folder, where a report is of several; else ""
   std::string zoo;
   std::string experts;
   std::string shift;
@@ -112,17 +113,50 @@ std::vector<Path> make_paths(const Board& board);
 
 // Average against the number of experts, of one zoo under one shift.
 struct Scaling {
-  std::string zoo;
+  std::string zoo;  // after the name of its results folder, where a report is of several
   std::string shift;
   Score score;
   std::vector<int64_t> experts;
   struct Line {
     std::string title;
-    std::vector<std::optional<double>> average;  // [experts]
+    std::vector<std::optional<double>> average;          // [experts]
+    std::vector<std::optional<Interval>> interval = {};  // [experts], of these averages
   };
   std::vector<Line> lines;  // in the order of the board with the most experts
 };
 // Only where a zoo has two or more numbers of experts with the same score; subsets chosen by name do not take part.
 std::vector<Scaling> make_scalings(const std::vector<Board>& boards);
+
+// Average against the size of a model, of zoos whose names differ in their last part alone ("vision8-small" and
+// "vision8-large"), under one shift.
+struct SizeSeries {
+  std::string family;  // "vision8"
+  std::string experts;
+  std::string shift;
+  Score score;
+  std::vector<std::string> zoos;   // by growing size
+  std::vector<double> parameters;  // [zoos], of one model
+  std::vector<Scaling::Line> lines =
+      {};  // averages [zoos], in the order of the board with the largest models
+};
+// Of two or more zoos with the same score whose boards tell what one model stores.
+std::vector<SizeSeries> make_size_series(const std::vector<Board>& boards);
+
+// Averages of one zoo and one number of experts under its shifts.
+struct Robustness {
+  std::string zoo;  // as in Scaling
+  std::string experts;
+  Score score;
+  std::vector<std::string> shifts;  // "clean" first, others as boards are ordered
+  struct Line {
+    std::string title;
+    std::vector<Average> averages;  // [shifts]
+    // Mean over the other shifts of average / average without one; absent where a number is, or lower is better.
+    std::optional<double> kept;
+  };
+  std::vector<Line> lines;  // in the order of the clean board
+};
+// Only where there is a clean board and another one with the same score.
+std::vector<Robustness> make_robustness(const std::vector<Board>& boards);
 
 }  // namespace fusegrid

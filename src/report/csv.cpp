@@ -2,7 +2,9 @@
 #include <set>
 #include <utility>
 
+#include "core/cell.h"
 #include "core/errors.h"
+#include "core/params.h"
 #include "core/text.h"
 #include "report/layout.h"
 #include "report/markup.h"
@@ -41,6 +43,18 @@ std::string bound(const Average& average, double Interval::*end) {
 
 bool any_unseen(const std::vector<Board>& boards) {
   return std::any_of(boards.begin(), boards.end(), [](const Board& board) { return !board.unseen.empty(); });
+}
+
+// A column with the name of the results folder comes first where a report is of several.
+bool of_several(const std::vector<Board>& boards) {
+  return !boards.empty() && !boards[0].source.empty();
+}
+
+std::string sourced_record(bool several, const std::string& source, std::vector<std::string> fields) {
+  if (several) {
+    fields.insert(fields.begin(), source);
+  }
+  return csv_record(fields);
 }
 
 // Of a row's average over unseen tasks.
@@ -92,6 +106,7 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
 }  // namespace
 
 std::string csv_report(const std::vector<Board>& boards) {
+  const bool several = of_several(boards);
   std::set<std::pair<std::string, std::string>> columns;  // task and its metric
   for (const Board& board : boards) {
     for (size_t task = 0; task < board.tasks.size(); ++task) {
@@ -131,7 +146,7 @@ std::string csv_report(const std::vector<Board>& boards) {
   for (const auto& [task, metric] : columns) {
     header.push_back(metric + "_" + task);
   }
-  std::string text = csv_record(header);
+  std::string text = sourced_record(several, "results", header);
   for (const Board& board : boards) {
     for (const Row& row : board.rows) {
       std::vector<std::string> fields = row_fields(board, row);
@@ -145,7 +160,7 @@ std::string csv_report(const std::vector<Board>& boards) {
         const bool has = at != board.tasks.end() && board.metrics[place].name == metric;
         fields.push_back(has ? csv_number(row.by_task[place]) : "");
       }
-      text += csv_record(fields);
+      text += sourced_record(several, board.source, std::move(fields));
     }
   }
   return text;
@@ -159,7 +174,8 @@ std::string csv_settings(const std::vector<Board>& boards) {
   if (with_unseen) {
     header.emplace_back("unseen");
   }
-  std::string text = csv_record(header);
+  const bool several = of_several(boards);
+  std::string text = sourced_record(several, "results", header);
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
       std::vector<std::string> fields{board.zoo,
@@ -177,20 +193,69 @@ std::string csv_settings(const std::vector<Board>& boards) {
       if (with_unseen) {
         fields.push_back(csv_number(setting.unseen_score));
       }
-      text += csv_record(fields);
+      text += sourced_record(several, board.source, std::move(fields));
     }
   }
   return text;
 }
 
 std::string csv_timings(const std::vector<Board>& boards) {
+  const bool several = of_several(boards);
   std::string text =
-      csv_record({"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s", "evaluate_s"});
+      sourced_record(several, "results",
+                     {"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s", "evaluate_s"});
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
-      text += csv_record({board.zoo, board.experts, board.shift, setting.method, setting.parameters,
-                          flag(setting.chosen), csv_number(setting.merge_seconds),
-                          csv_number(setting.evaluate_seconds)});
+      text += sourced_record(
+          several, board.source,
+          {board.zoo, board.experts, board.shift, setting.method, setting.parameters, flag(setting.chosen),
+           csv_number(setting.merge_seconds), csv_number(setting.evaluate_seconds)});
+    }
+  }
+  return text;
+}
+
+std::string csv_cells(const std::vector<ReportPart>& parts) {
+  const auto parameters_of = [](const Result& result) {
+    const auto found = result.bindings.find("parameters");
+    return parse_call("m{" + (found == result.bindings.end() ? "" : found->second) + "}").second;
+  };
+  std::set<std::string> columns;
+  for (const ReportPart& part : parts) {
+    for (const auto& [name, result] : part.records.results) {
+      for (const auto& [parameter, value] : parameters_of(result)) {
+        columns.insert(parameter);
+      }
+    }
+  }
+  const bool several = parts.size() > 1;
+  std::vector<std::string> header{"zoo",   "experts", "method", "seed",  "task",   "shift",
+                                  "split", "metric",  "value",  "count", "status", "reason"};
+  for (const std::string& column : columns) {
+    header.push_back("parameter_" + column);
+  }
+  std::string text = sourced_record(several, "results", header);
+  for (const ReportPart& part : parts) {
+    for (const auto& [name, result] : part.records.results) {
+      const Cell cell = Cell::parse(name);
+      const ParamText parameters = parameters_of(result);
+      const auto add = [&](const std::vector<std::string>& number) {
+        std::vector<std::string> fields{cell.zoo,  cell.experts, cell.method, number_text(cell.seed),
+                                        cell.task, cell.shift};
+        fields.insert(fields.end(), number.begin(), number.end());
+        fields.insert(fields.end(), {to_string(result.status), result.reason});
+        for (const std::string& column : columns) {
+          const auto found = parameters.find(column);
+          fields.push_back(found == parameters.end() ? "" : found->second);
+        }
+        text += sourced_record(several, part.name, std::move(fields));
+      };
+      for (const Metric& metric : result.metrics) {
+        add({metric.split, metric.name, number_text(metric.value), number_text(metric.count)});
+      }
+      if (result.metrics.empty()) {
+        add({"", "", "", ""});
+      }
     }
   }
   return text;

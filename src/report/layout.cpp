@@ -119,6 +119,19 @@ std::string metric_text(const std::string& title, const std::string& unit, Bette
   return title + (text.empty() ? "" : " in " + text) + ", " + to_string(better) + " is better";
 }
 
+// "average", with the score where that is not the accuracy
+std::string score_words(const Score& score) {
+  if (score.relative) {
+    return "relative score in %";
+  }
+  return is_of_accuracy(score) ? "average"
+                               : "average (" + metric_text(score.title, score.unit, score.better) + ")";
+}
+
+std::string experts_text(const std::string& experts) {
+  return is_count(experts) ? experts + (experts == "1" ? " expert" : " experts") : "experts " + experts;
+}
+
 // What the numbers of a board are, where they are no accuracies.
 std::string score_note(const Board& board) {
   if (!board.score.relative) {
@@ -183,6 +196,10 @@ std::string value_text(const std::optional<double>& value, const std::string& un
   return value ? significant(*value) : "-";
 }
 
+std::string source_prefix(const Board& board) {
+  return board.source.empty() ? "" : board.source + ": ";
+}
+
 std::vector<std::string> task_columns(const Board& board) {
   std::vector<std::string> columns;
   for (size_t task = 0; task < board.tasks.size(); ++task) {
@@ -214,10 +231,18 @@ std::string scaling_title(const Scaling& scaling) {
                    metric_text(scaling.score.title, scaling.score.unit, scaling.score.better) + ")";
 }
 
+std::string size_title(const SizeSeries& series) {
+  return series.family + ": " + score_words(series.score) + " against the size of a model, " +
+         experts_text(series.experts) + (series.shift == "clean" ? "" : ", " + series.shift);
+}
+
+std::string robustness_title(const Robustness& robustness) {
+  return robustness.zoo + ", " + experts_text(robustness.experts) + ": " + score_words(robustness.score) +
+         " under shifts";
+}
+
 std::string board_title(const Board& board) {
-  std::string title = board.zoo + ", ";
-  title += is_count(board.experts) ? board.experts + (board.experts == "1" ? " expert" : " experts")
-                                   : "experts " + board.experts;
+  const std::string title = source_prefix(board) + board.zoo + ", " + experts_text(board.experts);
   return board.shift == "clean" ? title : title + ", " + board.shift;
 }
 

@@ -1,4 +1,4 @@
-// What the Markdown and the LaTeX writer share: columns, groups and the text of numbers, before escaping.
+// What the writers share: columns, groups and the text of numbers, before escaping.
 #pragma once
 
 #include <optional>
@@ -19,6 +19,8 @@ std::string significant(double value);
 // absent -> "-"
 std::string value_text(const std::optional<double>& value, const std::string& unit, int digits = 1);
 
+// "vision: ", the results folder of a board, where a report is of several; else ""
+std::string source_prefix(const Board& board);
 // Headings of the columns of tasks, which name the metric where tasks have different ones: "ant (MCC)".
 std::vector<std::string> task_columns(const Board& board);
 // The averages of a board's rows and their headings: "Average", or "Relative" where that is what is averaged; of boards
@@ -30,6 +32,21 @@ struct AverageColumn {
 std::vector<AverageColumn> average_columns(const Board& board);
 // "average against the number of experts", with the score where that is not the accuracy
 std::string scaling_title(const Scaling& scaling);
+
+// "vision8: average against the size of a model, 8 experts"
+std::string size_title(const SizeSeries& series);
+// "vision8-small, 8 experts: average under shifts"
+std::string robustness_title(const Robustness& robustness);
+// What stands below these tables.
+inline constexpr const char* kPathNote =
+    "Averages on the test split, mean over seeds. Barrier: what is lost most below the chord between the "
+    "ends.";
+inline constexpr const char* kScalingNote = "The tasks change with the experts: compare within a column.";
+inline constexpr const char* kSizeNote =
+    "Headings: zoo, numbers of one model. Parameters are chosen for each size.";
+inline constexpr const char* kRobustnessNote =
+    "Kept: mean over the shifts of the average under it / the average without one. "
+    "Parameters are chosen on validation examples that are not shifted.";
 
 // "vision8-small, 8 experts" or "vision8-small, experts a+b, gaussian_noise-3"
 std::string board_title(const Board& board);

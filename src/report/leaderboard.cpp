@@ -7,7 +7,9 @@
 #include "core/cell.h"
 #include "core/errors.h"
 #include "core/files.h"
+#include "core/text.h"
 #include "report/board.h"
+#include "report/page.h"
 #include "report/published.h"
 #include "report/published_writers.h"
 #include "report/writers.h"
@@ -67,25 +69,71 @@ std::string unfinished(const Records& records) {
   return text + ": rows below may change. The command of the run continues it.";
 }
 
+std::string name_of(const std::filesystem::path& folder) {
+  return std::filesystem::absolute(folder / "").lexically_normal().parent_path().filename().string();
+}
+
+std::vector<ReportPart> read_parts(const std::vector<std::filesystem::path>& folders) {
+  std::vector<ReportPart> parts;
+  std::set<std::string> names;
+  for (const std::filesystem::path& folder : folders) {
+    ReportPart& part = parts.emplace_back(ReportPart{name_of(folder), read_results(folder), {}});
+    if (!names.insert(part.name).second) {
+      throw ConfigError("a report names boards after their results folders, but two are called '" +
+                        part.name + "'; rename one, or give it once");
+    }
+    part.boards = make_boards(part.records);
+    for (Board& board : part.boards) {
+      board.source = folders.size() == 1 ? "" : part.name;
+    }
+  }
+  return parts;
+}
+
+ReportFacts facts_of(const std::vector<std::filesystem::path>& folders,
+                     const std::vector<ReportPart>& parts) {
+  std::vector<std::string> digests;
+  std::vector<std::string> missing;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string before = parts.size() == 1 ? "" : parts[i].name + ": ";
+    const std::filesystem::path published = folders[i] / "results.h5";
+    if (std::filesystem::exists(published)) {
+      digests.push_back(before + metrics_sha256(published));
+    }
+    if (const std::string text = unfinished(parts[i].records); !text.empty()) {
+      missing.push_back(before + text);
+    }
+  }
+  return {.metrics_sha256 = join(digests, ", "), .unfinished = join(missing, " ")};
+}
+
 }  // namespace
 
-void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
-                  std::ostream& print) {
-  const Records records = read_results(results);
-  const std::vector<Board> boards = make_boards(records);
-  const std::filesystem::path published = results / "results.h5";
-  const ReportFacts facts{
-      .metrics_sha256 = std::filesystem::exists(published) ? metrics_sha256(published) : "",
-      .unfinished = unfinished(records)};
+bool write_report(const std::vector<std::filesystem::path>& results, const std::filesystem::path& out,
+                  const std::filesystem::path& libraries, std::ostream& print) {
+  const std::vector<ReportPart> parts = read_parts(results);
+  const ReportFacts facts = facts_of(results, parts);
+  std::vector<Board> boards;
+  for (const ReportPart& part : parts) {
+    boards.insert(boards.end(), part.boards.begin(), part.boards.end());
+  }
   const std::string markdown = markdown_report(boards, facts);
   std::filesystem::create_directories(out);
   write_atomically(out / "leaderboard.md", markdown);
   write_atomically(out / "leaderboard.csv", csv_report(boards));
   write_atomically(out / "settings.csv", csv_settings(boards));
+  write_atomically(out / "cells.csv", csv_cells(parts));
   write_atomically(out / "leaderboard.tex", latex_report(boards, facts));
   write_atomically(out / "timings.md", markdown_timings(boards));
   write_atomically(out / "timings.csv", csv_timings(boards));
+  const bool has_libraries = is_there(libraries / "plots.js");
+  if (has_libraries) {
+    write_atomically(out / "report.html", html_page(parts, facts, read_page_libraries(libraries)));
+  } else {
+    std::filesystem::remove(out / "report.html");
+  }
   print << markdown;
+  return has_libraries;
 }
 
 ExitCode write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,

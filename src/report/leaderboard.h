@@ -2,26 +2,35 @@
 
 #include <filesystem>
 #include <iosfwd>
+#include <vector>
 
 #include "core/errors.h"
 
 namespace fusegrid {
 
-// Reads the results of a folder (its journal, or results.h5 where the journal is not there), writes
+// Reads the results of each folder (its journal, or results.h5 where the journal is not there), writes
 //
 //   leaderboard.md    tables and notes, readable raw and rendered
 //   leaderboard.csv   one row per board and method, fractions in full precision, one column per task
 //   settings.csv      one row per parameter setting that was tried, for plots of sweeps
-//   leaderboard.tex   the same tables for LaTeX (booktabs)
+//   cells.csv         one row per cell, split and metric, with a column for each parameter
+//   leaderboard.tex   the tables for LaTeX (booktabs)
 //   timings.md, .csv  seconds of fusion and evaluation
+//   report.html       all of it as one page with plots (report/page.h), where `libraries` has what it needs
 //
-// into the folder `out`, which is made if need be and may be that of the results: all but the timings are the same
-// bytes for every run of the same grid on the same kind of device. Each is written under a temporary name that is
-// renamed when complete. Prints the leaderboard's Markdown to `print`. Also while a run still writes to the folder:
-// what is missing is listed. Called by one process.
-//   Throws  ConfigError: the folder holds no grid; DataError: damaged; IoError: cannot read or write.
-void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
-                  std::ostream& print);
+// into the folder `out`, which is made if need be and may be that of the results: all but the timings and what stands
+// below the line "What follows differs from run to run." of the page are the same bytes for every run of the same grid
+// on the same kind of device. Of several folders the boards stand in their order, and name them; the CSV files have
+// their names in a first column. Each file is written under a temporary name that is renamed when complete. Prints the
+// leaderboard's Markdown to `print`. Also while a run still writes to a folder: what is missing is listed. Called by
+// one process.
+//   libraries  folder of tools/page_libraries
+//   Returns    false where it is not there, so that there is no page; one of an earlier report is removed.
+//   Throws     ConfigError: a folder holds no grid, or two have one name; DataError: damaged; IoError: cannot read or
+//              write.
+[[nodiscard]] bool write_report(const std::vector<std::filesystem::path>& results,
+                                const std::filesystem::path& out, const std::filesystem::path& libraries,
+                                std::ostream& print);
 
 // The same of the results beside the published ones that their job names (report/published.h): published.md, .csv and
 // .tex, the Markdown printed. Returns outcome_of() the comparison.

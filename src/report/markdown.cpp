@@ -1,164 +1,52 @@
-#include <algorithm>
-#include <set>
 #include <utility>
 
-#include "core/text.h"
 #include "report/layout.h"
 #include "report/markup.h"
+#include "report/tables.h"
 #include "report/writers.h"
 
 namespace fusegrid {
 namespace {
 
-// Adds the rows of a board with a heading above each group; `cells` makes the text of one row.
-template <typename MakeCells>
-void add_rows(MarkdownTable& table, const Board& board, const MakeCells& cells) {
-  for (size_t i = 0; i < board.rows.size(); ++i) {
-    if (i == 0 || board.rows[i].group != board.rows[i - 1].group) {
-      std::vector<std::string> heading(table.header.size());
-      heading[0] = "*" + group_title(board.rows[i].group) + "*";
-      table.rows.push_back(std::move(heading));
-    }
-    table.rows.push_back(cells(board.rows[i]));
+std::string marked(const ReportTable::Cell& cell) {
+  const std::string text = escape_markdown(cell.text);
+  switch (cell.mark) {
+    case ReportTable::Mark::kBest:
+      return "**" + text + "**";
+    case ReportTable::Mark::kTied:
+      return text + " †";
+    case ReportTable::Mark::kNone:
+      break;
   }
+  return text;
 }
 
-std::string seconds(const std::optional<double>& value) {
-  return value ? fixed(*value, 2) : "-";
+// With a heading above each group.
+std::string markdown_of(const ReportTable& table) {
+  MarkdownTable markdown;
+  for (const ReportTable::Column& column : table.columns) {
+    markdown.header.push_back(escape_markdown(column.heading));
+    markdown.right.push_back(column.right);
+  }
+  std::string group;
+  for (const ReportTable::Line& line : table.lines) {
+    if (line.group != group) {
+      group = line.group;
+      std::vector<std::string> heading(markdown.header.size());
+      heading[0] = "*" + group + "*";
+      markdown.rows.push_back(std::move(heading));
+    }
+    std::vector<std::string> cells;
+    for (const ReportTable::Cell& cell : line.cells) {
+      cells.push_back(marked(cell));
+    }
+    markdown.rows.push_back(std::move(cells));
+  }
+  return markdown_table(markdown);
 }
 
-std::string average_text(const Average& average, const std::string& unit) {
-  std::string text = value_text(average.value, unit, 2);
-  if (average.deviation) {
-    text += " ± " + value_text(average.deviation, unit, 2);
-  }
-  if (average.best) {
-    return "**" + text + "**";
-  }
-  return average.tied ? text + " †" : text;
-}
-
-MarkdownTable score_table(const Board& board) {
-  MarkdownTable table;
-  table.header = {"Method"};
-  for (const std::string& column : task_columns(board)) {
-    table.header.push_back(escape_markdown(column));
-  }
-  const std::vector<AverageColumn> averages = average_columns(board);
-  for (const AverageColumn& column : averages) {
-    table.header.insert(table.header.end(), {column.heading, "95 %"});
-  }
-  if (!board.score.relative) {
-    table.header.emplace_back("Norm.");
-  }
-  table.header.emplace_back("Rank");
-  table.right.assign(table.header.size(), true);
-  table.right[0] = false;
-  add_rows(table, board, [&](const Row& row) {
-    const std::string& unit = board.score.unit;
-    std::vector<std::string> cells{escape_markdown(row.method.title)};
-    for (size_t task = 0; task < board.tasks.size(); ++task) {
-      cells.push_back(value_text(row.by_task[task], board.metrics[task].unit));
-    }
-    for (const AverageColumn& column : averages) {
-      cells.push_back(average_text(row.*column.average, unit));
-      cells.push_back(interval_text(row.*column.average, unit));
-    }
-    if (!board.score.relative) {
-      cells.push_back(percent(row.normalised));
-    }
-    cells.push_back(row.rank ? std::to_string(*row.rank) : "-");
-    return cells;
-  });
-  return table;
-}
-
-MarkdownTable cost_table(const Board& board) {
-  MarkdownTable table;
-  table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Tried", "Parameters"};
-  table.right = {false, false, false, false, true, true, false};
-  add_rows(table, board, [](const Row& row) {
-    const MethodRecord& method = row.method;
-    return std::vector<std::string>{escape_markdown(method.title),
-                                    data_used(method),
-                                    method.told_task ? "yes" : "no",
-                                    method.yields,
-                                    stored_text(row),
-                                    std::to_string(row.tried),
-                                    escape_markdown(shown_parameters(row))};
-  });
-  return table;
-}
-
-// Fusion at all settings, mean over seeds; absent where none was timed.
-std::optional<double> all_merges(const Board& board, const Row& row) {
-  std::optional<double> sum;
-  for (const Setting& setting : board.settings) {
-    if (setting.method == row.setting.method && setting.merge_seconds) {
-      sum = sum.value_or(0) + *setting.merge_seconds;
-    }
-  }
-  return sum;
-}
-
-MarkdownTable timing_table(const Board& board) {
-  MarkdownTable table;
-  table.header = {"Method", "Merge", "Merges of all settings", "Evaluation of a task"};
-  table.right = {false, true, true, true};
-  add_rows(table, board, [&](const Row& row) {
-    return std::vector<std::string>{escape_markdown(row.method.title), seconds(row.setting.merge_seconds),
-                                    seconds(all_merges(board, row)), seconds(row.setting.evaluate_seconds)};
-  });
-  return table;
-}
-
-MarkdownTable scaling_table(const Scaling& scaling) {
-  MarkdownTable table;
-  table.header = {"Method"};
-  for (const int64_t experts : scaling.experts) {
-    table.header.push_back(std::to_string(experts));
-  }
-  table.right.assign(table.header.size(), true);
-  table.right[0] = false;
-  for (const Scaling::Line& entry : scaling.lines) {
-    std::vector<std::string> cells{escape_markdown(entry.title)};
-    for (const auto& average : entry.average) {
-      cells.push_back(value_text(average, scaling.score.unit, 2));
-    }
-    table.rows.push_back(std::move(cells));
-  }
-  return table;
-}
-
-// One row for each t, since there are more of them than paths.
-MarkdownTable path_table(const Board& board, const std::vector<Path>& paths) {
-  MarkdownTable table;
-  table.header = {"t"};
-  std::set<double> positions;
-  std::vector<std::string> barriers{"barrier"}, loss_barriers{"barrier of the loss"};
-  for (const Path& path : paths) {
-    const bool is_alone = std::count_if(paths.begin(), paths.end(),
-                                        [&](const Path& other) { return other.method == path.method; }) == 1;
-    table.header.push_back(escape_markdown(path.method + (is_alone ? "" : ", " + path.others)));
-    for (const Path::Point& point : path.points) {
-      positions.insert(point.t);
-    }
-    barriers.push_back(value_text(path.score_barrier, board.score.unit, 2));
-    loss_barriers.push_back(path.loss_barrier ? fixed(*path.loss_barrier, 3) : "-");
-  }
-  table.right.assign(table.header.size(), true);
-  for (const double t : positions) {
-    std::vector<std::string> cells{number_text(t)};
-    for (const Path& path : paths) {
-      const auto point = std::find_if(path.points.begin(), path.points.end(),
-                                      [&](const Path::Point& each) { return each.t == t; });
-      cells.push_back(point == path.points.end() ? "-" : value_text(point->score, board.score.unit, 2));
-    }
-    table.rows.push_back(std::move(cells));
-  }
-  table.rows.push_back(std::move(barriers));
-  table.rows.push_back(std::move(loss_barriers));
-  return table;
+std::string shift_ending(const std::string& shift) {
+  return shift == "clean" ? "" : ", " + escape_markdown(shift);
 }
 
 }  // namespace
@@ -168,23 +56,27 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
   text += facts.unfinished.empty() ? "" : "\n**Unfinished.** " + escape_markdown(facts.unfinished) + "\n";
   for (const Board& board : boards) {
     text += "\n## " + escape_markdown(board_title(board)) + "\n\n";
-    text += markdown_table(score_table(board)) + "\n" + markdown_table(cost_table(board)) + "\n";
+    text += markdown_of(score_table(board)) + "\n" + markdown_of(cost_table(board)) + "\n";
     text += markdown_list(board_notes(board), false);
   }
   for (const Board& board : boards) {
     if (const auto paths = make_paths(board); !paths.empty()) {
       text += "\n## " + escape_markdown(board_title(board)) + ": along t\n\n" +
-              markdown_table(path_table(board, paths)) +
-              "\nAverages on the test split, mean over seeds. Barrier: what is lost most below the chord "
-              "between the "
-              "ends.\n";
+              markdown_of(path_table(board, paths)) + "\n" + kPathNote + "\n";
     }
   }
   for (const Scaling& scaling : make_scalings(boards)) {
     text += "\n## " + escape_markdown(scaling.zoo) + ": " + escape_markdown(scaling_title(scaling)) +
-            (scaling.shift == "clean" ? "" : ", " + escape_markdown(scaling.shift)) + "\n\n";
-    text += markdown_table(scaling_table(scaling));
-    text += "\nThe tasks change with the experts: compare within a column.\n";
+            shift_ending(scaling.shift) + "\n\n" + markdown_of(scaling_table(scaling)) + "\n" + kScalingNote +
+            "\n";
+  }
+  for (const SizeSeries& series : make_size_series(boards)) {
+    text += "\n## " + escape_markdown(size_title(series)) + "\n\n" + markdown_of(size_table(series)) + "\n" +
+            kSizeNote + "\n";
+  }
+  for (const Robustness& robustness : make_robustness(boards)) {
+    text += "\n## " + escape_markdown(robustness_title(robustness)) + "\n\n" +
+            markdown_of(robustness_table(robustness)) + "\n" + kRobustnessNote + "\n";
   }
   text += "\n## How to read this\n\n" + markdown_list(reading_notes(boards, "**bold**", "†"), true);
   text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";
@@ -197,7 +89,7 @@ std::string markdown_timings(const std::vector<Board>& boards) {
       "# Timings\n\nSeconds of this run on the machines that it had; another run has others. What several "
       "methods\nshare is paid for by the one that ran first. Every setting: timings.csv.\n";
   for (const Board& board : boards) {
-    text += "\n## " + escape_markdown(board_title(board)) + "\n\n" + markdown_table(timing_table(board));
+    text += "\n## " + escape_markdown(board_title(board)) + "\n\n" + markdown_of(timing_table(board));
   }
   return text;
 }

@@ -6,8 +6,16 @@
 #include <vector>
 
 #include "report/board.h"
+#include "store/records.h"
 
 namespace fusegrid {
+
+// The results of one folder.
+struct ReportPart {
+  std::string name;  // of the folder
+  Records records;
+  std::vector<Board> boards;
+};
 
 // What stands above and below all boards.
 struct ReportFacts {
@@ -19,6 +27,7 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
 std::string latex_report(const std::vector<Board>& boards, const ReportFacts& facts);
 std::string csv_report(const std::vector<Board>& boards);
 std::string csv_settings(const std::vector<Board>& boards);
+std::string csv_cells(const std::vector<ReportPart>& parts);
 std::string markdown_timings(const std::vector<Board>& boards);
 std::string csv_timings(const std::vector<Board>& boards);
 

@@ -26,3 +26,6 @@ for file in bin/fusegrid lib/fusegrid/torch/lib/libtorch_cpu.so; do
 done
 env -u LD_LIBRARY_PATH "$scratch/after/bin/fusegrid" --version </dev/null
 test -s "$scratch/after/share/doc/fusegrid/LICENSE"
+# Of the libraries of report.html all are there or none.
+page=$scratch/after/share/fusegrid/page
+[[ ! -e $page ]] || test -s "$page/plots.js" -a -s "$page/tables.js" -a -s "$page/tables.css" -a -s "$page/licences.txt"

@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <tuple>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -37,6 +38,16 @@ class WriteReport : public testing::Test {
     store->flush();
     store->publish();
   }
+  // Libraries of the page that stand in for the real ones.
+  WriteReport() {
+    fs::create_directories(libraries_);
+    for (const char* file : {"plots.js", "tables.js", "tables.css", "licences.txt"}) {
+      std::ofstream(libraries_ / file) << "the text of " << file;
+    }
+  }
+  void write(const fs::path& results, const fs::path& out, std::ostream& print) const {
+    EXPECT_TRUE(write_report({results}, out, libraries_, print));
+  }
   std::string text_of(const std::string& file) const { return bytes_of(folder_ / file); }
   static std::string bytes_of(const fs::path& file) {
     std::ifstream in(file, std::ios::binary);
@@ -50,18 +61,23 @@ class WriteReport : public testing::Test {
 
   const TemporaryFolder temporary_;
   const fs::path folder_ = temporary_.path();
+  const TemporaryFolder other_;
+  const fs::path libraries_ = other_.path();
 };
 
 TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
   record("grid", one_result());
   std::ostringstream out;
-  write_report(folder_, folder_, out);
+  write(folder_, folder_, out);
   EXPECT_EQ(out.str(), text_of("leaderboard.md"));
   EXPECT_THAT(out.str(), HasSubstr("| Reported"));
   EXPECT_THAT(out.str(), HasSubstr(metrics_sha256(folder_ / "results.h5")));
   EXPECT_THAT(text_of("leaderboard.csv"), HasSubstr("reported,Reported,,1,0,0.75,"));
   EXPECT_THAT(text_of("settings.csv"), HasSubstr("reported,,true,0.5,0.75,"));
   EXPECT_THAT(text_of("leaderboard.tex"), HasSubstr("Reported & 75.0"));
+  EXPECT_THAT(text_of("cells.csv"), HasSubstr("toy,2,reported,0,ant,clean,test,accuracy,0.75,4,valid,"));
+  EXPECT_THAT(text_of("report.html"), HasSubstr("<th scope=\"row\">Reported</th>"));
+  EXPECT_THAT(text_of("report.html"), HasSubstr("the text of plots.js"));
   EXPECT_THAT(text_of("timings.csv"), HasSubstr("reported,,true,0.25,3"));
   EXPECT_THAT(text_of("timings.md"), HasSubstr("0.25"));
   for (const auto& entry : fs::directory_iterator(folder_)) {
@@ -100,7 +116,7 @@ TEST_F(WriteReport, into_another_folder_leaves_the_results_alone) {
   const fs::path out = folder_ / "tables/new";
   record(folder_ / "results", "grid", one_result());
   std::ostringstream print;
-  write_report(folder_ / "results", out, print);
+  write(folder_ / "results", out, print);
   EXPECT_EQ(print.str(), bytes_of(out / "leaderboard.md"));
   EXPECT_TRUE(fs::exists(out / "timings.csv"));
   EXPECT_FALSE(fs::exists(folder_ / "results/leaderboard.md"));
@@ -109,10 +125,10 @@ TEST_F(WriteReport, into_another_folder_leaves_the_results_alone) {
 TEST_F(WriteReport, gives_the_same_text_from_the_published_file_alone) {
   record("grid", one_result());
   std::ostringstream journal;
-  write_report(folder_, folder_, journal);
+  write(folder_, folder_, journal);
   fs::remove(folder_ / "journal");
   std::ostringstream published;
-  write_report(folder_, folder_, published);
+  write(folder_, folder_, published);
   EXPECT_EQ(published.str(), journal.str());
 }
 
@@ -130,16 +146,23 @@ TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
   const fs::path other = folder_ / "other";
   std::ostringstream ignored;
   record(one, "grid", first);
-  write_report(one, one, ignored);
+  write(one, one, ignored);
   for (auto cell = second.rbegin(); cell != second.rend(); ++cell) {
     record(other, "grid", {*cell});
   }
-  write_report(other, other, ignored);
-  for (const char* file : {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "settings.csv"}) {
+  write(other, other, ignored);
+  for (const char* file :
+       {"leaderboard.md", "leaderboard.csv", "leaderboard.tex", "settings.csv", "cells.csv"}) {
     EXPECT_FALSE(bytes_of(one / file).empty()) << file;
     EXPECT_EQ(bytes_of(one / file), bytes_of(other / file)) << file;
   }
-  for (const char* file : {"timings.md", "timings.csv"}) {
+  const auto same_part = [](const std::string& page) {
+    const size_t end = page.find("What follows differs from run to run.");
+    EXPECT_NE(end, std::string::npos);
+    return page.substr(0, end);
+  };
+  EXPECT_EQ(same_part(bytes_of(one / "report.html")), same_part(bytes_of(other / "report.html")));
+  for (const char* file : {"timings.md", "timings.csv", "report.html"}) {
     EXPECT_NE(bytes_of(one / file), bytes_of(other / file)) << file;
   }
 }
@@ -152,7 +175,7 @@ TEST_F(WriteReport, says_what_is_missing_of_a_plan) {
                       make_cell("reported", "", "ant", 0, "3").name()});
   store->flush();
   std::ostringstream out;
-  write_report(folder_, folder_, out);
+  write(folder_, folder_, out);
   EXPECT_THAT(out.str(),
               HasSubstr("**Unfinished.** 2 of 3 planned cells have no result yet, and 1 of 2 boards"));
 }
@@ -160,30 +183,60 @@ TEST_F(WriteReport, says_what_is_missing_of_a_plan) {
 TEST_F(WriteReport, writes_into_another_folder_and_reads_the_first_alone) {
   record("grid", one_result());
   std::ostringstream out;
-  write_report(folder_, folder_ / "tables", out);
+  write(folder_, folder_ / "tables", out);
   EXPECT_TRUE(fs::exists(folder_ / "tables" / "leaderboard.md"));
   EXPECT_FALSE(fs::exists(folder_ / "leaderboard.md"));
 }
 
+TEST_F(WriteReport, names_the_folders_where_they_are_several) {
+  record(folder_ / "small", "grid", one_result());
+  Results large = one_result();
+  put(large, make_cell("reported", "", "bee"), 0.25, "1100");
+  record(folder_ / "large", "grid", large);
+  std::ostringstream out;
+  ASSERT_TRUE(write_report({folder_ / "small", folder_ / "large"}, folder_ / "all", libraries_, out));
+  EXPECT_THAT(out.str(), HasSubstr("## small: toy, 2 experts"));
+  EXPECT_THAT(out.str(), HasSubstr("## large: toy, 2 experts"));
+  EXPECT_THAT(out.str(), HasSubstr("small: " + metrics_sha256(folder_ / "small/results.h5") + ", large: "));
+  for (const char* file : {"leaderboard.csv", "settings.csv", "timings.csv", "cells.csv"}) {
+    EXPECT_THAT(bytes_of(folder_ / "all" / file), testing::StartsWith("results,zoo,"));
+    EXPECT_THAT(bytes_of(folder_ / "all" / file), HasSubstr("\nlarge,toy,"));
+  }
+  EXPECT_THAT(bytes_of(folder_ / "all/report.html"), HasSubstr("small: toy, 2 experts"));
+  EXPECT_THROW(
+      std::ignore = write_report({folder_ / "small", folder_ / "small/"}, folder_ / "all", libraries_, out),
+      ConfigError);
+}
+
+TEST_F(WriteReport, without_the_libraries_of_the_page_writes_the_rest) {
+  record("grid", one_result());
+  std::ostringstream out;
+  write(folder_, folder_, out);
+  fs::remove(libraries_ / "plots.js");
+  EXPECT_FALSE(write_report({folder_}, folder_, libraries_, out));
+  EXPECT_TRUE(fs::exists(folder_ / "leaderboard.md"));
+  EXPECT_FALSE(fs::exists(folder_ / "report.html")) << "an old page would be taken for the new one";
+}
+
 TEST_F(WriteReport, refuses_folders_without_results_of_a_grid) {
   std::ostringstream out;
-  EXPECT_THROW(write_report(folder_, folder_, out), ConfigError);
+  EXPECT_THROW(std::ignore = write_report({folder_}, folder_, libraries_, out), ConfigError);
   record("grid", {});
-  EXPECT_THROW(write_report(folder_, folder_, out), ConfigError);
+  EXPECT_THROW(std::ignore = write_report({folder_}, folder_, libraries_, out), ConfigError);
   EXPECT_FALSE(fs::exists(folder_ / "leaderboard.md"));
 }
 
 TEST_F(WriteReport, refuses_results_of_a_zoo) {
   record("zoo", one_result());
   std::ostringstream out;
-  EXPECT_THROW(write_report(folder_, folder_, out), ConfigError);
+  EXPECT_THROW(std::ignore = write_report({folder_}, folder_, libraries_, out), ConfigError);
 }
 
 TEST_F(WriteReport, leaves_no_temporary_file_where_it_cannot_write) {
   record("grid", one_result());
   fs::create_directories(folder_ / "leaderboard.md" / "occupied");  // a rename onto it fails
   std::ostringstream out;
-  EXPECT_THROW(write_report(folder_, folder_, out), IoError);
+  EXPECT_THROW(std::ignore = write_report({folder_}, folder_, libraries_, out), IoError);
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr(".tmp")));
   }

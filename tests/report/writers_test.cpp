@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -12,6 +13,7 @@
 #include "report/layout.h"
 #include "report/metric_fixture.h"
 #include "support/source_folder.h"
+#include "support/temporary_folder.h"
 
 namespace fusegrid {
 namespace {
@@ -157,6 +159,29 @@ TEST(Latex, is_balanced_and_escaped) {
       EXPECT_THAT(line, Not(testing::ContainsRegex("[^\\\\]%"))) << "would comment out the rest";
     }
   }
+}
+
+// Compiles the tables where a TeX is installed.
+TEST(Latex, compiles) {
+  const auto has = [](const std::string& command) {
+    return std::system(("command -v " + command + " >/dev/null").c_str()) == 0;
+  };
+  const bool has_pdflatex = has("pdflatex");
+  if (!has_pdflatex && !has("tectonic")) {
+    GTEST_SKIP() << "neither pdflatex nor tectonic is installed";
+  }
+  const TemporaryFolder folder;
+  const auto boards = toy_boards();
+  std::ofstream(folder / "board.tex") << "\\documentclass{article}\n\\usepackage{booktabs,graphicx}\n"
+                                         "\\usepackage[T1]{fontenc}\n\\begin{document}\n"
+                                      << latex_report(boards, {.metrics_sha256 = kDigest})
+                                      << latex_report(metric_boards(), {}) << "\\end{document}\n";
+  const std::string command =
+      "cd " + folder.path().string() + " && " +
+      (has_pdflatex ? "pdflatex -interaction=nonstopmode -halt-on-error" : "tectonic") +
+      " board.tex >log 2>&1";
+  EXPECT_EQ(std::system(command.c_str()), 0) << "see the log in " << folder.path();
+  EXPECT_TRUE(std::filesystem::exists(folder / "board.pdf"));
 }
 
 TEST(Markdown, says_first_what_is_unfinished) {

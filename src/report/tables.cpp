@@ -1,0 +1,212 @@
+#include "report/tables.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "core/text.h"
+#include "report/layout.h"
+
+namespace fusegrid {
+namespace {
+
+using TableCell = ReportTable::Cell;
+using TableColumn = ReportTable::Column;
+
+const TableColumn kMethodColumn{"Method", false};
+
+// The rows of a board; `cells` makes those of one row.
+template <typename MakeCells>
+void add_rows(ReportTable& table, const Board& board, const MakeCells& cells) {
+  for (const Row& row : board.rows) {
+    table.lines.push_back({group_title(row.group), cells(row)});
+  }
+}
+
+TableCell seconds_cell(const std::optional<double>& value) {
+  return {value ? fixed(*value, 2) : "-", value};
+}
+
+TableCell value_cell(const std::optional<double>& value, const std::string& unit, int digits = 1) {
+  return {value_text(value, unit, digits), value};
+}
+
+TableCell average_of(const Average& average, const std::string& unit) {
+  TableCell cell = value_cell(average.value, unit, 2);
+  if (average.deviation) {
+    cell.text += " ± " + value_text(average.deviation, unit, 2);
+  }
+  cell.mark = average.best   ? ReportTable::Mark::kBest
+              : average.tied ? ReportTable::Mark::kTied
+                             : ReportTable::Mark::kNone;
+  return cell;
+}
+
+// Fusion at all settings, mean over seeds; absent where none was timed.
+std::optional<double> all_merges(const Board& board, const Row& row) {
+  std::optional<double> sum;
+  for (const Setting& setting : board.settings) {
+    if (setting.method == row.setting.method && setting.merge_seconds) {
+      sum = sum.value_or(0) + *setting.merge_seconds;
+    }
+  }
+  return sum;
+}
+
+std::optional<double> stored_number(const Row& row) {
+  return row.stored_models ? row.stored_models : row.setting.stored_parameters;
+}
+
+}  // namespace
+
+ReportTable score_table(const Board& board) {
+  ReportTable table;
+  table.columns = {kMethodColumn};
+  for (const std::string& column : task_columns(board)) {
+    table.columns.push_back({column});
+  }
+  const std::vector<AverageColumn> averages = average_columns(board);
+  for (const AverageColumn& column : averages) {
+    table.columns.push_back({column.heading});
+    table.columns.push_back({"95 %"});
+  }
+  if (!board.score.relative) {
+    table.columns.push_back({"Norm."});
+  }
+  table.columns.push_back({"Rank"});
+  add_rows(table, board, [&](const Row& row) {
+    const std::string& unit = board.score.unit;
+    std::vector<TableCell> cells{{row.method.title}};
+    for (size_t task = 0; task < board.tasks.size(); ++task) {
+      cells.push_back(value_cell(row.by_task[task], board.metrics[task].unit));
+    }
+    for (const AverageColumn& column : averages) {
+      const Average& average = row.*column.average;
+      cells.push_back(average_of(average, unit));
+      cells.push_back({interval_text(average, unit),
+                       average.interval ? std::optional(average.interval->low) : std::nullopt});
+    }
+    if (!board.score.relative) {
+      cells.push_back({percent(row.normalised), row.normalised});
+    }
+    cells.push_back({row.rank ? std::to_string(*row.rank) : "-",
+                     row.rank ? std::optional(static_cast<double>(*row.rank)) : std::nullopt});
+    return cells;
+  });
+  return table;
+}
+
+ReportTable cost_table(const Board& board) {
+  ReportTable table;
+  table.columns = {kMethodColumn,    {"Data", false}, {"Task identity", false}, {"Yields", false},
+                   {"Stored", true}, {"Tried", true}, {"Parameters", false}};
+  add_rows(table, board, [](const Row& row) {
+    const MethodRecord& method = row.method;
+    return std::vector<TableCell>{{method.title},
+                                  {data_used(method)},
+                                  {method.told_task ? "yes" : "no"},
+                                  {method.yields},
+                                  {stored_text(row), stored_number(row)},
+                                  {std::to_string(row.tried), static_cast<double>(row.tried)},
+                                  {shown_parameters(row)}};
+  });
+  return table;
+}
+
+ReportTable timing_table(const Board& board) {
+  ReportTable table;
+  table.columns = {kMethodColumn, {"Merge"}, {"Merges of all settings"}, {"Evaluation of a task"}};
+  add_rows(table, board, [&](const Row& row) {
+    return std::vector<TableCell>{{row.method.title},
+                                  seconds_cell(row.setting.merge_seconds),
+                                  seconds_cell(all_merges(board, row)),
+                                  seconds_cell(row.setting.evaluate_seconds)};
+  });
+  return table;
+}
+
+ReportTable scaling_table(const Scaling& scaling) {
+  ReportTable table;
+  table.columns = {kMethodColumn};
+  for (const int64_t experts : scaling.experts) {
+    table.columns.push_back({std::to_string(experts)});
+  }
+  for (const Scaling::Line& line : scaling.lines) {
+    std::vector<TableCell> cells{{line.title}};
+    for (const auto& average : line.average) {
+      cells.push_back(value_cell(average, scaling.score.unit, 2));
+    }
+    table.lines.push_back({"", std::move(cells)});
+  }
+  return table;
+}
+
+ReportTable size_table(const SizeSeries& series) {
+  ReportTable table;
+  table.columns = {kMethodColumn};
+  for (size_t i = 0; i < series.zoos.size(); ++i) {
+    table.columns.push_back({series.zoos[i] + ", " + fixed(series.parameters[i], 0)});
+  }
+  for (const Scaling::Line& line : series.lines) {
+    std::vector<TableCell> cells{{line.title}};
+    for (const auto& average : line.average) {
+      cells.push_back(value_cell(average, series.score.unit, 2));
+    }
+    table.lines.push_back({"", std::move(cells)});
+  }
+  return table;
+}
+
+ReportTable robustness_table(const Robustness& robustness) {
+  ReportTable table;
+  table.columns = {kMethodColumn};
+  for (const std::string& shift : robustness.shifts) {
+    table.columns.push_back({shift});
+  }
+  table.columns.push_back({"Kept, %"});
+  for (const Robustness::Line& line : robustness.lines) {
+    std::vector<TableCell> cells{{line.title}};
+    for (const Average& average : line.averages) {
+      cells.push_back(value_cell(average.value, robustness.score.unit, 2));
+    }
+    cells.push_back({percent(line.kept), line.kept});
+    table.lines.push_back({"", std::move(cells)});
+  }
+  return table;
+}
+
+std::string path_title(const std::vector<Path>& paths, const Path& path) {
+  const bool is_alone = std::count_if(paths.begin(), paths.end(),
+                                      [&](const Path& other) { return other.method == path.method; }) == 1;
+  return path.method + (is_alone ? "" : ", " + path.others);
+}
+
+ReportTable path_table(const Board& board, const std::vector<Path>& paths) {
+  ReportTable table;
+  table.columns = {{"t"}};
+  std::set<double> positions;
+  std::vector<TableCell> barriers{{"barrier"}}, loss_barriers{{"barrier of the loss"}};
+  for (const Path& path : paths) {
+    table.columns.push_back({path_title(paths, path)});
+    for (const Path::Point& point : path.points) {
+      positions.insert(point.t);
+    }
+    barriers.push_back(value_cell(path.score_barrier, board.score.unit, 2));
+    loss_barriers.push_back({path.loss_barrier ? fixed(*path.loss_barrier, 3) : "-", path.loss_barrier});
+  }
+  for (const double t : positions) {
+    std::vector<TableCell> cells{{number_text(t), t}};
+    for (const Path& path : paths) {
+      const auto point = std::find_if(path.points.begin(), path.points.end(),
+                                      [&](const Path::Point& each) { return each.t == t; });
+      cells.push_back(point == path.points.end() ? TableCell{"-"}
+                                                 : value_cell(point->score, board.score.unit, 2));
+    }
+    table.lines.push_back({"", std::move(cells)});
+  }
+  table.lines.push_back({"", std::move(barriers)});
+  table.lines.push_back({"", std::move(loss_barriers)});
+  return table;
+}
+
+}  // namespace fusegrid
