@@ -48,8 +48,8 @@ fs::path results_folder(const Options& options, const fs::path& job_file) {
   return folder;
 }
 
-fs::path existing_results(const Options& options) {
-  const fs::path folder = (fs::path(options.argument("RESULTS")) / "").parent_path();
+fs::path existing_results(const Options& options, const std::string& argument) {
+  const fs::path folder = (fs::path(options.argument(argument)) / "").parent_path();
   std::error_code unreadable;
   if (!fs::is_directory(folder, unreadable)) {
     std::vector<std::string> beside;

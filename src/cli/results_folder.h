@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <string>
 
 #include "cli/options.h"
 
@@ -10,7 +11,8 @@ namespace fusegrid {
 //   Throws UsageError: it, or a folder that it would be made in, is none; IoError: nothing may be written there.
 std::filesystem::path results_folder(const Options& options, const std::filesystem::path& job_file);
 
-// The argument RESULTS. ConfigError where there is no such folder; names the nearest beside it.
-std::filesystem::path existing_results(const Options& options);
+// The argument RESULTS, or another that names a results folder. ConfigError where there is no such folder; names the
+// nearest beside it.
+std::filesystem::path existing_results(const Options& options, const std::string& argument = "RESULTS");
 
 }  // namespace fusegrid

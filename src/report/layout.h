@@ -43,6 +43,14 @@ std::string stored_text(const Row& row);  // "2.3x"; absolute where the size of 
 // "70.4 - 73.9", by value_text(); "-" where there is none
 std::string interval_text(const Average& average, const std::string& unit, const std::string& dash = " - ");
 
+// The settings of a row that are compared: "71.2", in the unit of the board's score; "-" where one is absent.
+struct ChoiceTexts {
+  std::string tried, at_defaults, chosen, best_on_test, average_rank;
+};
+ChoiceTexts choice_texts(const Board& board, const Row& row);
+// "small and medium, 8 experts: ..." of each two boards whose orders can be compared, as sentences.
+std::vector<std::string> order_notes(const std::vector<BoardAgreement>& agreements);
+
 // Lines below a board: examples, seeds, what is incomplete and why, what was left out.
 std::vector<std::string> board_notes(const Board& board);
 // How to read the tables, once for the report. `best` and `tied`: how the writer shows these marks.

@@ -20,26 +20,16 @@ Records read_records(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "journal")) {
     const auto store = ResultStore::read(folder);
     if (!store->runs().empty() && store->runs().back().kind != "grid") {
-      throw ConfigError("a leaderboard is made from a grid's results, but " + folder.string() +
-                        " holds those of kind '" + store->runs().back().kind +
-                        "'; give the results folder of `fusegrid run`");
+      throw ConfigError("results of a grid are needed, but " + folder.string() + " holds those of kind '" +
+                        store->runs().back().kind + "'; give the results folder of `fusegrid run`");
     }
     return store->records();
   }
   if (!std::filesystem::exists(folder / "results.h5")) {
-    throw ConfigError("a report needs a folder with a journal or a results.h5, but " + folder.string() +
+    throw ConfigError("a results folder has a journal or a results.h5, but " + folder.string() +
                       " has neither; give the results folder of `fusegrid run`");
   }
   return read_results_h5(folder / "results.h5");
-}
-
-Records read_results(const std::filesystem::path& folder) {
-  Records records = read_records(folder);
-  if (records.results.empty()) {
-    throw ConfigError("a report needs results, but " + folder.string() +
-                      " holds none yet; start or continue the run first");
-  }
-  return records;
 }
 
 // What is missing of the plans, in a sentence; "" where nothing is.
@@ -69,28 +59,48 @@ std::string unfinished(const Records& records) {
 
 }  // namespace
 
+Records grid_records(const std::filesystem::path& folder) {
+  Records records = read_records(folder);
+  if (records.results.empty()) {
+    throw ConfigError("results of a grid are needed, but " + folder.string() +
+                      " holds none yet; start or continue the run first");
+  }
+  return records;
+}
+
 void write_report(const std::filesystem::path& results, const std::filesystem::path& out,
                   std::ostream& print) {
-  const Records records = read_results(results);
+  const Records records = grid_records(results);
   const std::vector<Board> boards = make_boards(records);
+  std::vector<Board> shown;
+  const std::vector<bool> drawn = drawn_boards(records, boards);
+  for (size_t i = 0; i < boards.size(); ++i) {
+    if (!drawn[i]) {
+      shown.push_back(boards[i]);
+    }
+  }
   const std::filesystem::path published = results / "results.h5";
   const ReportFacts facts{
       .metrics_sha256 = std::filesystem::exists(published) ? metrics_sha256(published) : "",
-      .unfinished = unfinished(records)};
-  const std::string markdown = markdown_report(boards, facts);
+      .unfinished = unfinished(records),
+      .draws = make_draws(records, boards)};
+  const std::string markdown = markdown_report(shown, facts);
   std::filesystem::create_directories(out);
   write_atomically(out / "leaderboard.md", markdown);
   write_atomically(out / "leaderboard.csv", csv_report(boards));
+  if (!facts.draws.empty()) {
+    write_atomically(out / "draws.csv", csv_draws(facts.draws));
+  }
   write_atomically(out / "settings.csv", csv_settings(boards));
-  write_atomically(out / "leaderboard.tex", latex_report(boards, facts));
-  write_atomically(out / "timings.md", markdown_timings(boards));
+  write_atomically(out / "leaderboard.tex", latex_report(shown, facts));
+  write_atomically(out / "timings.md", markdown_timings(shown));
   write_atomically(out / "timings.csv", csv_timings(boards));
   print << markdown;
 }
 
 ExitCode write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
                                 std::ostream& print) {
-  const std::vector<ComparedBoard> boards = compare_with_published(read_results(results));
+  const std::vector<ComparedBoard> boards = compare_with_published(grid_records(results));
   const std::string markdown = markdown_published(boards);
   std::filesystem::create_directories(out);
   write_atomically(out / "published.md", markdown);

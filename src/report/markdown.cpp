@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core/text.h"
+#include "report/draw_layout.h"
 #include "report/layout.h"
 #include "report/markup.h"
 #include "report/writers.h"
@@ -75,16 +76,28 @@ MarkdownTable score_table(const Board& board) {
 
 MarkdownTable cost_table(const Board& board) {
   MarkdownTable table;
-  table.header = {"Method", "Data", "Task identity", "Yields", "Stored", "Tried", "Parameters"};
-  table.right = {false, false, false, false, true, true, false};
+  table.header = {"Method", "Data", "Task identity", "Yields", "Stored"};
+  table.right = {false, false, false, false, true};
   add_rows(table, board, [](const Row& row) {
     const MethodRecord& method = row.method;
-    return std::vector<std::string>{escape_markdown(method.title),
-                                    data_used(method),
-                                    method.told_task ? "yes" : "no",
-                                    method.yields,
-                                    stored_text(row),
-                                    std::to_string(row.tried),
+    return std::vector<std::string>{escape_markdown(method.title), data_used(method),
+                                    method.told_task ? "yes" : "no", method.yields, stored_text(row)};
+  });
+  return table;
+}
+
+MarkdownTable choice_table(const Board& board) {
+  MarkdownTable table;
+  table.header = {"Method", "Tried", "Default", "Chosen", "Best on test", "Mean rank", "Parameters"};
+  table.right = {false, true, true, true, true, true, false};
+  add_rows(table, board, [&](const Row& row) {
+    const ChoiceTexts texts = choice_texts(board, row);
+    return std::vector<std::string>{escape_markdown(row.method.title),
+                                    texts.tried,
+                                    texts.at_defaults,
+                                    texts.chosen,
+                                    texts.best_on_test,
+                                    texts.average_rank,
                                     escape_markdown(shown_parameters(row))};
   });
   return table;
@@ -130,6 +143,33 @@ MarkdownTable scaling_table(const Scaling& scaling) {
   return table;
 }
 
+MarkdownTable table_of(const TextRows& texts) {
+  MarkdownTable table;
+  table.header = texts.header;
+  table.right.assign(table.header.size(), true);
+  table.right[0] = false;
+  for (const auto& row : texts.rows) {
+    std::vector<std::string> cells;
+    for (const std::string& cell : row) {
+      cells.push_back(escape_markdown(cell));
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+std::string draws_text(const std::vector<Draws>& draws) {
+  std::string text;
+  for (const TextRows& table : draw_scaling_tables(draws)) {
+    text += "\n## " + escape_markdown(table.title) + "\n\n" + markdown_table(table_of(table));
+  }
+  for (const Draws& of_size : draws) {
+    const TextRows table = draw_table(of_size);
+    text += "\n## " + escape_markdown(table.title) + "\n\n" + markdown_table(table_of(table));
+  }
+  return draws.empty() ? text : text + "\n" + draw_note() + "\n";
+}
+
 // One row for each t, since there are more of them than paths.
 MarkdownTable path_table(const Board& board, const std::vector<Path>& paths) {
   MarkdownTable table;
@@ -168,7 +208,8 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
   text += facts.unfinished.empty() ? "" : "\n**Unfinished.** " + escape_markdown(facts.unfinished) + "\n";
   for (const Board& board : boards) {
     text += "\n## " + escape_markdown(board_title(board)) + "\n\n";
-    text += markdown_table(score_table(board)) + "\n" + markdown_table(cost_table(board)) + "\n";
+    text += markdown_table(score_table(board)) + "\n" + markdown_table(choice_table(board)) + "\n" +
+            markdown_table(cost_table(board)) + "\n";
     text += markdown_list(board_notes(board), false);
   }
   for (const Board& board : boards) {
@@ -185,6 +226,10 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
             (scaling.shift == "clean" ? "" : ", " + escape_markdown(scaling.shift)) + "\n\n";
     text += markdown_table(scaling_table(scaling));
     text += "\nThe tasks change with the experts: compare within a column.\n";
+  }
+  text += draws_text(facts.draws);
+  if (const auto notes = order_notes(compare_orders(boards)); !notes.empty()) {
+    text += "\n## Orders on other zoos\n\n" + markdown_list(notes, true);
   }
   text += "\n## How to read this\n\n" + markdown_list(reading_notes(boards, "**bold**", "†"), true);
   text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";

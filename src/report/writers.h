@@ -6,13 +6,15 @@
 #include <vector>
 
 #include "report/board.h"
+#include "report/draws.h"
 
 namespace fusegrid {
 
-// What stands above and below all boards.
+// What stands beside the boards.
 struct ReportFacts {
   std::string metrics_sha256 = {};  // digest of the published metrics; "" where nothing is published
   std::string unfinished = {};      // what is missing of the jobs' plans, in a sentence; "" where nothing is
+  std::vector<Draws> draws = {};    // of boards that are not shown one by one
 };
 
 std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts);
