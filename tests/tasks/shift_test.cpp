@@ -1,5 +1,6 @@
 #include "tasks/shift.h"
 
+#include <cmath>
 #include <vector>
 
 #include <ATen/TensorOperators.h>
@@ -75,9 +76,10 @@ TEST_P(EveryShift, RejectsOtherSeverities) {
 
 INSTANTIATE_TEST_SUITE_P(Shifts, EveryShift, testing::ValuesIn(shift_registry().names()));
 
-TEST(Shift, AllFiveAreRegistered) {
+TEST(Shift, AllTenAreRegistered) {
   EXPECT_EQ(join(shift_registry().names(), " "),
-            "contrast gaussian_noise impulse_noise motion_blur pixelate");
+            "brightness contrast fog gaussian_blur gaussian_noise impulse_noise jpeg motion_blur pixelate "
+            "shot_noise");
 }
 
 TEST(Shift, CleanReturnsTheImages) {
@@ -122,6 +124,55 @@ TEST(Shift, ContrastKeepsTheMean) {
   const at::Tensor flat = apply_shift("contrast-3", images, "mnist", 0);
   EXPECT_EQ(flat.max().item<int64_t>(), 165);
   EXPECT_EQ(flat.min().item<int64_t>(), 135);
+}
+
+TEST(Shift, BrightnessIsAdded) {
+  const at::Tensor images = some_images(1).fill_(100);
+  EXPECT_TRUE(apply_shift("brightness-2", images, "mnist", 0).eq(151).all().item<bool>());
+  EXPECT_TRUE(apply_shift("brightness-5", images.fill_(200), "mnist", 0).eq(255).all().item<bool>());
+}
+
+// A Poisson count of mean m has variance m: of light of 12 quanta, half of white has a deviation of sqrt(6) / 12.
+TEST(Shift, ShotNoiseCountsQuanta) {
+  const at::Tensor images = some_images(32).fill_(128);
+  const at::Tensor noisy = apply_shift("shot_noise-3", images, "mnist", 0).to(at::kDouble) / 255;
+  EXPECT_NEAR(noisy.mean().item<double>(), 128.0 / 255, 0.003);
+  EXPECT_NEAR(noisy.std().item<double>(), std::sqrt(12 * 128.0 / 255) / 12, 0.006)
+      << "less what white cuts off";
+  EXPECT_EQ(apply_shift("shot_noise-5", images.zero_(), "mnist", 0).max().item<int64_t>(), 0);
+}
+
+TEST(Shift, GaussianBlurOfAPointKeepsItsLight) {
+  at::Tensor images = some_images(1).zero_();
+  images.select(3, 14).select(2, 10).fill_(255);
+  const at::Tensor blurred = apply_shift("gaussian_blur-2", images, "mnist", 0).to(at::kLong);
+  EXPECT_TRUE(blurred.equal(blurred.permute({0, 1, 3, 2}).roll({-4, 4}, {2, 3}))) << "round";
+  EXPECT_NEAR(static_cast<double>(blurred.sum().item<int64_t>()), 3 * 255, 12) << "but for rounding";
+  // exp(-1 / (2 0.8^2)) of the middle
+  const double middle = blurred[0][0][10][14].item<double>();
+  EXPECT_NEAR(blurred[0][0][10][15].item<double>() / middle, std::exp(-1 / 1.28), 0.01);
+}
+
+TEST(Shift, FogIsBrightestWhereTheCloudIs) {
+  const at::Tensor images = some_images(4).fill_(100);
+  const at::Tensor foggy = apply_shift("fog-3", images, "mnist", 0);
+  EXPECT_EQ(foggy.max().item<int64_t>(), 100) << "scaled back";
+  EXPECT_LT(foggy.min().item<int64_t>(), 40) << "where there is no cloud";
+  EXPECT_TRUE(foggy.select(1, 0).equal(foggy.select(1, 2))) << "grey";
+  EXPECT_FALSE(foggy[0].equal(foggy[1])) << "each example has a cloud of its own";
+}
+
+// At quality 50 the steps are those of the standard's table: 16 of the mean's coefficient, 8 times the mean, so that a
+// flat image is off by 1 at most.
+TEST(Shift, JpegRoundsCosines) {
+  at::Tensor images = some_images(1).fill_(77);
+  EXPECT_TRUE((apply_shift("jpeg-1", images, "mnist", 0).to(at::kLong) - 77).abs().le(1).all().item<bool>());
+  // (77 - 128) * 8 = -408; at quality 5 the step is 160: -480, or 60 below 128
+  EXPECT_TRUE(apply_shift("jpeg-5", images, "mnist", 0).eq(68).all().item<bool>());
+  // lines of one pixel are the finest cosines, whose steps are the largest
+  images.slice(3, 0, 28, 2).fill_(97);
+  const at::Tensor lines = apply_shift("jpeg-5", images, "mnist", 0);
+  EXPECT_LE((lines.max() - lines.min()).item<int64_t>(), 1);
 }
 
 TEST(Shift, UnknownNamesGetAHint) {
