@@ -15,6 +15,7 @@
 #include "fusion/cell_merge.h"
 #include "fusion/demands.h"
 #include "store/task_pack.h"
+#include "tasks/shift.h"
 #include "zoo/pack_digest.h"
 
 namespace fusegrid {
@@ -323,10 +324,19 @@ void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& ar
 }
 
 void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
-  if (cell.shift != "clean" && task.image_height == 0) {
-    throw ConfigError("cell '" + cell.name() + "': shift '" + cell.shift +
-                      "' changes images, but the inputs of task '" + cell.task +
-                      "' are tokens; take the shift or the task out of the job");
+  if (cell.shift == "clean") {
+    return;
+  }
+  const bool of_tokens = shifts_tokens(cell.shift);
+  const std::string where = "cell '" + cell.name() + "': shift '" + cell.shift + "' changes " +
+                            (of_tokens ? "tokens" : "images") + ", but ";
+  const std::string remedy = "; take the shift or the task out of the job";
+  if (of_tokens != (task.image_height == 0)) {
+    throw ConfigError(where + "the inputs of task '" + cell.task + "' are " +
+                      (of_tokens ? "images" : "tokens") + remedy);
+  }
+  if (of_tokens && task_kind(task.kind).inputs_are_labels()) {
+    throw ConfigError(where + "those of task '" + cell.task + "' are what is to be predicted" + remedy);
   }
 }
 

@@ -335,6 +335,14 @@ TEST_F(Grid, tasks_that_the_models_cannot_read_are_refused_before_anything_runs)
   EXPECT_THAT([&] { check_data(grid, texts, pack); },
               testing::ThrowsMessage<ConfigError>(
                   HasSubstr("'contrast-1' changes images, but the inputs of task 'a'")));
+  const auto typos = cells("experts = 1\nshift = typos-1\n[fake_average]\n");
+  EXPECT_NO_THROW(check_data(typos, texts, pack));
+  EXPECT_THAT(
+      [&] {
+        check_data(typos, three_tasks(), pack_of({{"a", 9}}));
+      },
+      testing::ThrowsMessage<ConfigError>(
+          HasSubstr("'typos-1' changes tokens, but the inputs of task 'a' are images")));
   texts.replicates[0].base = base_folder("decoder");
   pack["a"].attributes = {{"longest_answer", 4}};
   EXPECT_THAT([&] { check_data(grid, texts, pack); },
