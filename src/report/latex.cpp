@@ -1,6 +1,6 @@
-#include "report/draw_layout.h"
 #include "report/layout.h"
 #include "report/markup.h"
+#include "report/table_layout.h"
 #include "report/writers.h"
 
 namespace fusegrid {
@@ -133,6 +133,11 @@ std::string latex_report(const std::vector<Board>& boards, const ReportFacts& fa
   }
   for (const TextRows& table : tables) {
     text += latex_float(latex_signs(escape_latex(table.title + ". " + draw_note())), text_tabular(table));
+  }
+  for (const Robustness& robustness : make_robustness(boards)) {
+    const TextRows table = robustness_table(robustness);
+    text +=
+        latex_float(latex_signs(escape_latex(table.title + ". " + robustness_note())), text_tabular(table));
   }
   return text;
 }

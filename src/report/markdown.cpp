@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "core/text.h"
-#include "report/draw_layout.h"
 #include "report/layout.h"
 #include "report/markup.h"
+#include "report/table_layout.h"
 #include "report/writers.h"
 
 namespace fusegrid {
@@ -227,6 +227,12 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
     text += markdown_table(scaling_table(scaling));
     text += "\nThe tasks change with the experts: compare within a column.\n";
   }
+  const std::vector<Robustness> shifted = make_robustness(boards);
+  for (const Robustness& robustness : shifted) {
+    const TextRows table = robustness_table(robustness);
+    text += "\n## " + escape_markdown(table.title) + "\n\n" + markdown_table(table_of(table));
+  }
+  text += shifted.empty() ? "" : "\n" + robustness_note() + "\n";
   text += draws_text(facts.draws);
   if (const auto notes = order_notes(compare_orders(boards)); !notes.empty()) {
     text += "\n## Orders on other zoos\n\n" + markdown_list(notes, true);

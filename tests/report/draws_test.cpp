@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "report/board_fixture.h"
-#include "report/draw_layout.h"
+#include "report/table_layout.h"
 
 namespace fusegrid {
 namespace {

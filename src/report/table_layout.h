@@ -1,10 +1,11 @@
-// What the Markdown and the LaTeX writer share about drawn experts: tables of texts, before escaping.
+// What the Markdown and the LaTeX writer share about several boards together: tables of texts, before escaping.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "report/draws.h"
+#include "report/robustness.h"
 
 namespace fusegrid {
 
@@ -20,5 +21,8 @@ TextRows draw_table(const Draws& draws);
 std::vector<TextRows> draw_scaling_tables(const std::vector<Draws>& draws);
 // How to read them.
 std::string draw_note();
+// "toy, 8 experts: under shifts", a row for each method, a column for each shift.
+TextRows robustness_table(const Robustness& robustness);
+std::string robustness_note();
 
 }  // namespace fusegrid

@@ -1,4 +1,4 @@
-#include "report/draw_layout.h"
+#include "report/table_layout.h"
 
 #include <algorithm>
 #include <tuple>
@@ -108,6 +108,33 @@ std::string draw_note() {
          "the same draw, and in how many draws it is (with the 95 % interval of that share, in %). Each "
          "draw's board "
          "is in leaderboard.csv.";
+}
+
+TextRows robustness_table(const Robustness& robustness) {
+  const std::string& unit = robustness.score.unit;
+  TextRows table{
+      robustness.zoo + ", " +
+          (is_count(robustness.experts) ? robustness.experts + " experts" : "experts " + robustness.experts) +
+          ": under shifts",
+      {"Method", "clean"},
+      {}};
+  table.header.insert(table.header.end(), robustness.shifts.begin(), robustness.shifts.end());
+  table.header.emplace_back("Relative");
+  for (const Robustness::Line& line : robustness.lines) {
+    std::vector<std::string> cells{line.title, value_text(line.clean, unit, 2)};
+    for (const auto& shifted : line.shifted) {
+      cells.push_back(value_text(shifted, unit, 2));
+    }
+    cells.push_back(percent(line.relative));
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+std::string robustness_note() {
+  return "Averages on the test split under each shift. Relative: mean over the shifts of the shifted score "
+         "divided by "
+         "the clean one (where lower is better, the other way round), in %.";
 }
 
 }  // namespace fusegrid
