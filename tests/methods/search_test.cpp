@@ -3,8 +3,10 @@
 #include <gtest/gtest.h>
 
 #include "core/errors.h"
+#include "core/params.h"
 #include "core/text.h"
 #include "fusion/data_source.h"
+#include "fusion/method.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
