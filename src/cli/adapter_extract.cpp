@@ -5,6 +5,7 @@
 
 #include "checkpoint/save_folder.h"
 #include "cli/adapter_options.h"
+#include "core/count_text.h"
 #include "core/text.h"
 #include "merge/adapter/adapter_merge.h"
 #include "merge/adapter/extraction.h"

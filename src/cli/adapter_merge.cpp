@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "cli/adapter_options.h"
+#include "core/count_text.h"
 #include "core/text.h"
 #include "merge/adapter/peft_combination.h"
 

@@ -19,6 +19,7 @@
 #include "cli/results_folder.h"
 #include "coordinator/external_tasks.h"
 #include "coordinator/launch.h"
+#include "core/count_text.h"
 #include "core/files.h"
 #include "core/text.h"
 #include "fusion/cell_merge.h"

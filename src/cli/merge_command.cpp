@@ -13,6 +13,7 @@
 #include "cli/print.h"
 #include "cli/provenance.h"
 #include "comm/agreement.h"
+#include "core/count_text.h"
 #include "core/text.h"
 #include "fusion/method.h"
 #include "merge/manifest.h"

@@ -7,6 +7,7 @@
 #include "coordinator/external_rows.h"
 #include "coordinator/external_tasks.h"
 #include "coordinator/rerun_hint.h"
+#include "core/count_text.h"
 #include "core/digest.h"
 #include "store/result_store.h"
 

@@ -146,9 +146,4 @@ std::string wrap(const std::string& text, size_t width) {
   return wrapped;
 }
 
-std::string count_text(int64_t count, const std::string& noun) {
-  const std::string ending = noun.ends_with('s') ? "es" : "s";
-  return number_text(count) + " " + noun + (count == 1 ? "" : ending);
-}
-
 }  // namespace fusegrid

@@ -28,7 +28,5 @@ int64_t parse_bytes(const std::string& text, const std::string& option);
 std::string shell_quoted(const std::string& text);  // safe in a POSIX shell; plain words stay plain
 // Breaks paragraphs (separated by newlines) into lines of at most `width` characters.
 std::string wrap(const std::string& text, size_t width);
-// "<n> <noun>" with its plural ending (-s, -es) where it is due.
-std::string count_text(int64_t count, const std::string& noun);
 
 }  // namespace fusegrid

@@ -53,7 +53,8 @@ void print_help(std::ostream& out) {
       << "   1  the command line cannot be read\n"
       << "   2  a job file, a zoo or a method's parameters are wrong; nothing was started\n"
       << "   3  the run is complete, but some cells failed or are invalid\n"
-      << "   4  results differ from published ones by more than their tolerance\n"
+      << "   4  results differ from published ones by more than their tolerance, or from others beyond "
+         "noise\n"
       << "  65  a checkpoint, task pack, journal or results file is damaged\n"
       << "  69  no usable GPU\n"
       << "  74  reading or writing failed (disk full, permission, folder in use by another run)\n"
@@ -193,6 +194,9 @@ const std::vector<Command>& commands() {
       {"cells", "print the names of a job's cells", print_cells},
       {"status", "count what a results folder holds; show failures", print_status},
       {"report", "write and print the leaderboard of a results folder", print_report},
+      {"compare", "tell which numbers of two results folders differ beyond noise", compare_folders},
+      {"join", "make one results folder of two", join_folders},
+      {"sbatch", "print a Slurm script for a job", write_sbatch},
       {"verify", "check journal and published results against each other", verify_folder},
       {"export", "write the model of a recorded cell as a HuggingFace folder", export_model},
       {"list", "list methods, tasks, zoos, shifts or jobs", print_list},

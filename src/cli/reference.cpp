@@ -334,12 +334,12 @@ std::string tasks_page() {
       "([jobs.md](jobs.md#tasks-of-your-own)).\n"
       "Your own data become a task of a zoo by a pack ([your_models.md](your_models.md)).\n";
   page +=
-      "\n## Shifts\n\nWritten `NAME-SEVERITY` with a severity of 1 to 5; `clean` leaves the images "
+      "\n## Shifts\n\nWritten `NAME-SEVERITY` with a severity of 1 to 5; `clean` leaves the inputs "
       "alone.\n\n";
-  TextTable shifts({"shift", "what it does", "paper"});
+  TextTable shifts({"shift", "of", "what it does", "paper"});
   for (const auto& name : shift_registry().names()) {
     const Shift& shift = shift_registry().at(name);
-    shifts.add({"`" + name + "`", shift.doc, shift.paper});
+    shifts.add({"`" + name + "`", shift.of_words != nullptr ? "texts" : "images", shift.doc, shift.paper});
   }
   return page + shifts.markdown();
 }

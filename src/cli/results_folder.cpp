@@ -67,8 +67,8 @@ fs::path results_folder(const Options& options, const fs::path& job_file) {
   return folder;
 }
 
-fs::path existing_results(const Options& options) {
-  return existing_results_of({options.argument("RESULTS")})[0];
+fs::path existing_results(const Options& options, const std::string& argument) {
+  return existing_results_of({options.argument(argument)})[0];
 }
 
 std::vector<fs::path> existing_results_of(const std::vector<std::string>& names) {

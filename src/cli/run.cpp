@@ -18,6 +18,7 @@
 #include "coordinator/external_settings.h"
 #include "coordinator/grid.h"
 #include "coordinator/launch.h"
+#include "core/count_text.h"
 #include "core/text.h"
 #include "fusion/sharding.h"
 #include "report/choice.h"
@@ -121,6 +122,7 @@ RunInfo run_info(const Invocation& in, const Plan& plan, const CampaignOptions& 
   provenance["job"] = plan.job.file.string();
   provenance["job_text"] = plan.job.text;
   provenance["cells"] = plan.cells.size();
+  provenance["expert_sets"] = merged_sets(plan.job, plan.zoos);
   provenance["device"] = campaign.device;
   provenance["threads"] = campaign.threads;
   provenance["shards"] = plan.job.shards;

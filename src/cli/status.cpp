@@ -1,16 +1,28 @@
 // fusegrid status: counts what a results folder holds. Reads only, so it may look at a run that is going on.
 
+#include <chrono>
+#include <map>
+#include <optional>
+#include <thread>
+
+#include <boost/program_options/value_semantic.hpp>
+#include <unistd.h>
+
 #include "cli/commands.h"
 #include "cli/options.h"
 #include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/results_folder.h"
+#include "core/count_text.h"
 #include "core/text.h"
 #include "fusion/whole_model/statistics_cache.h"
 #include "store/result_store.h"
 
 namespace fusegrid {
 namespace {
+
+constexpr int kWatchSeconds = 5;
+constexpr int kMostWatchSeconds = 86'400;
 
 // The launches, and how far the folder is from what its jobs ask for.
 void print_runs(std::ostream& out, const Records& records) {
@@ -45,26 +57,65 @@ void print_failure(std::ostream& out, const std::string& name, const Result& res
   }
 }
 
+void print_counts(std::ostream& out, const std::filesystem::path& folder, const Records& records) {
+  std::map<Status, int64_t> counts;
+  for (const auto& [name, result] : records.results) {
+    ++counts[result.status];
+  }
+  out << folder.string() << ": " << counts[Status::kValid] << " valid, " << counts[Status::kInvalid]
+      << " invalid, " << counts[Status::kFailed] << " failed\n";
+}
+
+// Prints the counts every few seconds, on a terminal in the same place, until no planned cell is left.
+void watch(std::ostream& out, const std::filesystem::path& folder, int seconds) {
+  const auto begin = std::chrono::steady_clock::now();
+  std::optional<size_t> at_begin;
+  for (;;) {
+    const auto store = ResultStore::read(folder);
+    const Records& records = store->records();
+    if (::isatty(STDOUT_FILENO) != 0) {
+      out << "\033[H\033[2J";
+    }
+    print_counts(out, folder, records);
+    print_runs(out, records);
+    const size_t left = records.missing().size();
+    const size_t done = records.results.size();
+    const double elapsed = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    if (at_begin && done > *at_begin && left > 0) {
+      const double rate = static_cast<double>(done - *at_begin) / elapsed;
+      out << "about " << duration_text(static_cast<double>(left) / rate) << " left at the pace since "
+          << duration_text(elapsed) << "\n";
+    }
+    at_begin = at_begin.value_or(done);
+    out.flush();
+    if (left == 0) {
+      return;
+    }
+    std::this_thread::sleep_for(std::chrono::seconds(seconds));
+  }
+}
+
 }  // namespace
 
 ExitCode print_status(Invocation& in) {
   Options options("status",
                   "Counts the valid, invalid and failed results of a folder and shows the failures with the "
                   "command that runs each again. Only reads, also while a run is going on.",
-                  {"fusegrid status results/quickstart"});
+                  {"fusegrid status results/quickstart", "fusegrid status results/quickstart --watch"});
   options.argument("RESULTS", "the results folder");
-  options.add()("quiet,q", "only the counts");
+  options.add()("quiet,q", "only the counts")(
+      "watch", boost::program_options::value<int>()->implicit_value(kWatchSeconds)->value_name("SECONDS"),
+      "the counts again every so many seconds (5), until no cell is left");
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
   const std::filesystem::path folder = existing_results(options);
-  const auto store = ResultStore::read(folder);
-  std::map<Status, int64_t> counts;
-  for (const auto& [name, result] : store->results()) {
-    ++counts[result.status];
+  if (options.has("watch")) {
+    watch(in.out, folder, whole_number(options, "watch", kMostWatchSeconds, kWatchSeconds));
+    return ExitCode::kOk;
   }
-  in.out << folder.string() << ": " << counts[Status::kValid] << " valid, " << counts[Status::kInvalid]
-         << " invalid, " << counts[Status::kFailed] << " failed\n";
+  const auto store = ResultStore::read(folder);
+  print_counts(in.out, folder, store->records());
   if (options.has("quiet")) {
     return ExitCode::kOk;
   }

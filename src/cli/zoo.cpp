@@ -15,6 +15,7 @@
 #include "cli/reference.h"
 #include "cli/zoo_build.h"
 #include "core/alternatives.h"
+#include "core/count_text.h"
 #include "core/errors.h"
 #include "core/text.h"
 

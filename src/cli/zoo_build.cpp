@@ -15,6 +15,7 @@
 #include "cli/reference.h"
 #include "coordinator/campaign.h"
 #include "coordinator/job_file.h"
+#include "core/count_text.h"
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/names.h"

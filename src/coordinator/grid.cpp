@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "coordinator/at_line.h"
+#include "coordinator/expert_sets.h"
 #include "coordinator/external_tasks.h"
 #include "core/alternatives.h"
 #include "core/errors.h"
@@ -14,39 +15,11 @@
 #include "fusion/cell_merge.h"
 #include "fusion/demands.h"
 #include "store/task_pack.h"
+#include "tasks/shift.h"
 #include "zoo/pack_digest.h"
 
 namespace fusegrid {
 namespace {
-
-// "3" where they are the first three of the zoo, else their names: one text for one set of experts.
-std::string canonical_experts(const Zoo& zoo, const std::vector<std::string>& experts) {
-  const auto all = zoo.expert_names();
-  const bool prefix = experts.size() <= all.size() && std::equal(experts.begin(), experts.end(), all.begin());
-  return prefix ? number_text(static_cast<int64_t>(experts.size())) : join(experts, "+");
-}
-
-std::vector<std::string> experts_texts(const Zoo& zoo, const JobValue& value) {
-  if (value.text == "all") {
-    return {number_text(static_cast<int64_t>(zoo.experts.size()))};
-  }
-  const auto dots = value.text.find("..");
-  if (dots == std::string::npos) {
-    return {value.text};
-  }
-  const int64_t first = parse_int(value.text.substr(0, dots), "the first number of 'experts'");
-  const int64_t last = parse_int(value.text.substr(dots + 2), "the last number of 'experts'");
-  if (first < 1 || last < first || last > static_cast<int64_t>(zoo.experts.size())) {
-    throw ConfigError("'experts = " + value.text + "' must be a range within 1.." +
-                      std::to_string(zoo.experts.size()) + ", the number of experts of zoo '" + zoo.name +
-                      "'");
-  }
-  std::vector<std::string> texts;
-  for (int64_t n = first; n <= last; ++n) {
-    texts.push_back(number_text(n));
-  }
-  return texts;
-}
 
 bool asks_for_all_tasks(const JobSpec& job) {
   return !job.tasks.empty() && job.tasks.front().text == "all";
@@ -170,8 +143,8 @@ void check_size(const JobSpec& job, const JobZoos& zoos) {
   for (const auto& value : job.zoos) {
     const Zoo& zoo = zoos.at(value.text);
     for (const auto& experts : job.experts) {
-      for (const auto& text : at_line(job, experts.line, [&] { return experts_texts(zoo, experts); })) {
-        const auto merged = at_line(job, experts.line, [&] { return zoo.experts_called(text); });
+      for (const auto& set : at_line(job, experts.line, [&] { return expert_sets(zoo, experts.text); })) {
+        const auto merged = at_line(job, experts.line, [&] { return zoo.experts_called(set.experts); });
         cells += static_cast<double>(evaluated_tasks(job, zoo, merged).size());
       }
     }
@@ -192,8 +165,8 @@ class Expander {
 
   void add_zoo(const Zoo& zoo, int zoo_line) {
     for (const auto& value : job_.experts) {
-      for (const auto& text : at_line(job_, value.line, [&] { return experts_texts(zoo, value); })) {
-        const auto experts = at_line(job_, value.line, [&] { return zoo.experts_called(text); });
+      for (const auto& set : at_line(job_, value.line, [&] { return expert_sets(zoo, value.text); })) {
+        const auto experts = at_line(job_, value.line, [&] { return zoo.experts_called(set.experts); });
         for (const int64_t seed : job_.seeds) {
           const Replicate* replicate = at_line(job_, zoo_line, [&] { return &zoo.replicate(seed); });
           add_methods(zoo, *replicate, experts, seed);
@@ -351,10 +324,19 @@ void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& ar
 }
 
 void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
-  if (cell.shift != "clean" && task.image_height == 0) {
-    throw ConfigError("cell '" + cell.name() + "': shift '" + cell.shift +
-                      "' changes images, but the inputs of task '" + cell.task +
-                      "' are tokens; take the shift or the task out of the job");
+  if (cell.shift == "clean") {
+    return;
+  }
+  const bool of_tokens = shifts_tokens(cell.shift);
+  const std::string where = "cell '" + cell.name() + "': shift '" + cell.shift + "' changes " +
+                            (of_tokens ? "tokens" : "images") + ", but ";
+  const std::string remedy = "; take the shift or the task out of the job";
+  if (of_tokens != (task.image_height == 0)) {
+    throw ConfigError(where + "the inputs of task '" + cell.task + "' are " +
+                      (of_tokens ? "images" : "tokens") + remedy);
+  }
+  if (of_tokens && task_kind(task.kind).inputs_are_labels()) {
+    throw ConfigError(where + "those of task '" + cell.task + "' are what is to be predicted" + remedy);
   }
 }
 
@@ -395,6 +377,18 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
       }
     }
   }
+}
+
+nlohmann::json merged_sets(const JobSpec& job, const JobZoos& zoos) {
+  nlohmann::json sets = nlohmann::json::object();
+  for (const auto& [text, zoo] : zoos) {
+    for (const auto& value : job.experts) {
+      for (const ExpertSet& set : expert_sets(zoo, value.text)) {
+        sets[zoo.name][set.experts].push_back(set.draw.empty() ? "named" : set.draw);
+      }
+    }
+  }
+  return sets;
 }
 
 std::string sweep_name(const Cell& cell) {

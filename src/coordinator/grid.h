@@ -45,6 +45,10 @@ std::string named_parameters(const Method& method, const ParamText& given);
 // met; and that a shift changes what the task's inputs are. ConfigError naming cell, task and split.
 void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
 
+// The sets of experts that the job merges, and where they come from: drawn (coordinator/expert_sets.h), or named.
+//   {"<zoo name>": {"<experts>": ["random 7", "named", ...]}}
+nlohmann::json merged_sets(const JobSpec& job, const JobZoos& zoos);
+
 // What the settings of a method share that validation chooses among: the cell without its parameters and task.
 std::string sweep_name(const Cell& cell);
 // Names of the cells whose method has several settings in the job, so that there is something to choose.

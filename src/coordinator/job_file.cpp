@@ -10,6 +10,7 @@
 #include <boost/program_options/parsers.hpp>
 
 #include "coordinator/at_line.h"
+#include "coordinator/expert_sets.h"
 #include "coordinator/external_rows.h"
 #include "coordinator/external_tasks.h"
 #include "core/alternatives.h"
@@ -208,12 +209,29 @@ void JobParser::read_parameter(const std::string& key, const std::vector<std::st
   }
 }
 
+// "random(3," "20)" is one value: "random(3,20)".
+std::vector<std::string> with_whole_parentheses(const std::vector<std::string>& words) {
+  std::vector<std::string> whole;
+  bool open = false;
+  for (const auto& word : words) {
+    if (open) {
+      whole.back() += word;
+    } else {
+      whole.push_back(word);
+    }
+    open = whole.back().find('(') != std::string::npos && whole.back().find(')') == std::string::npos;
+  }
+  return whole;
+}
+
 void JobParser::read_top_key(const std::string& key, const std::vector<std::string>& values) {
   if (key == "zoo") {
     return add_axis(job_.zoos, key, values);
   }
   if (key == "experts") {
-    return add_axis(job_.experts, key, values);
+    const auto sets = with_whole_parentheses(values);
+    std::for_each(sets.begin(), sets.end(), check_experts_text);
+    return add_axis(job_.experts, key, sets);
   }
   if (key == "task") {
     return add_axis(job_.tasks, key, values);
@@ -443,13 +461,14 @@ JobSpec parse_job(const std::string& text, const std::filesystem::path& file) {
 const std::vector<JobKey>& job_keys() {
   static const std::vector<JobKey> keys = {
       {"zoo", "names or folders", "(needed)", "models and tasks; several make an axis of the grid"},
-      {"experts", "all, N, N..M, task+task", "all",
+      {"experts", "all, N, N..M, task+task, random(K, R), nested(K, R)", "all",
        "which experts are merged: N means the first N in the zoo's order; several make an axis"},
       {"seed", "whole numbers, FIRST..LAST", "0",
        "replicate of the zoo, which must have been trained with it, and key of a method's random numbers; "
        "several make an axis"},
       {"task", "all, or names", "the tasks of the merged experts", "what the merged model is tested on"},
-      {"shift", "clean, or NAME-SEVERITY", "clean", "what is done to the test images; several make an axis"},
+      {"shift", "clean, or NAME-SEVERITY", "clean",
+       "what is done to the test inputs, images or texts; several make an axis"},
       {"test", "all, chosen", "all",
        "which settings of a method are tested: all, or the one that validation chose, so that a sweep is "
        "tested once"},

@@ -12,7 +12,7 @@ enum class ExitCode : int {
   kUsage = 1,         // the command line cannot be read
   kConfig = 2,        // a job file, a zoo or a method's parameters are wrong; nothing was started
   kCellsFailed = 3,   // the run is complete, but some cells failed or are invalid
-  kDiffers = 4,       // results differ from published ones by more than their tolerance
+  kDiffers = 4,       // results differ from published ones, or from others, by more than they may
   kDataCorrupt = 65,  // a checkpoint, pack, journal or results file is damaged
   kNoDevice = 69,     // no usable GPU
   kIo = 74,           // reading or writing failed (disk full, permission, lock held)

@@ -12,6 +12,7 @@
 #include "core/text.h"
 #include "report/comparison.h"
 #include "report/paired.h"
+#include "report/ranking.h"
 #include "report/settings.h"
 
 namespace fusegrid {
@@ -83,6 +84,23 @@ std::vector<std::string> at_edge(const std::vector<Setting>& settings, const Set
   return found;
 }
 
+// What no choice at all and a choice by test data would report. A record of its own names parameters, as in
+// "wemoe{inputs=validation}": its defaults are those of the others.
+void fill_choice(Better better, const std::vector<Setting>& settings, Row& row) {
+  const ParamText own = parse_call(row.method.name).second;
+  for (const Setting& setting : settings) {
+    if (!setting.test_score) {
+      continue;
+    }
+    if (parse_call("method{" + setting.named + "}").second == own) {
+      row.at_defaults = setting.test_score;
+    }
+    if (!row.best_on_test || is_better(better, *setting.test_score, *row.best_on_test)) {
+      row.best_on_test = setting.test_score;
+    }
+  }
+}
+
 void fill_tasks(const BoardCells& cells, Entry& entry) {
   for (size_t task = 0; task < cells.tasks.size(); ++task) {
     std::optional<double> sum = 0;
@@ -112,6 +130,7 @@ Entry make_entry(const BoardCells& cells, const Records& records, const std::str
   entry.row.setting = settings[chosen];
   entry.row.tried = static_cast<int64_t>(settings.size());
   entry.row.tuned = tuned_parameters(settings);
+  fill_choice(cells.score.better, settings, entry.row);
   entry.row.at_edge = at_edge(settings, settings[chosen], entry.row.tuned);
   fill_tasks(cells, entry);
   entry.row.average.value = entry.row.setting.test_score;
@@ -276,6 +295,7 @@ Board make_board(const BoardCells& cells, const Records& records) {
     compare(records, cells, of, groupings, entries, board);
   }
   rank(board.score.better, entries);
+  fill_rankings(cells, entries, board);
   for (Entry& entry : entries) {
     board.rows.push_back(std::move(entry.row));
   }

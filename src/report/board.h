@@ -9,7 +9,8 @@
 #include <string>
 #include <vector>
 
-#include "report/bootstrap.h"
+#include "report/interval.h"
+#include "report/rank_statistics.h"
 #include "report/score.h"
 #include "store/records.h"
 
@@ -58,15 +59,34 @@ struct Row {
   MethodRecord method;
   RowGroup group = RowGroup::kTaskUnknown;
   Setting setting;
-  int64_t tried = 0;                           // settings of the method on this board
-  std::vector<std::string> tuned;              // names of the parameters that differ among them
-  std::vector<std::string> at_edge;            // "scale=0.6": the largest or smallest of the values tried
+  int64_t tried = 0;                  // settings of the method on this board
+  std::vector<std::string> tuned;     // names of the parameters that differ among them
+  std::vector<std::string> at_edge;   // "scale=0.6": the largest or smallest of the values tried
+  std::optional<double> at_defaults;  // test score of the setting that names no parameter, where it was tried
+  std::optional<double> best_on_test;  // of those tried: what a choice that looks at test data would report
   std::vector<std::optional<double>> by_task;  // [tasks]: the task's metric, mean over seeds
   Average average;                             // over the seen tasks: all, where the board has no others
   Average unseen;                              // over the others
   std::optional<double> normalised;            // mean over seen tasks and seeds of relative_score()
   std::optional<int64_t> rank;                 // within the group, by average; equal averages share the best
-  std::optional<double> stored_models;         // stored parameters in units of one model of the zoo
+  std::optional<double> average_rank;   // within the group, mean over the seen tasks of the rank by task
+  std::optional<double> stored_models;  // stored parameters in units of one model of the zoo
+};
+
+// How two orders of the rows of a group agree, by Kendall's tau, over several pairs of orders.
+struct Agreement {
+  double mean = 0;
+  double lowest = 0;
+  std::string where;  // the pair that agrees least: a task, or two seeds
+};
+
+// How firm the order of a group's rows is, of those that have an average.
+struct GroupRanking {
+  RowGroup group = RowGroup::kTaskUnknown;
+  int64_t rows = 0;
+  RankComparison ranks = {};            // over the seen tasks
+  std::optional<Agreement> tasks = {};  // of the order on a task with that of the board
+  std::optional<Agreement> seeds = {};  // of the orders of two seeds
 };
 
 // One table: all methods on the same experts under the same evaluation condition.
@@ -84,8 +104,10 @@ struct Board {
   std::vector<std::optional<int64_t>>
       groups;                // [tasks], of these examples; absent where they are not recorded
   bool same_models = false;  // the seeds have one set of models: they key the methods' random numbers alone
-  std::set<std::string> devices;   // kinds that made the results, where they say
-  std::vector<Row> rows;           // by group, then by average; incomplete rows last
+  std::set<std::string> devices;  // kinds that made the results, where they say
+  std::vector<Row> rows;          // by group, then by average; incomplete rows last
+  std::vector<GroupRanking>
+      rankings;                    // of groups with three rows or more, on boards with two seen tasks or more
   std::vector<Setting> settings;   // all that were tried, by method and text
   std::vector<std::string> notes;  // what a reader must know about single rows
 };
@@ -142,21 +164,16 @@ struct SizeSeries {
 // Of two or more zoos with the same score whose boards tell what one model stores.
 std::vector<SizeSeries> make_size_series(const std::vector<Board>& boards);
 
-// Averages of one zoo and one number of experts under its shifts.
-struct Robustness {
-  std::string zoo;  // as in Scaling
-  std::string experts;
-  Score score;
-  std::vector<std::string> shifts;  // "clean" first, others as boards are ordered
-  struct Line {
-    std::string title;
-    std::vector<Average> averages;  // [shifts]
-    // Mean over the other shifts of average / average without one; absent where a number is, or lower is better.
-    std::optional<double> kept;
-  };
-  std::vector<Line> lines;  // in the order of the clean board
+// Kendall's tau of the orders that two boards give to the methods of one group that have an average on both.
+struct BoardAgreement {
+  const Board* first = nullptr;
+  const Board* second = nullptr;
+  RowGroup group = RowGroup::kTaskUnknown;
+  int64_t methods = 0;
+  double tau = 0;
 };
-// Only where there is a clean board and another one with the same score.
-std::vector<Robustness> make_robustness(const std::vector<Board>& boards);
+// Of each two boards of other zoos with the same shift and as many experts, where they share five methods or more.
+// Points into the boards.
+std::vector<BoardAgreement> compare_orders(const std::vector<Board>& boards);
 
 }  // namespace fusegrid

@@ -1,7 +1,6 @@
 #include "report/bootstrap.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "core/errors.h"
 #include "core/philox.h"
@@ -84,14 +83,17 @@ std::optional<double> score(const PairedSums& task, const std::vector<GroupSums>
   return total / static_cast<double>(replicates.size());
 }
 
-// Adds a task's score to each resample of each model.
-void add_task(const PairedSums& task, std::vector<Resampled>& totals) {
+}  // namespace
+
+std::vector<Resampled> bootstrap_scores(const PairedSums& task, int64_t resamples) {
+  FUSEGRID_ASSERT(!task.sizes.empty(), "outcomes of " + task.task);
+  std::vector<Resampled> scores(task.sums.size());
   const GroupedSums grouped = by_group(task);
   const uint64_t key = derive_key(0, "report/bootstrap/" + task.task);
   std::vector<uint32_t> drawn(task.sizes.size());
   std::vector<double> sums(grouped.columns);
-  for (size_t b = 0; b < totals[0].size(); ++b) {
-    draw(key, static_cast<int64_t>(b), drawn);
+  for (int64_t resample = 0; resample < resamples; ++resample) {
+    draw(key, resample, drawn);
     add_up(grouped, drawn, sums);
     uint64_t examples = 0;
     for (const uint32_t group : drawn) {
@@ -99,56 +101,14 @@ void add_task(const PairedSums& task, std::vector<Resampled>& totals) {
     }
     const double count = static_cast<double>(examples) * static_cast<double>(task.pooled);
     const double* of_model = sums.data();
-    for (size_t m = 0; m < totals.size(); ++m) {
-      std::optional<double>& total = totals[m][b];
-      const std::optional<double> of_task = score(task, task.sums[m], of_model, count);
-      total = total && of_task ? std::optional(*total + *of_task) : std::nullopt;
-      for (const GroupSums& replicate : task.sums[m]) {
+    for (size_t model = 0; model < scores.size(); ++model) {
+      scores[model].push_back(score(task, task.sums[model], of_model, count));
+      for (const GroupSums& replicate : task.sums[model]) {
         of_model += replicate.width;
       }
     }
   }
-}
-
-double quantile(const std::vector<double>& sorted, double q) {
-  const double position = q * static_cast<double>(sorted.size() - 1);
-  const auto below = static_cast<size_t>(std::floor(position));
-  const size_t above = std::min(below + 1, sorted.size() - 1);
-  return sorted[below] + (position - std::floor(position)) * (sorted[above] - sorted[below]);
-}
-
-}  // namespace
-
-std::vector<Resampled> bootstrap_scores(const std::vector<PairedSums>& tasks, int64_t resamples) {
-  const size_t models = tasks.empty() ? 0 : tasks[0].sums.size();
-  std::vector<Resampled> scores(models, Resampled(static_cast<size_t>(resamples), 0.0));
-  if (models == 0) {
-    return scores;
-  }
-  for (const PairedSums& task : tasks) {
-    FUSEGRID_ASSERT(task.sums.size() == models && !task.sizes.empty(), "outcomes of " + task.task);
-    add_task(task, scores);
-  }
-  for (Resampled& values : scores) {
-    for (std::optional<double>& value : values) {
-      value = value ? std::optional(*value / static_cast<double>(tasks.size())) : std::nullopt;
-    }
-  }
   return scores;
-}
-
-std::optional<Interval> percentile_interval(const Resampled& values) {
-  std::vector<double> sorted;
-  for (const std::optional<double>& value : values) {
-    if (value) {
-      sorted.push_back(*value);
-    }
-  }
-  if (sorted.empty() || 2 * sorted.size() < values.size()) {
-    return std::nullopt;
-  }
-  std::sort(sorted.begin(), sorted.end());
-  return Interval{quantile(sorted, 0.025), quantile(sorted, 0.975)};
 }
 
 }  // namespace fusegrid

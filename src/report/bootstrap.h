@@ -11,11 +11,6 @@ namespace fusegrid {
 
 constexpr int64_t kResamples = 2000;
 
-struct Interval {
-  double low = 0;
-  double high = 0;
-};
-
 // Sums of a metric's rows over the examples of each group, of one model.
 struct GroupSums {
   struct Entry {
@@ -44,21 +39,15 @@ struct PairedSums {
   std::vector<Line> scores;
 };
 
-// [resamples]; nullopt where the metric of a task is undefined on what was drawn.
+// [resamples]; nullopt where the metric of the task is undefined on what was drawn.
 using Resampled = std::vector<std::optional<double>>;
 
-// Paired bootstrap, stratified by task: in each resample the groups of every task are drawn anew with replacement, the
-// same ones for all models and replicates. Sums are those of the groups that were drawn, in the order in which they
-// were, in float64.
-//   tasks       same models in the same order in each
-//   Returns     [models] mean over tasks of the mean over replicates of their scores. A model's numbers depend on its
-//               own sums, the tasks' names and groups only; same bits everywhere (Philox, one order of sums).
-//   Source      Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8, 13 and 16; drawing whole
+// Paired bootstrap of one task: in each resample its groups are drawn anew with replacement, the same ones for all
+// models and replicates. Sums are those of the groups that were drawn, in the order in which they were, in float64.
+//   Returns     [models] mean over the replicates of their scores. A model's numbers depend on its own sums, the task's
+//               name and groups only; same bits everywhere (Philox, one order of sums).
+//   Source      Efron & Tibshirani, "An Introduction to the Bootstrap", 1993, chapters 8 and 16; drawing whole
 //               clusters: Davison & Hinkley, "Bootstrap Methods and their Application", 1997, section 3.8.
-std::vector<Resampled> bootstrap_scores(const std::vector<PairedSums>& tasks, int64_t resamples = kResamples);
-
-// The 2.5 % and 97.5 % quantiles (linear between order statistics) of the resamples that have a value; absent where
-// fewer than half have one.
-std::optional<Interval> percentile_interval(const Resampled& values);
+std::vector<Resampled> bootstrap_scores(const PairedSums& task, int64_t resamples = kResamples);
 
 }  // namespace fusegrid

@@ -1,5 +1,6 @@
 #include "report/layout.h"
 #include "report/markup.h"
+#include "report/table_layout.h"
 #include "report/writers.h"
 
 namespace fusegrid {
@@ -61,14 +62,44 @@ std::string score_tabular(const Board& board) {
   });
 }
 
-std::string cost_tabular(const Board& board) {
-  const std::vector<std::string> header{"Method", "Data", "Task identity", "Stored", "Tried", "Parameters"};
-  return tabular(board, "lllrrl", header, [](const Row& row) {
-    const MethodRecord& method = row.method;
-    return std::vector<std::string>{escape_latex(method.title),      escape_latex(data_used(method)),
-                                    method.told_task ? "yes" : "no", escape_latex(stored_text(row)),
-                                    std::to_string(row.tried),       escape_latex(shown_parameters(row))};
+std::string choice_tabular(const Board& board) {
+  const std::vector<std::string> header{"Method",       "Tried",     "Default",   "Chosen",
+                                        "Best on test", "Mean rank", "Parameters"};
+  return tabular(board, "lrrrrrl", header, [&](const Row& row) {
+    const ChoiceTexts texts = choice_texts(board, row);
+    return std::vector<std::string>{escape_latex(row.method.title),
+                                    texts.tried,
+                                    texts.at_defaults,
+                                    texts.chosen,
+                                    texts.best_on_test,
+                                    texts.average_rank,
+                                    escape_latex(shown_parameters(row))};
   });
+}
+
+std::string cost_tabular(const Board& board) {
+  const std::vector<std::string> header{"Method", "Data", "Task identity", "Stored"};
+  return tabular(board, "lllr", header, [](const Row& row) {
+    const MethodRecord& method = row.method;
+    return std::vector<std::string>{escape_latex(method.title), escape_latex(data_used(method)),
+                                    method.told_task ? "yes" : "no", escape_latex(stored_text(row))};
+  });
+}
+
+std::string text_tabular(const TextRows& table) {
+  const auto line = [](const std::vector<std::string>& cells) {
+    std::vector<std::string> escaped;
+    for (const std::string& cell : cells) {
+      escaped.push_back(latex_signs(escape_latex(cell)));
+    }
+    return latex_line(escaped);
+  };
+  std::string text = "\\begin{tabular}{l" + std::string(table.header.size() - 1, 'r') + "}\n    \\toprule\n" +
+                     line(table.header) + "    \\midrule\n";
+  for (const auto& row : table.rows) {
+    text += line(row);
+  }
+  return text + "    \\bottomrule\n  \\end{tabular}";
 }
 
 std::string caption(const Board& board) {
@@ -92,8 +123,21 @@ std::string latex_report(const std::vector<Board>& boards, const ReportFacts& fa
   text += latex_preamble();
   for (const Board& board : boards) {
     text += latex_float(caption(board), score_tabular(board));
-    text += latex_float(escape_latex(board_title(board)) + ": data used, costs and chosen parameters.",
-                        cost_tabular(board));
+    const std::string title = escape_latex(board_title(board));
+    text += latex_float(title + ": choice of parameters.", choice_tabular(board));
+    text += latex_float(title + ": data used and costs.", cost_tabular(board));
+  }
+  std::vector<TextRows> tables = draw_scaling_tables(facts.draws);
+  for (const Draws& draws : facts.draws) {
+    tables.push_back(draw_table(draws));
+  }
+  for (const TextRows& table : tables) {
+    text += latex_float(latex_signs(escape_latex(table.title + ". " + draw_note())), text_tabular(table));
+  }
+  for (const Robustness& robustness : make_robustness(boards)) {
+    const TextRows table = robustness_table(robustness);
+    text +=
+        latex_float(latex_signs(escape_latex(table.title + ". " + robustness_note())), text_tabular(table));
   }
   return text;
 }

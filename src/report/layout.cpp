@@ -153,6 +153,26 @@ std::string unseen_note(const Board& board) {
          "are told the task answer seen tasks alone.";
 }
 
+// "0.62 (lowest 0.33, emoji)"
+std::string agreement_text(const Agreement& agreement) {
+  return fixed(agreement.mean, 2) + " (lowest " + fixed(agreement.lowest, 2) + ", " + agreement.where + ")";
+}
+
+std::string ranking_note(const GroupRanking& ranking) {
+  const RankComparison& ranks = ranking.ranks;
+  std::string text = "Order of \"" + group_title(ranking.group) + "\", " + std::to_string(ranking.rows) +
+                     " rows: average ranks over tasks differ at 5 % where they are " +
+                     fixed(ranks.critical_difference, 1) + " apart (Nemenyi; Friedman's p " +
+                     (ranks.p < 0.001 ? "below 0.001" : "is " + fixed(ranks.p, 3)) + ").";
+  if (ranking.tasks) {
+    text += " Kendall's tau of a task's order with the board's: " + agreement_text(*ranking.tasks) + ".";
+  }
+  if (ranking.seeds) {
+    text += " Of the orders of two seeds: " + agreement_text(*ranking.seeds) + ".";
+  }
+  return text;
+}
+
 std::string device_note(const Board& board) {
   const std::string all = join({board.devices.begin(), board.devices.end()}, "; ");
   return board.devices.size() == 1
@@ -236,11 +256,6 @@ std::string size_title(const SizeSeries& series) {
          experts_text(series.experts) + (series.shift == "clean" ? "" : ", " + series.shift);
 }
 
-std::string robustness_title(const Robustness& robustness) {
-  return robustness.zoo + ", " + experts_text(robustness.experts) + ": " + score_words(robustness.score) +
-         " under shifts";
-}
-
 std::string board_title(const Board& board) {
   const std::string title = source_prefix(board) + board.zoo + ", " + experts_text(board.experts);
   return board.shift == "clean" ? title : title + ", " + board.shift;
@@ -290,6 +305,24 @@ std::string interval_text(const Average& average, const std::string& unit, const
   return interval ? value_text(interval->low, unit) + dash + value_text(interval->high, unit) : "-";
 }
 
+ChoiceTexts choice_texts(const Board& board, const Row& row) {
+  const auto text = [&](const std::optional<double>& value) {
+    return value_text(value, board.score.unit, 2);
+  };
+  return {std::to_string(row.tried), text(row.at_defaults), text(row.average.value), text(row.best_on_test),
+          row.average_rank ? fixed(*row.average_rank, 1) : "-"};
+}
+
+std::vector<std::string> order_notes(const std::vector<BoardAgreement>& agreements) {
+  std::vector<std::string> notes;
+  for (const BoardAgreement& agreement : agreements) {
+    notes.push_back(board_title(*agreement.first) + " and " + board_title(*agreement.second) + ", \"" +
+                    group_title(agreement.group) + "\": Kendall's tau " + fixed(agreement.tau, 2) + " of " +
+                    std::to_string(agreement.methods) + " methods.");
+  }
+  return notes;
+}
+
 std::vector<std::string> board_notes(const Board& board) {
   std::vector<std::string> notes;
   if (!is_of_accuracy(board.score)) {
@@ -305,6 +338,9 @@ std::vector<std::string> board_notes(const Board& board) {
   }
   if (const auto edges = edge_note(board)) {
     notes.push_back(*edges);
+  }
+  for (const GroupRanking& ranking : board.rankings) {
+    notes.push_back(ranking_note(ranking));
   }
   for (const Row& row : board.rows) {
     const std::vector<Gap>& gaps = row.setting.gaps;
@@ -343,15 +379,22 @@ std::vector<std::string> reading_notes(const std::vector<Board>& boards, const s
             "the task's own expert and s = 1 where higher is better, else -1. ";
   return {
       numbers + "(mean over tasks and seeds) among the settings tried; test data took no part in the choice.",
-      "95 %: percentile interval of the average from a paired bootstrap over groups of test examples that "
-      "share "
-      "a source, stratified by task, " +
+      "95 %: interval of the average for other examples and, with several seeds, other seeds: Student's t "
+      "with "
+      "variances from a paired bootstrap over groups of test examples that share a source, stratified by "
+      "task, " +
           std::to_string(kResamples) +
-          " resamples. It does not cover the choice of parameters, of experts, or of seeds.",
+          " resamples, and from the seeds. It does not cover the choice of parameters or of experts.",
       best + ": best average of its group; " + tied +
-          ": tied with it (the 95 % interval of the difference contains 0). Methods that are told the task "
-          "of "
-          "each input are a group of their own; references take no part, nor have they a rank.",
+          ": tied with it (the interval of the difference, corrected for the number of rows, contains 0). "
+          "Methods that are told the task of each input are a group of their own; references take no part, "
+          "nor "
+          "have they a rank.",
+      "Default: with no parameter set; Chosen: what validation chose, which the board reports; Best on test: "
+      "the "
+      "best of the settings tried by test data, which nobody may report as a result. Mean rank: mean over "
+      "tasks of "
+      "the rank on the task.",
       normalised +
           "Data: what the fusion saw "
           "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. "

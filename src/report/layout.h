@@ -35,8 +35,6 @@ std::string scaling_title(const Scaling& scaling);
 
 // "vision8: average against the size of a model, 8 experts"
 std::string size_title(const SizeSeries& series);
-// "vision8-small, 8 experts: average under shifts"
-std::string robustness_title(const Robustness& robustness);
 // What stands below these tables.
 inline constexpr const char* kPathNote =
     "Averages on the test split, mean over seeds. Barrier: what is lost most below the chord between the "
@@ -44,9 +42,6 @@ inline constexpr const char* kPathNote =
 inline constexpr const char* kScalingNote = "The tasks change with the experts: compare within a column.";
 inline constexpr const char* kSizeNote =
     "Headings: zoo, numbers of one model. Parameters are chosen for each size.";
-inline constexpr const char* kRobustnessNote =
-    "Kept: mean over the shifts of the average under it / the average without one. "
-    "Parameters are chosen on validation examples that are not shifted.";
 
 // "vision8-small, 8 experts" or "vision8-small, experts a+b, gaussian_noise-3"
 std::string board_title(const Board& board);
@@ -59,6 +54,14 @@ std::string shown_parameters(const Row& row);
 std::string stored_text(const Row& row);  // "2.3x"; absolute where the size of a model is unknown
 // "70.4 - 73.9", by value_text(); "-" where there is none
 std::string interval_text(const Average& average, const std::string& unit, const std::string& dash = " - ");
+
+// The settings of a row that are compared: "71.2", in the unit of the board's score; "-" where one is absent.
+struct ChoiceTexts {
+  std::string tried, at_defaults, chosen, best_on_test, average_rank;
+};
+ChoiceTexts choice_texts(const Board& board, const Row& row);
+// "small and medium, 8 experts: ..." of each two boards whose orders can be compared, as sentences.
+std::vector<std::string> order_notes(const std::vector<BoardAgreement>& agreements);
 
 // Lines below a board: examples, seeds, what is incomplete and why, what was left out.
 std::vector<std::string> board_notes(const Board& board);

@@ -22,26 +22,16 @@ Records read_records(const std::filesystem::path& folder) {
   if (std::filesystem::exists(folder / "journal")) {
     const auto store = ResultStore::read(folder);
     if (!store->runs().empty() && store->runs().back().kind != "grid") {
-      throw ConfigError("a leaderboard is made from a grid's results, but " + folder.string() +
-                        " holds those of kind '" + store->runs().back().kind +
-                        "'; give the results folder of `fusegrid run`");
+      throw ConfigError("results of a grid are needed, but " + folder.string() + " holds those of kind '" +
+                        store->runs().back().kind + "'; give the results folder of `fusegrid run`");
     }
     return store->records();
   }
   if (!std::filesystem::exists(folder / "results.h5")) {
-    throw ConfigError("a report needs a folder with a journal or a results.h5, but " + folder.string() +
+    throw ConfigError("a results folder has a journal or a results.h5, but " + folder.string() +
                       " has neither; give the results folder of `fusegrid run`");
   }
   return read_results_h5(folder / "results.h5");
-}
-
-Records read_results(const std::filesystem::path& folder) {
-  Records records = read_records(folder);
-  if (records.results.empty()) {
-    throw ConfigError("a report needs results, but " + folder.string() +
-                      " holds none yet; start or continue the run first");
-  }
-  return records;
 }
 
 // What is missing of the plans, in a sentence; "" where nothing is.
@@ -69,6 +59,19 @@ std::string unfinished(const Records& records) {
   return text + ": rows below may change. The command of the run continues it.";
 }
 
+}  // namespace
+
+Records grid_records(const std::filesystem::path& folder) {
+  Records records = read_records(folder);
+  if (records.results.empty()) {
+    throw ConfigError("results of a grid are needed, but " + folder.string() +
+                      " holds none yet; start or continue the run first");
+  }
+  return records;
+}
+
+namespace {
+
 std::string name_of(const std::filesystem::path& folder) {
   return std::filesystem::absolute(folder / "").lexically_normal().parent_path().filename().string();
 }
@@ -77,7 +80,7 @@ std::vector<ReportPart> read_parts(const std::vector<std::filesystem::path>& fol
   std::vector<ReportPart> parts;
   std::set<std::string> names;
   for (const std::filesystem::path& folder : folders) {
-    ReportPart& part = parts.emplace_back(ReportPart{name_of(folder), read_results(folder), {}});
+    ReportPart& part = parts.emplace_back(ReportPart{name_of(folder), grid_records(folder), {}, {}});
     if (!names.insert(part.name).second) {
       throw ConfigError("a report names boards after their results folders, but two are called '" +
                         part.name + "'; rename one, or give it once");
@@ -85,6 +88,12 @@ std::vector<ReportPart> read_parts(const std::vector<std::filesystem::path>& fol
     part.boards = make_boards(part.records);
     for (Board& board : part.boards) {
       board.source = folders.size() == 1 ? "" : part.name;
+    }
+    const std::vector<bool> drawn = drawn_boards(part.records, part.boards);
+    for (size_t i = 0; i < part.boards.size(); ++i) {
+      if (!drawn[i]) {
+        part.shown.push_back(part.boards[i]);
+      }
     }
   }
   return parts;
@@ -94,6 +103,7 @@ ReportFacts facts_of(const std::vector<std::filesystem::path>& folders,
                      const std::vector<ReportPart>& parts) {
   std::vector<std::string> digests;
   std::vector<std::string> missing;
+  std::vector<Draws> all_draws;
   for (size_t i = 0; i < parts.size(); ++i) {
     const std::string before = parts.size() == 1 ? "" : parts[i].name + ": ";
     const std::filesystem::path published = folders[i] / "results.h5";
@@ -103,8 +113,13 @@ ReportFacts facts_of(const std::vector<std::filesystem::path>& folders,
     if (const std::string text = unfinished(parts[i].records); !text.empty()) {
       missing.push_back(before + text);
     }
+    for (Draws& draws : make_draws(parts[i].records, parts[i].boards)) {
+      draws.zoo = before + draws.zoo;
+      all_draws.push_back(std::move(draws));
+    }
   }
-  return {.metrics_sha256 = join(digests, ", "), .unfinished = join(missing, " ")};
+  return {
+      .metrics_sha256 = join(digests, ", "), .unfinished = join(missing, " "), .draws = std::move(all_draws)};
 }
 
 }  // namespace
@@ -114,17 +129,22 @@ bool write_report(const std::vector<std::filesystem::path>& results, const std::
   const std::vector<ReportPart> parts = read_parts(results);
   const ReportFacts facts = facts_of(results, parts);
   std::vector<Board> boards;
+  std::vector<Board> shown;
   for (const ReportPart& part : parts) {
     boards.insert(boards.end(), part.boards.begin(), part.boards.end());
+    shown.insert(shown.end(), part.shown.begin(), part.shown.end());
   }
-  const std::string markdown = markdown_report(boards, facts);
+  const std::string markdown = markdown_report(shown, facts);
   std::filesystem::create_directories(out);
   write_atomically(out / "leaderboard.md", markdown);
   write_atomically(out / "leaderboard.csv", csv_report(boards));
+  if (!facts.draws.empty()) {
+    write_atomically(out / "draws.csv", csv_draws(facts.draws));
+  }
   write_atomically(out / "settings.csv", csv_settings(boards));
   write_atomically(out / "cells.csv", csv_cells(parts));
-  write_atomically(out / "leaderboard.tex", latex_report(boards, facts));
-  write_atomically(out / "timings.md", markdown_timings(boards));
+  write_atomically(out / "leaderboard.tex", latex_report(shown, facts));
+  write_atomically(out / "timings.md", markdown_timings(shown));
   write_atomically(out / "timings.csv", csv_timings(boards));
   const bool has_libraries = is_there(libraries / "plots.js");
   if (has_libraries) {
@@ -138,7 +158,7 @@ bool write_report(const std::vector<std::filesystem::path>& results, const std::
 
 ExitCode write_published_report(const std::filesystem::path& results, const std::filesystem::path& out,
                                 std::ostream& print) {
-  const std::vector<ComparedBoard> boards = compare_with_published(read_results(results));
+  const std::vector<ComparedBoard> boards = compare_with_published(grid_records(results));
   const std::string markdown = markdown_published(boards);
   std::filesystem::create_directories(out);
   write_atomically(out / "published.md", markdown);

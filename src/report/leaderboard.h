@@ -5,13 +5,19 @@
 #include <vector>
 
 #include "core/errors.h"
+#include "store/records.h"
 
 namespace fusegrid {
+
+// The results of a folder, from its journal, or from results.h5 where the journal is not there.
+//   Throws  ConfigError: the folder holds no results of a grid; DataError: damaged; IoError: cannot read.
+Records grid_records(const std::filesystem::path& folder);
 
 // Reads the results of each folder (its journal, or results.h5 where the journal is not there), writes
 //
 //   leaderboard.md    tables and notes, readable raw and rendered
 //   leaderboard.csv   one row per board and method, fractions in full precision, one column per task
+//   draws.csv         where experts were drawn at random, one row per number of experts and method, over the draws
 //   settings.csv      one row per parameter setting that was tried, for plots of sweeps
 //   cells.csv         one row per cell, split and metric, with a column for each parameter
 //   leaderboard.tex   the tables for LaTeX (booktabs)

@@ -2,6 +2,7 @@
 
 #include "report/layout.h"
 #include "report/markup.h"
+#include "report/table_layout.h"
 #include "report/tables.h"
 #include "report/writers.h"
 
@@ -49,6 +50,21 @@ std::string shift_ending(const std::string& shift) {
   return shift == "clean" ? "" : ", " + escape_markdown(shift);
 }
 
+std::string titled(const TextRows& table) {
+  return "\n## " + escape_markdown(table.title) + "\n\n" + markdown_of(table_of(table));
+}
+
+std::string draws_text(const std::vector<Draws>& draws) {
+  std::string text;
+  for (const TextRows& table : draw_scaling_tables(draws)) {
+    text += titled(table);
+  }
+  for (const Draws& of_size : draws) {
+    text += titled(draw_table(of_size));
+  }
+  return draws.empty() ? text : text + "\n" + draw_note() + "\n";
+}
+
 }  // namespace
 
 std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts) {
@@ -56,7 +72,8 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
   text += facts.unfinished.empty() ? "" : "\n**Unfinished.** " + escape_markdown(facts.unfinished) + "\n";
   for (const Board& board : boards) {
     text += "\n## " + escape_markdown(board_title(board)) + "\n\n";
-    text += markdown_of(score_table(board)) + "\n" + markdown_of(cost_table(board)) + "\n";
+    text += markdown_of(score_table(board)) + "\n" + markdown_of(choice_table(board)) + "\n" +
+            markdown_of(cost_table(board)) + "\n";
     text += markdown_list(board_notes(board), false);
   }
   for (const Board& board : boards) {
@@ -74,9 +91,14 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
     text += "\n## " + escape_markdown(size_title(series)) + "\n\n" + markdown_of(size_table(series)) + "\n" +
             kSizeNote + "\n";
   }
-  for (const Robustness& robustness : make_robustness(boards)) {
-    text += "\n## " + escape_markdown(robustness_title(robustness)) + "\n\n" +
-            markdown_of(robustness_table(robustness)) + "\n" + kRobustnessNote + "\n";
+  const std::vector<Robustness> shifted = make_robustness(boards);
+  for (const Robustness& robustness : shifted) {
+    text += titled(robustness_table(robustness));
+  }
+  text += shifted.empty() ? "" : "\n" + robustness_note() + "\n";
+  text += draws_text(facts.draws);
+  if (const auto notes = order_notes(compare_orders(boards)); !notes.empty()) {
+    text += "\n## Orders on other zoos\n\n" + markdown_list(notes, true);
   }
   text += "\n## How to read this\n\n" + markdown_list(reading_notes(boards, "**bold**", "†"), true);
   text += "- Definitions: docs/metrics.md. Made by `fusegrid report`";

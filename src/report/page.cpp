@@ -196,7 +196,8 @@ std::string html_board(const Board& board, const std::string& id, bool is_open) 
   const std::string title = board_title(board);
   std::string text = "<details class=\"board\" id=\"" + id + "\"" + (is_open ? " open" : "") + ">\n";
   text += element("summary", title);
-  text += html_table(joined(score_table(board), cost_table(board)), "Leaderboard: " + title);
+  text += html_table(joined(joined(score_table(board), choice_table(board)), cost_table(board)),
+                     "Leaderboard: " + title);
   text += html_list(board_notes(board));
   text += html_plots(board_plots(board, id));
   if (const std::string parameters = html_plots(sensitivity_plots(board, id), true); !parameters.empty()) {
@@ -249,12 +250,31 @@ std::string html_robustness(const std::vector<Board>& boards) {
   std::string text;
   size_t number = 0;
   for (const Robustness& robustness : make_robustness(boards)) {
-    const std::string title = robustness_title(robustness);
-    text += element("h3", title) +
+    const TextRows table = robustness_table(robustness);
+    text += element("h3", table.title) +
             html_plots(robustness_plots(robustness, "shifts-" + std::to_string(number++))) +
-            html_table(robustness_table(robustness), title) + element("p class=\"quiet\"", kRobustnessNote);
+            html_table(table_of(table), table.title);
   }
-  return text;
+  return text.empty() ? text : text + element("p class=\"quiet\"", robustness_note());
+}
+
+std::string html_draws(const std::vector<Draws>& draws) {
+  std::string text;
+  const auto add = [&](const TextRows& table) {
+    text += element("h3", table.title) + html_table(table_of(table), table.title);
+  };
+  for (const TextRows& table : draw_scaling_tables(draws)) {
+    add(table);
+  }
+  for (const Draws& of_size : draws) {
+    add(draw_table(of_size));
+  }
+  return draws.empty() ? text : text + element("p class=\"quiet\"", draw_note());
+}
+
+std::string html_orders(const std::vector<Board>& boards) {
+  const std::vector<std::string> notes = order_notes(compare_orders(boards));
+  return notes.empty() ? "" : html_list(notes);
 }
 
 std::string html_failed(const std::vector<ReportPart>& parts) {
@@ -384,13 +404,15 @@ std::string html_page(const std::vector<ReportPart>& parts, const ReportFacts& f
                       const PageLibraries& libraries) {
   std::vector<Board> boards;
   for (const ReportPart& part : parts) {
-    boards.insert(boards.end(), part.boards.begin(), part.boards.end());
+    boards.insert(boards.end(), part.shown.begin(), part.shown.end());
   }
   Sections same;
-  same.add("boards", "Boards", html_boards(boards));
+  same.add("boards", "Boards", boards.empty() ? "" : html_boards(boards));
   same.add("experts", "Number of experts", html_scalings(boards));
   same.add("sizes", "Size of the model", html_sizes(boards));
   same.add("shifts", "Robustness under shifts", html_robustness(boards));
+  same.add("draws", "Drawn experts", html_draws(facts.draws));
+  same.add("orders", "Orders on other zoos", html_orders(boards));
   same.add("failed", "Failed cells", html_failed(parts));
   same.add("reading", "How to read this", html_reading(boards, facts));
   Sections run;

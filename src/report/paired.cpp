@@ -134,15 +134,22 @@ PairedSums empty_sums(const BoardCells& board, size_t task, const Grouping& grou
 
 std::optional<MetricRows> rows_of(const Records& records, const BoardCells& board, const SettingCells& cells,
                                   size_t cell, const std::string& split) {
-  const MetricRule* rule = board.metric(cell).rule.get();
-  if (rule == nullptr || cells[cell] == nullptr) {
+  return cells[cell] == nullptr ? std::nullopt
+                                : rows_of(records, *cells[cell], board.zoo,
+                                          board.tasks[cell % board.tasks.size()], board.metric(cell), split);
+}
+
+std::optional<MetricRows> rows_of(const Records& records, const Result& result, const std::string& zoo,
+                                  const std::string& task, const TaskMetric& metric,
+                                  const std::string& split) {
+  if (metric.rule == nullptr) {
     return std::nullopt;
   }
-  if (rule->row == MetricRow::kNumbers) {
-    return recorded_rows(*cells[cell], *rule, split);
+  if (metric.rule->row == MetricRow::kNumbers) {
+    return recorded_rows(result, *metric.rule, split);
   }
-  const auto examples = records.examples.find({board.zoo, board.tasks[cell % board.tasks.size()], split});
-  return examples == records.examples.end() ? std::nullopt : rows_of_classes(*cells[cell], examples->second);
+  const auto examples = records.examples.find({zoo, task, split});
+  return examples == records.examples.end() ? std::nullopt : rows_of_classes(result, examples->second);
 }
 
 Grouping grouping_of(const Records& records, const BoardCells& board, size_t task, int64_t examples) {

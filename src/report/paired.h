@@ -16,6 +16,11 @@ namespace fusegrid {
 std::optional<MetricRows> rows_of(const Records& records, const BoardCells& board, const SettingCells& cells,
                                   size_t cell, const std::string& split);
 
+// The same of one result of a grid.
+std::optional<MetricRows> rows_of(const Records& records, const Result& result, const std::string& zoo,
+                                  const std::string& task, const TaskMetric& metric,
+                                  const std::string& split);
+
 // How the test examples of a task are grouped.
 struct Grouping {
   std::vector<std::vector<uint32_t>> groups;  // the examples of each

@@ -12,6 +12,8 @@
 #include "core/text.h"
 #include "report/layout.h"
 #include "report/markup.h"
+#include "report/table_layout.h"
+#include "report/tables.h"
 
 namespace fusegrid {
 namespace {
@@ -637,7 +639,7 @@ std::pair<std::string, std::string> severity_of(const std::string& shift) {
 
 std::vector<Plot> robustness_plots(const Robustness& robustness, const std::string& id) {
   std::map<std::string, std::vector<size_t>> kinds;  // of shifts
-  for (size_t shift = 1; shift < robustness.shifts.size(); ++shift) {
+  for (size_t shift = 0; shift < robustness.shifts.size(); ++shift) {
     kinds[severity_of(robustness.shifts[shift]).first].push_back(shift);
   }
   std::vector<Plot> plots;
@@ -647,11 +649,11 @@ std::vector<Plot> robustness_plots(const Robustness& robustness, const std::stri
     for (const Robustness::Line& line : robustness.lines) {
       Scaling::Line& points = lines.emplace_back();
       points.title = line.title;
-      points.average.push_back(line.averages[0].value);
-      points.interval.push_back(line.averages[0].interval);
+      points.average.push_back(line.clean);
+      points.interval.push_back(line.intervals[0]);
       for (const size_t shift : members) {
-        points.average.push_back(line.averages[shift].value);
-        points.interval.push_back(line.averages[shift].interval);
+        points.average.push_back(line.shifted[shift]);
+        points.interval.push_back(line.intervals[shift + 1]);
       }
     }
     for (const size_t shift : members) {
@@ -663,7 +665,8 @@ std::vector<Plot> robustness_plots(const Robustness& robustness, const std::stri
     plots.push_back(line_plot(id + "-" + std::to_string(plots.size()), kind,
                               "Averages of " + std::to_string(points.titles.size()) +
                                   " methods against the severity of the shift " + kind +
-                                  ", with 95 % intervals as bands: " + robustness_title(robustness) + ".",
+                                  ", with 95 % intervals as bands: " + robustness_table(robustness).title +
+                                  ".",
                               robustness.score, points.csv, axis,
                               data_of(points.csv, {"severity", "score", "low", "high"}, {"method", "series"}),
                               points.titles, json{{"field", "severity"}, {"type", "quantitative"}}));

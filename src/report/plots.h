@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "report/board.h"
+#include "report/robustness.h"
 #include "report/timeline.h"
 
 namespace fusegrid {

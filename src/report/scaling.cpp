@@ -1,4 +1,4 @@
-// Rows of several boards as lines: against the number of experts, the size of a model, shifts.
+// Rows of several boards as lines: against the number of experts, the size of a model.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -60,34 +60,6 @@ std::optional<double> model_parameters(const Board& board) {
   return std::nullopt;
 }
 
-Robustness make_robust(const std::vector<const Board*>& boards) {
-  const Board& clean = *boards[0];
-  Robustness robustness{source_prefix(clean) + clean.zoo, clean.experts, clean.score, {}, {}};
-  for (const Row& row : clean.rows) {
-    robustness.lines.push_back({row.method.title, {}, std::nullopt});
-  }
-  for (const Board* board : boards) {
-    robustness.shifts.push_back(board->shift);
-    for (size_t line = 0; line < clean.rows.size(); ++line) {
-      const auto row = std::find_if(board->rows.begin(), board->rows.end(), [&](const Row& other) {
-        return other.setting.method == clean.rows[line].setting.method;
-      });
-      robustness.lines[line].averages.push_back(row == board->rows.end() ? Average() : row->average);
-    }
-  }
-  for (Robustness::Line& line : robustness.lines) {
-    std::optional<double> sum = 0;
-    for (const Average& average : line.averages) {
-      sum = sum && average.value ? std::optional(*sum + *average.value) : std::nullopt;
-    }
-    const auto& alone = line.averages[0].value;
-    if (sum && clean.score.better == Better::kHigher && *alone > 0) {
-      line.kept = (*sum - *alone) / static_cast<double>(boards.size() - 1) / *alone;
-    }
-  }
-  return robustness;
-}
-
 }  // namespace
 
 std::vector<Scaling> make_scalings(const std::vector<Board>& boards) {
@@ -133,20 +105,6 @@ std::vector<SizeSeries> make_size_series(const std::vector<Board>& boards) {
     if (members.size() > 1) {
       series.lines = lines_of(members);
       found.push_back(std::move(series));
-    }
-  }
-  return found;
-}
-
-std::vector<Robustness> make_robustness(const std::vector<Board>& boards) {
-  std::map<std::tuple<std::string, std::string, std::string, std::string>, std::vector<const Board*>> series;
-  for (const Board& board : boards) {  // of each key the clean one comes first
-    series[{board.source, board.zoo, board.experts, board.score.name}].push_back(&board);
-  }
-  std::vector<Robustness> found;
-  for (const auto& [key, members] : series) {
-    if (members.size() > 1 && members[0]->shift == "clean") {
-      found.push_back(make_robust(members));
     }
   }
   return found;

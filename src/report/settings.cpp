@@ -88,10 +88,6 @@ BoardCells arrange(const BoardKey& key, const CellList& cells, const Records& re
   return board;
 }
 
-size_t number_of_experts(const std::string& experts) {
-  return is_count(experts) ? static_cast<size_t>(parse_int(experts, "experts")) : split(experts, '+').size();
-}
-
 // What each task's own expert has: a cell of the method "individual" on whichever board of the zoo and shift tells it,
 // those with more experts first. So boards of several numbers of experts measure in the same units.
 void find_own(std::vector<BoardCells>& boards) {
@@ -261,6 +257,10 @@ bool is_untested(const BoardCells& board, const SettingCells& cells, const std::
 
 std::string BoardCells::place(size_t cell) const {
   return tasks[cell % tasks.size()] + " (seed " + std::to_string(seeds[cell / tasks.size()]) + ")";
+}
+
+size_t number_of_experts(const std::string& experts) {
+  return is_count(experts) ? static_cast<size_t>(parse_int(experts, "experts")) : split(experts, '+').size();
 }
 
 std::vector<BoardCells> group_cells(const Records& records) {

@@ -39,6 +39,9 @@ struct BoardCells {
   std::string place(size_t cell) const;
 };
 
+// How many experts a cell names: as a number, or one by one.
+size_t number_of_experts(const std::string& experts);
+
 // In the order of make_boards().
 std::vector<BoardCells> group_cells(const Records& records);
 

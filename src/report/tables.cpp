@@ -1,6 +1,7 @@
 #include "report/tables.h"
 
 #include <algorithm>
+#include <charconv>
 #include <set>
 #include <utility>
 
@@ -31,7 +32,7 @@ TableCell value_cell(const std::optional<double>& value, const std::string& unit
   return {value_text(value, unit, digits), value};
 }
 
-TableCell average_of(const Average& average, const std::string& unit) {
+TableCell marked_average(const Average& average, const std::string& unit) {
   TableCell cell = value_cell(average.value, unit, 2);
   if (average.deviation) {
     cell.text += " ± " + value_text(average.deviation, unit, 2);
@@ -82,7 +83,7 @@ ReportTable score_table(const Board& board) {
     }
     for (const AverageColumn& column : averages) {
       const Average& average = row.*column.average;
-      cells.push_back(average_of(average, unit));
+      cells.push_back(marked_average(average, unit));
       cells.push_back({interval_text(average, unit),
                        average.interval ? std::optional(average.interval->low) : std::nullopt});
     }
@@ -96,20 +97,51 @@ ReportTable score_table(const Board& board) {
   return table;
 }
 
+ReportTable choice_table(const Board& board) {
+  ReportTable table;
+  table.columns = {kMethodColumn,    {"Tried"},     {"Default"},          {"Chosen"},
+                   {"Best on test"}, {"Mean rank"}, {"Parameters", false}};
+  add_rows(table, board, [&](const Row& row) {
+    const ChoiceTexts texts = choice_texts(board, row);
+    return std::vector<TableCell>{{row.method.title},
+                                  {texts.tried, static_cast<double>(row.tried)},
+                                  {texts.at_defaults, row.at_defaults},
+                                  {texts.chosen, row.average.value},
+                                  {texts.best_on_test, row.best_on_test},
+                                  {texts.average_rank, row.average_rank},
+                                  {shown_parameters(row)}};
+  });
+  return table;
+}
+
 ReportTable cost_table(const Board& board) {
   ReportTable table;
-  table.columns = {kMethodColumn,    {"Data", false}, {"Task identity", false}, {"Yields", false},
-                   {"Stored", true}, {"Tried", true}, {"Parameters", false}};
+  table.columns = {kMethodColumn, {"Data", false}, {"Task identity", false}, {"Yields", false}, {"Stored"}};
   add_rows(table, board, [](const Row& row) {
     const MethodRecord& method = row.method;
     return std::vector<TableCell>{{method.title},
                                   {data_used(method)},
                                   {method.told_task ? "yes" : "no"},
                                   {method.yields},
-                                  {stored_text(row), stored_number(row)},
-                                  {std::to_string(row.tried), static_cast<double>(row.tried)},
-                                  {shown_parameters(row)}};
+                                  {stored_text(row), stored_number(row)}};
   });
+  return table;
+}
+
+ReportTable table_of(const TextRows& texts) {
+  ReportTable table;
+  for (const std::string& heading : texts.header) {
+    table.columns.push_back({heading, !table.columns.empty()});
+  }
+  for (const std::vector<std::string>& row : texts.rows) {
+    std::vector<TableCell> cells;
+    for (const std::string& text : row) {
+      double number = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+      cells.push_back({text, error == std::errc() ? std::optional(number) : std::nullopt});
+    }
+    table.lines.push_back({"", std::move(cells)});
+  }
   return table;
 }
 
@@ -152,24 +184,6 @@ ReportTable size_table(const SizeSeries& series) {
     for (const auto& average : line.average) {
       cells.push_back(value_cell(average, series.score.unit, 2));
     }
-    table.lines.push_back({"", std::move(cells)});
-  }
-  return table;
-}
-
-ReportTable robustness_table(const Robustness& robustness) {
-  ReportTable table;
-  table.columns = {kMethodColumn};
-  for (const std::string& shift : robustness.shifts) {
-    table.columns.push_back({shift});
-  }
-  table.columns.push_back({"Kept, %"});
-  for (const Robustness::Line& line : robustness.lines) {
-    std::vector<TableCell> cells{{line.title}};
-    for (const Average& average : line.averages) {
-      cells.push_back(value_cell(average.value, robustness.score.unit, 2));
-    }
-    cells.push_back({percent(line.kept), line.kept});
     table.lines.push_back({"", std::move(cells)});
   }
   return table;

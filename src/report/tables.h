@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "report/board.h"
+#include "report/table_layout.h"
 
 namespace fusegrid {
 
@@ -29,13 +30,17 @@ struct ReportTable {
 };
 
 ReportTable score_table(const Board& board);
+// The settings of each row: how many were tried, and what others than the chosen one have.
+ReportTable choice_table(const Board& board);
 ReportTable cost_table(const Board& board);
 ReportTable timing_table(const Board& board);
 ReportTable scaling_table(const Scaling& scaling);
 ReportTable size_table(const SizeSeries& series);
-ReportTable robustness_table(const Robustness& robustness);
 // One line for each t, since there are more of them than paths.
 ReportTable path_table(const Board& board, const std::vector<Path>& paths);
+
+// A table of texts: its numbers are what they begin with.
+ReportTable table_of(const TextRows& texts);
 
 // What a path is called among those of its board: its method, and its other parameters where the method has several.
 std::string path_title(const std::vector<Path>& paths, const Path& path);

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "report/board.h"
+#include "report/draws.h"
 #include "store/records.h"
 
 namespace fusegrid {
@@ -15,12 +16,14 @@ struct ReportPart {
   std::string name;  // of the folder
   Records records;
   std::vector<Board> boards;
+  std::vector<Board> shown;  // those that are not summed up as draws
 };
 
-// What stands above and below all boards.
+// What stands beside the boards.
 struct ReportFacts {
   std::string metrics_sha256 = {};  // digest of the published metrics; "" where nothing is published
   std::string unfinished = {};      // what is missing of the jobs' plans, in a sentence; "" where nothing is
+  std::vector<Draws> draws = {};    // of boards that are not shown one by one
 };
 
 std::string markdown_report(const std::vector<Board>& boards, const ReportFacts& facts);

@@ -14,11 +14,11 @@ namespace {
 
 constexpr int64_t kShiftBatch = 1024;  // images that are floating-point numbers at a time
 
-at::Tensor shift_all(const std::string& shift, const at::Tensor& images, const std::string& task) {
+at::Tensor shift_all_images(const std::string& shift, const at::Tensor& images, const std::string& task) {
   at::Tensor shifted = at::empty_like(images);
   for (int64_t begin = 0; begin < images.size(0); begin += kShiftBatch) {
     const int64_t size = std::min(kShiftBatch, images.size(0) - begin);
-    shifted.narrow(0, begin, size).copy_(apply_shift(shift, images.narrow(0, begin, size), task, begin));
+    shifted.narrow(0, begin, size).copy_(shifted_images(shift, images.narrow(0, begin, size), task, begin));
   }
   return shifted;
 }
@@ -72,8 +72,15 @@ Examples PackData::shifted(const std::string& task, const std::string& split,
     return *kept;
   }
   Examples shifted = clean;
-  shifted.inputs.images = shift_all(shift, clean.inputs.images.cpu(), task).to(clean.inputs.images.device());
-  const auto bytes = static_cast<int64_t>(shifted.inputs.images.nbytes());
+  if (shifts_tokens(shift)) {
+    Split read = pack().read(task, split);
+    read.tokens = shifted_tokens(shift, read.tokens, task, *pack().tokens());
+    shifted.inputs = examples_of(read, pack().tokens(), clean.inputs.tokens.device()).inputs;
+  } else {
+    shifted.inputs.images =
+        shift_all_images(shift, clean.inputs.images.cpu(), task).to(clean.inputs.images.device());
+  }
+  const int64_t bytes = bytes_of(shifted);
   return *shifted_.keep(key, std::move(shifted), bytes);
 }
 

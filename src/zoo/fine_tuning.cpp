@@ -10,6 +10,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "zoo/examples.h"
+#include "zoo/image_batches.h"
 #include "zoo/low_rank_training.h"
 #include "zoo/token_batches.h"
 
@@ -42,11 +43,22 @@ int64_t outputs_of(const std::string& task, const ModelInput& in) {
 }
 
 TrainedTask trained_task(const std::string& task, Split train, const Tuning& options, const ModelInput& in) {
-  const auto batches = std::make_shared<TokenTaskBatches>(
-      task, std::move(train), in.pack.tokens()->pad,
-      in.kind == ZooItem::Kind::kExpert ? options.expert_batch : options.multitask_batch, in.seed,
-      in.network.device);
-  return {task, &task_kind(in.pack.task(task).kind), [batches](int64_t) { return batches->next(); }};
+  const TaskInfo& info = in.pack.task(task);
+  const TaskKind* kind = &task_kind(info.kind);
+  const int64_t batch = in.kind == ZooItem::Kind::kExpert ? options.expert_batch : options.multitask_batch;
+  if (train.images.defined()) {
+    const LabelledTask labelled{task, static_cast<int64_t>(info.class_names.size()), train.images,
+                                train.labels};
+    const auto batches =
+        std::make_shared<TaskBatches>(labelled, batch, options.max_shift, in.seed, in.network.device);
+    return {task, kind, [batches](int64_t step) -> Examples {
+              ImageBatch at_step = batches->at(step);
+              return {{at_step.pixels, {}, {}}, at_step.labels};
+            }};
+  }
+  const auto batches = std::make_shared<TokenTaskBatches>(task, std::move(train), in.pack.tokens()->pad,
+                                                          batch, in.seed, in.network.device);
+  return {task, kind, [batches](int64_t) { return batches->next(); }};
 }
 
 std::vector<TrainedTask> trained_tasks(const Tuning& options, const ModelInput& in) {

@@ -1,4 +1,4 @@
-// Fine-tuning on tasks of tokens: what recipes share.
+// Fine-tuning on tasks of tokens or of classified images: what recipes share.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@ struct Tuning {
   int64_t expert_batch = 64;
   int64_t multitask_steps = 1000;
   int64_t multitask_batch = 32;
+  int64_t max_shift = 0;  // pixels by which a batch of images is shifted at most, each way
 
   template <typename Visitor>
   void describe_models(Visitor& v) {

@@ -52,11 +52,5 @@ TEST(Print, paragraphs_are_wrapped_between_words) {
   EXPECT_EQ(wrap("one two three", 7), "one two\nthree\n");
 }
 
-TEST(Print, counts_have_a_plural) {
-  EXPECT_EQ(count_text(4, "pass"), "4 passes");
-  EXPECT_EQ(count_text(1, "cell"), "1 cell");
-  EXPECT_EQ(count_text(0, "cell"), "0 cells");
-}
-
 }  // namespace
 }  // namespace fusegrid

@@ -89,9 +89,6 @@ class RunOfTwoKinds : public testing::Test {
       const auto labels = std::get<std::vector<uint16_t>>(split.arrays.at("labels").values);
       split.arrays.erase("labels");
       split.arrays["values"] = test::stored(std::vector<float>(labels.begin(), labels.end()));
-      std::vector<uint32_t> groups(labels.size());
-      std::iota(groups.begin(), groups.end(), 0U);
-      split.arrays["groups"] = test::stored(groups);
     }
     test::stored_pack(tasks).write(zoo_->pack);
     zoo_->pack_sha256 = sha256_of_file(zoo_->pack);

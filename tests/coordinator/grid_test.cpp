@@ -120,6 +120,22 @@ class Grid : public testing::Test {
   }
 };
 
+TEST_F(Grid, draws_sets_of_experts) {
+  const auto found = names(cells("experts = random(2, 3) all\n[fake_average]\n"));
+  EXPECT_EQ(found.size(), 3U * 2 + 3)
+      << "all sets of two of three experts, on their own tasks, and the whole";
+  const auto sets = merged_sets(parse_job("zoo = toy\nexperts = random(2, 3) 2\n[fake_average]\n", "job.cfg"),
+                                {{"toy", three_tasks()}});
+  ASSERT_EQ(sets.at("toy").size(), 3U);
+  EXPECT_THAT(sets.at("toy").at("2").dump(), testing::HasSubstr("named"));
+  EXPECT_THAT(sets.at("toy").at("a+c").dump(), testing::StartsWith("[\"random "));
+  EXPECT_THAT(error_of("experts = random(2)\n[fake_average]\n"),
+              testing::AllOf(testing::HasSubstr("job.cfg:2: "), testing::HasSubstr("must be random(K, R)")));
+  EXPECT_THAT(
+      error_of("\nexperts = random(2, 4)\n[fake_average]\n"),
+      testing::AllOf(testing::HasSubstr("job.cfg:3: "), testing::HasSubstr("have fewer of that size")));
+}
+
 TEST_F(Grid, names_are_canonical_and_sorted) {
   EXPECT_THAT(
       names(cells("experts = 2\nseed = 1\n[fake_trim]\nscale = 0.50\n[fake_average]\n")),
@@ -319,6 +335,14 @@ TEST_F(Grid, tasks_that_the_models_cannot_read_are_refused_before_anything_runs)
   EXPECT_THAT([&] { check_data(grid, texts, pack); },
               testing::ThrowsMessage<ConfigError>(
                   HasSubstr("'contrast-1' changes images, but the inputs of task 'a'")));
+  const auto typos = cells("experts = 1\nshift = typos-1\n[fake_average]\n");
+  EXPECT_NO_THROW(check_data(typos, texts, pack));
+  EXPECT_THAT(
+      [&] {
+        check_data(typos, three_tasks(), pack_of({{"a", 9}}));
+      },
+      testing::ThrowsMessage<ConfigError>(
+          HasSubstr("'typos-1' changes tokens, but the inputs of task 'a' are images")));
   texts.replicates[0].base = base_folder("decoder");
   pack["a"].attributes = {{"longest_answer", 4}};
   EXPECT_THAT([&] { check_data(grid, texts, pack); },

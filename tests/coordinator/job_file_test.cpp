@@ -170,7 +170,7 @@ TEST_F(JobFile, the_largest_seed_ends_a_range) {
 }
 
 TEST_F(JobFile, unknown_shifts_are_refused) {
-  EXPECT_THAT(error_of_top("shift = fog-3"),
+  EXPECT_THAT(error_of_top("shift = mist-3"),
               AllOf(StartsWith("job.cfg:2: "), HasSubstr("a shift must be clean or <name>-<severity>")));
 }
 

@@ -14,5 +14,11 @@ TEST(IsCount, tells_counts_from_names) {
   }
 }
 
+TEST(CountText, has_a_plural) {
+  EXPECT_EQ(count_text(4, "pass"), "4 passes");
+  EXPECT_EQ(count_text(1, "cell"), "1 cell");
+  EXPECT_EQ(count_text(0, "cell"), "0 cells");
+}
+
 }  // namespace
 }  // namespace fusegrid

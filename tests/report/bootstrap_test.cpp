@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -56,19 +57,8 @@ std::vector<double> all_of(const Resampled& values) {
   return defined;
 }
 
-TEST(PercentileInterval, interpolates_between_order_statistics) {
-  Resampled values;
-  for (int i = 40; i >= 0; --i) {
-    values.push_back(i);  // 0 .. 40: the quantile q is 40 q
-  }
-  const Interval interval = percentile_interval(values).value();
-  EXPECT_DOUBLE_EQ(interval.low, 1);
-  EXPECT_DOUBLE_EQ(interval.high, 39);
-  EXPECT_DOUBLE_EQ(percentile_interval({0, 1})->low, 0.025);
-}
-
 TEST(Bootstrap, of_a_model_that_is_always_right_is_constant) {
-  const auto averages = bootstrap_scores({accuracies("a", alone(5), {{1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}})}, 50);
+  const auto averages = bootstrap_scores(accuracies("a", alone(5), {{1, 1, 1, 1, 1}, {0, 0, 0, 0, 0}}), 50);
   EXPECT_THAT(averages[0], testing::Each(1.0));
   EXPECT_THAT(averages[1], testing::Each(0.0));
 }
@@ -80,19 +70,19 @@ TEST(Bootstrap, draws_the_same_examples_for_all_models) {
   for (const uint32_t hit : hits) {
     complement.push_back(static_cast<uint32_t>(1 - hit));
   }
-  const auto averages = bootstrap_scores({accuracies("a", alone(101), {hits, complement})}, 200);
+  const auto averages = bootstrap_scores(accuracies("a", alone(101), {hits, complement}), 200);
   for (size_t b = 0; b < 200; ++b) {
     ASSERT_NEAR(averages[0][b].value() + averages[1][b].value(), 1, 1e-12);
   }
-  EXPECT_LT(percentile_interval(averages[0])->low, percentile_interval(averages[0])->high);
+  EXPECT_NE(averages[0][0], averages[0][1]);
 }
 
 TEST(Bootstrap, gives_the_same_bits_whatever_the_other_models_are) {
   const auto one = tosses(1, 50, 0.5);
   const auto two = tosses(2, 50, 0.7);
-  const auto both = bootstrap_scores({accuracies("a", alone(50), {one, two})}, 100);
-  const auto swapped = bootstrap_scores({accuracies("a", alone(50), {two, one})}, 100);
-  const auto single = bootstrap_scores({accuracies("a", alone(50), {one})}, 100);
+  const auto both = bootstrap_scores(accuracies("a", alone(50), {one, two}), 100);
+  const auto swapped = bootstrap_scores(accuracies("a", alone(50), {two, one}), 100);
+  const auto single = bootstrap_scores(accuracies("a", alone(50), {one}), 100);
   EXPECT_EQ(both[0], swapped[1]);
   EXPECT_EQ(both[1], swapped[0]);
   EXPECT_EQ(both[0], single[0]);
@@ -100,43 +90,37 @@ TEST(Bootstrap, gives_the_same_bits_whatever_the_other_models_are) {
 
 TEST(Bootstrap, draws_each_task_by_its_own_numbers) {
   const auto hits = tosses(1, 50, 0.5);
-  EXPECT_NE(bootstrap_scores({accuracies("a", alone(50), {hits})}, 100),
-            bootstrap_scores({accuracies("b", alone(50), {hits})}, 100));
+  EXPECT_NE(bootstrap_scores(accuracies("a", alone(50), {hits}), 100),
+            bootstrap_scores(accuracies("b", alone(50), {hits}), 100));
 }
 
-TEST(Bootstrap, weighs_tasks_alike_and_divides_by_the_replicates) {
-  // 2 of 2 replicates right everywhere on the large task, 1 of 2 on the small one
-  const auto averages = bootstrap_scores(
-      {accuracies("large", alone(9), {Hits(9, 2)}, 2), accuracies("small", alone(3), {Hits(3, 1)}, 2)}, 10);
-  EXPECT_THAT(averages[0], testing::Each(testing::Optional(testing::DoubleEq(0.75))));
+TEST(Bootstrap, divides_by_the_replicates) {
+  const auto scores = bootstrap_scores(accuracies("a", alone(3), {Hits(3, 1)}, 2), 10);
+  EXPECT_THAT(scores[0], testing::Each(testing::Optional(testing::DoubleEq(0.5))));
+}
+
+// Mean of the squared distances from their mean.
+double spread_of(const Resampled& values) {
+  const std::vector<double> defined = all_of(values);
+  const double mean =
+      std::accumulate(defined.begin(), defined.end(), 0.0) / static_cast<double>(defined.size());
+  double squares = 0;
+  for (const double value : defined) {
+    squares += (value - mean) * (value - mean);
+  }
+  return squares / static_cast<double>(defined.size());
 }
 
 TEST(Bootstrap, spreads_as_the_binomial_distribution) {
-  // n tosses with p = 1/2: standard error sqrt(0.25 / 400) = 0.025, interval +-1.96 of it
+  // n tosses with p = 1/2: variance 0.25 / 400
   Hits hits(400, 0);
   std::fill(hits.begin(), hits.begin() + 200, uint32_t{1});
-  const Interval interval =
-      percentile_interval(bootstrap_scores({accuracies("a", alone(400), {hits})})[0]).value();
-  EXPECT_NEAR(interval.low, 0.451, 0.006);
-  EXPECT_NEAR(interval.high, 0.549, 0.006);
-}
-
-TEST(Bootstrap, covers_the_truth_in_nineteen_of_twenty_experiments) {
-  int covered = 0;
-  for (uint64_t experiment = 0; experiment < 300; ++experiment) {
-    const auto averages =
-        bootstrap_scores({accuracies("a", alone(150), {tosses(experiment, 150, 0.7)})}, 400);
-    const Interval interval = percentile_interval(averages[0]).value();
-    covered += interval.low <= 0.7 && 0.7 <= interval.high ? 1 : 0;
-  }
-  // 285 expected; the standard deviation is 3.8, and percentile intervals are a little short
-  EXPECT_GE(covered, 268);
-  EXPECT_LE(covered, 298);
+  EXPECT_NEAR(spread_of(bootstrap_scores(accuracies("a", alone(400), {hits}))[0]), 0.000625, 0.00005);
 }
 
 TEST(Bootstrap, weighs_a_group_by_its_examples) {
   // 8 of 8 right in one group, 0 of 2 in the other: 1, 0.8 or 0
-  const auto averages = bootstrap_scores({accuracies("a", {8, 2}, {{8, 0}})}, 200);
+  const auto averages = bootstrap_scores(accuracies("a", {8, 2}, {{8, 0}}), 200);
   for (const double average : all_of(averages[0])) {
     EXPECT_TRUE(average == 1 || average == 0.8 || average == 0) << average;
   }
@@ -144,57 +128,44 @@ TEST(Bootstrap, weighs_a_group_by_its_examples) {
               testing::AllOf(testing::Contains(1.0), testing::Contains(0.8), testing::Contains(0.0)));
 }
 
-TEST(Bootstrap, over_groups_covers_the_truth_where_examples_of_a_group_are_alike) {
-  int by_groups = 0;
-  int by_examples = 0;
-  for (uint64_t experiment = 0; experiment < 200; ++experiment) {
-    const auto of_group = tosses(experiment, 40, 0.7);  // all 10 examples of a group are right or wrong
-    Hits tens;
-    Hits single;
-    for (const uint32_t hit : of_group) {
-      tens.push_back(10 * hit);
-      single.insert(single.end(), 10, hit);
-    }
-    const auto covers = [](const std::vector<Resampled>& averages) {
-      const Interval interval = percentile_interval(averages[0]).value();
-      return interval.low <= 0.7 && 0.7 <= interval.high ? 1 : 0;
-    };
-    by_groups += covers(bootstrap_scores({accuracies("a", std::vector<uint32_t>(40, 10), {tens})}, 400));
-    by_examples += covers(bootstrap_scores({accuracies("a", alone(400), {single})}, 400));
+TEST(Bootstrap, over_groups_spreads_as_groups_where_their_examples_are_alike) {
+  const auto of_group = tosses(1, 40, 0.7);  // all 10 examples of a group are right or wrong
+  Hits tens;
+  Hits single;
+  for (const uint32_t hit : of_group) {
+    tens.push_back(10 * hit);
+    single.insert(single.end(), 10, hit);
   }
-  EXPECT_GE(by_groups, 180);  // 190 expected
-  EXPECT_LE(by_examples, 120) << "the test would not notice examples drawn one by one";
+  const double groups =
+      spread_of(bootstrap_scores(accuracies("a", std::vector<uint32_t>(40, 10), {tens}))[0]);
+  const double examples = spread_of(bootstrap_scores(accuracies("a", alone(400), {single}))[0]);
+  EXPECT_NEAR(groups / examples, 10, 1);
 }
 
 // Whole numbers from beginning to end, of which there is one order of sums alone.
-std::vector<double> integer_averages(const std::vector<PairedSums>& tasks, size_t model, int64_t resamples) {
-  std::vector<double> averages;
-  for (int64_t b = 0; b < resamples; ++b) {
-    double average = 0;
-    for (const PairedSums& task : tasks) {
-      const uint64_t key = derive_key(0, "report/bootstrap/" + task.task);
-      const uint64_t groups = task.sizes.size();
-      Hits hits(groups, 0);
-      for (const auto& entry : task.sums[model][0].entries) {
-        hits[entry.group] = static_cast<uint32_t>(entry.value);
-      }
-      uint64_t right = 0;
-      uint64_t examples = 0;
-      for (uint64_t i = 0; i < groups; ++i) {
-        const uint64_t word = philox(key, static_cast<uint64_t>(b), i / 4)[i % 4];
-        right += hits[(word * groups) >> 32];
-        examples += task.sizes[(word * groups) >> 32];
-      }
-      average +=
-          static_cast<double>(right) / (static_cast<double>(examples) * static_cast<double>(task.pooled));
-    }
-    averages.push_back(average / static_cast<double>(tasks.size()));
+std::vector<double> integer_scores(const PairedSums& task, size_t model, int64_t resamples) {
+  const uint64_t key = derive_key(0, "report/bootstrap/" + task.task);
+  const uint64_t groups = task.sizes.size();
+  Hits hits(groups, 0);
+  for (const auto& entry : task.sums[model][0].entries) {
+    hits[entry.group] = static_cast<uint32_t>(entry.value);
   }
-  return averages;
+  std::vector<double> scores;
+  for (int64_t b = 0; b < resamples; ++b) {
+    uint64_t right = 0;
+    uint64_t examples = 0;
+    for (uint64_t i = 0; i < groups; ++i) {
+      const uint64_t word = philox(key, static_cast<uint64_t>(b), i / 4)[i % 4];
+      right += hits[(word * groups) >> 32];
+      examples += task.sizes[(word * groups) >> 32];
+    }
+    scores.push_back(static_cast<double>(right) /
+                     (static_cast<double>(examples) * static_cast<double>(task.pooled)));
+  }
+  return scores;
 }
 
 TEST(Bootstrap, of_accuracies_gives_the_bits_of_whole_numbers) {
-  std::vector<PairedSums> tasks;
   for (const uint64_t groups : {1, 7, 61}) {
     std::vector<uint32_t> sizes;
     std::vector<Hits> models(4);
@@ -204,14 +175,14 @@ TEST(Bootstrap, of_accuracies_gives_the_bits_of_whole_numbers) {
         models[m].push_back(philox(6 + m, groups, g)[0] % (3 * sizes.back() + 1));
       }
     }
-    tasks.push_back(accuracies("task" + std::to_string(groups), sizes, models, 3));
-  }
-  const auto scores = bootstrap_scores(tasks, 300);
-  for (size_t m = 0; m < scores.size(); ++m) {
-    const std::vector<double> expected = integer_averages(tasks, m, 300);
-    for (size_t b = 0; b < expected.size(); ++b) {
-      ASSERT_EQ(std::bit_cast<uint64_t>(scores[m][b].value()), std::bit_cast<uint64_t>(expected[b]))
-          << m << " " << b;
+    const PairedSums task = accuracies("task" + std::to_string(groups), sizes, models, 3);
+    const auto scores = bootstrap_scores(task, 300);
+    for (size_t m = 0; m < scores.size(); ++m) {
+      const std::vector<double> expected = integer_scores(task, m, 300);
+      for (size_t b = 0; b < expected.size(); ++b) {
+        ASSERT_EQ(std::bit_cast<uint64_t>(scores[m][b].value()), std::bit_cast<uint64_t>(expected[b]))
+            << groups << " " << m << " " << b;
+      }
     }
   }
 }
@@ -233,35 +204,24 @@ GroupSums two_columns(const std::vector<std::pair<double, double>>& rows) {
 TEST(Bootstrap, finishes_each_replicate_and_then_averages) {
   // one group, so that every resample is the whole: 1/2 and 3/1, not (1 + 3) / (2 + 1)
   const PairedSums task{"a", {4}, ratio, 1, {{two_columns({{1, 2}}), two_columns({{3, 1}})}}, {{}, {}}};
-  EXPECT_THAT(bootstrap_scores({task}, 5)[0], testing::Each(testing::Optional(1.75)));
+  EXPECT_THAT(bootstrap_scores(task, 5)[0], testing::Each(testing::Optional(1.75)));
 }
 
 TEST(Bootstrap, counts_values_by_the_line_of_their_replicate) {
   const PairedSums task{
       "a", {4}, ratio, 1, {{two_columns({{1, 2}}), two_columns({{3, 1}})}}, {{2, -1}, {0, 0.5}}};
-  EXPECT_THAT(bootstrap_scores({task}, 5)[0], testing::Each(testing::Optional(1.5)));  // 2 - 1/2 and 3/2
+  EXPECT_THAT(bootstrap_scores(task, 5)[0], testing::Each(testing::Optional(1.5)));  // 2 - 1/2 and 3/2
 }
 
-TEST(Bootstrap, has_no_value_where_the_metric_of_one_task_has_none) {
+TEST(Bootstrap, has_no_value_where_the_metric_has_none) {
   // undefined where neither of the two drawn groups is the second
   const PairedSums half{"a", {1, 1}, ratio, 1, {{two_columns({{1, 0}, {1, 2}})}}, {{}}};
-  const PairedSums whole = accuracies("b", alone(2), {{1, 1}});
-  const Resampled values = bootstrap_scores({half, whole}, 400)[0];
+  const Resampled values = bootstrap_scores(half, 400)[0];
   const auto undefined = std::count(values.begin(), values.end(), std::nullopt);
   EXPECT_NEAR(static_cast<double>(undefined), 100, 30);
   for (const auto& value : values) {
-    EXPECT_TRUE(!value || *value == (0.5 + 1) / 2 || *value == (1.0 + 1) / 2) << *value;
+    EXPECT_TRUE(!value || *value == 0.5 || *value == 1) << *value;
   }
-}
-
-TEST(PercentileInterval, is_that_of_the_defined_resamples_where_these_are_half_of_them) {
-  EXPECT_DOUBLE_EQ(percentile_interval({std::nullopt, 0, 1, std::nullopt})->high, 0.975);
-  EXPECT_FALSE(percentile_interval({std::nullopt, 0, std::nullopt}));
-  EXPECT_FALSE(percentile_interval({}));
-}
-
-TEST(Bootstrap, of_no_model_is_empty) {
-  EXPECT_TRUE(bootstrap_scores({accuracies("a", {}, {})}).empty());
 }
 
 }  // namespace

@@ -35,12 +35,13 @@ std::vector<int32_t> answers_to(const std::vector<int32_t>& labels, uint64_t str
   return answers;
 }
 
-// The resamples of a metric of one task "bee_fly" whose examples are drawn one by one, from the drawn lists themselves.
-Interval interval_by_hand(const std::string& metric, const std::vector<std::vector<int32_t>>& replicates,
-                          const std::vector<int32_t>& labels) {
+// The spread of a metric of one task "bee_fly" whose examples are drawn one by one, from the drawn lists themselves.
+Spread spread_by_hand(const std::string& metric, const std::vector<std::vector<int32_t>>& replicates,
+                      const std::vector<int32_t>& labels) {
   const uint64_t key = derive_key(0, "report/bootstrap/bee_fly");
   const uint64_t examples = labels.size();
-  std::vector<double> values;
+  const MetricRule& rule = metric_registry().at(metric);
+  Spread spread{{{}}, {examples}, {}};
   for (uint64_t b = 0; b < 2000; ++b) {
     double sum = 0;
     for (const auto& answers : replicates) {
@@ -51,14 +52,14 @@ Interval interval_by_hand(const std::string& metric, const std::vector<std::vect
         drawn_answers.push_back(answers[at]);
         drawn_labels.push_back(labels[at]);
       }
-      sum += value_of(metric_registry().at(metric), class_rows(drawn_answers, drawn_labels)).value();
+      sum += value_of(rule, class_rows(drawn_answers, drawn_labels)).value();
     }
-    values.push_back(sum / static_cast<double>(replicates.size()));
+    spread.tasks[0].emplace_back(sum / static_cast<double>(replicates.size()));
   }
-  std::sort(values.begin(), values.end());
-  // positions 0.025 and 0.975 of 1999
-  return {values[49] + 0.975 * (values[50] - values[49]),
-          values[1949] + 0.025 * (values[1950] - values[1949])};
+  for (const auto& answers : replicates) {
+    spread.by_seed.push_back(value_of(rule, class_rows(answers, labels)).value());
+  }
+  return spread;
 }
 
 TEST(Intervals, of_class_metrics_are_those_of_the_drawn_examples) {
@@ -71,8 +72,10 @@ TEST(Intervals, of_class_metrics_are_those_of_the_drawn_examples) {
       replicates.push_back(answers_to(labels, 2 + static_cast<uint64_t>(seed), 0.7));
       put_classes(records, make_cell("average", "", "bee_fly", seed), 0.5, replicates.back());
     }
-    const Interval expected = interval_by_hand(metric, replicates, labels);
-    const Interval interval = row_of(make_boards(records).at(0), "average").average.interval.value();
+    const Average average = row_of(make_boards(records).at(0), "average").average;
+    const Interval expected =
+        interval_of(average.value.value(), spread_by_hand(metric, replicates, labels)).value();
+    const Interval interval = average.interval.value();
     EXPECT_NEAR(interval.low, expected.low, 1e-12) << metric;
     EXPECT_NEAR(interval.high, expected.high, 1e-12) << metric;
   }
@@ -144,21 +147,20 @@ TEST(Intervals, need_labels_where_the_metric_is_of_classes) {
 }
 
 TEST(Intervals, need_half_of_the_resamples_to_have_a_value) {
-  Records one = records_of({{"ant", "mcc"}});
-  Records two = records_of({{"ant", "mcc"}, {"bee_fly", "mcc"}});
-  const auto put_task = [](Records& records, const std::string& task) {
-    put_labels(records, task, {0, 0, 0, 1});
-    put_classes(records, make_cell("average", "", task), 0.5, {0, 1, 0, 1});
-  };
-  put_task(one, "ant");
-  put_task(two, "ant");
-  put_task(two, "bee_fly");
-  // the one example of label 1 is among four drawn, and not alone, in 68 % of the resamples; for two tasks in 47 %
-  EXPECT_TRUE(row_of(make_boards(one).at(0), "average").average.interval);
-  const Board board = make_boards(two).at(0);
+  // the one example of label 1 is among four drawn, and not alone, in 68 % of the resamples
+  Records most = records_of({{"ant", "mcc"}});
+  put_labels(most, "ant", {0, 0, 0, 1});
+  put_classes(most, make_cell("average", "", "ant"), 0.5, {0, 1, 0, 1});
+  EXPECT_TRUE(row_of(make_boards(most).at(0), "average").average.interval);
+
+  // the first and the last of three, without which one of the lists is all alike, are both drawn in 44 %
+  Records few = records_of({{"cow", "pearson"}});
+  const std::vector<float> x_y_xx_yy_xy{0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1, 0, 1, 0, 0};
+  put_numbers(few, make_cell("average", "", "cow"), 0.5, x_y_xx_yy_xy);
+  const Board board = make_boards(few).at(0);
   EXPECT_TRUE(row_of(board, "average").average.value);
   EXPECT_FALSE(row_of(board, "average").average.interval);
-  EXPECT_THAT(board.notes, Contains(HasSubstr("most resamples of the examples leave its mcc undefined")));
+  EXPECT_THAT(board.notes, Contains(HasSubstr("most resamples of the examples leave its pearson undefined")));
 }
 
 TEST(Intervals, are_not_made_of_metrics_that_the_program_does_not_know) {

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <variant>
@@ -98,11 +99,13 @@ inline StoredGroup stored_tokens() {
   return tokens;
 }
 
-// A split with groups, but without inputs and targets.
+// A split without inputs and targets; each example is a group of its own.
 inline StoredGroup stored_split(int64_t examples) {
   StoredGroup split;
   split.attributes["examples"] = examples;
-  split.arrays["groups"] = stored(std::vector<uint32_t>(static_cast<size_t>(examples), 1));
+  std::vector<uint32_t> groups(static_cast<size_t>(examples));
+  std::iota(groups.begin(), groups.end(), 0U);
+  split.arrays["groups"] = stored(groups);
   return split;
 }
 

@@ -46,10 +46,23 @@ TEST_F(PackDataTest, shifts_a_split_as_a_whole_and_once_for_all_that_ask) {
   const PackData data(pack_, at::kCPU, {.shifted = kPlenty});
   const Examples clean = data.examples("bars", "test", -1);
   const Examples shifted = data.shifted("bars", "test", kNoise);
-  EXPECT_TRUE(at::equal(shifted.inputs.images, apply_shift(kNoise, clean.inputs.images, "bars", 0)));
+  EXPECT_TRUE(at::equal(shifted.inputs.images, shifted_images(kNoise, clean.inputs.images, "bars", 0)));
   EXPECT_TRUE(at::equal(shifted.labels, clean.labels));
   EXPECT_EQ(data.shifted("bars", "test", kNoise).inputs.images.data_ptr(), shifted.inputs.images.data_ptr());
   EXPECT_EQ(data.shifted("bars", "test", "clean").inputs.images.data_ptr(), clean.inputs.images.data_ptr());
+}
+
+TEST_F(PackDataTest, shifts_rows_of_tokens) {
+  test::write_text_pack(folder_ / "texts.h5");
+  const PackData data(folder_ / "texts.h5", at::kCPU, {.shifted = kPlenty});
+  const Examples clean = data.examples("bars", "test", -1);
+  const Examples shifted = data.shifted("bars", "test", "dropped_words-5");
+  EXPECT_TRUE(shifted.inputs.tokens.defined());
+  EXPECT_EQ(shifted.inputs.size(), clean.inputs.size());
+  EXPECT_TRUE(at::equal(shifted.labels, clean.labels));
+  EXPECT_FALSE(shifted.inputs.images.defined());
+  EXPECT_EQ(data.shifted("bars", "test", "dropped_words-5").inputs.tokens.data_ptr(),
+            shifted.inputs.tokens.data_ptr());
 }
 
 TEST_F(PackDataTest, keeps_as_many_shifted_splits_as_it_may) {

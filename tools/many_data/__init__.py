@@ -1,0 +1,1 @@
+"""Thirty tasks of small images, made of those of data/embedded.h5."""
