@@ -68,6 +68,9 @@ class TaskKind {
   virtual bool has_tokens() const { return false; }
   // Whether an answer has a value for each pixel: then a head is a decoder of maps (models/dense_readout.h).
   virtual bool has_maps() const { return false; }
+  // Whether outputs are velocities of a state: those of the patches, as Architecture::features() gives them. Then no
+  // head is asked for.
+  virtual bool has_states() const { return false; }
   // Whether a task's inputs say what is to be answered, so that nobody can see them without the labels.
   virtual bool inputs_are_labels() const { return false; }
   // Columns of the outputs for a task with so many classes, 0 where it has none: what its head must have.
