@@ -277,6 +277,9 @@ std::shared_ptr<const PackJudge> read_judge(const hdf5::Group& root) {
   const auto tensors = group.group("tensors");
   for (const auto& name : tensors.members()) {
     const auto dataset = tensors.dataset(name);
+    if (dataset.shape().empty()) {
+      fail(dataset.where(), "a tensor of a judge has one dimension or more, but it is one number");
+    }
     at::Tensor tensor = at::empty(dataset.shape(), at::kFloat);
     dataset.read(0, dataset.shape()[0], tensor.mutable_data_ptr<float>());
     if (!at::isfinite(tensor).all().item<bool>()) {

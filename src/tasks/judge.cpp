@@ -34,9 +34,10 @@ Judge::Judge(const PackJudge& judge, int64_t classes, int64_t styles)
 }
 
 Judge::Verdict Judge::operator()(const at::Tensor& pictures) const {
-  const at::Tensor images = pictures.to(at::kCPU, at::kFloat).expand({-1, 3, -1, -1});
+  Inputs inputs;
+  inputs.images = pictures.to(at::kCPU, at::kFloat).expand({-1, 3, -1, -1});
   const OwnHead head = *architecture_->own_head();
-  const at::Tensor features = architecture_->features(tensors_, {.images = images}, head.pooling);
+  const at::Tensor features = architecture_->features(tensors_, inputs, head.pooling);
   const at::Tensor logits = at::linear(features, tensors_.at(head.weight), tensors_.at(head.bias));
   return {at::argmax(logits.narrow(1, 0, classes_), 1), at::argmax(logits.narrow(1, classes_, styles_), 1),
           features};

@@ -60,6 +60,8 @@ class TaskKind {
   virtual std::string doc() const = 0;
   // Names of metric rules; the first is the primary one unless the task names another.
   virtual std::vector<std::string> metrics() const = 0;
+  // Further numbers that it records: functions of all examples together, without a rule and an interval.
+  virtual std::vector<std::string> numbers() const { return {}; }
   // Whether outputs are distributions, so that they have an entropy and a Fisher information.
   virtual bool has_distribution() const = 0;
   virtual bool has_classes() const = 0;  // whether an answer is one of several classes

@@ -76,7 +76,7 @@ struct Block {
 at::Tensor positions_of(int64_t side, int64_t width) {
   const int64_t quarter = width / 4;
   const at::Tensor place = at::arange(side * side, at::kDouble);
-  const at::Tensor row = at::floor(place / static_cast<double>(side));
+  const at::Tensor row = (place / static_cast<double>(side)).floor();
   const at::Tensor column = place - row * static_cast<double>(side);
   const at::Tensor period =
       at::pow(kLongestPeriod, at::arange(quarter, at::kDouble) / static_cast<double>(quarter));
@@ -132,8 +132,8 @@ class Dit final : public Architecture {
     const at::Tensor time = block.time2(weights, activate(Activation::kSilu, block.time1(weights, waves)));
     return activate(Activation::kSilu, time + embedded(weights.at(block.table), condition).sum(1));
   }
-  at::Tensor through(const Weights& weights, const Block& block, const at::Tensor& x, const at::Tensor& told,
-                     const Pass& pass) const;
+  at::Tensor through(const Weights& weights, const Block& block, const at::Tensor& x,
+                     const at::Tensor& of_block, const Pass& pass) const;
 
   Shape shape_;
   at::Tensor positions_;
@@ -171,8 +171,8 @@ at::Tensor modulated(const at::Tensor& x, const at::Tensor& shift, const at::Ten
 }
 
 at::Tensor Dit::through(const Weights& weights, const Block& block, const at::Tensor& x,
-                        const at::Tensor& told, const Pass& pass) const {
-  const auto parts = apply(block.modulation, weights, told, pass).unsqueeze(1).chunk(6, -1);
+                        const at::Tensor& of_block, const Pass& pass) const {
+  const auto parts = apply(block.modulation, weights, of_block, pass).unsqueeze(1).chunk(6, -1);
   const at::Tensor seen = modulated(normed(x, kFixedEpsilon), parts[0], parts[1]);
   const at::Tensor query = apply(block.query, weights, seen, pass);
   const at::Tensor key = apply(block.key, weights, seen, pass);

@@ -40,7 +40,7 @@ at::Tensor velocity_of(const at::Tensor& output, const at::Tensor& state) {
         "an answer to a task of the kind sample is a velocity of each patch of a state, but the output "
         "of the model is no such; use the task pack that it was trained on");
   }
-  return output.view({-1, height / side, width / side, side, side, channels})
+  return output.reshape({-1, height / side, width / side, side, side, channels})
       .permute({0, 5, 1, 3, 2, 4})
       .reshape(state.sizes());
 }
@@ -61,6 +61,10 @@ class Sample final : public TaskKind {
   std::string doc() const override { return "pictures of a class in a style, made from noise"; }
   std::vector<std::string> metrics() const override {
     return {"class_agreement", "style_agreement", "agreement"};
+  }
+  // The distance of what the judge sees in samples and in real pictures, and how often it is right on these.
+  std::vector<std::string> numbers() const override {
+    return {"frechet_distance", "judge_class", "judge_style"};
   }
   bool has_distribution() const override { return false; }
   bool has_classes() const override { return false; }

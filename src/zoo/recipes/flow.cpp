@@ -14,6 +14,7 @@
 #include <limits>
 #include <memory>
 #include <optional>
+#include <type_traits>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/sigmoid.h>
@@ -47,8 +48,7 @@ struct Options {
 
   // experts and multi-task models
   int64_t seen = 4;
-  std::string adapter = "none";
-  int64_t rank = 8;
+  int64_t lora = 0;
   double expert_lr = 1e-3;
   int64_t expert_steps = 150;
   int64_t expert_batch = 64;
@@ -75,8 +75,13 @@ struct Options {
   template <typename Visitor>
   void describe_models(Visitor& v) {
     v.param("seen", seen, Range{1, 1000}, "cells that there are experts of: the first of the suite");
-    v.param("adapter", adapter, Choices{"none", "lora"}, "all parameters are trained, or low-rank adapters");
-    v.param("rank", rank, Range{1, 4096}, "rank of the adapters");
+    v.param("lora", lora, Range{0, 4096},
+            "rank of adapters of attention and feed-forward parts, which are trained instead of all "
+            "parameters; 0: "
+            "none");
+    if constexpr (std::is_same_v<Visitor, ParamReader>) {
+      expert_lr = lora > 0 ? 5e-3 : expert_lr;  // unless what is read from here on replaces it
+    }
     v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
     v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
     v.param("expert_batch", expert_batch, Range{1, 65536}, "pictures of a fine-tuning step");
@@ -96,11 +101,7 @@ struct Options {
 
 Options Options::of_scale(const std::string& scale) {
   Options options;
-  if (scale == "small_lora" || scale == "medium_lora") {
-    options.adapter = "lora";
-    options.expert_lr = 5e-3;
-  }
-  if (scale == "medium" || scale == "medium_lora") {
+  if (scale == "medium") {
     options.width = 192;
     options.blocks = 6;
     options.head_width = 32;
@@ -294,12 +295,12 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
   }
   const Schedule schedule =
       schedule_of(expert ? options.expert_steps : options.multitask_steps, options.expert_lr);
-  if (options.adapter == "none") {
+  if (options.lora == 0) {
     const Trainee trainee = make_trainee(in.base, names_of(in.base));
     return {.weights = train(in.network, trainee, tasks, groups_of(trainee.trained, options.weight_decay),
                              schedule, in.on_step)};
   }
-  const TrainedFactors factors(*in.network.architecture, kAdapted, options.rank, 1,
+  const TrainedFactors factors(*in.network.architecture, kAdapted, options.lora, 1,
                                derive_key(in.seed, "fine_tune/adapter"), in.network.device);
   train(in.network, make_trainee(in.base, {}), tasks, {{.tensors = factors.trained()}}, schedule, in.on_step,
         factors.pass());
@@ -323,9 +324,7 @@ const RegisterRecipe<Options> registered{
     {.name = "flow",
      .doc = "flows of the layout of DiT that draw letters in styles; experts are cells of the grid of both",
      .scales = {{"small", "64 wide, 3 blocks: minutes on a CPU", "glyphs16"},
-                {"small_lora", "the same, experts are adapters of rank 8", "glyphs16"},
-                {"medium", "192 wide, 6 blocks, patches of 2 pixels: on a GPU", "glyphs16"},
-                {"medium_lora", "the same, experts are adapters of rank 8", "glyphs16"}},
+                {"medium", "192 wide, 6 blocks, patches of 2 pixels: on a GPU", "glyphs16"}},
      .pooling = Pooling::kNone,
      .heads = Heads::kInside},
     {reads, check_pack, nullptr, make_base, make_model, seconds, trained}};
