@@ -351,6 +351,11 @@ void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& ar
 }
 
 void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
+  if (cell.shift != "clean" && task_kind(task.kind).has_states()) {
+    throw ConfigError("cell '" + cell.name() + "': shift '" + cell.shift +
+                      "' changes images, but the models make those of task '" + cell.task +
+                      "'; take the shift or the task out of the job");
+  }
   if (cell.shift != "clean" && task.image_height == 0) {
     throw ConfigError("cell '" + cell.name() + "': shift '" + cell.shift +
                       "' changes images, but the inputs of task '" + cell.task +
