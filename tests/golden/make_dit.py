@@ -1,7 +1,7 @@
 """Golden answers of the diffusion transformer, by diffusers.
 
 Run: python3 tests/golden/make_dit.py [FOLDER]   (default: dit beside this file)
-With: Python 3.11, torch 2.11, diffusers 0.35.2, safetensors 0.8.0, numpy 2.4.6
+With: Python 3.11, torch 2.11, diffusers 0.35.2, safetensors 0.8.0, numpy 1.26.4
 
 A small model with random weights in float32, which is then run in float64. Its table of labels is read once with one
 thing asked for, as diffusers does, and once with two, whose rows are added. States and times are multiples of 1/8.
