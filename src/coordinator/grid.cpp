@@ -331,6 +331,9 @@ void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
   const std::string where = "cell '" + cell.name() + "': shift '" + cell.shift + "' changes " +
                             (of_tokens ? "tokens" : "images") + ", but ";
   const std::string remedy = "; take the shift or the task out of the job";
+  if (task_kind(task.kind).has_states()) {
+    throw ConfigError(where + "the models make those of task '" + cell.task + "'" + remedy);
+  }
   if (of_tokens != (task.image_height == 0)) {
     throw ConfigError(where + "the inputs of task '" + cell.task + "' are " +
                       (of_tokens ? "images" : "tokens") + remedy);

@@ -103,6 +103,10 @@ struct InputFormat {
   int64_t positions = 0;     // tokens of the longest row
   bool with_answer = false;  // of a decoder: an answer takes positions too, right behind its input
   std::optional<int64_t> answer_start = {};  // the token that an encoder-decoder's answer begins with
+  int64_t state_size =
+      0;  // pixels of one side of a state; 0: it reads none. Its features are then the velocity
+  int64_t state_channels = 0;  // the same for its channels
+  int64_t conditions = 0;      // ids of what is asked for are less than it
 };
 
 // The logits that a model makes itself, of tokens or of classes: scale * features W^T + b, W = weights[weight] of shape

@@ -30,7 +30,8 @@ Inputs of_each(const Inputs& inputs, const std::function<at::Tensor(const at::Te
   return {applied(inputs.images, change),         applied(inputs.tokens, change),
           applied(inputs.lengths, change),        applied(inputs.answer, change),
           applied(inputs.answer_lengths, change), applied(inputs.choices, change),
-          applied(inputs.choice_lengths, change)};
+          applied(inputs.choice_lengths, change), applied(inputs.state, change),
+          applied(inputs.time, change),           applied(inputs.condition, change)};
 }
 
 // The last axis of rows of tokens, as wide as the longest asks for.
@@ -70,7 +71,12 @@ at::Tensor widened(const at::Tensor& tokens, int64_t width) {
 }  // namespace
 
 int64_t Inputs::size() const {
-  return images.defined() ? images.size(0) : tokens.defined() ? tokens.size(0) : 0;
+  for (const at::Tensor& tensor : {images, tokens, state}) {
+    if (tensor.defined()) {
+      return tensor.size(0);
+    }
+  }
+  return 0;
 }
 
 std::vector<at::Tensor> Inputs::tensors() const {
@@ -163,8 +169,14 @@ Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
     }
     return tensors.empty() ? at::Tensor() : concatenate(tensors);
   };
-  return {all(&Inputs::images), all(&Inputs::tokens), all(&Inputs::lengths), all(&Inputs::answer),
-          all(&Inputs::answer_lengths)};
+  return {.images = all(&Inputs::images),
+          .tokens = all(&Inputs::tokens),
+          .lengths = all(&Inputs::lengths),
+          .answer = all(&Inputs::answer),
+          .answer_lengths = all(&Inputs::answer_lengths),
+          .state = all(&Inputs::state),
+          .time = all(&Inputs::time),
+          .condition = all(&Inputs::condition)};
 }
 
 void for_each_batch(const Inputs& inputs, int64_t batch,
@@ -193,22 +205,25 @@ void for_each_batch(const Inputs& inputs, int64_t batch,
 Examples Examples::first(int64_t count) const {
   const int64_t used = count < 0 ? inputs.size() : std::min(count, inputs.size());
   const auto front = [&](const at::Tensor& tensor) { return tensor.narrow(0, 0, used); };
-  return {inputs.rows(0, used),   applied(labels, front),         applied(values, front),
-          applied(wanted, front), applied(wanted_lengths, front), applied(maps, front)};
+  return {inputs.rows(0, used),     applied(labels, front),         applied(values, front),
+          applied(wanted, front),   applied(wanted_lengths, front), applied(maps, front),
+          applied(pictures, front), applied(velocities, front)};
 }
 
 Examples Examples::at(const at::Tensor& places, Inputs part) const {
   const auto choose = [&](const at::Tensor& tensor) {
     return tensor.index_select(0, places.to(tensor.device()));
   };
-  return {std::move(part),         applied(labels, choose),         applied(values, choose),
-          applied(wanted, choose), applied(wanted_lengths, choose), applied(maps, choose)};
+  return {std::move(part),           applied(labels, choose),         applied(values, choose),
+          applied(wanted, choose),   applied(wanted_lengths, choose), applied(maps, choose),
+          applied(pictures, choose), applied(velocities, choose)};
 }
 
 Examples Examples::to(at::Device device) const {
   const auto move = [&](const at::Tensor& tensor) { return tensor.to(device); };
-  return {inputs.to(device),     applied(labels, move),         applied(values, move),
-          applied(wanted, move), applied(wanted_lengths, move), applied(maps, move)};
+  return {inputs.to(device),       applied(labels, move),         applied(values, move),
+          applied(wanted, move),   applied(wanted_lengths, move), applied(maps, move),
+          applied(pictures, move), applied(velocities, move)};
 }
 
 }  // namespace fusegrid

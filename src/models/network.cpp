@@ -51,6 +51,22 @@ void check_tokens(const Inputs& inputs, const InputFormat& format) {
   }
 }
 
+// Without looking at the ids, as of tokens.
+void check_state(const at::Tensor& state, const InputFormat& format) {
+  if (format.state_size == 0) {
+    throw ConfigError(
+        "the task asks for samples, but the model is no flow; make a task pack for such models");
+  }
+  if (state.size(1) != format.state_channels || state.size(2) != format.state_size ||
+      state.size(3) != format.state_size) {
+    throw ConfigError("the model makes pictures of " + std::to_string(format.state_size) + " x " +
+                      std::to_string(format.state_size) + " pixels with " +
+                      std::to_string(format.state_channels) + " channels, but the task's are " +
+                      std::to_string(state.size(2)) + " x " + std::to_string(state.size(3)) + " with " +
+                      std::to_string(state.size(1)) + "; make a task pack of the model's size");
+  }
+}
+
 }  // namespace
 
 Inputs Network::ready(const Inputs& inputs) const {
@@ -61,6 +77,10 @@ Inputs Network::ready(const Inputs& inputs) const {
                 per_channel(normalisation.std, device),
             {},
             {}};
+  }
+  if (inputs.state.defined()) {
+    check_state(inputs.state, format);
+    return inputs.to(device);
   }
   check_tokens(inputs, format);
   Inputs moved = inputs.to(device);

@@ -66,6 +66,10 @@ at::Tensor RmsNorm::operator()(const Weights& weights, const at::Tensor& x) cons
   return weights.at(weight) * (wide * at::rsqrt(mean_square + epsilon)).to(x.scalar_type());
 }
 
+at::Tensor normed(const at::Tensor& x, double epsilon) {
+  return at::layer_norm(x, {x.size(-1)}, {}, {}, epsilon);
+}
+
 at::Tensor activate(Activation activation, const at::Tensor& x) {
   switch (activation) {
     case Activation::kQuickGelu:

@@ -38,6 +38,9 @@ struct RmsNorm {
   double epsilon;
 };
 
+// Layer norm over the last axis without weight and bias.
+at::Tensor normed(const at::Tensor& x, double epsilon);
+
 enum class Activation { kQuickGelu, kGelu, kGeluTanh, kRelu, kSilu };
 at::Tensor activate(Activation activation, const at::Tensor& x);
 // By HuggingFace's name of it (config field `hidden_act`): quick_gelu, gelu, gelu_new, gelu_pytorch_tanh, relu,

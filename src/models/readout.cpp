@@ -109,6 +109,23 @@ class OwnReadout final : public Readout {
   int64_t features_, outputs_;
 };
 
+class FeaturesReadout final : public Readout {
+ public:
+  explicit FeaturesReadout(int64_t features) : features_(features) {}
+
+  Pooling pooling() const override { return Pooling::kNone; }
+  int64_t features() const override { return features_; }
+  int64_t outputs() const override { return features_; }
+  at::Tensor operator()(const Weights&, const at::Tensor& features) const override {
+    return in_float(features);
+  }
+  Weights weights() const override { return {}; }
+  std::shared_ptr<const Readout> to(at::Device) const override { return features_readout(features_); }
+
+ private:
+  int64_t features_;
+};
+
 }  // namespace
 
 std::shared_ptr<const Readout> Readout::of_mapped_features(const at::Tensor& /*map*/) const {
@@ -120,6 +137,10 @@ std::shared_ptr<const Readout> Readout::of_mapped_features(const at::Tensor& /*m
 
 std::shared_ptr<const Readout> own_readout(const OwnHead& head, int64_t features, int64_t outputs) {
   return std::make_shared<OwnReadout>(head, features, outputs);
+}
+
+std::shared_ptr<const Readout> features_readout(int64_t features) {
+  return std::make_shared<FeaturesReadout>(features);
 }
 
 std::shared_ptr<const Readout> cosine_readout(at::Tensor rows, double scale, at::Tensor projection) {

@@ -47,4 +47,7 @@ std::shared_ptr<const Readout> affine_readout(at::Tensor weight, at::Tensor bias
 // The model's own: logits from tensors of the model, so it has no weights. [..., features] -> [..., outputs].
 std::shared_ptr<const Readout> own_readout(const OwnHead& head, int64_t features, int64_t outputs);
 
+// The features themselves, [..., features] without pooling: what a flow answers.
+std::shared_ptr<const Readout> features_readout(int64_t features);
+
 }  // namespace fusegrid

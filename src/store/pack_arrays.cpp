@@ -207,7 +207,7 @@ std::string to_string(const ImageShape& shape) {
 }
 
 Rows::Rows(hdf5::Group group) : group_(std::move(group)), examples_(read_examples(group_)) {
-  for (const std::string array : {"labels", "values", "groups"}) {
+  for (const std::string array : {"labels", "styles", "values", "groups"}) {
     if (group_.has(array)) {
       check_length(array);
     }
@@ -321,14 +321,23 @@ at::Tensor Rows::images(Range range) const {
 }
 
 at::Tensor Rows::labels(Range range, int64_t classes) const {
-  const auto dataset = group_.dataset("labels");
-  const auto labels = dataset.read<uint16_t>(range.begin, range.count);
-  const auto largest = std::max_element(labels.begin(), labels.end());
-  if (largest != labels.end() && *largest >= classes) {
-    fail(dataset.where(), "labels must be less than the number of classes, " + std::to_string(classes) +
+  return numbers_below("labels", range, classes, "classes");
+}
+
+at::Tensor Rows::styles(Range range, int64_t styles) const {
+  return numbers_below("styles", range, styles, "styles");
+}
+
+at::Tensor Rows::numbers_below(const std::string& array, Range range, int64_t limit,
+                               const std::string& what) const {
+  const auto dataset = group_.dataset(array);
+  const auto numbers = dataset.read<uint16_t>(range.begin, range.count);
+  const auto largest = std::max_element(numbers.begin(), numbers.end());
+  if (largest != numbers.end() && *largest >= limit) {
+    fail(dataset.where(), array + " must be less than the number of " + what + ", " + std::to_string(limit) +
                               ", but one is " + std::to_string(*largest));
   }
-  return as_longs(labels);
+  return as_longs(numbers);
 }
 
 at::Tensor Rows::values(Range range) const {

@@ -58,6 +58,7 @@ class Rows {
 
   at::Tensor images(Range range) const;                   // uint8 [count, C, H, W]
   at::Tensor labels(Range range, int64_t classes) const;  // int64 [count], less than `classes`
+  at::Tensor styles(Range range, int64_t styles) const;   // the same of their styles
   at::Tensor values(Range range) const;                   // float [count], finite
   // Of each pixel of the images. Classes: int32 [count, H, W], less than `classes`, or `ignore`. Depths: float [count,
   // H, W], metres above 0, or NaN. Normals: float [count, 3, H, W], of length 1, or NaN.
@@ -76,6 +77,8 @@ class Rows {
     int64_t longest = 0;
   };
   void check_length(const std::string& array) const;
+  at::Tensor numbers_below(const std::string& array, Range range, int64_t limit,
+                           const std::string& what) const;
   ImageShape read_image_shape() const;
   // That there is a value, or several, for each pixel of each image.
   void check_map_shape(const std::string& array, const std::vector<int64_t>& values_of_pixel) const;

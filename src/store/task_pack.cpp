@@ -7,6 +7,11 @@
 #include <set>
 #include <utility>
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/isfinite.h>
+#include <ATen/ops/stack.h>
+
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/names.h"
@@ -23,6 +28,8 @@ constexpr const char* kPackMaker =
     "tools/data_python and tools/make_task_pack.py (images), make_text_pack.py (texts), make_seq2seq_pack.py "
     "(text to "
     "text) or make_grid_pack.py (languages)";
+
+constexpr int64_t kMostEulerSteps = 10000;
 
 const std::vector<std::string>& split_names() {
   static const std::vector<std::string> names = {"train", "val", "test"};
@@ -43,6 +50,7 @@ const std::map<std::string, Kind>& kinds() {
       {"multiple_choice", {{"tokens"}, {"choices", "labels"}}},
       {"normals", {{"images"}, {"map_normals"}}},
       {"regress", {{"images", "tokens"}, {"values"}}},
+      {"sample", {{"images"}, {"labels", "styles"}}},
       {"segment", {{"images"}, {"map_classes"}}},
   };
   return all;
@@ -86,10 +94,11 @@ int64_t whole_attribute(const TaskInfo& task, const std::string& name, int64_t l
   return value.get<int64_t>();
 }
 
-std::vector<std::string> read_class_names(const TaskInfo& task, const std::string& where) {
-  const json& classes = attribute(task, "classes", where);
+// list: "classes" or "styles".
+std::vector<std::string> read_names(const TaskInfo& task, const std::string& list, const std::string& where) {
+  const json& classes = attribute(task, list, where);
   if (!classes.is_array() || classes.size() < 2 || classes.size() > packs::kMostClasses) {
-    fail(where, "'classes' must be a list of 2 to " + std::to_string(packs::kMostClasses) +
+    fail(where, "'" + list + "' must be a list of 2 to " + std::to_string(packs::kMostClasses) +
                     " names, but it " +
                     (classes.is_array() ? "has " + std::to_string(classes.size())
                                         : std::string("is of the type ") + classes.type_name()));
@@ -99,7 +108,7 @@ std::vector<std::string> read_class_names(const TaskInfo& task, const std::strin
   for (const json& value : classes) {
     const auto* name = value.get_ptr<const std::string*>();
     if (name == nullptr || name->empty() || !seen.insert(*name).second) {
-      fail(where, "names of classes must be different texts and not empty, but number " +
+      fail(where, "names of " + list + " must be different texts and not empty, but number " +
                       std::to_string(names.size()) + " is " + value.dump());
     }
     names.push_back(*name);
@@ -180,6 +189,7 @@ void add_inputs(TaskInfo& task, const packs::Rows& split, const packs::Rows& fir
   if (split.image()) {
     task.image_height = split.image()->height;
     task.image_width = split.image()->width;
+    task.image_channels = split.image()->channels;
   } else {
     task.longest_row = std::max(task.longest_row, split.longest("tokens"));
   }
@@ -212,8 +222,14 @@ TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
                        "a task has attributes and the splits train, val and test, and no more");
   task.attributes = read_attributes(group);
   const std::string where = group.where() + "/attributes";
-  if (task.kind == "classify" || task.kind == "segment") {
-    task.class_names = read_class_names(task, where);
+  if (task.kind == "classify" || task.kind == "sample" || task.kind == "segment") {
+    task.class_names = read_names(task, "classes", where);
+  }
+  if (task.kind == "sample") {
+    task.style_names = read_names(task, "styles", where);
+    if (task.attributes.contains("euler_steps")) {
+      whole_attribute(task, "euler_steps", 1, kMostEulerSteps, where);
+    }
   }
   if (task.kind == "segment") {
     check_ignore(task, where);
@@ -244,6 +260,34 @@ void check_grid(const std::vector<TaskInfo>& tasks, const std::string& where) {
                       task.name + " differ");
     }
   }
+}
+
+std::shared_ptr<const PackJudge> read_judge(const hdf5::Group& root) {
+  if (!root.has("judge")) {
+    return nullptr;
+  }
+  const auto group = root.group("judge");
+  packs::check_members(group, {"config", "tensors"}, "a judge has config and tensors, and no more");
+  PackJudge judge;
+  try {
+    judge.config = json::parse(packs::read_bytes(group, "config"));
+  } catch (const json::exception& error) {
+    fail(group.where() + "/config", std::string("must be JSON, but it cannot be read: ") + error.what());
+  }
+  const auto tensors = group.group("tensors");
+  for (const auto& name : tensors.members()) {
+    const auto dataset = tensors.dataset(name);
+    if (dataset.shape().empty()) {
+      fail(dataset.where(), "a tensor of a judge has one dimension or more, but it is one number");
+    }
+    at::Tensor tensor = at::empty(dataset.shape(), at::kFloat);
+    dataset.read(0, dataset.shape()[0], tensor.mutable_data_ptr<float>());
+    if (!at::isfinite(tensor).all().item<bool>()) {
+      fail(dataset.where(), "numbers of a judge must be finite, but one is not");
+    }
+    judge.tensors.emplace(name, std::move(tensor));
+  }
+  return std::make_shared<const PackJudge>(std::move(judge));
 }
 
 // ---- reading
@@ -308,6 +352,10 @@ Split read_targets(const TaskInfo& task, const packs::Rows& split, packs::Range 
   read.groups = split.groups(range);
   if (task.kind == "classify") {
     read.labels = split.labels(range, static_cast<int64_t>(task.class_names.size()));
+  } else if (task.kind == "sample") {
+    read.labels = split.labels(range, static_cast<int64_t>(task.class_names.size()));
+    const at::Tensor styles = split.styles(range, static_cast<int64_t>(task.style_names.size()));
+    read.conditions = at::stack({read.labels, styles + static_cast<int64_t>(task.class_names.size())}, 1);
   } else if (task.kind == "regress") {
     read.values = split.values(range);
   } else if (task.kind == "generate") {
@@ -340,6 +388,7 @@ struct TaskPack::State {
   hdf5::File file;
   std::string suite;
   std::optional<TokenTable> table;
+  std::shared_ptr<const PackJudge> judge;
   std::vector<TaskInfo> tasks;
   std::map<std::string, std::map<std::string, packs::Rows>> splits;  // by task
   std::once_flag hashed;
@@ -358,6 +407,13 @@ void TaskPack::State::open_task(const hdf5::Group& group, const std::string& nam
   if (task.longest_row > 0 && !table) {
     fail(group.where(),
          "the task has tokens, so that the pack must have a group 'tokens', but it is missing");
+  }
+  if (task.kind == "sample") {
+    if (!judge) {
+      fail(group.where(),
+           "the task is of the kind sample, so that the pack must have a judge, but it is missing");
+    }
+    task.judge = judge;
   }
   if (task.kind == "generate") {
     check_answer_attributes(task, *table, group.where() + "/attributes");
@@ -382,6 +438,7 @@ TaskPack::TaskPack(const std::filesystem::path& path) : state_(std::make_unique<
   packs::check_format(root, "fusegrid-task-pack", kPackMaker);
   state_->suite = root.text_attribute("suite");
   state_->table = packs::read_token_table(root);
+  state_->judge = read_judge(root);
   const auto tasks = root.group("tasks");
   for (const auto& name : tasks.members()) {
     state_->open_task(tasks.group(name), name);
@@ -428,9 +485,13 @@ Split TaskPack::read(const std::string& task, const std::string& split, int64_t 
   const packs::Rows& from = state_->split(info, split);
   const packs::Range range{begin, count};
   Split read = read_targets(info, from, range, tokens());
+  read.name = task + "/" + split;
+  read.begin = begin;
   read.maps = read_maps(info, from, range);
   if (from.image()) {
-    read.images = from.images(range).expand({-1, 3, -1, -1}).contiguous();
+    const at::Tensor images = from.images(range);
+    // what is to be made has the channels that it is stored with
+    read.images = info.kind == "sample" ? images : images.expand({-1, 3, -1, -1}).contiguous();
   } else {
     read.tokens = from.tokens("tokens", range, *tokens());
   }

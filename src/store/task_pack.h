@@ -10,16 +10,29 @@
 #include <ATen/core/Tensor.h>
 #include <nlohmann/json.hpp>
 
+#include "core/weights.h"
 #include "store/tokens.h"
 
 namespace fusegrid {
 
+// Says of pictures what they show: a network in a pack that is never trained.
+struct PackJudge {
+  nlohmann::json config;  // of an architecture with a head of its own
+  Weights tensors;
+};
+
 // Examples of one split of one task, in the order of the file. What its kind has not is undefined.
 struct Split {
-  at::Tensor images;  // uint8 [examples, 3, height, width] (gray images are repeated to three channels)
-  TokenRows tokens;   // where the inputs are no images
-  // int64 [examples], of kind classify: less than the number of classes; of multiple_choice: than that of the choices
+  std::string name;   // "TASK/SPLIT": keys what is drawn for its examples
+  int64_t begin = 0;  // the number of the first of them in the split
+  // uint8 [examples, 3, height, width]: gray images are repeated to three channels, but for those of kind sample
+  at::Tensor images;
+  TokenRows tokens;  // where the inputs are no images
+  // int64 [examples], of kinds classify and sample: less than the number of classes; of multiple_choice: than that of
+  // the choices
   at::Tensor labels;
+  // int64 [examples, 2], of kind sample: what is asked for, the label and behind all classes the style.
+  at::Tensor conditions;
   at::Tensor values;  // float [examples], of kind regress: finite
   // Of each pixel of the images. segment: classes, int32 [examples, height, width], less than their number or `ignore`;
   // depth: metres, float [examples, height, width]; normals: of length 1, float [examples, 3, height, width]; of these
@@ -33,16 +46,19 @@ struct Split {
 struct TaskInfo {
   std::string name;
   std::string
-      kind;  // classify, regress, generate, language_model, multiple_choice, segment, depth or normals
+      kind;  // classify, regress, generate, language_model, multiple_choice, sample, segment, depth or normals
   std::string title;
   std::string licence;
   std::string source;
   std::string group_meaning;
   std::string split_rule;
-  std::vector<std::string> class_names;  // of kinds classify and segment, in the order of the labels
+  std::vector<std::string> class_names;  // of kinds classify, sample and segment, in the order of the labels
+  std::vector<std::string> style_names;  // of kind sample, the same
+  std::shared_ptr<const PackJudge> judge;                // of kind sample
   nlohmann::json attributes = nlohmann::json::object();  // docs/packs.md, "Kinds"
   int64_t image_height = 0;                              // 0 where the inputs are tokens
   int64_t image_width = 0;                               // the same
+  int64_t image_channels = 0;                            // the same; 1 (gray) or 3
   int64_t longest_row = 0;          // tokens of the longest input of all splits; 0 where they are images
   int64_t longest_with_choice = 0;  // of an input and one of its choices together; 0 where there are none
   std::map<std::string, int64_t> examples;  // by split: train, val, test

@@ -60,6 +60,8 @@ class TaskKind {
   virtual std::string doc() const = 0;
   // Names of metric rules; the first is the primary one unless the task names another.
   virtual std::vector<std::string> metrics() const = 0;
+  // Further numbers that it records: functions of all examples together, without a rule and an interval.
+  virtual std::vector<std::string> numbers() const { return {}; }
   // Whether outputs are distributions, so that they have an entropy and a Fisher information.
   virtual bool has_distribution() const = 0;
   virtual bool has_classes() const = 0;  // whether an answer is one of several classes
@@ -68,6 +70,9 @@ class TaskKind {
   virtual bool has_tokens() const { return false; }
   // Whether an answer has a value for each pixel: then a head is a decoder of maps (models/dense_readout.h).
   virtual bool has_maps() const { return false; }
+  // Whether outputs are velocities of a state: those of the patches, as Architecture::features() gives them. Then no
+  // head is asked for.
+  virtual bool has_states() const { return false; }
   // Whether a task's inputs say what is to be answered, so that nobody can see them without the labels.
   virtual bool inputs_are_labels() const { return false; }
   // Columns of the outputs for a task with so many classes, 0 where it has none: what its head must have.

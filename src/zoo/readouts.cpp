@@ -123,6 +123,9 @@ void check_pooling(const SafetensorsFile& file, const std::string& task, Pooling
 // Of models that hold their head.
 std::shared_ptr<const Readout> readout_in(const Architecture& architecture) {
   const auto head = architecture.own_head();
+  if (architecture.input().state_size > 0) {
+    return features_readout(architecture.feature_size());
+  }
   if (!head) {
     throw ConfigError("the zoo has no heads, and its models, of the architecture " + architecture.name() +
                       ", hold none; name a heads file");

@@ -77,8 +77,17 @@ void check_answers(const TaskInfo& task, const InputFormat& input) {
   }
 }
 
-void check_outputs(const TaskInfo& task, const Readout& readout) {
+void check_outputs(const TaskInfo& task, const Readout& readout, bool reads_states) {
   const TaskKind& kind = task_kind(task.kind);
+  if (kind.has_states() != reads_states) {
+    throw ConfigError("task '" + task.name + "' is of the kind " + task.kind +
+                      (reads_states ? ", but the models of the zoo are flows, which make samples"
+                                    : ", which models make that are flows, but those of the zoo are none") +
+                      "; use the task pack that the models were trained on");
+  }
+  if (reads_states) {
+    return;
+  }
   const bool makes_tokens = readout.weights().empty() && readout.pooling() == Pooling::kNone;
   if (kind.has_tokens() != makes_tokens) {
     throw ConfigError("task '" + task.name + "' is of the kind " + task.kind +
@@ -116,6 +125,25 @@ void collect(std::vector<std::string>& problems, const Function& check) {
   }
 }
 
+// Of a task whose pictures a flow makes.
+void check_state_size(const TaskInfo& task, const InputFormat& input) {
+  if (task.image_height != input.state_size || task.image_width != input.state_size ||
+      task.image_channels != input.state_channels) {
+    throw ConfigError(
+        "the models make pictures of " + std::to_string(input.state_size) + " x " +
+        std::to_string(input.state_size) + " pixels with " + std::to_string(input.state_channels) +
+        " channels (0: they are no flows), but those of task '" + task.name + "' have " +
+        std::to_string(task.image_height) + " x " + std::to_string(task.image_width) + " with " +
+        std::to_string(task.image_channels) + "; make a task pack of the models' size");
+  }
+  const auto asked = static_cast<int64_t>(task.class_names.size() + task.style_names.size());
+  if (asked > input.conditions) {
+    throw ConfigError("the models can be asked for " + std::to_string(input.conditions) +
+                      " classes and styles, but task '" + task.name + "' has " + std::to_string(asked) +
+                      "; use the task pack that the models were trained on");
+  }
+}
+
 }  // namespace
 
 int64_t longest_with_answer(const TaskInfo& task) {
@@ -124,6 +152,10 @@ int64_t longest_with_answer(const TaskInfo& task) {
 }
 
 void check_readable(const TaskInfo& task, const InputFormat& input) {
+  if (task_kind(task.kind).has_states()) {
+    check_state_size(task, input);
+    return;
+  }
   const bool has_images = task.image_height > 0;
   const std::string what = "the inputs of task '" + task.name + "' are ";
   if (has_images != (input.image_size > 0)) {
@@ -182,7 +214,7 @@ void check_pack(const Zoo& zoo, const Network& network) {
   for (const std::string& task : zoo.tasks) {
     check_readable(pack.task(task), network.architecture->input());
     check_answers(pack.task(task), network.architecture->input());
-    check_outputs(pack.task(task), network.readout(task));
+    check_outputs(pack.task(task), network.readout(task), network.architecture->input().state_size > 0);
   }
 }
 

@@ -31,6 +31,7 @@ const std::map<std::string, std::set<std::string>> kTypesOfFiles{
     {"bert", {"bert", "camembert", "roberta", "xlm-roberta"}},
     {"clip_vision", {"clip", "clip_vision_model"}},
     {"cnn", {"cnn"}},
+    {"dit", {"dit"}},
     {"gpt2", {"gpt2"}},
     {"llama", {"llama", "mistral", "mixtral", "qwen2"}},
     {"mlp", {"mlp"}},
@@ -75,6 +76,14 @@ json small_config(const std::string& type) {
       {"clip", {{"projection_dim", 5}, {"vision_config", small_tower()}}},
       {"clip_vision_model", small_tower()},
       {"cnn", {{"image_size", 9}, {"hidden_sizes", {4, 5}}, {"depths", {1, 2}}, {"norm", "batch"}}},
+      {"dit",
+       {{"num_attention_heads", 2},
+        {"attention_head_dim", 4},
+        {"in_channels", 2},
+        {"num_layers", 2},
+        {"sample_size", 6},
+        {"patch_size", 2},
+        {"num_embeds_ada_norm", 5}}},
       {"gpt2", {{"n_embd", 8}, {"n_layer", 2}, {"n_head", 2}, {"vocab_size", 11}, {"n_positions", 9}}},
       {"llama", with(small_decoder(), {{"attention_bias", true}, {"mlp_bias", true}})},
       {"mistral", with(small_decoder(), {{"head_dim", nullptr}})},
@@ -132,6 +141,9 @@ Inputs examples_of(const Architecture& architecture) {
   const InputFormat format = architecture.input();
   if (format.image_size > 0) {
     return random_images(3, format.image_size);
+  }
+  if (format.state_size > 0) {
+    return random_states(3, format);
   }
   Inputs inputs = random_tokens({5, format.positions, 1}, format.vocabulary);
   if (has_answers(architecture)) {
@@ -432,7 +444,7 @@ TEST_P(EveryFamily, ActivationsOfEachAxisGroupAreShown) {
 // turned by their positions, as Llama's are.
 bool changes_nothing(const std::string& parameter) {
   return (parameter.ends_with("self_attn.k_proj.bias") && !parameter.starts_with("model.")) ||
-         parameter.ends_with("attention.self.key.bias") ||
+         parameter.ends_with("attention.self.key.bias") || parameter.ends_with("attn1.to_k.bias") ||
          parameter.ends_with("attention.attention.key.bias");
 }
 

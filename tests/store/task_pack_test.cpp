@@ -288,9 +288,9 @@ TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
 }
 
 TEST_F(TaskPackFile, RefusesKindsThatItDoesNotKnow) {
-  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "sample"; }),
+  EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "paint"; }),
               HasSubstr("kind must be one of classify, depth, generate, language_model, multiple_choice, "
-                        "normals, regress, segment, but it is 'sample'"));
+                        "normals, regress, sample, segment, but it is 'paint'"));
 }
 
 TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {

@@ -43,6 +43,20 @@ inline Inputs random_images(int64_t count, int64_t size) {
   return inputs;
 }
 
+// States on their way from noise, each with two things that are asked for.
+inline Inputs random_states(int64_t count, const InputFormat& format) {
+  const int64_t channels = format.state_channels, size = format.state_size;
+  Inputs inputs;
+  inputs.state = normal(derive_key(2, "states"), 0, 0, count * channels * size * size)
+                     .view({count, channels, size, size});
+  inputs.time = uniform(derive_key(2, "times"), 0, 0, count);
+  inputs.condition =
+      (uniform(derive_key(2, "conditions"), 0, 0, 2 * count) * static_cast<double>(format.conditions))
+          .to(at::kLong)
+          .view({count, 2});
+  return inputs;
+}
+
 // Rows of random ids, as wide as the longest, filled up with 0.
 inline Inputs random_tokens(const std::vector<int64_t>& lengths, int64_t vocabulary) {
   const auto count = static_cast<int64_t>(lengths.size());

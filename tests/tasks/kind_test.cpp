@@ -20,6 +20,7 @@
 #include "core/philox.h"
 #include "core/text.h"
 #include "support/source_folder.h"
+#include "support/state_task.h"
 #include "support/token_task.h"
 
 namespace fusegrid {
@@ -92,6 +93,10 @@ at::Tensor maps_of(const std::string& kind) {
   return kind == "depth" ? 1 + numbers.select(1, 0).abs() : numbers / numbers.norm(2, 1, true);
 }
 
+TaskInfo task_of(const std::string& kind) {
+  return task_kind(kind).has_states() ? state_task() : token_task(kind);
+}
+
 // Five examples with all that any kind may ask for: of classes a task with three.
 class EveryKind : public testing::TestWithParam<std::string> {
  protected:
@@ -99,6 +104,9 @@ class EveryKind : public testing::TestWithParam<std::string> {
     if (answers_maps(GetParam())) {
       examples_ = numbered_images(5);
       examples_.maps = maps_of(GetParam());
+    }
+    if (task_kind(GetParam()).has_states()) {
+      examples_ = numbered_states(5);
     }
     examples_.labels = at::tensor({0, 1, 2, 1, 0}, at::kLong);
     examples_.values = at::tensor({0.5, -1.0, 2.0, 0.0, 0.25}, at::kFloat);
@@ -115,6 +123,9 @@ class EveryKind : public testing::TestWithParam<std::string> {
   // Of the model: row i of outputs_ for example i, whose first token is the letter of its number; of tokens as many
   // places as the inputs ask for.
   at::Tensor output(const Inputs& ready) const {
+    if (ready.state.defined()) {
+      return outputs_.index_select(0, ready.condition.select(1, 2));
+    }
     if (ready.images.defined()) {
       return outputs_.index_select(0, ready.images.view({-1}).to(at::kLong));
     }
@@ -133,11 +144,12 @@ class EveryKind : public testing::TestWithParam<std::string> {
   }
 
   const TokenTable table_ = letter_table();
-  const TaskInfo task_ = token_task(GetParam());
+  const TaskInfo task_ = task_of(GetParam());
   const std::shared_ptr<const TaskKind> kind_ = kind_of(task_, &table_);
   Examples examples_{
       rows_of({letters("ax"), letters("bxyz"), letters("cxy"), letters("dx"), letters("exyzabc")})};
-  at::Tensor outputs_ = kind_->has_tokens() ? normal(1, 0, 0, 5 * 8 * table_.size()).view({5, 8, -1})
+  at::Tensor outputs_ = kind_->has_tokens()   ? normal(1, 0, 0, 5 * 8 * table_.size()).view({5, 8, -1})
+                        : kind_->has_states() ? normal(1, 0, 0, 5 * 16).view({5, 4, 4})
                         : answers_maps(GetParam())
                             ? normal(1, 0, 0, 5 * 6 * kind_->outputs(3)).view({5, 2, 3, -1})
                             : normal(1, 0, 0, 5 * kind_->outputs(3)).view({5, -1});
@@ -145,7 +157,8 @@ class EveryKind : public testing::TestWithParam<std::string> {
 
 TEST_P(EveryKind, says_what_it_is) {
   EXPECT_FALSE(kind_->doc().empty());
-  EXPECT_EQ(kind_->has_tokens(), kind_->outputs(3) == 0) << "models make tokens without a head";
+  EXPECT_EQ(kind_->has_tokens() || kind_->has_states(), kind_->outputs(3) == 0)
+      << "models make tokens without a head";
   ASSERT_FALSE(kind_->metrics().empty());
   for (const std::string& metric : kind_->metrics()) {
     EXPECT_EQ(metric_registry().at(metric).name, metric);
@@ -159,7 +172,11 @@ TEST_P(EveryKind, has_each_of_its_metrics_or_says_why_not) {
   for (const std::string& metric : kind_->metrics()) {
     EXPECT_EQ(seen.metrics.count(metric) + seen.undefined.count(metric), 1U) << metric;
   }
-  EXPECT_EQ(seen.metrics.size() + seen.undefined.size(), kind_->metrics().size());
+  for (const std::string& number : kind_->numbers()) {
+    EXPECT_TRUE(seen.metrics.contains(number)) << number;
+    EXPECT_FALSE(metric_registry().contains(number)) << number;
+  }
+  EXPECT_EQ(seen.metrics.size() + seen.undefined.size(), kind_->metrics().size() + kind_->numbers().size());
   EXPECT_EQ(seen.predictions.size(), kind_->has_classes() ? 5U : 0U);
 }
 

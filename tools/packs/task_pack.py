@@ -67,11 +67,20 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Judge:
+    """A frozen network that says of pictures what they show."""
+
+    config: dict  # of a family of models, with a head of all classes and behind them all styles
+    tensors: dict[str, np.ndarray]  # float32
+
+
+@dataclass(frozen=True)
 class TaskPack:
     suite: str
     sources_sha256: str  # digest of what the pack was made from
     tasks: tuple[Task, ...]
     tokens: TokenTable | None = None  # where a task has tokens
+    judge: Judge | None = None  # where a task is of the kind sample
 
 
 @dataclass(frozen=True)
@@ -90,13 +99,14 @@ KINDS = {
     "segment": Kind(("images",), ("map_classes",), ("classes",)),
     "depth": Kind(("images",), ("map_depth",)),
     "normals": Kind(("images",), ("map_normals",)),
-    "sample": Kind(("images",), ("labels",), ("classes",)),
+    "sample": Kind(("images",), ("labels", "styles"), ("classes", "styles")),
 }
 
 # Element types and shapes; letters are sizes that agree inside a task.
 _ARRAYS = {
     "images": ("uint8", "nchw"),
     "labels": ("uint16", "n"),
+    "styles": ("uint16", "n"),
     "values": ("float32", "n"),
     "map_classes": ("uint16", "nhw"),
     "map_depth": ("float32", "nhw"),
@@ -114,6 +124,8 @@ def write_task_pack(path: Path, pack: TaskPack) -> None:
         set_text(root, "sources_sha256", pack.sources_sha256)
         if pack.tokens is not None:
             write_token_table(root, pack.tokens)
+        if pack.judge is not None:
+            _write_judge(make_group(root, "judge"), pack.judge)
         parent = make_group(root, "tasks")
         images: dict[int, h5py.Dataset] = {}
         for task in pack.tasks:
@@ -129,6 +141,7 @@ def read_task_pack(path: Path) -> TaskPack:
             sources_sha256=read_text(file, "sources_sha256"),
             tasks=tuple(_read_task(group, name) for name, group in file["tasks"].items()),
             tokens=read_token_table(file) if "tokens" in file else None,
+            judge=_read_judge(file["judge"]) if "judge" in file else None,
         )
     check_task_pack(pack)
     return pack
@@ -140,6 +153,17 @@ def read_tokens(path: Path) -> TokenTable:
     if tokens is None:
         raise ValueError(f"this must be a pack of texts, but it has no tokens: {path}")
     return tokens
+
+
+def _write_judge(group: h5py.Group, judge: Judge) -> None:
+    write_json(group, "config", judge.config)
+    tensors = make_group(group, "tensors")
+    for name in sorted(judge.tensors):
+        write_array(tensors, name, judge.tensors[name])
+
+
+def _read_judge(group: h5py.Group) -> Judge:
+    return Judge(read_json(group, "config"), {name: tensor[()] for name, tensor in group["tensors"].items()})
 
 
 def _write_task(group: h5py.Group, task: Task, images: dict[int, h5py.Dataset]) -> None:
@@ -190,6 +214,8 @@ def check_task_pack(pack: TaskPack) -> None:
         raise ValueError(f"{pack.suite}: a pack has at least one task")
     if pack.tokens is not None:
         check_token_table(pack.tokens)
+    if pack.judge is None and any(task.kind == "sample" for task in pack.tasks):
+        raise ValueError(f"{pack.suite}: a pack with tasks of the kind sample has a judge")
     for task in pack.tasks:
         _check_task(task, pack.tokens)
     _check_grid(pack)
@@ -272,11 +298,16 @@ def _check_grid(pack: TaskPack) -> None:
 
 
 def _check_classes(task: Task) -> None:
+    for kind in ("classes", "styles"):
+        names = task.attributes.get(kind, ["a", "b"])
+        if not 2 <= len(names) <= 65535 or len(set(names)) != len(names) or "" in names:
+            raise ValueError(f"{task.name}: {kind} must be 2 to 65535 different names")
+    for split_name, split in task.splits.items():
+        if "styles" in split.arrays and split.arrays["styles"].max() >= len(task.attributes["styles"]):
+            raise ValueError(f"{task.name}/{split_name}/styles: must be below {len(task.attributes['styles'])}")
     if "classes" not in task.attributes:
         return
     classes = task.attributes["classes"]
-    if not 2 <= len(classes) <= 65535 or len(set(classes)) != len(classes) or "" in classes:
-        raise ValueError(f"{task.name}: classes must be 2 to 65535 different names")
     allowed = [*range(len(classes)), *([task.attributes["ignore"]] if "ignore" in task.attributes else [])]
     for split_name, split in task.splits.items():
         for name in ("labels", "map_classes"):

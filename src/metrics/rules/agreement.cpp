@@ -1,0 +1,21 @@
+// Agreement: how many pictures are judged to show what was asked for. An example has one number: 1 where it is so, else 0.
+
+#include "metrics/metric.h"
+
+namespace fusegrid::metrics::agreement {
+namespace {
+
+const bool registered = [] {
+  metric_registry().add("agreement", {.name = "agreement",
+                                      .title = "Agreement",
+                                      .doc = "pictures of which the pack's judge says both the class and the "
+                                             "style that were asked for, divided by all pictures",
+                                      .undefined = "",
+                                      .better = Better::kHigher,
+                                      .unit = Unit::kFraction,
+                                      .finish = mean_of_rows});
+  return true;
+}();
+
+}  // namespace
+}  // namespace fusegrid::metrics::agreement

@@ -1,0 +1,1 @@
+"""Letters in four styles of drawing, for models that make pictures; see docs/packs.md."""
