@@ -89,8 +89,9 @@ void check_routing(const Method& method, const Architecture& architecture,
   }
   for (const auto& [task, kind] : tasks) {
     if (kind->has_classes()) {
-      throw ConfigError("method '" + method.card.name + "' routes the layers of a pass, but the rows of task '" +
-                        task + "' are made of its prompts outside of it; leave the method out, or the task");
+      throw ConfigError("method '" + method.card.name +
+                        "' routes the layers of a pass, but the rows of task '" + task +
+                        "' are made of its prompts outside of it; leave the method out, or the task");
     }
   }
 }

@@ -31,7 +31,7 @@ class ModelMark {
   explicit ModelMark(const Weights& model) {
     for (const auto& [name, tensor] : model) {
       tensors_.emplace_back(tensor.getIntrusivePtr());
-      versions_.push_back(tensor._version());
+      versions_.push_back(static_cast<int64_t>(tensor._version()));
     }
   }
   // Whether it is of these very tensors. A tensor that is gone is no other's equal: its mark holds its address.
@@ -42,7 +42,7 @@ class ModelMark {
     size_t i = 0;
     for (const auto& [name, tensor] : model) {
       if (tensors_[i]._unsafe_get_target() != tensor.unsafeGetTensorImpl() ||
-          versions_[i] != tensor._version()) {
+          versions_[i] != static_cast<int64_t>(tensor._version())) {
         return false;
       }
       ++i;
@@ -60,7 +60,7 @@ class ModelMark {
 
  private:
   std::vector<c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>> tensors_;
-  std::vector<uint64_t> versions_;
+  std::vector<int64_t> versions_;
 };
 
 class PromptReadout final : public Readout {
@@ -151,8 +151,8 @@ class PairReadout final : public Readout {
     FUSEGRID_ASSERT(features.dim() == 3 && features.size(1) == 2, "features [n, 2, size] of pairs");
     const at::Tensor x = in_wide(features);
     const at::Tensor of_images = unit_rows(x.select(1, 0));
-    const at::Tensor scale = model.empty() ? at::ones({}, x.options())
-                                           : model.at(kScale).to(x.scalar_type()).exp();
+    const at::Tensor scale =
+        model.empty() ? at::ones({}, x.options()) : model.at(kScale).to(x.scalar_type()).exp();
     return at::stack({scale * of_images, unit_rows(x.select(1, 1))}, 1);
   }
   // What tells it apart from others in a heads file.

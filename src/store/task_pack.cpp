@@ -153,8 +153,10 @@ void check_prompts(const TaskInfo& task, const TokenTable* table, const std::str
   for (const json& rows : *prompts) {
     if (!rows.is_array() || rows.empty() || rows.size() != prompts->front().size() ||
         !std::all_of(rows.begin(), rows.end(), is_row)) {
-      fail(where, "each class must have as many 'prompts' as the first, one or more, which are rows of ids of "
-                  "the vocabulary without padding, but one has " + rows.dump());
+      fail(where,
+           "each class must have as many 'prompts' as the first, one or more, which are rows of ids of "
+           "the vocabulary without padding, but one has " +
+               rows.dump());
     }
   }
 }

@@ -115,21 +115,25 @@ std::shared_ptr<const Readout> read_prompts(const SafetensorsFile& file, const s
   const std::string what = head_of(file, task);
   const InputFormat input = architecture->input();
   if (input.vocabulary == 0 || input.image_size == 0) {
-    throw ConfigError(what + " is made of prompts, which the tower of texts of a model reads, but models of the "
-                      "architecture " + architecture->name() + " have not both towers");
+    throw ConfigError(what +
+                      " is made of prompts, which the tower of texts of a model reads, but models of the "
+                      "architecture " +
+                      architecture->name() + " have not both towers");
   }
   const at::Tensor tokens = file.read(task + ".prompts").to(at::kLong);
   const at::Tensor lengths = file.read(task + ".prompt_lengths").to(at::kLong);
   if (tokens.dim() != 3 || lengths.sizes().vec() != std::vector<int64_t>{tokens.size(0), tokens.size(1)}) {
-    throw ConfigError(what + " must have prompts [classes, prompts, width] and prompt_lengths [classes, "
-                      "prompts], but they have the shapes " + shape_text(tokens.sizes().vec()) + " and " +
-                      shape_text(lengths.sizes().vec()));
+    throw ConfigError(what +
+                      " must have prompts [classes, prompts, width] and prompt_lengths [classes, "
+                      "prompts], but they have the shapes " +
+                      shape_text(tokens.sizes().vec()) + " and " + shape_text(lengths.sizes().vec()));
   }
   const bool fits = tokens.ge(0).all().item<bool>() && tokens.lt(input.vocabulary).all().item<bool>() &&
                     lengths.ge(1).all().item<bool>() &&
                     lengths.le(std::min(tokens.size(2), input.positions)).all().item<bool>();
   if (!fits) {
-    throw DataError(what + " must have prompts of ids that the model knows, and no longer ones than it reads");
+    throw DataError(what +
+                    " must have prompts of ids that the model knows, and no longer ones than it reads");
   }
   return prompt_readout(std::move(architecture), {tokens, lengths});
 }
@@ -236,8 +240,7 @@ Weights heads_of(const fs::path& heads, const std::vector<std::string>& tasks) {
   for (const std::string& task : tasks) {
     for (const std::string part :
          {".rows", ".weight", ".bias", ".hidden.weight", ".hidden.bias", ".conv.weight", ".norm.weight",
-          ".norm.bias", ".norm.running_mean", ".norm.running_var", ".prompts", ".prompt_lengths",
-          ".pairs"}) {
+          ".norm.bias", ".norm.running_mean", ".norm.running_var", ".prompts", ".prompt_lengths", ".pairs"}) {
       take(task + part);
     }
     if (tensors.contains(task + ".rows")) {

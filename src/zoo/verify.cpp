@@ -126,10 +126,10 @@ int64_t longest_with_answer(const TaskInfo& task) {
 void check_readable(const TaskInfo& task, const InputFormat& input) {
   const bool has_images = task.image_height > 0, has_tokens = task.longest_row > 0;
   const std::string what = "the inputs of task '" + task.name + "' are ";
-  if ((has_images && input.image_size == 0) ||
-      (has_tokens && input.image_size > 0 && input.positions == 0)) {
-    throw ConfigError("the models read " + std::string(input.image_size == 0 ? "tokens" : "images") + ", but " +
-                      what + (input.image_size == 0 ? "images" : "tokens") + "; use a task pack that the models can read");
+  if ((has_images && input.image_size == 0) || (has_tokens && input.image_size > 0 && input.positions == 0)) {
+    throw ConfigError("the models read " + std::string(input.image_size == 0 ? "tokens" : "images") +
+                      ", but " + what + (input.image_size == 0 ? "images" : "tokens") +
+                      "; use a task pack that the models can read");
   }
   if (has_images && (task.image_height != input.image_size || task.image_width != input.image_size)) {
     throw ConfigError("the models take images of " + std::to_string(input.image_size) + " x " +

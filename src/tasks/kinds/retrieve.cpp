@@ -64,8 +64,8 @@ void check_pairs(const at::Tensor& output) {
 at::Tensor Retrieve::losses(const at::Tensor& output, const Examples& examples) const {
   check_pairs(output);
   const at::Tensor texts = numbers_of_texts(examples.inputs).to(output.device());
-  const at::Tensor others = (texts.unsqueeze(0) == texts.unsqueeze(1))
-                                .logical_and(at::eye(texts.size(0), texts.options()).eq(0));
+  const at::Tensor others =
+      (texts.unsqueeze(0) == texts.unsqueeze(1)).logical_and(at::eye(texts.size(0), texts.options()).eq(0));
   const at::Tensor logits = at::matmul(output.select(1, 0), output.select(1, 1).t());
   const auto loss = [&, own = at::arange(texts.size(0), texts.options())](const at::Tensor& rows) {
     constexpr double kNever = -1e9;

@@ -133,13 +133,11 @@ int64_t special_id(const TokenTable& table, const std::string& name) {
 }
 
 nlohmann::json architecture_config(const Options& options, const TokenTable& table) {
-  const nlohmann::json tower{{"hidden_size", options.width},
-                             {"intermediate_size", options.mlp_ratio * options.width},
-                             {"num_hidden_layers", options.blocks},
-                             {"num_attention_heads", options.width / options.head_width},
-                             {"hidden_act", "quick_gelu"},
-                             {"layer_norm_eps", 1e-5},
-                             {"projection_dim", options.embedding}};
+  const nlohmann::json tower{
+      {"hidden_size", options.width},        {"intermediate_size", options.mlp_ratio * options.width},
+      {"num_hidden_layers", options.blocks}, {"num_attention_heads", options.width / options.head_width},
+      {"hidden_act", "quick_gelu"},          {"layer_norm_eps", 1e-5},
+      {"projection_dim", options.embedding}};
   nlohmann::json vision = tower, text = tower;
   vision.update(nlohmann::json{{"model_type", "clip_vision_model"},
                                {"image_size", options.image_size},
@@ -150,12 +148,9 @@ nlohmann::json architecture_config(const Options& options, const TokenTable& tab
                              {"bos_token_id", special_id(table, "<cls>")},
                              {"eos_token_id", special_id(table, "</s>")},
                              {"pad_token_id", table.pad}});
-  return {{"architectures", {"CLIPModel"}},
-          {"model_type", "clip"},
-          {"merged_towers", "both"},
-          {"projection_dim", options.embedding},
-          {"vision_config", vision},
-          {"text_config", text},
+  return {{"architectures", {"CLIPModel"}}, {"model_type", "clip"},
+          {"merged_towers", "both"},        {"projection_dim", options.embedding},
+          {"vision_config", vision},        {"text_config", text},
           {"torch_dtype", "float32"}};
 }
 
@@ -172,14 +167,14 @@ void check_pack(const Options& options, const TaskPack& pack, const std::vector<
   for (const std::string& task : tasks) {
     const TaskInfo& info = pack.task(task);
     if (!is_pairs(pack, task) && !info.attributes.contains("prompts")) {
-      throw ConfigError("the recipe two_towers asks for pairs, or for classes with prompts, but task '" + task +
-                        "' " + where + "is of the kind " + info.kind +
+      throw ConfigError("the recipe two_towers asks for pairs, or for classes with prompts, but task '" +
+                        task + "' " + where + "is of the kind " + info.kind +
                         " without prompts; choose another pack or another recipe");
     }
   }
-  const auto first = tasks.begin(), end = std::find_if_not(first, tasks.end(), [&](const auto& task) {
-    return is_pairs(pack, task);
-  });
+  const auto first = tasks.begin(),
+             end =
+                 std::find_if_not(first, tasks.end(), [&](const auto&task) { return is_pairs(pack, task); });
   if (end - first <= options.seen) {
     throw ConfigError("of the first tasks of the zoo, seen=" + std::to_string(options.seen) +
                       " and one more must be of pairs, but the tasks " + where + "begin with " +
@@ -331,11 +326,11 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   network.device = in.device;
   Weights weights;
   for (const TensorInfo& info : network.architecture->parameters()) {
-    weights.emplace(info.name,
-                    initial_tensor(info, options, in.seed).to(in.device).requires_grad_(true));
+    weights.emplace(info.name, initial_tensor(info, options, in.seed).to(in.device).requires_grad_(true));
   }
   std::vector<Pairs> tasks;
-  tasks.emplace_back(in.tasks.at(static_cast<size_t>(options.seen)), in.pack, options.base_batch, options, "pretrain", in.seed, network);
+  tasks.emplace_back(in.tasks.at(static_cast<size_t>(options.seen)), in.pack, options.base_batch, options,
+                     "pretrain", in.seed, network);
   double last = 0;
   const auto loss = [&](int64_t step) {
     at::Tensor mean = mean_loss(*network.architecture, weights, tasks, step);
