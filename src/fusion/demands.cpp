@@ -7,6 +7,12 @@
 namespace fusegrid {
 namespace {
 
+// Its tower of texts makes the rows that images are compared with, so that models cannot share them.
+bool has_two_towers(const Architecture& architecture) {
+  const InputFormat input = architecture.input();
+  return input.image_size > 0 && input.vocabulary > 0;
+}
+
 bool has(const Architecture& architecture, Demand demand) {
   switch (demand) {
     case Demand::kBlocks:
@@ -22,6 +28,9 @@ bool has(const Architecture& architecture, Demand demand) {
     case Demand::kRepairable:
       return is_repairable(architecture);
     case Demand::kHeads: {
+      if (has_two_towers(architecture)) {
+        return false;
+      }
       const auto head = architecture.own_head();
       return !head || head->of_tokens();
     }
@@ -72,11 +81,27 @@ void check_data(const Method& method, const std::set<Need>& needs,
   }
 }
 
+// A zero-shot head asks the tower of texts for its rows outside of the passes in which layers are routed.
+void check_routing(const Method& method, const Architecture& architecture,
+                   const std::map<std::string, const TaskKind*>& tasks) {
+  if (method.card.yields != Yields::kRoutedModel || !has_two_towers(architecture)) {
+    return;
+  }
+  for (const auto& [task, kind] : tasks) {
+    if (kind->has_classes()) {
+      throw ConfigError("method '" + method.card.name +
+                        "' routes the layers of a pass, but the rows of task '" + task +
+                        "' are made of its prompts outside of it; leave the method out, or the task");
+    }
+  }
+}
+
 }  // namespace
 
 void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks) {
   check_data(method, method.needs(parameters), tasks);
+  check_routing(method, architecture, tasks);
   for (const Demand demand : method.demands(parameters)) {
     if (!has(architecture, demand)) {
       refuse(method.card.name, demand, architecture.name());

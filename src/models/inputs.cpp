@@ -106,7 +106,7 @@ at::Tensor Inputs::counting(Rows rows) const {
     FUSEGRID_ASSERT(answer.defined(), "rows of an answer that is not there");
     return counting_positions(answer_lengths + 1, answer.size(1) + 1);
   }
-  if (!tokens.defined()) {
+  if (!tokens.defined() || (images.defined() && rows == Rows::kInput)) {
     return {};
   }
   return rows == Rows::kBoth && answer.defined()

@@ -71,19 +71,20 @@ void check_state(const at::Tensor& state, const InputFormat& format) {
 
 Inputs Network::ready(const Inputs& inputs) const {
   const InputFormat format = architecture->input();
+  Inputs moved = inputs.to(device);
   if (inputs.images.defined()) {
     check_images(inputs.images, format);
-    return {(inputs.images.to(device).to(at::kFloat) - per_channel(normalisation.mean, device)) /
-                per_channel(normalisation.std, device),
-            {},
-            {}};
+    moved.images = (moved.images.to(at::kFloat) - per_channel(normalisation.mean, device)) /
+                   per_channel(normalisation.std, device);
+  }
+  if (!inputs.tokens.defined()) {
+    return moved;
   }
   if (inputs.state.defined()) {
     check_state(inputs.state, format);
     return inputs.to(device);
   }
   check_tokens(inputs, format);
-  Inputs moved = inputs.to(device);
   // a row is filled up to a multiple of some width, which may be more than there are positions
   moved.tokens = moved.tokens.narrow(1, 0, std::min(moved.tokens.size(1), format.positions));
   return moved;

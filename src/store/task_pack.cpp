@@ -51,6 +51,7 @@ const std::map<std::string, Kind>& kinds() {
       {"normals", {{"images"}, {"map_normals"}}},
       {"regress", {{"images", "tokens"}, {"values"}}},
       {"sample", {{"images"}, {"labels", "styles"}}},
+      {"retrieve", {{"images"}, {"tokens"}}},
       {"segment", {{"images"}, {"map_classes"}}},
   };
   return all;
@@ -142,6 +143,33 @@ void check_answer_attributes(const TaskInfo& task, const TokenTable& table, cons
   whole_attribute(task, "longest_answer", 2, std::numeric_limits<int32_t>::max(), where);
 }
 
+// Of a task of classes, texts that stand for each of them, as rows of ids: what zero-shot heads are made of.
+void check_prompts(const TaskInfo& task, const TokenTable* table, const std::string& where) {
+  const auto prompts = task.attributes.find("prompts");
+  if (prompts == task.attributes.end()) {
+    return;
+  }
+  if (table == nullptr || !prompts->is_array() || prompts->size() != task.class_names.size()) {
+    fail(where, "'prompts' must be a list of rows of ids for each class, of a pack with the group 'tokens'");
+  }
+  const auto is_id = [&](const json& id) {
+    return id.is_number_unsigned() && id.get<uint64_t>() < static_cast<uint64_t>(table->size()) &&
+           id.get<int64_t>() != table->pad;
+  };
+  const auto is_row = [&](const json& row) {
+    return row.is_array() && !row.empty() && std::all_of(row.begin(), row.end(), is_id);
+  };
+  for (const json& rows : *prompts) {
+    if (!rows.is_array() || rows.empty() || rows.size() != prompts->front().size() ||
+        !std::all_of(rows.begin(), rows.end(), is_row)) {
+      fail(where,
+           "each class must have as many 'prompts' as the first, one or more, which are rows of ids of "
+           "the vocabulary without padding, but one has " +
+               rows.dump());
+    }
+  }
+}
+
 // ---- opening
 
 std::string read_kind(const hdf5::Group& task) {
@@ -179,6 +207,11 @@ void check_arrays(const hdf5::Group& split, const std::string& kind) {
                            "rows) and no other");
 }
 
+// A pair has a text beside its image; other inputs are one of both.
+bool has_tokens(const TaskInfo& task, const packs::Rows& split) {
+  return !split.image() || task.kind == "retrieve";
+}
+
 // Takes up what a split says about the inputs of its task, which are alike in all splits.
 void add_inputs(TaskInfo& task, const packs::Rows& split, const packs::Rows& first) {
   if (split.image() != first.image()) {
@@ -190,7 +223,8 @@ void add_inputs(TaskInfo& task, const packs::Rows& split, const packs::Rows& fir
     task.image_height = split.image()->height;
     task.image_width = split.image()->width;
     task.image_channels = split.image()->channels;
-  } else {
+  }
+  if (has_tokens(task, split)) {
     task.longest_row = std::max(task.longest_row, split.longest("tokens"));
   }
   if (task.kind == "multiple_choice") {
@@ -415,6 +449,7 @@ void TaskPack::State::open_task(const hdf5::Group& group, const std::string& nam
     }
     task.judge = judge;
   }
+  check_prompts(task, table ? &*table : nullptr, group.where() + "/attributes");
   if (task.kind == "generate") {
     check_answer_attributes(task, *table, group.where() + "/attributes");
     for (const auto& [split, rows] : of_task) {
@@ -492,7 +527,8 @@ Split TaskPack::read(const std::string& task, const std::string& split, int64_t 
     const at::Tensor images = from.images(range);
     // what is to be made has the channels that it is stored with
     read.images = info.kind == "sample" ? images : images.expand({-1, 3, -1, -1}).contiguous();
-  } else {
+  }
+  if (has_tokens(info, from)) {
     read.tokens = from.tokens("tokens", range, *tokens());
   }
   return read;

@@ -44,12 +44,11 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
   if (split.conditions.defined()) {
     return flow_examples(split).to(device);
   }
-  if (split.images.defined()) {
-    examples.inputs.images = split.images;
-  } else {
+  if (split.tokens.defined()) {
     FUSEGRID_ASSERT(tokens != nullptr, "rows of tokens without a table");
     examples.inputs = token_inputs(split.tokens.ids, split.tokens.offsets, tokens->pad);
   }
+  examples.inputs.images = split.images;
   if (split.answers.defined()) {
     const Inputs answers = token_inputs(split.answers.ids, split.answers.offsets, tokens->pad);
     examples.wanted = answers.tokens;

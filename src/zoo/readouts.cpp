@@ -14,6 +14,7 @@
 #include "models/dense_readout.h"
 #include "models/stored_parameters.h"
 #include "models/tanh_readout.h"
+#include "models/tower_readout.h"
 #include "zoo/checkpoint_folder.h"
 #include "zoo/zoo.h"
 
@@ -108,6 +109,35 @@ std::shared_ptr<const Readout> read_decoder(const SafetensorsFile& file, const s
   return dense_readout(std::move(decoder), architecture.input().image_size);
 }
 
+// The tokens of a zero-shot head, whose rows the merged tower of texts makes.
+std::shared_ptr<const Readout> read_prompts(const SafetensorsFile& file, const std::string& task,
+                                            std::shared_ptr<const Architecture> architecture) {
+  const std::string what = head_of(file, task);
+  const InputFormat input = architecture->input();
+  if (input.vocabulary == 0 || input.image_size == 0) {
+    throw ConfigError(what +
+                      " is made of prompts, which the tower of texts of a model reads, but models of the "
+                      "architecture " +
+                      architecture->name() + " have not both towers");
+  }
+  const at::Tensor tokens = file.read(task + ".prompts").to(at::kLong);
+  const at::Tensor lengths = file.read(task + ".prompt_lengths").to(at::kLong);
+  if (tokens.dim() != 3 || lengths.sizes().vec() != std::vector<int64_t>{tokens.size(0), tokens.size(1)}) {
+    throw ConfigError(what +
+                      " must have prompts [classes, prompts, width] and prompt_lengths [classes, "
+                      "prompts], but they have the shapes " +
+                      shape_text(tokens.sizes().vec()) + " and " + shape_text(lengths.sizes().vec()));
+  }
+  const bool fits = tokens.ge(0).all().item<bool>() && tokens.lt(input.vocabulary).all().item<bool>() &&
+                    lengths.ge(1).all().item<bool>() &&
+                    lengths.le(std::min(tokens.size(2), input.positions)).all().item<bool>();
+  if (!fits) {
+    throw DataError(what +
+                    " must have prompts of ids that the model knows, and no longer ones than it reads");
+  }
+  return prompt_readout(std::move(architecture), {tokens, lengths});
+}
+
 // All heads of a zoo read features that are pooled alike: decoders, none of them; affine heads, pooled ones.
 void check_pooling(const SafetensorsFile& file, const std::string& task, Pooling pooling) {
   const bool is_decoder = file.contains(task + ".conv.weight");
@@ -158,7 +188,7 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
     return {};
   }
   const HfFolder folder = open_checkpoint(base);
-  const auto architecture = make_architecture(folder.config());
+  const std::shared_ptr<const Architecture> architecture = make_architecture(folder.config());
   const int64_t features = architecture->feature_size();
   const auto projection = architecture->projection();
   at::Tensor projected;
@@ -184,6 +214,10 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
       }
       scale = scale ? scale : read_logit_scale(file);
       readouts[task] = read_cosine_head(file, task, *scale, projected, features)->to(device);
+    } else if (file.contains(task + ".prompts")) {
+      readouts[task] = read_prompts(file, task, architecture)->to(device);
+    } else if (file.contains(task + ".pairs")) {
+      readouts[task] = pair_readout(features);
     } else if (file.contains(task + ".weight")) {
       check_pooling(file, task, pooling);
       readouts[task] = (pooling == Pooling::kNone ? read_decoder(file, task, *architecture)
@@ -209,7 +243,7 @@ Weights heads_of(const fs::path& heads, const std::vector<std::string>& tasks) {
   for (const std::string& task : tasks) {
     for (const std::string part :
          {".rows", ".weight", ".bias", ".hidden.weight", ".hidden.bias", ".conv.weight", ".norm.weight",
-          ".norm.bias", ".norm.running_mean", ".norm.running_var"}) {
+          ".norm.bias", ".norm.running_mean", ".norm.running_var", ".prompts", ".prompt_lengths", ".pairs"}) {
       take(task + part);
     }
     if (tensors.contains(task + ".rows")) {

@@ -156,11 +156,12 @@ void check_readable(const TaskInfo& task, const InputFormat& input) {
     check_state_size(task, input);
     return;
   }
-  const bool has_images = task.image_height > 0;
+  const bool has_images = task.image_height > 0, has_tokens = task.longest_row > 0;
   const std::string what = "the inputs of task '" + task.name + "' are ";
-  if (has_images != (input.image_size > 0)) {
-    throw ConfigError("the models read " + std::string(has_images ? "tokens" : "images") + ", but " + what +
-                      (has_images ? "images" : "tokens") + "; use a task pack that the models can read");
+  if ((has_images && input.image_size == 0) || (has_tokens && input.image_size > 0 && input.positions == 0)) {
+    throw ConfigError("the models read " + std::string(input.image_size == 0 ? "tokens" : "images") +
+                      ", but " + what + (input.image_size == 0 ? "images" : "tokens") +
+                      "; use a task pack that the models can read");
   }
   if (has_images && (task.image_height != input.image_size || task.image_width != input.image_size)) {
     throw ConfigError("the models take images of " + std::to_string(input.image_size) + " x " +
@@ -168,7 +169,7 @@ void check_readable(const TaskInfo& task, const InputFormat& input) {
                       std::to_string(task.image_height) + " x " + std::to_string(task.image_width) +
                       "; make a task pack of the models' size");
   }
-  if (has_images) {
+  if (!has_tokens) {
     return;
   }
   const std::string most = "the models take rows of at most " + std::to_string(input.positions) + " tokens";

@@ -29,7 +29,8 @@ using nlohmann::json;
 // File of src/models/families -> the model types that it registers.
 const std::map<std::string, std::set<std::string>> kTypesOfFiles{
     {"bert", {"bert", "camembert", "roberta", "xlm-roberta"}},
-    {"clip_vision", {"clip", "clip_vision_model"}},
+    {"clip", {"clip"}},
+    {"clip_vision", {"clip_vision_model"}},
     {"cnn", {"cnn"}},
     {"dit", {"dit"}},
     {"gpt2", {"gpt2"}},
@@ -73,6 +74,7 @@ json small_config(const std::string& type) {
   const std::map<std::string, json> configs{
       {"bert", small_encoder(9, 2)},
       {"camembert", small_encoder(11, 1)},
+      // the tower of images; both towers: clip_test.cpp
       {"clip", {{"projection_dim", 5}, {"vision_config", small_tower()}}},
       {"clip_vision_model", small_tower()},
       {"cnn", {{"image_size", 9}, {"hidden_sizes", {4, 5}}, {"depths", {1, 2}}, {"norm", "batch"}}},

@@ -88,6 +88,13 @@ StoredGroup quiz() {
   return task_of("multiple_choice", "{}", split);
 }
 
+StoredGroup pairs() {
+  StoredGroup split = stored_split(2);
+  split.arrays["images"] = stored_images({2, 3, kHeight, kWidth});
+  split.add_rows("tokens", {{2, 3, 4}, {2}});
+  return task_of("retrieve", "{}", split);
+}
+
 // One task of each kind.
 StoredGroup whole_pack() {
   StoredGroup pack = stored_pack({{"letters", letters()},
@@ -323,6 +330,46 @@ TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {
               HasSubstr("the splits train, val and test, and no more, but here are attributes, test, train"));
   EXPECT_THAT(error("words", [](StoredGroup& pack) { pack.groups.erase("tokens"); }),
               HasSubstr("the pack must have a group 'tokens'"));
+}
+
+// Both parts of a pair are inputs.
+TEST_F(TaskPackFile, PairsHaveImagesAndTokens) {
+  StoredGroup with_pairs = whole_pack();
+  with_pairs.groups["tasks"].groups["pairs"] = pairs();
+  const TaskPack pack = open(with_pairs);
+  const TaskInfo& info = pack.task("pairs");
+  EXPECT_EQ(info.image_height, kHeight);
+  EXPECT_EQ(info.image_width, kWidth);
+  EXPECT_EQ(info.longest_row, 3);
+  const Split split = pack.read("pairs", "val");
+  EXPECT_EQ(split.images.sizes().vec(), (std::vector<int64_t>{2, 3, kHeight, kWidth}));
+  EXPECT_EQ(rows_in(split.tokens), (std::vector<std::vector<int32_t>>{{2, 3, 4}, {2}}));
+  EXPECT_FALSE(split.labels.defined());
+  EXPECT_FALSE(pack.read("letters", "val").tokens.defined());
+  for (const std::string missing : {"images", "tokens", "tokens_offsets"}) {
+    StoredGroup without = with_pairs;
+    without.groups["tasks"].groups["pairs"].groups["test"].arrays.erase(missing);
+    EXPECT_THAT(error_of<DataError>([&] { open(without); }),
+                HasSubstr("a split of the kind retrieve has the arrays images, tokens and groups"))
+        << missing;
+  }
+  with_pairs.groups["tasks"].groups["pairs"].groups["train"].add_rows("tokens", {{2, 3, 4}, {5}});
+  with_pairs.write(path_);
+  EXPECT_THAT(error_of<DataError>([&] { TaskPack(path_).read("pairs", "train"); }),
+              HasSubstr("ids must be less than the size of the vocabulary"));
+}
+
+TEST_F(TaskPackFile, PromptsAreRowsOfIdsForEachClass) {
+  const auto message = [&](const std::string& prompts) {
+    return attributes_error("words", R"({"classes": ["a", "b"], "prompts": )" + prompts + "}");
+  };
+  EXPECT_EQ(message("[[[2, 3], [4]], [[3], [2]]]"), "");
+  EXPECT_THAT(message("7"), HasSubstr("'prompts' must be a list of rows of ids for each class"));
+  EXPECT_THAT(message("[[[2]]]"), HasSubstr("'prompts' must be a list of rows of ids for each class"));
+  for (const std::string wrong : {"[]", "[[]]", "[[5]]", "[[-1]]", "[[2.5]]", "[2]", "[[2], [3]]"}) {
+    EXPECT_THAT(message("[[[2]], " + wrong + "]"), HasSubstr("each class must have as many 'prompts'"))
+        << wrong;
+  }
 }
 
 TEST_F(TaskPackFile, RefusesNumbersOfExamplesThatDisagree) {

@@ -96,6 +96,7 @@ KINDS = {
     "generate": Kind(("tokens",), ("answers",), ("answer_start", "answer_end", "longest_answer")),
     "language_model": Kind(("tokens",), ()),
     "multiple_choice": Kind(("tokens",), ("choices", "labels")),
+    "retrieve": Kind(("images",), ("tokens",)),
     "segment": Kind(("images",), ("map_classes",), ("classes",)),
     "depth": Kind(("images",), ("map_depth",)),
     "normals": Kind(("images",), ("map_normals",)),

@@ -2,9 +2,9 @@
 //
 // Source:  Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
 //          arXiv:2103.00020.
-// Config:  model_type clip_vision_model, or clip, whose vision_config and projection_dim are used. Fields that are not
-//          given have HuggingFace's defaults. Dropout fields are ignored: nothing here evaluates or trains with
-//          dropout.
+// Config:  model_type clip_vision_model, or clip (families/clip.cpp), whose vision_config and projection_dim are used.
+//          Fields that are not given have HuggingFace's defaults. Dropout fields are ignored: nothing here evaluates
+//          or trains with dropout.
 
 #include <ATen/TensorOperators.h>
 #include <nlohmann/json.hpp>
@@ -207,7 +207,6 @@ nlohmann::json settings(const nlohmann::json& config) {
 
 const bool registered = [] {
   architecture_registry().add("clip_vision_model", {make, settings});
-  architecture_registry().add("clip", {make, settings});
   return true;
 }();
 

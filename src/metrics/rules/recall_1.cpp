@@ -1,0 +1,21 @@
+// Recall among the first: an example has the mean of two numbers, one of each direction, 1 where it is found, else 0.
+
+#include "metrics/metric.h"
+
+namespace fusegrid::metrics::recall_1 {
+namespace {
+
+const bool registered = [] {
+  metric_registry().add("recall_1", {.name = "recall_1",
+                                     .title = "R@1",
+                                     .doc = "pictures whose text is the first of all texts, and texts whose "
+                                            "picture is the first, divided by all",
+                                     .undefined = "",
+                                     .better = Better::kHigher,
+                                     .unit = Unit::kFraction,
+                                     .finish = mean_of_rows});
+  return true;
+}();
+
+}  // namespace
+}  // namespace fusegrid::metrics::recall_1
