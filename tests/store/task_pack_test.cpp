@@ -363,7 +363,10 @@ TEST_F(TaskPackFile, PromptsAreRowsOfIdsForEachClass) {
   const auto message = [&](const std::string& prompts) {
     return attributes_error("words", R"({"classes": ["a", "b"], "prompts": )" + prompts + "}");
   };
-  EXPECT_EQ(message("[[[2, 3], [4]], [[3], [2]]]"), "");
+  StoredGroup sound = whole_pack();
+  sound.groups["tasks"].groups["words"].arrays["attributes"] =
+      stored_bytes(R"({"classes": ["a", "b"], "prompts": [[[2, 3], [4]], [[3], [2]]]})");
+  EXPECT_EQ(open(sound).task("words").attributes.at("prompts").size(), 2U);
   EXPECT_THAT(message("7"), HasSubstr("'prompts' must be a list of rows of ids for each class"));
   EXPECT_THAT(message("[[[2]]]"), HasSubstr("'prompts' must be a list of rows of ids for each class"));
   for (const std::string wrong : {"[]", "[[]]", "[[5]]", "[[-1]]", "[[2.5]]", "[2]", "[[2], [3]]"}) {

@@ -57,7 +57,7 @@ struct Options {
   double expert_lr = 1e-3;
   int64_t expert_steps = 400;
   int64_t expert_batch = 128;
-  int64_t multitask_steps = 400;
+  int64_t multitask_steps = 200;
   int64_t multitask_batch = 64;
 
   static Options of_scale(const std::string& scale);
