@@ -58,8 +58,12 @@ ContainedFolder::ContainedFolder(std::filesystem::path path, bool allow_symlinks
     throw ConfigError("a checkpoint must be a folder in the layout of HuggingFace, but '" + path_.string() +
                       "' " + no_folder(path_));
   }
-  if (root_.parent_path().filename() == "snapshots") {
-    root_ = root_.parent_path().parent_path();
+  // of a pipeline's component, the snapshot is one folder further up
+  for (const std::filesystem::path& snapshot : {root_, root_.parent_path()}) {
+    if (snapshot.parent_path().filename() == "snapshots") {
+      root_ = snapshot.parent_path().parent_path();
+      break;
+    }
   }
 }
 

@@ -14,7 +14,7 @@ namespace fusegrid {
 class ContainedFolder {
  public:
   // With `allow_symlinks`, a symbolic link is followed where it ends in the folder; in a folder
-  // <repository>/snapshots/<revision>, as the cache of the HuggingFace hub has, where it ends in
+  // <repository>/snapshots/<revision>, as the cache of the HuggingFace hub has, or a folder in that, where it ends in
   // <repository>. With `follow_links` as well, it may end anywhere. Throws ConfigError where `path` is no folder.
   ContainedFolder(std::filesystem::path path, bool allow_symlinks, bool follow_links = false);
 

@@ -11,6 +11,7 @@
 #include "checkpoint/missing_weights.h"
 #include "checkpoint/quantised.h"
 #include "checkpoint/save_folder.h"
+#include "checkpoint/weight_files.h"
 #include "core/digest.h"
 #include "core/errors.h"
 #include "core/files.h"
@@ -19,9 +20,8 @@ namespace fusegrid {
 namespace {
 
 constexpr auto kConfig = "config.json";
+constexpr auto kModelIndex = "model_index.json";
 constexpr auto kPreprocessor = "preprocessor_config.json";
-constexpr auto kSingle = "model.safetensors";
-constexpr auto kIndex = "model.safetensors.index.json";
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
 constexpr size_t kMaxShards = 10'000;
@@ -72,9 +72,9 @@ void check_shard(const SafetensorsFile& file, const std::set<std::string>& names
   }
 }
 
-std::vector<SafetensorsFile> open_shards(const ContainedFolder& folder) {
-  const std::string where = (folder.path() / kIndex).string();
-  const Shards shards = parse_index(folder.read_json(kIndex, kMaxIndexBytes), where);
+std::vector<SafetensorsFile> open_shards(const ContainedFolder& folder, const std::string& index) {
+  const std::string where = (folder.path() / index).string();
+  const Shards shards = parse_index(folder.read_json(index, kMaxIndexBytes), where);
   if (shards.size() > kMaxShards) {
     throw DataError("'" + where + "' must name at most " + std::to_string(kMaxShards) +
                     " shards, but it names " + std::to_string(shards.size()));
@@ -87,20 +87,21 @@ std::vector<SafetensorsFile> open_shards(const ContainedFolder& folder) {
 }
 
 std::vector<SafetensorsFile> open_files(const ContainedFolder& folder) {
-  const bool single = folder.contains(kSingle);
-  const bool index = folder.contains(kIndex);
+  const WeightFiles names = weight_files_of(folder);
+  const bool single = folder.contains(names.single());
+  const bool index = folder.contains(names.index());
   if (single && index) {
-    throw ConfigError("a checkpoint folder must hold either " + std::string(kSingle) + " or " + kIndex +
+    throw ConfigError("a checkpoint folder must hold either " + names.single() + " or " + names.index() +
                       ", but '" + folder.path().string() + "' holds both; remove one");
   }
   if (index) {
-    return open_shards(folder);
+    return open_shards(folder, names.index());
   }
   if (!single) {
     fail_without_weights(folder.path());
   }
   std::vector<SafetensorsFile> files;
-  files.emplace_back(folder.open(kSingle));
+  files.emplace_back(folder.open(names.single()));
   return files;
 }
 
@@ -109,6 +110,13 @@ std::vector<SafetensorsFile> open_files(const ContainedFolder& folder) {
 HfFolder::HfFolder(const std::filesystem::path& path, HfFolderOptions options)
     : path_(path), options_(options) {
   const ContainedFolder folder(path, options.allow_symlinks, options.follow_links);
+  if (!folder.contains(kConfig) && folder.contains(kModelIndex)) {
+    throw ConfigError(
+        "'" + path.string() + "' is a pipeline of diffusers (" + kModelIndex +
+        "), which is no single model; where a pipeline is merged, base and experts are pipelines "
+        "or LoRA files; elsewhere give the folder of one component, as '" +
+        (path / "unet").string() + "'");
+  }
   if (!folder.contains(kConfig)) {
     std::error_code none;
     const bool cache = std::filesystem::is_directory(path / "snapshots", none);
@@ -190,7 +198,8 @@ std::string HfFolder::digest() const {
 
 void save_hf_folder(const std::filesystem::path& path, const Weights& weights, const nlohmann::json& config,
                     const std::map<std::string, std::string>& extra_files) {
-  for (const std::string ours : {kConfig, kIndex}) {
+  const WeightFiles names;
+  for (const std::string& ours : {std::string(kConfig), names.index()}) {
     if (extra_files.contains(ours)) {
       throw ConfigError("an extra file of a checkpoint must have a plain name of its own, but it is '" +
                         ours + "'");
@@ -198,7 +207,7 @@ void save_hf_folder(const std::filesystem::path& path, const Weights& weights, c
   }
   auto files = extra_files;
   files[kConfig] = dump_lossless(config, 2) + "\n";
-  save_folder(path, files, {{kSingle, weights}});
+  save_folder(path, files, {{names.single(), weights}});
 }
 
 }  // namespace fusegrid

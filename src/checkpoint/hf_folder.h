@@ -1,5 +1,5 @@
 // Checkpoint folders in the layout of HuggingFace: config.json, then model.safetensors or
-// model.safetensors.index.json with its shards.
+// model.safetensors.index.json with its shards, or the same under the names of diffusers (weight_files.h).
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,7 @@
 #include "checkpoint/missing_weights.h"
 
 #include <algorithm>
+#include <regex>
 #include <string>
 #include <vector>
 
@@ -13,8 +14,16 @@ namespace fusegrid {
 namespace {
 
 constexpr auto kRule =
-    "a checkpoint folder must hold model.safetensors or model.safetensors.index.json with its shards";
+    "a checkpoint folder must hold model.safetensors or model.safetensors.index.json with its shards (or "
+    "diffusion_pytorch_model.safetensors likewise)";
 constexpr size_t kMostShown = 3;
+
+// "model.fp16.safetensors" -> "fp16": what diffusers and transformers call a variant.
+std::string variant_of(const std::string& file) {
+  static const std::regex variant(R"((model|diffusion_pytorch_model)\.([A-Za-z0-9_]+)\.safetensors)");
+  std::smatch parts;
+  return std::regex_match(file, parts, variant) ? parts[2].str() : "";
+}
 
 std::string quoted(std::vector<std::string> names) {
   std::transform(names.begin(), names.end(), names.begin(),
@@ -46,6 +55,15 @@ void fail_without_weights(const std::filesystem::path& folder) {
         std::string(kRule) + ", but " + where + " holds the shards " + quoted(shards) +
         " without their index; fetch model.safetensors.index.json from where they come, or save the "
         "model again with transformers' model.save_pretrained(folder)");
+  }
+  if (!safetensors.empty() && !variant_of(safetensors.front()).empty()) {
+    const std::string& file = safetensors.front();
+    const std::string variant = variant_of(file);
+    std::string plain = file;
+    plain.erase(plain.find("." + variant), variant.size() + 1);
+    throw ConfigError(std::string(kRule) + ", but " + where + " holds the variant " + quoted({file}) +
+                      " alone; rename it to " + plain + ", and load the result without variant='" + variant +
+                      "'");
   }
   if (!safetensors.empty()) {
     const bool adapter =

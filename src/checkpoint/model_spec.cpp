@@ -5,8 +5,10 @@
 #include "checkpoint/ia3_expert.h"
 #include "checkpoint/layer_stack.h"
 #include "checkpoint/lora_expert.h"
+#include "checkpoint/lora_file_expert.h"
 #include "checkpoint/lora_folder.h"
 #include "checkpoint/mixture.h"
+#include "checkpoint/weight_files.h"
 #include "core/errors.h"
 
 namespace fusegrid {
@@ -35,9 +37,14 @@ std::unique_ptr<ModelSource> open_folder(const std::filesystem::path& path, cons
                                          HfFolderOptions options) {
   const ContainedFolder folder(path, options.allow_symlinks, options.follow_links);
   if (!folder.contains(kAdapterConfig)) {
+    const auto lora = base == nullptr ? std::nullopt : lora_file_at(path, options);
+    if (lora) {
+      return std::make_unique<LoraFileExpert>(*lora, std::nullopt, *base);
+    }
     return std::make_unique<HfFolder>(path, options);
   }
-  if (folder.contains("model.safetensors") || folder.contains("model.safetensors.index.json")) {
+  const WeightFiles weights = weight_files_of(folder);
+  if (folder.contains(weights.single()) || folder.contains(weights.index())) {
     throw ConfigError("a model folder must hold either a checkpoint or an adapter, but '" + path.string() +
                       "' holds both; move one away");
   }
@@ -56,6 +63,9 @@ std::unique_ptr<ModelSource> open_folder(const std::filesystem::path& path, cons
 }
 
 std::unique_ptr<ModelSpec> parse_model(const std::string& text) {
+  if (auto file = parse_lora_file(text)) {
+    return file;
+  }
   if (!std::filesystem::exists(text)) {
     if (auto mixture = parse_mixture(text)) {
       return mixture;

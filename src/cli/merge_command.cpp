@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <functional>
 #include <iostream>
 
 #include <ATen/Parallel.h>
@@ -14,10 +15,12 @@
 #include "cli/provenance.h"
 #include "comm/agreement.h"
 #include "core/count_text.h"
+#include "core/errors.h"
 #include "core/text.h"
 #include "fusion/method.h"
 #include "merge/manifest.h"
 #include "merge/merge.h"
+#include "merge/pipeline.h"
 #include "worker/device.h"
 
 namespace fusegrid {
@@ -80,43 +83,80 @@ ExitCode verify(Invocation& in, const std::string& folder) {
   return equal ? ExitCode::kOk : ExitCode::kDataCorrupt;
 }
 
-ExitCode merge(Invocation& in, const Options& options, Collectives& group, const MergeSpec& spec,
-               const LocalInputs* local) {
-  const MergePlan plan = on_all_ranks(group, [&] { return plan_merge(spec, local); });
-  if (group.rank() == 0 && !options.has("quiet")) {
-    for (const std::string& note : plan.notes) {
+void print_notes(Invocation& in, const Options& options, const std::vector<std::string>& notes) {
+  if (in.transport->rank() == 0 && !options.has("quiet")) {
+    for (const std::string& note : notes) {
       in.err << "fusegrid: note: " << note << "\n";
     }
   }
-  if (options.has("dry-run")) {
-    print_plan(in.out, plan, group.size());
-    in.out << "dry run: everything fits together; nothing was read or written\n";
-    return ExitCode::kOk;
-  }
-  nlohmann::json provenance = launch_provenance(in.argv, *in.transport);
-  auto last = std::chrono::steady_clock::now();
-  const MergeReport report = run_merge(plan, group, provenance, [&](double share) {
+}
+
+std::function<void(double)> progress_lines(Invocation& in, const Options& options) {
+  return [&in, quiet = options.has("quiet"), last = std::chrono::steady_clock::now()](double share) mutable {
     const auto now = std::chrono::steady_clock::now();
-    if (!options.has("quiet") && now - last > std::chrono::seconds(5)) {
+    if (!quiet && now - last > std::chrono::seconds(5)) {
       last = now;
       in.err << "fusegrid: " << static_cast<int>(100 * share) << " % of this pass\n";
     }
-  });
-  if (!options.has("quiet")) {
-    for (const std::string& note : report.notes) {
-      in.err << "fusegrid: note: " << note << "\n";
-    }
-    const double bytes = static_cast<double>(report.bytes_read + report.bytes_written);
-    if (report.continued_files > 0) {
-      in.out << "continued: " << count_text(static_cast<int64_t>(report.continued_files), "file")
-             << " had been finished before\n";
-    }
-    in.out << plan.spec.out.string() << ": " << count_text(static_cast<int64_t>(plan.outputs.size()), "model")
-           << ", " << count_text(report.passes, "pass") << ", read " << bytes_text(report.bytes_read)
-           << ", wrote " << bytes_text(report.bytes_written) << " in " << duration_text(report.seconds)
-           << " (" << number_text(std::round(bytes / report.seconds / 1e8) / 10) << " GB/s), buffers "
-           << bytes_text(report.buffer_bytes) << " a rank\n";
+  };
+}
+
+// made: "1 model", "2 pipelines"
+void print_report(Invocation& in, const Options& options, const MergeReport& report,
+                  const std::filesystem::path& out, const std::string& made) {
+  print_notes(in, options, report.notes);
+  if (options.has("quiet")) {
+    return;
   }
+  const double bytes = static_cast<double>(report.bytes_read + report.bytes_written);
+  if (report.continued_files > 0) {
+    in.out << "continued: " << count_text(static_cast<int64_t>(report.continued_files), "file")
+           << " had been finished before\n";
+  }
+  in.out << out.string() << ": " << made << ", " << count_text(report.passes, "pass") << ", read "
+         << bytes_text(report.bytes_read) << ", wrote " << bytes_text(report.bytes_written) << " in "
+         << duration_text(report.seconds) << " ("
+         << number_text(std::round(bytes / report.seconds / 1e8) / 10) << " GB/s), buffers "
+         << bytes_text(report.buffer_bytes) << " a rank\n";
+}
+
+constexpr auto kDryRunEnd = "dry run: everything fits together; nothing was read or written\n";
+
+ExitCode merge(Invocation& in, const Options& options, Collectives& group, const MergeSpec& spec,
+               const LocalInputs* local) {
+  const MergePlan plan = on_all_ranks(group, [&] { return plan_merge(spec, local); });
+  print_notes(in, options, plan.notes);
+  if (options.has("dry-run")) {
+    print_plan(in.out, plan, group.size());
+    in.out << kDryRunEnd;
+    return ExitCode::kOk;
+  }
+  const MergeReport report =
+      run_merge(plan, group, launch_provenance(in.argv, *in.transport), progress_lines(in, options));
+  print_report(in, options, report, plan.spec.out,
+               count_text(static_cast<int64_t>(plan.outputs.size()), "model"));
+  return ExitCode::kOk;
+}
+
+ExitCode merge_components(Invocation& in, const Options& options, Collectives& group, const MergeSpec& spec) {
+  const PipelinePlan plan = on_all_ranks(group, [&] { return plan_pipeline(spec); });
+  print_notes(in, options, plan.notes);
+  if (options.has("dry-run")) {
+    for (const PipelinePlan::Part& part : plan.merged) {
+      in.out << part.component << (part.is_made ? " (made by an interrupted run)\n" : "\n");
+      print_plan(in.out, part.plan, group.size());
+    }
+    in.out << count_text(static_cast<int64_t>(plan.copied.size() + plan.made.size()), "file")
+           << " copied beside them\n"
+           << kDryRunEnd;
+    return ExitCode::kOk;
+  }
+  const MergeReport report =
+      run_pipeline(plan, group, launch_provenance(in.argv, *in.transport), progress_lines(in, options));
+  const auto& outputs = plan.merged.front().plan.outputs;
+  print_report(in, options, report, plan.spec.out,
+               count_text(static_cast<int64_t>(outputs.size()), "pipeline") + " of " +
+                   count_text(static_cast<int64_t>(plan.merged.size()), "merged component"));
   return ExitCode::kOk;
 }
 
@@ -132,6 +172,14 @@ ExitCode merge(Invocation& in, const Options& options, Collectives& group) {
   if (options.has("mergekit")) {
     return merge_stages(in, options, group, spec,
                         [&](const MergeSpec& stage) { return merge(in, options, group, stage, nullptr); });
+  }
+  if (merges_pipeline(spec)) {
+    return merge_components(in, options, group, spec);
+  }
+  if (spec.components || !spec.keep.empty()) {
+    throw UsageError("--components and --keep choose among the components of a pipeline, but '" +
+                     (spec.base ? *spec.base : spec.experts.front().path).string() +
+                     "' has no model_index.json; leave them out, or give the folder of the pipeline");
   }
   if (!spec.inputs_are_local || group.size() == 1) {
     return merge(in, options, group, spec, nullptr);

@@ -17,7 +17,9 @@ namespace fusegrid {
 namespace {
 
 const std::set<std::string> kKeys{"base",
+                                  "components",
                                   "expert",
+                                  "keep",
                                   "out",
                                   "dtype",
                                   "shard-size",
@@ -132,7 +134,7 @@ class Parser {
            ". Parameters of a method go below its [method] line");
     }
     auto& values = job_.settings[key];
-    if (!values.empty() && key != "expert") {
+    if (!values.empty() && key != "expert" && key != "keep") {
       fail("'" + key + "' takes a single value; remove all but one");
     }
     values.push_back({value, place()});

@@ -72,6 +72,9 @@ Options merge_options() {
                    "math=ft/m1 \\",
                    "    --expert code=ft/c7 --out merged --dtype bfloat16 --shard-size 4G",
                    "fusegrid merge --job sweep.cfg --dry-run",
+                   "fusegrid merge --method 'ties{density=0.5,scale=0.7}' --base sd --expert sd-ink --expert "
+                   "ink.safetensors \\",
+                   "    --components unet,text_encoder --out merged-pipeline",
                    "fusegrid merge --mergekit config.yml --out merged", "fusegrid merge --verify merged"});
   options.add()("method", po::value<Texts>()->value_name("M"),
                 "name{parameter=value,...}; may be repeated: all read the models together");
@@ -80,7 +83,16 @@ Options merge_options() {
   options.add()(
       "expert", po::value<Texts>()->value_name("[NAME=]DIR"),
       "a model to merge; repeat it. NAME: default is the folder's name. Layers of folders as one model: "
-      "'A[0:24]+B[8:32]'; MLPs of folders as a mixture of experts: 'moe(BASE; A, B)'");
+      "'A[0:24]+B[8:32]'; MLPs of folders as a mixture of experts: 'moe(BASE; A, B)'; on a pipeline of "
+      "diffusers also a .safetensors file of LoRA factors");
+  options.add()(
+      "components", po::value<std::string>()->value_name("A,B"),
+      "of a pipeline of diffusers: those that are merged (default: unet, transformer, prior, decoder, "
+      "text_encoder and those numbered alike); the others are kept from the base");
+  options.add()(
+      "keep", po::value<Texts>()->value_name("C[=NAME]"),
+      "of a pipeline: a component that is not merged but kept from the base or, as vae=NAME, from an "
+      "expert; repeat it");
   options.add()("out", po::value<std::string>()->value_name("DIR"),
                 "the new folder; several methods: folders in it");
   options.add()("job", po::value<std::string>()->value_name("FILE"),
@@ -167,13 +179,14 @@ Given given_options(const Options& options, std::vector<MergeMethod>& methods) {
       given[key].push_back({text, ""});
     }
   };
-  for (const std::string key : {"method", "expert"}) {
+  for (const std::string key : {"method", "expert", "keep"}) {
     if (options.has(key)) {
       set(key, options.get<Texts>(key));
     }
   }
-  for (const std::string key : {"base", "out", "dtype", "shard-size", "memory-limit", "keep-on-gpu", "device",
-                                "digests", "precision", "inputs-are", "reduction", "tokenizer-from"}) {
+  for (const std::string key :
+       {"base", "out", "dtype", "shard-size", "memory-limit", "keep-on-gpu", "device", "digests", "precision",
+        "inputs-are", "reduction", "tokenizer-from", "components"}) {
     if (options.has(key)) {
       set(key, {options.get<std::string>(key)});
     }
@@ -241,6 +254,42 @@ void read_models(Given& given, MergeSpec& spec) {
   }
 }
 
+// "unet,text_encoder"
+std::vector<std::string> parse_components(const std::string& text) {
+  std::vector<std::string> names;
+  for (const std::string& part : split(text, ',')) {
+    names.push_back(trim(part));
+    if (names.back().empty()) {
+      throw ConfigError(
+          "--components must be names with ',' between them, as unet,text_encoder, but it is '" + text + "'");
+    }
+  }
+  return names;
+}
+
+// "vae", "vae=expert"; several with ',' between them
+void read_kept(const std::string& text, std::vector<KeptComponent>& keep) {
+  for (const std::string& part : split(text, ',')) {
+    const size_t equals = part.find('=');
+    const std::string component = trim(part.substr(0, equals));
+    const std::string expert = equals == std::string::npos ? "" : trim(part.substr(equals + 1));
+    if (component.empty() || (equals != std::string::npos && expert.empty())) {
+      throw ConfigError("--keep must be a component, or a component and an expert as vae=NAME, but it is '" +
+                        text + "'");
+    }
+    keep.push_back({component, expert});
+  }
+}
+
+void read_choice_of_components(Given& given, MergeSpec& spec) {
+  if (given.contains("components")) {
+    spec.components = parsed(given["components"].back(), parse_components);
+  }
+  for (const MergeSetting& setting : given["keep"]) {
+    parsed(setting, [&](const std::string& text) { return read_kept(text, spec.keep); });
+  }
+}
+
 void read_out(Given& given, MergeSpec& spec) {
   if (!given.contains("out")) {
     throw UsageError("'fusegrid merge' needs --out DIR, the folder to write");
@@ -250,8 +299,9 @@ void read_out(Given& given, MergeSpec& spec) {
 
 // A file of mergekit says all of this itself.
 void check_alone(const Options& options) {
-  for (const std::string key : {"job", "method", "base", "expert", "dtype", "precision", "tokenizer-from",
-                                "reduction", "inputs-are", "allow-vocabulary-mismatch"}) {
+  for (const std::string key :
+       {"job", "method", "base", "expert", "dtype", "precision", "tokenizer-from", "reduction", "inputs-are",
+        "allow-vocabulary-mismatch", "components", "keep"}) {
     if (options.has(key)) {
       throw UsageError("--mergekit names a file that says what is merged and how, so it stands without --" +
                        key + "; leave one of the two out");
@@ -274,6 +324,7 @@ MergeSpec read_merge_spec(const Options& options, const std::pair<int, int>& pla
     throw UsageError("--print-job tells what a file of mergekit is here; add --mergekit FILE");
   } else {
     read_models(given, spec);
+    read_choice_of_components(given, spec);
   }
   read_out(given, spec);
   const auto bytes = [](const std::string& option) {

@@ -103,6 +103,9 @@ void check_experts(const MergeSpec& spec) {
     }
     std::error_code missing;
     const std::string real = std::filesystem::canonical(expert.path, missing).string();
+    if (spec.is_component) {
+      continue;  // pipelines may share what they did not train
+    }
     if (!missing && !folders.emplace(real, expert.name).second) {
       throw ConfigError("every expert must be given once, but '" + real + "' is both '" + folders.at(real) +
                         "' and '" + expert.name + "'; give it once, with a larger weight if that is meant");
@@ -118,12 +121,18 @@ void check_experts(const MergeSpec& spec) {
 
 nlohmann::json files_of(const std::filesystem::path& folder) {
   nlohmann::json files = nlohmann::json::object();
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+  const auto add = [&](const std::filesystem::path& file) {
     struct stat status {};
-    if (::stat(entry.path().c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
-      files[entry.path().filename().string()] = {status.st_size, status.st_mtim.tv_sec,
-                                                 status.st_mtim.tv_nsec};
+    if (::stat(file.c_str(), &status) == 0 && S_ISREG(status.st_mode)) {
+      files[file.filename().string()] = {status.st_size, status.st_mtim.tv_sec, status.st_mtim.tv_nsec};
     }
+  };
+  if (!std::filesystem::is_directory(folder)) {
+    add(folder);  // a file of LoRA factors
+    return files;
+  }
+  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
+    add(entry.path());
   }
   return files;
 }

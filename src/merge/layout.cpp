@@ -1,31 +1,28 @@
 #include "merge/layout.h"
 
 #include <algorithm>
-#include <cstdio>
 #include <map>
 
 #include "checkpoint/contained_folder.h"
+#include "checkpoint/weight_files.h"
 
 namespace fusegrid {
 namespace {
 
-constexpr auto kSingle = "model.safetensors";
-constexpr auto kIndex = "model.safetensors.index.json";
 constexpr uint64_t kMaxIndexBytes = uint64_t{64} << 20;
 
-MergeLayout by_size(const std::vector<TensorInfo>& tensors, int64_t most) {
+MergeLayout by_size(const std::vector<TensorInfo>& tensors, int64_t most, const WeightFiles& names) {
   MergeLayout layout;
+  layout.index_file = names.index();
   for (const TensorInfo& info : tensors) {
     if (layout.shards.empty() || layout.shards.back().bytes() + tensor_bytes(info) > most) {
       layout.shards.emplace_back();
     }
     layout.shards.back().tensors.push_back(info);
   }
-  const auto total = static_cast<int>(layout.shards.size());
-  for (int i = 0; i < total; ++i) {
-    char name[64];
-    std::snprintf(name, sizeof name, "model-%05d-of-%05d.safetensors", i + 1, total);
-    layout.shards[i].file = total == 1 ? kSingle : name;
+  const size_t total = layout.shards.size();
+  for (size_t i = 0; i < total; ++i) {
+    layout.shards[i].file = total == 1 ? names.single() : names.shard(i + 1, total);
   }
   return layout;
 }
@@ -73,10 +70,11 @@ nlohmann::json MergeLayout::index() const {
 MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<int64_t> shard_bytes,
                           const std::filesystem::path& reference_folder, HfFolderOptions options) {
   const ContainedFolder folder(reference_folder, options.allow_symlinks, options.follow_links);
-  if (shard_bytes || !folder.contains(kIndex)) {
-    return by_size(tensors, shard_bytes.value_or(INT64_MAX));
+  const WeightFiles names = weight_files_of(folder);
+  if (shard_bytes || !folder.contains(names.index())) {
+    return by_size(tensors, shard_bytes.value_or(INT64_MAX), names);
   }
-  const nlohmann::json index = folder.read_json(kIndex, kMaxIndexBytes);
+  const nlohmann::json index = folder.read_json(names.index(), kMaxIndexBytes);
   const nlohmann::json& places = index.at("weight_map");
   std::map<std::string, MergeShard> shards;
   for (const TensorInfo& info : tensors) {
@@ -86,11 +84,13 @@ MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<
     shards[file].tensors.push_back(info);
   }
   MergeLayout layout;
+  layout.index_file = names.index();
   for (auto& [file, shard] : shards) {
     layout.shards.push_back(std::move(shard));
   }
   if (layout.shards.size() == 1) {
-    layout.shards.front().file = kSingle;  // which needs no index, whatever the reference's one is called
+    layout.shards.front().file =
+        names.single();  // which needs no index, whatever the reference's one is called
   }
   return layout;
 }

@@ -21,13 +21,14 @@ struct MergeShard {
 // The weight files of a merged model; a merge finishes them in this order.
 struct MergeLayout {
   std::vector<MergeShard> shards;
+  std::string index_file;  // "model.safetensors.index.json"
   int64_t bytes() const;
-  // The content of model.safetensors.index.json; one file has none.
+  // The content of that file; one shard has none.
   nlohmann::json index() const;
 };
 
 // tensors: of the output, sorted by name. With `shard_bytes`, files of at most so many bytes (a larger tensor has its
-// own); otherwise those of `reference_folder`, as its index names them.
+// own); otherwise those of `reference_folder`, as its index names them. They are called as that folder's are.
 MergeLayout output_layout(const std::vector<TensorInfo>& tensors, std::optional<int64_t> shard_bytes,
                           const std::filesystem::path& reference_folder, HfFolderOptions options);
 

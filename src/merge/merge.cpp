@@ -103,7 +103,7 @@ void add_small_files(const MergePlan& plan, MergeOutputs& outputs, const nlohman
     }
     outputs.add_file(i, "config.json", config_text(plan));
     if (plan.layout.shards.size() > 1) {
-      outputs.add_file(i, "model.safetensors.index.json", plan.layout.index().dump(2) + "\n");
+      outputs.add_file(i, plan.layout.index_file, plan.layout.index().dump(2) + "\n");
     }
     nlohmann::json manifest = {{"format", 1},
                                {"method", call.name},

@@ -1,7 +1,5 @@
 #include <set>
 
-#include <sys/statvfs.h>
-
 #include "checkpoint/buffers.h"
 #include "checkpoint/folder_files.h"
 #include "checkpoint/model_spec.h"
@@ -16,6 +14,7 @@
 #include "fusion/sharding.h"
 #include "merge/linear_reduction.h"
 #include "merge/merge.h"
+#include "merge/output_folder.h"
 #include "merge/outputs.h"
 #include "merge/rehearsal.h"
 #include "merge/rounding.h"
@@ -98,47 +97,6 @@ std::vector<MergeOutput> plan_outputs(const MergeSpec& spec) {
     }
   }
   return outputs;
-}
-
-void check_out(const MergeSpec& spec) {
-  const std::string name = spec.out.filename().string();
-  if (name.empty() || name == "." || name == "..") {
-    throw ConfigError("--out must end in the name of a new folder, but it is '" + spec.out.string() + "'");
-  }
-  if (fs::exists(spec.out) && !(fs::is_directory(spec.out) && fs::is_empty(spec.out))) {
-    throw ConfigError("a merge must be written to a new folder, but '" + spec.out.string() +
-                      "' exists; remove it or choose another --out");
-  }
-  const fs::path parent = fs::absolute(spec.out).parent_path();
-  if (!fs::is_directory(parent)) {
-    throw ConfigError("the folder of --out must exist, but there is no '" + parent.string() + "'; create it");
-  }
-}
-
-// Bytes that a partial folder of an interrupted run already takes.
-int64_t bytes_there(const fs::path& partial) {
-  int64_t bytes = 0;
-  std::error_code none;
-  for (const auto& entry : fs::recursive_directory_iterator(partial, none)) {
-    bytes += entry.is_regular_file() ? static_cast<int64_t>(entry.file_size()) : 0;
-  }
-  return bytes;
-}
-
-void check_space(const MergePlan& plan) {
-  struct statvfs disk {};
-  const fs::path parent = fs::absolute(plan.spec.out).parent_path();
-  if (::statvfs(parent.c_str(), &disk) != 0) {
-    throw IoError("cannot examine the disk of '" + parent.string() + "'");
-  }
-  const int64_t free = static_cast<int64_t>(disk.f_bavail) * static_cast<int64_t>(disk.f_frsize);
-  const int64_t needed = plan.write_bytes - bytes_there(plan.spec.out.string() + ".partial");
-  if (needed > free) {
-    throw IoError("the merge writes " + std::to_string(needed >> 20) + " MiB below '" + parent.string() +
-                  "', but only " + std::to_string(free >> 20) +
-                  " MiB are free there; free some, choose another --out or a smaller "
-                  "--dtype");
-  }
 }
 
 nlohmann::json identity_of_vocabulary(const VocabularySpec& spec, const OutputTokens& tokens) {
@@ -314,7 +272,7 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
     check_method(spec, call);
     with_base |= method_registry().at(call.name).card.needs.contains(Need::kPretrained);
   }
-  check_out(spec);
+  check_output_folder(spec.out, spec.is_component);
   plan.outputs = plan_outputs(spec);
   plan.inputs = open_inputs(spec, local);
   plan.notes = plan.inputs.notes;
@@ -339,7 +297,7 @@ MergePlan plan_merge(const MergeSpec& spec, const LocalInputs* local) {
           plan.models, plan.outputs.size(),
           {.memory_limit_bytes = spec.memory_limit_bytes, .threads = spec.threads, .device = spec.device})
           .total_bytes;
-  check_space(plan);
+  check_free_space(spec.out, plan.write_bytes);
   plan.identity = identity_of(plan);
   plan.unfinished = check_unfinished(spec.out, plan.identity);
   return plan;

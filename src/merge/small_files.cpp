@@ -5,6 +5,7 @@
 
 #include "checkpoint/contained_folder.h"
 #include "checkpoint/folder_files.h"
+#include "checkpoint/weight_files.h"
 #include "core/text.h"
 #include "merge/manifest.h"
 
@@ -15,7 +16,6 @@ namespace {
 constexpr uintmax_t kMaxCopiedBytes = uintmax_t{256} << 20;
 constexpr uint64_t kMaxJsonBytes = uint64_t{64} << 20;
 constexpr int kMaxDepth = 8;  // of folders; links can lead in a circle
-constexpr auto kIndexFile = "model.safetensors.index.json";
 
 bool is_known_tool(const std::string& name) {
   static const std::set<std::string> known_names{
@@ -41,18 +41,6 @@ std::set<std::string> modules_of(const ContainedFolder& folder) {
   return modules;
 }
 
-// The model's own weights, which the merge writes anew.
-std::set<std::string> own_weights(const ContainedFolder& folder) {
-  std::set<std::string> names{"model.safetensors", kIndexFile};
-  if (folder.contains(kIndexFile)) {
-    const nlohmann::json index = folder.read_json(kIndexFile, kMaxJsonBytes);
-    for (const auto& [tensor, file] : index.at("weight_map").items()) {
-      names.insert(file.get<std::string>());
-    }
-  }
-  return names;
-}
-
 bool has_weights(const fs::path& folder, int depth) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(folder, error)) {
@@ -70,7 +58,7 @@ class Collector {
   Collector(const fs::path& path, HfFolderOptions options, const std::set<fs::path>& except)
       : folder_(path, options.allow_symlinks, options.follow_links),
         modules_(modules_of(folder_)),
-        weights_(own_weights(folder_)) {
+        weights_(weight_file_names(folder_)) {
     std::error_code error;
     for (const fs::path& other : except) {
       except_.insert(fs::weakly_canonical(other, error));

@@ -73,6 +73,12 @@ enum class Reduce {
   kAllReduce,  // every rank its own models, then an all-reduce in fixed point: merge/linear_reduction.h
 };
 
+// A component of a pipeline that is not merged: an expert's or, without one, the reference's.
+struct KeptComponent {
+  std::string component;
+  std::string expert = {};
+};
+
 // What `fusegrid merge` is to do.
 struct MergeSpec {
   std::optional<std::filesystem::path> base;
@@ -101,6 +107,11 @@ struct MergeSpec {
   bool follow_links = false;                  // files of models may be links to anywhere
   Reduce reduction = Reduce::kOrdered;
   bool inputs_are_local = false;  // experts lie on the disks of some ranks only
+  // Of pipelines: merge/pipeline.h.
+  std::optional<std::vector<std::string>>
+      components;  // that are merged; none: the denoiser and the text encoders
+  std::vector<KeptComponent> keep;
+  bool is_component = false;  // one component's: experts may share files, folders above `out` are made later
 
   // How folders of models are read: files of a hub's cache are links.
   HfFolderOptions reading() const { return {.allow_symlinks = true, .follow_links = follow_links}; }

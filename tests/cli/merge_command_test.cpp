@@ -80,6 +80,54 @@ TEST_F(MergeCommand, takes_layers_of_models) {
   EXPECT_EQ(HfFolder(folder / "out").read("layers.2.w")[0].item<double>(), 6);
 }
 
+TEST_F(MergeCommand, takes_pipelines_of_diffusers) {
+  const auto pipeline = [&](const std::string& name, double value) {
+    std::filesystem::create_directory(folder / name);
+    write_text(folder / name / "model_index.json",
+               R"({"_class_name": "P", "unet": ["diffusers", "U"], "vae": ["diffusers", "V"]})");
+    add(name + "/unet", value);
+    add(name + "/vae", value);
+  };
+  pipeline("p", 1);
+  pipeline("q", 3);
+  const auto words = [&](std::vector<std::string> more) {
+    std::vector<std::string> all{"--method", "simple_average", "--device", "cpu",     "--base", path("p"),
+                                 "--expert", path("p"),        "--expert", path("q"), "--out",  path("out")};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  };
+  const Ran dry = run(words({"--dry-run"}));
+  EXPECT_EQ(dry.code, ExitCode::kOk) << dry.err;
+  EXPECT_NE(dry.out.find("unet\n"), std::string::npos) << dry.out;
+  EXPECT_NE(dry.err.find("merged: unet; not merged but kept: vae"), std::string::npos) << dry.err;
+  EXPECT_FALSE(std::filesystem::exists(folder / "out.partial"));
+  const Ran unknown = run(words({"--components", "unet, transformer"}));
+  EXPECT_EQ(unknown.code, ExitCode::kConfig);
+  EXPECT_NE(unknown.err.find("there is no 'transformer'"), std::string::npos) << unknown.err;
+  EXPECT_EQ(run(words({"--components", "unet,"})).code, ExitCode::kConfig);
+  EXPECT_EQ(run(words({"--keep", "vae="})).code, ExitCode::kConfig);
+  const Ran ran = run(words({"--components", "unet", "--keep", "vae=q"}));
+  EXPECT_EQ(ran.code, ExitCode::kOk) << ran.err;
+  EXPECT_NE(ran.out.find("1 pipeline of 1 merged component"), std::string::npos) << ran.out;
+  EXPECT_EQ(value(folder / "out" / "unet"), 2);
+  EXPECT_EQ(value(folder / "out" / "vae"), 3);
+  EXPECT_EQ(run({"--verify", path("out")}).code, ExitCode::kOk);
+  write_text(folder / "job.cfg",
+             "base = " + path("p") + "\nexpert = " + path("p") + "\nexpert = " + path("q") +
+                 "\ncomponents = vae\nkeep = unet=q\nout = " + path("job") + "\n[simple_average]\n");
+  EXPECT_EQ(run({"--job", path("job.cfg"), "--device", "cpu"}).code, ExitCode::kOk);
+  EXPECT_EQ(value(folder / "job" / "vae"), 2);
+  EXPECT_EQ(value(folder / "job" / "unet"), 3);
+}
+
+TEST_F(MergeCommand, components_are_those_of_a_pipeline) {
+  auto words = line("simple_average");
+  words.insert(words.end(), {"--keep", "vae"});
+  const Ran ran = run(words);
+  EXPECT_EQ(ran.code, ExitCode::kUsage);
+  EXPECT_NE(ran.err.find("has no model_index.json"), std::string::npos) << ran.err;
+}
+
 TEST_F(MergeCommand, takes_mixtures_of_experts) {
   const auto passed = [&](const std::string& expert) {
     return run({"--method", "passthrough", "--device", "cpu", "--expert", expert, "--out", path("out")});
