@@ -88,14 +88,6 @@ std::function<void(double share)> progress_printer(Invocation& in, const Options
   };
 }
 
-void print_notes(Invocation& in, const Options& options, const std::vector<std::string>& notes) {
-  if (!options.has("quiet")) {
-    for (const std::string& note : notes) {
-      in.err << "fusegrid: note: " << note << "\n";
-    }
-  }
-}
-
 std::string percent(double share) {
   char digits[32];
   std::snprintf(digits, sizeof digits, "%.2f %%", 100 * share);

@@ -32,7 +32,6 @@ at::Device adapter_device(const Options& options);
 int adapter_threads(const Options& options);
 // Prints the share that is done every few seconds.
 std::function<void(double share)> progress_printer(Invocation& in, const Options& options);
-void print_notes(Invocation& in, const Options& options, const std::vector<std::string>& notes);
 
 // The text of an option that the command needs; UsageError, with what it means, where it is not given.
 std::string needed_text(const Options& options, const std::string& command, const std::string& option,

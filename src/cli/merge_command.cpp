@@ -83,14 +83,6 @@ ExitCode verify(Invocation& in, const std::string& folder) {
   return equal ? ExitCode::kOk : ExitCode::kDataCorrupt;
 }
 
-void print_notes(Invocation& in, const Options& options, const std::vector<std::string>& notes) {
-  if (in.transport->rank() == 0 && !options.has("quiet")) {
-    for (const std::string& note : notes) {
-      in.err << "fusegrid: note: " << note << "\n";
-    }
-  }
-}
-
 std::function<void(double)> progress_lines(Invocation& in, const Options& options) {
   return [&in, quiet = options.has("quiet"), last = std::chrono::steady_clock::now()](double share) mutable {
     const auto now = std::chrono::steady_clock::now();

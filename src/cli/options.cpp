@@ -9,6 +9,7 @@
 
 #include "cli/as_called.h"
 #include "cli/print.h"
+#include "comm/transport.h"
 #include "core/errors.h"
 #include "core/text.h"
 
@@ -129,6 +130,14 @@ void Options::print_help(std::ostream& out) const {
     out << "Examples:\n";
     for (const auto& example : examples_) {
       out << "  " << as_called(example) << "\n";
+    }
+  }
+}
+
+void print_notes(Invocation& in, const Options& options, const std::vector<std::string>& notes) {
+  if ((in.transport == nullptr || in.transport->rank() == 0) && !options.has("quiet")) {
+    for (const std::string& note : notes) {
+      in.err << "fusegrid: note: " << note << "\n";
     }
   }
 }

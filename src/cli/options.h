@@ -68,6 +68,9 @@ int whole_number(const Options& options, const std::string& name, int64_t highes
                  int64_t fallback);                                            // from 1 on
 std::string device_kind(const Options& options, const std::string& fallback);  // auto, cpu or cuda
 
+// What a user should know of a command that went well, on stderr; nothing with --quiet, and from rank 0 alone.
+void print_notes(Invocation& in, const Options& options, const std::vector<std::string>& notes);
+
 // The text of --dtype, "float16" or "fp16". ConfigError.
 at::ScalarType float_dtype(const std::string& text);
 

@@ -74,7 +74,7 @@ TEST_F(FlowRecipe, a_base_learns_to_make_pictures) {
 
 TEST_F(FlowRecipe, a_zoo_has_experts_of_the_seen_cells_and_is_sound) {
   const Zoo zoo = make_zoo();
-  EXPECT_THAT(zoo.experts, ElementsAre("whole"));
+  EXPECT_THAT(zoo.expert_names(), ElementsAre("whole"));
   EXPECT_THAT(zoo.tasks, ElementsAre("whole", "half"));
   EXPECT_EQ(zoo.pooling, Pooling::kNone);
   EXPECT_THAT(verify(zoo), IsEmpty());
