@@ -26,7 +26,7 @@ namespace {
 
 constexpr size_t kShownNames = 8;
 constexpr auto kPipelineIndexFile = "model_index.json";
-constexpr uint64_t kMaxSettingsBytes = uint64_t{16} << 20;
+constexpr uint64_t kMaxPipelineFileBytes = uint64_t{16} << 20;
 
 // An expert: a pipeline, or a file of LoRA factors.
 struct PipelineExpert {
@@ -310,7 +310,7 @@ class PipelinePlanner {
 
   void copy_rest() {
     nlohmann::json index = ContainedFolder(reference_.path, true, spec().follow_links)
-                               .read_json(kPipelineIndexFile, kMaxSettingsBytes);
+                               .read_json(kPipelineIndexFile, kMaxPipelineFileBytes);
     std::set<fs::path> components{spec().out, spec().out.string() + ".partial"};
     bool other_classes = false;
     for (const auto& [name, own] : reference_.components) {
@@ -365,7 +365,7 @@ class PipelinePlanner {
   // Of a component's settings, or null.
   nlohmann::json settings(const fs::path& folder, const std::string& file) const {
     const ContainedFolder files(folder, true, spec().follow_links);
-    return files.contains(file) ? files.read_json(file, kMaxSettingsBytes) : nlohmann::json();
+    return files.contains(file) ? files.read_json(file, kMaxPipelineFileBytes) : nlohmann::json();
   }
 
   // What makes networks of one shape compute differently, and tokens stand for other texts.

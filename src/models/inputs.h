@@ -31,8 +31,8 @@ struct Inputs {
   // others: int64 [n, choices].
   at::Tensor choices = {};
   at::Tensor choice_lengths = {};
-  // Of models that move noise towards a picture: where it is, float [n, channels, height, width], in [-1, 1] at the end;
-  // how far on its way, float [n], from 0 (noise) to 1; and what is asked for, int64 [n, conditions]: ids.
+  // Of models that move noise towards a picture: where it is, float [n, channels, height, width], in [-1, 1] at the
+  // end; how far on its way, float [n], from 0 (noise) to 1; and what is asked for, int64 [n, conditions]: ids.
   at::Tensor state = {};
   at::Tensor time = {};
   at::Tensor condition = {};
@@ -84,8 +84,8 @@ struct Examples {
   // Of each pixel: classes, int32 [n, height, width]; or depths, float [n, height, width]; or normals, float [n, 3,
   // height, width]. NaN where nothing is known.
   at::Tensor maps = {};
-  // Of tasks whose inputs are states: the real pictures, float [n, channels, height, width] in [-1, 1], and the velocity
-  // that leads from the noise of the state to them, of the same shape.
+  // Of tasks whose inputs are states: the real pictures, float [n, channels, height, width] in [-1, 1], and the
+  // velocity that leads from the noise of the state to them, of the same shape.
   at::Tensor pictures = {};
   at::Tensor velocities = {};
 

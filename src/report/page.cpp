@@ -135,7 +135,7 @@ ReportTable launch_table(const Records& records) {
       const auto found = facts.is_object() ? facts.find(key) : facts.end();
       return !facts.is_object() || found == facts.end() ? std::string("-")
              : found->is_string()                       ? found->get<std::string>()
-                                                        : found->dump();
+                                  : found->dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
     };
     table.lines.push_back(
         {"", {{std::to_string(run)}, {text_of("started")}, {text_of("git")}, {text_of("argv")}}});

@@ -27,7 +27,8 @@ std::optional<std::string> distrust(const Cell& cell, const std::string& split, 
   }
   for (const auto& [metric, score] : recorded_scores) {
     const auto seen = answers.metrics.find(metric);
-    // a number that no rule makes has no tolerance; an expert whose score is further from what zoo.json recorded is not the model that the zoo describes
+    // a number that no rule makes has no tolerance; an expert whose score is further from what zoo.json recorded is not
+    // the model that the zoo describes
     if (seen != answers.metrics.end() && metric_registry().contains(metric) &&
         std::abs(score - seen->second) > metric_registry().at(metric).tolerance) {
       return "the expert's " + metric + " on " + split + " is " + number_text(seen->second) +

@@ -297,7 +297,7 @@ TEST_F(TaskPackFile, RefusesWhatIsNoPackOfThisVersion) {
 TEST_F(TaskPackFile, RefusesKindsThatItDoesNotKnow) {
   EXPECT_THAT(task_error("words", [](StoredGroup& task) { task.attributes["kind"] = "paint"; }),
               HasSubstr("kind must be one of classify, depth, generate, language_model, multiple_choice, "
-                        "normals, regress, sample, segment, but it is 'paint'"));
+                        "normals, regress, retrieve, sample, segment, but it is 'paint'"));
 }
 
 TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {
@@ -336,16 +336,18 @@ TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {
 TEST_F(TaskPackFile, PairsHaveImagesAndTokens) {
   StoredGroup with_pairs = whole_pack();
   with_pairs.groups["tasks"].groups["pairs"] = pairs();
-  const TaskPack pack = open(with_pairs);
-  const TaskInfo& info = pack.task("pairs");
-  EXPECT_EQ(info.image_height, kHeight);
-  EXPECT_EQ(info.image_width, kWidth);
-  EXPECT_EQ(info.longest_row, 3);
-  const Split split = pack.read("pairs", "val");
-  EXPECT_EQ(split.images.sizes().vec(), (std::vector<int64_t>{2, 3, kHeight, kWidth}));
-  EXPECT_EQ(rows_in(split.tokens), (std::vector<std::vector<int32_t>>{{2, 3, 4}, {2}}));
-  EXPECT_FALSE(split.labels.defined());
-  EXPECT_FALSE(pack.read("letters", "val").tokens.defined());
+  {
+    const TaskPack pack = open(with_pairs);
+    const TaskInfo& info = pack.task("pairs");
+    EXPECT_EQ(info.image_height, kHeight);
+    EXPECT_EQ(info.image_width, kWidth);
+    EXPECT_EQ(info.longest_row, 3);
+    const Split split = pack.read("pairs", "val");
+    EXPECT_EQ(split.images.sizes().vec(), (std::vector<int64_t>{2, 3, kHeight, kWidth}));
+    EXPECT_EQ(rows_in(split.tokens), (std::vector<std::vector<int32_t>>{{2, 3, 4}, {2}}));
+    EXPECT_FALSE(split.labels.defined());
+    EXPECT_FALSE(pack.read("letters", "val").tokens.defined());
+  }
   for (const std::string missing : {"images", "tokens", "tokens_offsets"}) {
     StoredGroup without = with_pairs;
     without.groups["tasks"].groups["pairs"].groups["test"].arrays.erase(missing);

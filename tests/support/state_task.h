@@ -47,8 +47,8 @@ inline TaskInfo state_task(const nlohmann::json& attributes = nlohmann::json::ob
   return task;
 }
 
-// Random noise at time 0, asked for classes and styles by turns; behind these stands the number of the example, which no
-// kind reads.
+// Random noise at time 0, asked for classes and styles by turns; behind these stands the number of the example, which
+// no kind reads.
 inline Examples numbered_states(int64_t count) {
   Examples examples;
   examples.inputs.state = normal(7, 0, 0, count * 16).view({count, 1, 4, 4});

@@ -1,4 +1,5 @@
-// Agreement: how many pictures are judged to show what was asked for. An example has one number: 1 where it is so, else 0.
+// Agreement: how many pictures are judged to show what was asked for. An example
+// has one number: 1 where it is so, else 0.
 
 #include "metrics/metric.h"
 

@@ -1,4 +1,5 @@
-// Class agreement: how many pictures are judged to show what was asked for. An example has one number: 1 where it is so, else 0.
+// Class agreement: how many pictures are judged to show what was asked for. An example has one number: 1 where it is
+// so, else 0.
 
 #include "metrics/metric.h"
 

@@ -1,13 +1,14 @@
 // The diffusion transformer with the parameter names of diffusers' DiTTransformer2DModel, as the velocity of a flow: it
-// reads where a picture is on its way from noise, and what is asked for, and its features are the velocity of each patch.
+// reads where a picture is on its way from noise, and what is asked for, and its features are the velocity of each
+// patch.
 //
 // Source:  Peebles and Xie, "Scalable Diffusion Models with Transformers", ICCV 2023, arXiv:2212.09748 (adaLN-Zero);
 //          Liu et al., "Flow Straight and Fast", ICLR 2023, arXiv:2209.03003 (velocities).
-// Config:  model_type dit, which is this program's own word beside diffusers' fields, whose defaults hold where they are
-//          not given. num_embeds_ada_norm: rows of the table of what may be asked for; the table has one more, which
-//          diffusers trains with nothing asked for and which is not read here. Dropout is ignored.
-// Differs: several things may be asked for at once, a class and a style: their rows are added. diffusers has one. A time
-//          from 0 to 1 is a time step from 0 to 1000.
+// Config:  model_type dit, which is this program's own word beside diffusers' fields, whose defaults hold where they
+//          are not given. num_embeds_ada_norm: rows of the table of what may be asked for; the table has one more,
+//          which diffusers trains with nothing asked for and which is not read here. Dropout is ignored.
+// Differs: several things may be asked for at once, a class and a style: their rows are added. diffusers has one. A
+//          time from 0 to 1 is a time step from 0 to 1000.
 
 #include <cmath>
 

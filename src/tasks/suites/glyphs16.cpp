@@ -1,5 +1,5 @@
-// Letters of many fonts in four styles of drawing: a grid of four groups of letters and four styles. The examples are in
-// glyphs.h5, which is not committed: tools/make_glyphs_pack.py makes it.
+// Letters of many fonts in four styles of drawing: a grid of four groups of letters and four styles. The examples are
+// in glyphs.h5, which is not committed: tools/make_glyphs_pack.py makes it.
 
 #include "tasks/suite.h"
 

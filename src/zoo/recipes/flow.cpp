@@ -5,8 +5,8 @@
 // Experts: all parameters, or low-rank adapters of the layers of attention and feed-forward parts, on the pictures of
 //          one cell; the multi-task model on all seen cells.
 // Source:  Liu et al., "Flow Straight and Fast", ICLR 2023, arXiv:2209.03003 (the loss); Esser et al., "Scaling
-//          Rectified Flow Transformers for High-Resolution Image Synthesis", ICML 2024, arXiv:2403.03206 (times near the
-//          middle are drawn more often); Tam et al., "Realistic Evaluation of Model Merging for Compositional
+//          Rectified Flow Transformers for High-Resolution Image Synthesis", ICML 2024, arXiv:2403.03206 (times near
+//          the middle are drawn more often); Tam et al., "Realistic Evaluation of Model Merging for Compositional
 //          Generalization", arXiv:2409.18314 (the setting).
 
 #include <algorithm>

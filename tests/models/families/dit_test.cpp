@@ -84,8 +84,8 @@ TEST_F(DitGolden, velocities_agree) {
     const at::Tensor expected = tensor_of(golden_.at("answer_to_" + asked), {3, 2, 6, 6});
     const at::Tensor seen = velocity(asked, things, at::kDouble);
     EXPECT_LE(max_error(seen[0], expected[0]), 1e-10) << asked << ", at time 0";
-    // The waves of a time are computed in float32, as in diffusers, so that an angle of up to 1000 is off by the rounding
-    // of a frequency, which two processors may round apart.
+    // The waves of a time are computed in float32, as in diffusers, so that an angle of up to 1000 is off by the
+    // rounding of a frequency, which two processors may round apart.
     EXPECT_LE(max_error(seen, expected), 1e-3) << asked;
     EXPECT_LE(max_error(velocity(asked, things, at::kFloat)[0], expected[0]), 1e-4) << asked;
   }

@@ -1,0 +1,18 @@
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "metrics/metric.h"
+
+namespace fusegrid::image_recall_1_test {
+namespace {
+
+TEST(MetricRules, image_recall_1_is_a_mean_of_hits) {
+  const MetricRule& rule = metric_registry().at("image_recall_1");
+  EXPECT_DOUBLE_EQ(value_of(rule, number_rows(1, std::vector<float>{1, 0, 0.5, 1})).value(), 0.625);
+  EXPECT_FALSE(value_of(rule, number_rows(1, {})));
+  EXPECT_TRUE(rule.is_mean());
+}
+
+}  // namespace
+}  // namespace fusegrid::image_recall_1_test
