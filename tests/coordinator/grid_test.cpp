@@ -327,11 +327,11 @@ TEST_F(Grid, tasks_that_the_models_cannot_read_are_refused_before_anything_runs)
   EXPECT_THAT([&] { check_data(grid, three_tasks(), pack); },
               testing::ThrowsMessage<ConfigError>(HasSubstr("images of 12 x 12 pixels")));
   pack["a"].image_height = 0;
+  pack["a"].longest_row = 9;
   EXPECT_THAT([&] { check_data(grid, three_tasks(), pack); },
               testing::ThrowsMessage<ConfigError>(HasSubstr("the models read images, but")));
   Zoo texts = three_tasks();
   texts.replicates[0].base = base_folder("texts");
-  pack["a"].longest_row = 9;
   EXPECT_THAT([&] { check_data(grid, texts, pack); },
               testing::ThrowsMessage<ConfigError>(
                   HasSubstr("'contrast-1' changes images, but the inputs of task 'a'")));

@@ -7,9 +7,10 @@ script=$1 program=$2
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 root=$scratch/clone played=$scratch/played
-mkdir -p "$root/src" "$root/cmake" "$root/tests" "$played" "$scratch/torch/lib"
+mkdir -p "$root/src" "$root/cmake" "$root/tests" "$root/tools" "$played" "$scratch/torch/lib"
 cp "$script" "$root/fusegrid"
 cp "$(dirname "$script")/CMakePresets.json" "$root"
+cp "$(dirname "$script")/tools/requirements-page.txt" "$root/tools"
 touch "$root/CMakeLists.txt" "$root/src/a.cpp" "$scratch/torch/lib/libtorch_cpu.so"
 unset OMPI_COMM_WORLD_RANK PMIX_RANK PMI_RANK SLURM_PROCID FUSEGRID_COMMAND
 export FUSEGRID_CACHE=$scratch/cache FUSEGRID_TORCH_DIR=$scratch/torch FUSEGRID_CUDA=off
