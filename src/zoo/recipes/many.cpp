@@ -34,11 +34,6 @@ Options Options::of_scale(const std::string& /*scale*/) {
   return options;
 }
 
-InputFormat reads(const Options& /*options*/) {
-  constexpr int64_t kSide = 28;
-  return {.image_size = kSide};
-}
-
 void check_pack(const Options& /*options*/, const TaskPack& pack, const std::vector<std::string>& tasks) {
   for (const std::string& task : tasks) {
     const TaskInfo& info = pack.task(task);
@@ -70,7 +65,7 @@ const RegisterRecipe<Options> registered{
      .pooling = Pooling::kFirst,
      .heads = Heads::kOfExperts,
      .bases = "embedded"},
-    {reads, check_pack, nullptr, nullptr, make_model, seconds}};
+    {nullptr, check_pack, nullptr, nullptr, make_model, seconds}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::many

@@ -8,6 +8,7 @@
 #include "core/errors.h"
 #include "models/architecture.h"
 #include "support/temporary_folder.h"
+#include "zoo/build.h"
 #include "zoo/folders.h"
 #include "zoo/recipe.h"
 #include "zoo/support.h"
@@ -19,15 +20,23 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-// On a base that the recipe embedded made.
+// On the base that comes with the program, which reads images of 28 pixels.
 class ManyRecipe : public testing::Test {
  protected:
   ManyRecipe() : plan_(tiny_plan(world_.path())) {
-    const ZooPlan of_base = plan_;
-    make_item(of_base, base_items(of_base, {0}).front(), at::kCPU);
     plan_.recipe = "many";
     plan_.overrides = {
         {"expert_steps", 12}, {"expert_batch", 8}, {"multitask_steps", 8}, {"multitask_batch", 4}};
+    auto tasks = tiny_tasks();
+    uint64_t seed = 40;
+    for (auto& [name, task] : tasks) {
+      for (auto& [split, group] : task.groups) {
+        const int64_t count = split == "train" ? 30 : 9;
+        add_labelled(group, images(count, 3, 1, 28, seed++), labels(count, 3));
+      }
+    }
+    stored_pack(tasks).write(plan_.pack);
+    EXPECT_THAT(place_bases(plan_, {0}), IsEmpty());
   }
 
   Zoo make_zoo() const {
