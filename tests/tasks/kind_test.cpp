@@ -148,11 +148,12 @@ class EveryKind : public testing::TestWithParam<std::string> {
   const std::shared_ptr<const TaskKind> kind_ = kind_of(task_, &table_);
   Examples examples_{
       rows_of({letters("ax"), letters("bxyz"), letters("cxy"), letters("dx"), letters("exyzabc")})};
-  at::Tensor outputs_ = kind_->has_tokens()   ? normal(1, 0, 0, 5 * 8 * table_.size()).view({5, 8, -1})
-                        : kind_->has_states() ? normal(1, 0, 0, 5 * 16).view({5, 4, 4})
-                        : answers_maps(GetParam())
-                            ? normal(1, 0, 0, 5 * 6 * kind_->outputs(3)).view({5, 2, 3, -1})
-                            : normal(1, 0, 0, 5 * kind_->outputs(3)).view({5, -1});
+  at::Tensor outputs_ =
+      kind_->has_tokens()        ? normal(1, 0, 0, 5 * 8 * table_.size()).view({5, 8, -1})
+      : kind_->has_states()      ? normal(1, 0, 0, 5 * 16).view({5, 4, 4})
+      : GetParam() == "retrieve" ? normal(1, 0, 0, 5 * 8).view({5, 2, 4})  // of a picture and a text
+      : answers_maps(GetParam()) ? normal(1, 0, 0, 5 * 6 * kind_->outputs(3)).view({5, 2, 3, -1})
+                                 : normal(1, 0, 0, 5 * kind_->outputs(3)).view({5, -1});
 };
 
 TEST_P(EveryKind, says_what_it_is) {
