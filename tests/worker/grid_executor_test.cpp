@@ -73,7 +73,8 @@ TEST_F(GridExecutorTest, a_merge_is_timed_in_its_first_cell) {
   const Result first = grid->run(tiny_cell("spy").name(), progress_);
   const Result second = grid->run(tiny_cell("spy", "rows").name(), progress_);
   EXPECT_EQ(first.timings.count("load") + first.timings.count("fuse") + first.timings.count("evaluate"), 3U);
-  EXPECT_EQ(second.timings.size(), 1U);
+  EXPECT_EQ(second.timings.count("load") + second.timings.count("fuse"), 0U);
+  EXPECT_EQ(second.timings.count("evaluate"), 1U);
   EXPECT_EQ(second.facts, first.facts);
   EXPECT_EQ(spy_fuses, 1);
 }
