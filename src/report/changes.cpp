@@ -12,6 +12,7 @@
 #include "core/count_text.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "report/interval.h"
 #include "report/markup.h"
 #include "report/paired.h"
 #include "report/settings.h"
@@ -125,27 +126,25 @@ std::optional<Influence> influence_of(const Records& before, const Records& afte
 
 // Of no difference, where it is the sum of parts that are drawn apart: each the influences of one task's groups.
 double p_value(double difference, const std::vector<Influence>& parts) {
-  double variance = 0;
-  double uncertainty = 0;
+  std::vector<Variance> variances;
   for (const Influence& part : parts) {
     const auto n = static_cast<double>(part.size());
     double squares = 0;
     for (const double value : part) {
       squares += value * value;
     }
-    const double of_part = squares / (n * (n - 1));
-    variance += of_part;
-    uncertainty += of_part * of_part / (n - 1);
+    variances.push_back({squares / (n * (n - 1)), n - 1});
   }
   if (difference == 0) {
     return 1;
   }
-  if (variance == 0) {
+  const Variance sum = sum_of(variances);
+  if (sum.value == 0) {
     return 0;  // all groups moved alike
   }
-  const boost::math::students_t distribution(variance * variance / uncertainty);
+  const boost::math::students_t distribution(sum.freedom);
   return 2 *
-         boost::math::cdf(boost::math::complement(distribution, std::abs(difference) / std::sqrt(variance)));
+         boost::math::cdf(boost::math::complement(distribution, std::abs(difference) / std::sqrt(sum.value)));
 }
 
 // Judges numbers whose p is known, all together.

@@ -9,12 +9,6 @@
 namespace fusegrid {
 namespace {
 
-// A variance, and the degrees of freedom that it is estimated with.
-struct Part {
-  double variance = 0;
-  double freedom = 1;
-};
-
 // Divided by one less than their number.
 double variance_of(const std::vector<double>& values) {
   double mean = 0;
@@ -30,7 +24,7 @@ double variance_of(const std::vector<double>& values) {
 }
 
 // n groups that are drawn from n have (n - 1) / n of the variance of n groups that are drawn from all there are.
-std::optional<Part> part_of_task(const Resampled& scores, size_t groups) {
+std::optional<Variance> variance_of_task(const Resampled& scores, size_t groups) {
   std::vector<double> defined;
   for (const std::optional<double>& score : scores) {
     if (score) {
@@ -41,7 +35,7 @@ std::optional<Part> part_of_task(const Resampled& scores, size_t groups) {
     return std::nullopt;
   }
   const auto n = static_cast<double>(groups);
-  return Part{variance_of(defined) * n / (n - 1), n - 1};
+  return Variance{variance_of(defined) * n / (n - 1), n - 1};
 }
 
 double t_quantile(double freedom, double level) {
@@ -49,6 +43,16 @@ double t_quantile(double freedom, double level) {
 }
 
 }  // namespace
+
+Variance sum_of(const std::vector<Variance>& parts) {
+  double variance = 0;
+  double uncertainty = 0;
+  for (const Variance& part : parts) {
+    variance += part.value;
+    uncertainty += part.value * part.value / part.freedom;
+  }
+  return uncertainty > 0 ? Variance{variance, variance * variance / uncertainty} : Variance{};
+}
 
 Spread difference(const Spread& a, const Spread& b) {
   FUSEGRID_ASSERT(a.groups == b.groups && a.by_seed.size() == b.by_seed.size(), "averages of other tasks");
@@ -67,27 +71,21 @@ Spread difference(const Spread& a, const Spread& b) {
 }
 
 std::optional<Interval> interval_of(double value, const Spread& spread, double level) {
-  std::vector<Part> parts;
+  std::vector<Variance> parts;
   const auto tasks = static_cast<double>(spread.tasks.size());
   for (size_t task = 0; task < spread.tasks.size(); ++task) {
-    const std::optional<Part> part = part_of_task(spread.tasks[task], spread.groups[task]);
+    const std::optional<Variance> part = variance_of_task(spread.tasks[task], spread.groups[task]);
     if (!part) {
       return std::nullopt;
     }
-    parts.push_back({part->variance / (tasks * tasks), part->freedom});
+    parts.push_back({part->value / (tasks * tasks), part->freedom});
   }
   if (const size_t seeds = spread.by_seed.size(); seeds > 1) {
     const auto count = static_cast<double>(seeds);
     parts.push_back({variance_of(spread.by_seed) / count, count - 1});
   }
-  double variance = 0;
-  double uncertainty = 0;
-  for (const Part& part : parts) {
-    variance += part.variance;
-    uncertainty += part.variance * part.variance / part.freedom;
-  }
-  const double width =
-      uncertainty > 0 ? t_quantile(variance * variance / uncertainty, level) * std::sqrt(variance) : 0;
+  const Variance sum = sum_of(parts);
+  const double width = sum.value > 0 ? t_quantile(sum.freedom, level) * std::sqrt(sum.value) : 0;
   return Interval{value - width, value + width};
 }
 

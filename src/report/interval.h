@@ -15,6 +15,14 @@ struct Interval {
   bool contains(double value) const { return low <= value && value <= high; }
 };
 
+// A variance, and the degrees of freedom that it is estimated with.
+struct Variance {
+  double value = 0;
+  double freedom = 1;
+};
+// Of a sum of independent numbers with these variances, by Welch and Satterthwaite. Where nothing varies it is 0.
+Variance sum_of(const std::vector<Variance>& parts);
+
 // What an average over tasks is made of, or the difference of two averages.
 struct Spread {
   std::vector<Resampled> tasks;  // [tasks] the task's score in each resample of its examples
