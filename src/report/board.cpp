@@ -278,10 +278,11 @@ Board make_board(const BoardCells& cells, const Records& records) {
   board.same_models = have_same_models(records, cells);
   std::vector<Grouping> groupings;
   for (size_t task = 0; task < cells.tasks.size(); ++task) {
-    groupings.push_back(grouping_of(records, cells, task, board.examples[task]));
-    const bool recorded = records.examples.contains({cells.zoo, cells.tasks[task], "test"});
+    const auto found = records.examples.find({cells.zoo, cells.tasks[task], "test"});
+    const ExamplesRecord* recorded = found == records.examples.end() ? nullptr : &found->second;
+    groupings.push_back(grouping_of(recorded, static_cast<size_t>(board.examples[task])));
     const auto groups = static_cast<int64_t>(groupings.back().groups.size());
-    board.groups.push_back(recorded ? std::optional(groups) : std::nullopt);
+    board.groups.push_back(recorded != nullptr ? std::optional(groups) : std::nullopt);
   }
   for (const Averaged& of : averages_of(cells)) {
     note_own_scores(cells, of, board);

@@ -36,25 +36,6 @@ std::string split_of(const Result& before, const Result& after) {
   return splits_of(before).contains("test") && splits_of(after).contains("test") ? "test" : "val";
 }
 
-// The groups of a split's examples; each example its own where they are not recorded.
-std::vector<uint32_t> groups_of(const Records& records, const Cell& cell, const std::string& split,
-                                size_t examples) {
-  const auto recorded = records.examples.find({cell.zoo, cell.task, split});
-  std::vector<uint32_t> groups(examples);
-  for (size_t e = 0; e < examples; ++e) {
-    groups[e] = static_cast<uint32_t>(e);
-  }
-  if (recorded != records.examples.end() && recorded->second.groups.size() == examples) {
-    // as places 0, 1, ...
-    std::map<uint32_t, uint32_t> places;
-    for (size_t e = 0; e < examples; ++e) {
-      const auto next = static_cast<uint32_t>(places.size());
-      groups[e] = places.emplace(recorded->second.groups[e], next).first->second;
-    }
-  }
-  return groups;
-}
-
 // Whether both folders scored the same examples, as far as they say.
 bool same_examples(const Records& before, const Records& after, const Cell& cell, const std::string& split) {
   const auto key = std::tuple(cell.zoo, cell.task, split);
@@ -66,24 +47,20 @@ bool same_examples(const Records& before, const Records& after, const Cell& cell
 
 // The metric without each of the groups: [groups]. Absent where it is undefined without one.
 std::optional<std::vector<double>> without_each(const MetricRule& rule, const MetricRows& rows,
-                                                const std::vector<uint32_t>& groups, size_t count) {
+                                                const Grouping& grouping) {
   std::vector<double> sums(rows.width, 0.0);
-  std::vector<std::map<uint32_t, double>> of_groups(count);
-  std::vector<double> sizes(count, 0);
-  for (const uint32_t group : groups) {
-    sizes[group] += 1;
-  }
   for (const MetricRows::Entry& entry : rows.entries) {
     sums[entry.column] += entry.value;
-    of_groups[groups[entry.example]][entry.column] += entry.value;
   }
+  const std::vector<GroupSums::Entry> of_groups = sums_of({rows}, grouping).entries;
+  auto next = of_groups.begin();
   std::vector<double> values;
-  for (size_t g = 0; g < count; ++g) {
+  for (size_t g = 0; g < grouping.groups.size(); ++g) {
     std::vector<double> rest = sums;
-    for (const auto& [column, value] : of_groups[g]) {
-      rest[column] -= value;
+    for (; next != of_groups.end() && next->group == g; ++next) {
+      rest[next->column] -= next->value;
     }
-    const double examples = static_cast<double>(rows.examples) - sizes[g];
+    const auto examples = static_cast<double>(rows.examples - grouping.groups[g].size());
     const std::optional<double> value = examples > 0 ? rule.finish(rest, examples) : std::nullopt;
     if (!value) {
       return std::nullopt;
@@ -101,20 +78,21 @@ std::optional<Influence> influence_of(const Records& before, const Records& afte
       !same_examples(before, after, pair.cell, split)) {
     return std::nullopt;
   }
-  const auto groups = groups_of(before, pair.cell, split, rows->examples);
-  const size_t count = groups.empty() ? 0 : *std::max_element(groups.begin(), groups.end()) + size_t{1};
-  if (count < 2) {
+  const auto recorded = before.examples.find({pair.cell.zoo, pair.cell.task, split});
+  const bool fits = recorded != before.examples.end() && recorded->second.groups.size() == rows->examples;
+  const Grouping grouping = grouping_of(fits ? &recorded->second : nullptr, rows->examples);
+  if (grouping.groups.size() < 2) {
     return std::nullopt;
   }
-  const auto left = without_each(*pair.metric.rule, *rows, groups, count);
-  const auto right = without_each(*pair.metric.rule, *other_rows, groups, count);
+  const auto left = without_each(*pair.metric.rule, *rows, grouping);
+  const auto right = without_each(*pair.metric.rule, *other_rows, grouping);
   if (!left || !right) {
     return std::nullopt;
   }
   Influence influence;
-  const auto n = static_cast<double>(count);
+  const auto n = static_cast<double>(grouping.groups.size());
   double mean = 0;
-  for (size_t g = 0; g < count; ++g) {
+  for (size_t g = 0; g < grouping.groups.size(); ++g) {
     influence.push_back(-(n - 1) * ((*right)[g] - (*left)[g]));
     mean += influence.back() / n;
   }

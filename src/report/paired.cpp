@@ -45,39 +45,6 @@ std::optional<MetricRows> explaining_rows(const Records& records, const BoardCel
   return rows;
 }
 
-// Sums over the examples of each group, and over the models whose rows these are.
-GroupSums sums_of(const std::vector<MetricRows>& models, const Grouping& grouping) {
-  GroupSums sums;
-  std::vector<std::vector<size_t>> begin;  // [models][examples + 1]: where an example's entries begin
-  for (const MetricRows& rows : models) {
-    sums.width = rows.width;
-    std::vector<size_t>& counts = begin.emplace_back(rows.examples + 1, 0);
-    for (const MetricRows::Entry& entry : rows.entries) {
-      ++counts[entry.example + 1];
-    }
-    std::partial_sum(counts.begin(), counts.end(), counts.begin());
-  }
-  std::vector<double> row(sums.width, 0.0);
-  std::vector<uint32_t> touched;
-  for (size_t g = 0; g < grouping.groups.size(); ++g) {
-    for (size_t m = 0; m < models.size(); ++m) {
-      for (const uint32_t example : grouping.groups[g]) {
-        for (size_t i = begin[m][example]; i < begin[m][example + 1]; ++i) {
-          row[models[m].entries[i].column] += models[m].entries[i].value;
-          touched.push_back(models[m].entries[i].column);
-        }
-      }
-    }
-    for (const uint32_t column : touched) {
-      if (const double value = std::exchange(row[column], 0.0); value != 0) {
-        sums.entries.push_back({static_cast<uint32_t>(g), column, value});
-      }
-    }
-    touched.clear();
-  }
-  return sums;
-}
-
 // Whether the mean over replicates is that of their examples together.
 bool pools_replicates(const BoardCells& board, size_t task) {
   return board.metrics[task].rule->is_mean() && !board.score.relative;
@@ -152,12 +119,11 @@ std::optional<MetricRows> rows_of(const Records& records, const Result& result, 
   return examples == records.examples.end() ? std::nullopt : rows_of_classes(result, examples->second);
 }
 
-Grouping grouping_of(const Records& records, const BoardCells& board, size_t task, int64_t examples) {
-  const auto recorded = records.examples.find({board.zoo, board.tasks[task], "test"});
-  std::vector<uint32_t> names(static_cast<size_t>(examples));
+Grouping grouping_of(const ExamplesRecord* recorded, size_t examples) {
+  std::vector<uint32_t> names(examples);
   std::iota(names.begin(), names.end(), 0U);
-  if (recorded != records.examples.end()) {
-    names = recorded->second.groups;
+  if (recorded != nullptr) {
+    names = recorded->groups;
   }
   Grouping grouping;
   grouping.examples = names.size();
@@ -170,6 +136,38 @@ Grouping grouping_of(const Records& records, const BoardCells& board, size_t tas
     grouping.groups[at->second].push_back(static_cast<uint32_t>(e));
   }
   return grouping;
+}
+
+GroupSums sums_of(const std::vector<MetricRows>& models, const Grouping& grouping) {
+  GroupSums sums;
+  std::vector<std::vector<size_t>> begin;  // [models][examples + 1]: where an example's entries begin
+  for (const MetricRows& rows : models) {
+    sums.width = rows.width;
+    std::vector<size_t>& counts = begin.emplace_back(rows.examples + 1, 0);
+    for (const MetricRows::Entry& entry : rows.entries) {
+      ++counts[entry.example + 1];
+    }
+    std::partial_sum(counts.begin(), counts.end(), counts.begin());
+  }
+  std::vector<double> row(sums.width, 0.0);
+  std::vector<uint32_t> touched;
+  for (size_t g = 0; g < grouping.groups.size(); ++g) {
+    for (size_t m = 0; m < models.size(); ++m) {
+      for (const uint32_t example : grouping.groups[g]) {
+        for (size_t i = begin[m][example]; i < begin[m][example + 1]; ++i) {
+          row[models[m].entries[i].column] += models[m].entries[i].value;
+          touched.push_back(models[m].entries[i].column);
+        }
+      }
+    }
+    for (const uint32_t column : touched) {
+      if (const double value = std::exchange(row[column], 0.0); value != 0) {
+        sums.entries.push_back({static_cast<uint32_t>(g), column, value});
+      }
+    }
+    touched.clear();
+  }
+  return sums;
 }
 
 Paired pair_settings(const Records& records, const BoardCells& board, const std::vector<size_t>& tasks,

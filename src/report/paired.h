@@ -21,13 +21,16 @@ std::optional<MetricRows> rows_of(const Records& records, const Result& result, 
                                   const std::string& task, const TaskMetric& metric,
                                   const std::string& split);
 
-// How the test examples of a task are grouped.
+// How the examples of a split are grouped.
 struct Grouping {
   std::vector<std::vector<uint32_t>> groups;  // the examples of each
   size_t examples = 0;
 };
-// As recorded; where nothing is, each of the `examples` examples is a group of its own.
-Grouping grouping_of(const Records& records, const BoardCells& board, size_t task, int64_t examples);
+// As recorded; where that is null, each of the `examples` examples is a group of its own.
+Grouping grouping_of(const ExamplesRecord* recorded, size_t examples);
+// Sums over the examples of each group, and over the models whose rows these are: of the examples that are grouped.
+//   Returns     entries by group
+GroupSums sums_of(const std::vector<MetricRows>& models, const Grouping& grouping);
 
 // The settings that can be compared example by example, and their sums.
 struct Paired {
