@@ -37,10 +37,6 @@ std::string group_key(RowGroup group) {
   FUSEGRID_ASSERT(false, "unknown group of rows");
 }
 
-std::string bound(const Average& average, double Interval::*end) {
-  return average.interval ? number_text(*average.interval.*end) : "";
-}
-
 bool any_unseen(const std::vector<Board>& boards) {
   return std::any_of(boards.begin(), boards.end(), [](const Board& board) { return !board.unseen.empty(); });
 }
@@ -64,8 +60,8 @@ std::vector<std::string> unseen_fields(const Board& board, const Average& averag
   }
   return {csv_number(average.value),
           csv_number(average.deviation),
-          bound(average, &Interval::low),
-          bound(average, &Interval::high),
+          csv_bound(average.interval, &Interval::low),
+          csv_bound(average.interval, &Interval::high),
           flag(average.best),
           flag(average.tied)};
 }
@@ -88,8 +84,8 @@ std::vector<std::string> row_fields(const Board& board, const Row& row) {
           join(seeds, " "),
           csv_number(row.average.value),
           csv_number(row.average.deviation),
-          bound(row.average, &Interval::low),
-          bound(row.average, &Interval::high),
+          csv_bound(row.average.interval, &Interval::low),
+          csv_bound(row.average.interval, &Interval::high),
           csv_number(row.normalised),
           csv_number(row.at_defaults),
           csv_number(row.best_on_test),

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/text.h"
+#include "report/layout.h"
 #include "report/markup.h"
 #include "report/settings.h"
 
@@ -145,9 +146,11 @@ Draws make_one(const std::string& kind, const std::vector<const Board*>& boards)
 }
 
 std::vector<std::string> mean_fields(const std::optional<DrawMean>& mean) {
-  const bool known = mean && mean->interval;
-  return {mean ? number_text(mean->value) : "", known ? number_text(mean->interval->low) : "",
-          known ? number_text(mean->interval->high) : ""};
+  if (!mean) {
+    return {"", "", ""};
+  }
+  return {number_text(mean->value), csv_bound(mean->interval, &Interval::low),
+          csv_bound(mean->interval, &Interval::high)};
 }
 
 std::vector<std::string> share_fields(const std::optional<Share>& share) {

@@ -216,6 +216,10 @@ std::string value_text(const std::optional<double>& value, const std::string& un
   return value ? significant(*value) : "-";
 }
 
+std::string csv_bound(const std::optional<Interval>& interval, double Interval::*end) {
+  return interval ? number_text(*interval.*end) : "";
+}
+
 std::string source_prefix(const Board& board) {
   return board.source.empty() ? "" : board.source + ": ";
 }

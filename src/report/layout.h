@@ -19,6 +19,9 @@ std::string significant(double value);
 // absent -> "-"
 std::string value_text(const std::optional<double>& value, const std::string& unit, int digits = 1);
 
+// An end of an interval for CSV; absent -> ""
+std::string csv_bound(const std::optional<Interval>& interval, double Interval::*end);
+
 // "vision: ", the results folder of a board, where a report is of several; else ""
 std::string source_prefix(const Board& board);
 // Headings of the columns of tasks, which name the metric where tasks have different ones: "ant (MCC)".
