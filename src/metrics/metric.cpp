@@ -96,6 +96,13 @@ MetricRule mean_rule(const std::string& name, Better better, Unit unit) {
           .finish = mean_of_rows};
 }
 
+MetricRule fraction_rule(const std::string& name, const std::string& title, const std::string& doc) {
+  MetricRule rule = mean_rule(name, Better::kHigher, Unit::kFraction);
+  rule.title = title;
+  rule.doc = doc;
+  return rule;
+}
+
 MetricRows number_rows(int64_t width, std::span<const float> numbers) {
   const auto columns = static_cast<size_t>(width);
   FUSEGRID_ASSERT(columns > 0 && numbers.size() % columns == 0, "rows of " + std::to_string(width));

@@ -68,6 +68,8 @@ Registry<MetricRule>& metric_registry();
 
 // A metric that the registry does not have, of which is known that it is the mean of a number of each example.
 MetricRule mean_rule(const std::string& name, Better better = Better::kHigher, Unit unit = Unit::kNone);
+// The mean of a fraction of each example (1 where an answer is right, else 0), of which more is better.
+MetricRule fraction_rule(const std::string& name, const std::string& title, const std::string& doc);
 
 // The rows of a split's examples, without their zeros.
 struct MetricRows {

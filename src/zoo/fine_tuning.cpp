@@ -71,7 +71,7 @@ std::vector<TrainedTask> trained_tasks(const Tuning& options, const ModelInput& 
 
 Schedule schedule_of(const Tuning& options, ZooItem::Kind kind) {
   const int64_t steps = kind == ZooItem::Kind::kExpert ? options.expert_steps : options.multitask_steps;
-  return {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(1, steps / 10)};
+  return warmed_schedule(steps, options.expert_lr);
 }
 
 // Trains under these heads, which are the model's; the groups may have them among their tensors.

@@ -32,6 +32,11 @@ std::vector<RecipeOption> options_of(const ZooPlan& plan) {
   return recipe.options(recipe.scale(plan.scale), plan.overrides);
 }
 
+std::vector<std::string> first_tasks(const std::vector<std::string>& tasks, int64_t count) {
+  const auto end = std::min<size_t>(tasks.size(), static_cast<size_t>(count));
+  return {tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(end)};
+}
+
 TrainedTasks trained_tasks(const ZooPlan& plan) {
   const Recipe& recipe = recipe_of(plan);
   return recipe.trained(recipe.scale(plan.scale), plan.overrides, plan.tasks);

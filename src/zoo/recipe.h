@@ -61,6 +61,9 @@ struct TrainedTasks {
   std::vector<std::string> multitask;  // tasks of the multi-task model; none: there is no such model
 };
 
+// The first `count` tasks of a suite, or all where it has fewer.
+std::vector<std::string> first_tasks(const std::vector<std::string>& tasks, int64_t count);
+
 // What a base is made from. Nothing but the seed chooses random numbers.
 struct BaseInput {
   const PretrainingPool* pool;  // null where the card names none

@@ -1,5 +1,6 @@
 #include "zoo/training.h"
 
+#include <algorithm>
 #include <map>
 
 #include <ATen/TensorOperators.h>
@@ -97,6 +98,24 @@ at::Tensor mean_loss(const Network& network, const Weights& weights, const std::
 }
 
 }  // namespace
+
+Schedule warmed_schedule(int64_t steps, double learning_rate, double beta2) {
+  return {.steps = steps,
+          .learning_rate = learning_rate,
+          .warmup = std::max<int64_t>(1, steps / 10),
+          .beta2 = beta2};
+}
+
+std::vector<TrainedGroup> decayed_groups(const Weights& weights, double weight_decay, double rate_factor) {
+  TrainedGroup decayed{.tensors = {}, .rate_factor = rate_factor, .weight_decay = weight_decay};
+  TrainedGroup plain{.tensors = {}, .rate_factor = rate_factor};
+  for (const auto& [name, tensor] : weights) {
+    if (tensor.requires_grad()) {
+      (tensor.dim() > 1 ? decayed : plain).tensors.push_back(tensor);
+    }
+  }
+  return {decayed, plain};
+}
 
 void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::vector<TrainedGroup>& groups,
               const Schedule& schedule, const OnStep& on_step) {

@@ -44,6 +44,12 @@ struct Schedule {
   std::optional<double> clip = {};  // largest norm of the gradients of all clipped groups together
 };
 
+// Whose first tenth is the warm-up.
+Schedule warmed_schedule(int64_t steps, double learning_rate, double beta2 = 0.999);
+
+// The leaves among the weights, of which matrices and kernels decay.
+std::vector<TrainedGroup> decayed_groups(const Weights& weights, double weight_decay, double rate_factor = 1);
+
 // Changes the tensors of the groups in place so that the loss of the steps falls.
 void minimise(const std::function<at::Tensor(int64_t step)>& loss, const std::vector<TrainedGroup>& groups,
               const Schedule& schedule, const OnStep& on_step = {});

@@ -6,14 +6,9 @@ namespace fusegrid::metrics::accuracy {
 namespace {
 
 const bool registered = [] {
-  metric_registry().add("accuracy",
-                        {.name = "accuracy",
-                         .title = "Accuracy",
-                         .doc = "examples whose predicted class is the label, divided by all examples",
-                         .undefined = "",
-                         .better = Better::kHigher,
-                         .unit = Unit::kFraction,
-                         .finish = mean_of_rows});
+  metric_registry().add(
+      "accuracy", fraction_rule("accuracy", "Accuracy",
+                                "examples whose predicted class is the label, divided by all examples"));
   return true;
 }();
 

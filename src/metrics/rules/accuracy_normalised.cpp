@@ -11,13 +11,9 @@ namespace {
 const bool registered = [] {
   metric_registry().add(
       "accuracy_normalised",
-      {.name = "accuracy_normalised",
-       .title = "Accuracy by byte",
-       .doc = "examples whose label has the highest log p divided by the bytes of its text, of all examples",
-       .undefined = "",
-       .better = Better::kHigher,
-       .unit = Unit::kFraction,
-       .finish = mean_of_rows});
+      fraction_rule(
+          "accuracy_normalised", "Accuracy by byte",
+          "examples whose label has the highest log p divided by the bytes of its text, of all examples"));
   return true;
 }();
 

@@ -7,14 +7,10 @@ namespace fusegrid::metrics::agreement {
 namespace {
 
 const bool registered = [] {
-  metric_registry().add("agreement", {.name = "agreement",
-                                      .title = "Agreement",
-                                      .doc = "pictures of which the pack's judge says both the class and the "
-                                             "style that were asked for, divided by all pictures",
-                                      .undefined = "",
-                                      .better = Better::kHigher,
-                                      .unit = Unit::kFraction,
-                                      .finish = mean_of_rows});
+  metric_registry().add("agreement",
+                        fraction_rule("agreement", "Agreement",
+                                      "pictures of which the pack's judge says both the class and the style "
+                                      "that were asked for, divided by all pictures"));
   return true;
 }();
 

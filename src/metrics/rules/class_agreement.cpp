@@ -9,13 +9,9 @@ namespace {
 const bool registered = [] {
   metric_registry().add(
       "class_agreement",
-      {.name = "class_agreement",
-       .title = "Class agreement",
-       .doc = "pictures of which the pack's judge says the class that was asked for, divided by all pictures",
-       .undefined = "",
-       .better = Better::kHigher,
-       .unit = Unit::kFraction,
-       .finish = mean_of_rows});
+      fraction_rule(
+          "class_agreement", "Class agreement",
+          "pictures of which the pack's judge says the class that was asked for, divided by all pictures"));
   return true;
 }();
 

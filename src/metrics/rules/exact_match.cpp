@@ -8,13 +8,9 @@ namespace {
 const bool registered = [] {
   metric_registry().add(
       "exact_match",
-      {.name = "exact_match",
-       .title = "Exact match",
-       .doc = "examples whose answer is the wanted text, without spaces around it, divided by all examples",
-       .undefined = "",
-       .better = Better::kHigher,
-       .unit = Unit::kFraction,
-       .finish = mean_of_rows});
+      fraction_rule(
+          "exact_match", "Exact match",
+          "examples whose answer is the wanted text, without spaces around it, divided by all examples"));
   return true;
 }();
 

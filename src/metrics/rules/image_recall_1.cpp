@@ -7,13 +7,8 @@ namespace {
 
 const bool registered = [] {
   metric_registry().add("image_recall_1",
-                        {.name = "image_recall_1",
-                         .title = "R@1 of images",
-                         .doc = "texts whose picture is the first of all pictures, divided by all",
-                         .undefined = "",
-                         .better = Better::kHigher,
-                         .unit = Unit::kFraction,
-                         .finish = mean_of_rows});
+                        fraction_rule("image_recall_1", "R@1 of images",
+                                      "texts whose picture is the first of all pictures, divided by all"));
   return true;
 }();
 

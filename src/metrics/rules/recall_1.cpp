@@ -6,14 +6,9 @@ namespace fusegrid::metrics::recall_1 {
 namespace {
 
 const bool registered = [] {
-  metric_registry().add("recall_1", {.name = "recall_1",
-                                     .title = "R@1",
-                                     .doc = "pictures whose text is the first of all texts, and texts whose "
-                                            "picture is the first, divided by all",
-                                     .undefined = "",
-                                     .better = Better::kHigher,
-                                     .unit = Unit::kFraction,
-                                     .finish = mean_of_rows});
+  metric_registry().add("recall_1", fraction_rule("recall_1", "R@1",
+                                                  "pictures whose text is the first of all texts, and texts "
+                                                  "whose picture is the first, divided by all"));
   return true;
 }();
 

@@ -6,13 +6,7 @@ namespace fusegrid::metrics::recall_5 {
 namespace {
 
 const bool registered = [] {
-  metric_registry().add("recall_5", {.name = "recall_5",
-                                     .title = "R@5",
-                                     .doc = "the same among the first five",
-                                     .undefined = "",
-                                     .better = Better::kHigher,
-                                     .unit = Unit::kFraction,
-                                     .finish = mean_of_rows});
+  metric_registry().add("recall_5", fraction_rule("recall_5", "R@5", "the same among the first five"));
   return true;
 }();
 

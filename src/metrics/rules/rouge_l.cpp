@@ -6,14 +6,9 @@ namespace fusegrid::metrics::rouge_l {
 namespace {
 
 const bool registered = [] {
-  metric_registry().add("rouge_l", {.name = "rouge_l",
-                                    .title = "ROUGE-L",
-                                    .doc = "mean over the examples of the F1 of the longest common "
-                                           "subsequence of words in lower case (Lin 2004)",
-                                    .undefined = "",
-                                    .better = Better::kHigher,
-                                    .unit = Unit::kFraction,
-                                    .finish = mean_of_rows});
+  metric_registry().add("rouge_l", fraction_rule("rouge_l", "ROUGE-L",
+                                                 "mean over the examples of the F1 of the longest common "
+                                                 "subsequence of words in lower case (Lin 2004)"));
   return true;
 }();
 

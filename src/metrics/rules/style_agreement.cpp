@@ -9,13 +9,9 @@ namespace {
 const bool registered = [] {
   metric_registry().add(
       "style_agreement",
-      {.name = "style_agreement",
-       .title = "Style agreement",
-       .doc = "pictures of which the pack's judge says the style that was asked for, divided by all pictures",
-       .undefined = "",
-       .better = Better::kHigher,
-       .unit = Unit::kFraction,
-       .finish = mean_of_rows});
+      fraction_rule(
+          "style_agreement", "Style agreement",
+          "pictures of which the pack's judge says the style that was asked for, divided by all pictures"));
   return true;
 }();
 

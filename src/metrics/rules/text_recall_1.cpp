@@ -7,13 +7,8 @@ namespace {
 
 const bool registered = [] {
   metric_registry().add("text_recall_1",
-                        {.name = "text_recall_1",
-                         .title = "R@1 of texts",
-                         .doc = "pictures whose text is the first of all texts, divided by all",
-                         .undefined = "",
-                         .better = Better::kHigher,
-                         .unit = Unit::kFraction,
-                         .finish = mean_of_rows});
+                        fraction_rule("text_recall_1", "R@1 of texts",
+                                      "pictures whose text is the first of all texts, divided by all"));
   return true;
 }();
 

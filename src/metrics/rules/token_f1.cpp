@@ -9,13 +9,9 @@ namespace {
 const bool registered = [] {
   metric_registry().add(
       "token_f1",
-      {.name = "token_f1",
-       .title = "Token F1",
-       .doc = "mean over the examples of the F1 of words, which spaces divide, of answer and wanted text",
-       .undefined = "",
-       .better = Better::kHigher,
-       .unit = Unit::kFraction,
-       .finish = mean_of_rows});
+      fraction_rule(
+          "token_f1", "Token F1",
+          "mean over the examples of the F1 of words, which spaces divide, of answer and wanted text"));
   return true;
 }();
 

@@ -28,6 +28,7 @@
 namespace fusegrid::recipes::dense {
 namespace {
 
+constexpr double kBeta2 = 0.98;
 constexpr int64_t kStages = 3;
 constexpr int64_t kStride = 4;  // pixels of an image's side for one position of the last map
 
@@ -161,26 +162,8 @@ Weights first_decoder(const Architecture& architecture, int64_t outputs, uint64_
   return first_values(decoder_parameters(features, features / 2, outputs), seed, purpose, device);
 }
 
-// What of a model or decoder is trained: kernels and matrices decay, all else does not.
-void add_groups(std::vector<TrainedGroup>& groups, const Weights& weights, double rate_factor,
-                double weight_decay) {
-  TrainedGroup decayed{.tensors = {}, .rate_factor = rate_factor, .weight_decay = weight_decay};
-  TrainedGroup plain{.tensors = {}, .rate_factor = rate_factor};
-  for (const auto& [name, tensor] : weights) {
-    if (tensor.requires_grad()) {
-      (tensor.dim() > 1 ? decayed : plain).tensors.push_back(tensor);
-    }
-  }
-  groups.push_back(std::move(decayed));
-  groups.push_back(std::move(plain));
-}
-
-Schedule schedule_of(int64_t steps, double learning_rate) {
-  return {.steps = steps,
-          .learning_rate = learning_rate,
-          .warmup = std::max<int64_t>(1, steps / 10),
-          .beta1 = 0.9,
-          .beta2 = 0.98};
+void add_groups(std::vector<TrainedGroup>& groups, const std::vector<TrainedGroup>& more) {
+  groups.insert(groups.end(), more.begin(), more.end());
 }
 
 // ---- the base
@@ -256,10 +239,9 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
     last = mean.detach();
     return mean;
   };
-  std::vector<TrainedGroup> groups;
-  add_groups(groups, weights, 1, options.weight_decay);
-  add_groups(groups, decoder, 1, options.weight_decay);
-  minimise(loss, groups, schedule_of(options.base_steps, options.base_lr), in.on_step);
+  std::vector<TrainedGroup> groups = decayed_groups(weights, options.weight_decay);
+  add_groups(groups, decayed_groups(decoder, options.weight_decay));
+  minimise(loss, groups, warmed_schedule(options.base_steps, options.base_lr, kBeta2), in.on_step);
   MadeBase made;
   made.weights = detached(weights);
   made.config = config;
@@ -316,16 +298,17 @@ at::Tensor mean_loss(const Architecture& architecture, Weights& weights, std::ve
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const bool expert = in.kind == ZooItem::Kind::kExpert;
   Weights weights = make_trainee(in.base, names_of(in.base)).weights;
-  std::vector<TrainedGroup> groups;
-  add_groups(groups, weights, 1, options.weight_decay);
+  std::vector<TrainedGroup> groups = decayed_groups(weights, options.weight_decay);
   std::vector<Target> targets;
   for (const std::string& task : in.tasks) {
     targets.push_back(target_of(task, expert ? options.expert_batch : options.multitask_batch, in));
-    add_groups(groups, targets.back().decoder, options.decoder_lr_factor, options.weight_decay);
+    add_groups(groups,
+               decayed_groups(targets.back().decoder, options.weight_decay, options.decoder_lr_factor));
   }
-  minimise([&](int64_t step) { return mean_loss(*in.network.architecture, weights, targets, step); }, groups,
-           schedule_of(expert ? options.expert_steps : options.multitask_steps, options.expert_lr),
-           in.on_step);
+  minimise(
+      [&](int64_t step) { return mean_loss(*in.network.architecture, weights, targets, step); }, groups,
+      warmed_schedule(expert ? options.expert_steps : options.multitask_steps, options.expert_lr, kBeta2),
+      in.on_step);
   MadeModel made;
   made.weights = detached(weights);
   for (const Target& target : targets) {

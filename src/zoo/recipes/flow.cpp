@@ -30,6 +30,7 @@
 namespace fusegrid::recipes::flow {
 namespace {
 
+constexpr double kBeta2 = 0.99;
 constexpr int64_t kChannels = 1;  // of a gray picture
 const std::vector<std::string> kAdapted{"to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2"};
 
@@ -140,13 +141,8 @@ InputFormat reads(const Options& options) {
           .conditions = std::numeric_limits<int64_t>::max()};
 }
 
-std::vector<std::string> seen_cells(const Options& options, const std::vector<std::string>& cells) {
-  const auto count = std::min<size_t>(cells.size(), static_cast<size_t>(options.seen));
-  return {cells.begin(), cells.begin() + static_cast<std::ptrdiff_t>(count)};
-}
-
 TrainedTasks trained(const Options& options, const std::vector<std::string>& cells) {
-  const std::vector<std::string> seen = seen_cells(options, cells);
+  const std::vector<std::string> seen = first_tasks(cells, options.seen);
   return {seen, seen};
 }
 
@@ -231,29 +227,6 @@ class FlowBatches {
   std::optional<ExampleOrder> order_;
 };
 
-// Matrices decay, all else does not.
-std::vector<TrainedGroup> groups_of(const std::vector<at::Tensor>& trained, double weight_decay) {
-  TrainedGroup decayed{.tensors = {}, .weight_decay = weight_decay}, plain{.tensors = {}};
-  for (const at::Tensor& tensor : trained) {
-    (tensor.dim() > 1 ? decayed : plain).tensors.push_back(tensor);
-  }
-  std::vector<TrainedGroup> groups;
-  for (TrainedGroup& group : std::vector{decayed, plain}) {
-    if (!group.tensors.empty()) {
-      groups.push_back(std::move(group));
-    }
-  }
-  return groups;
-}
-
-Schedule schedule_of(int64_t steps, double learning_rate) {
-  return {.steps = steps,
-          .learning_rate = learning_rate,
-          .warmup = std::max<int64_t>(1, steps / 10),
-          .beta1 = 0.9,
-          .beta2 = 0.99};
-}
-
 MadeBase make_base(const Options& options, const BaseInput& in) {
   const nlohmann::json config = architecture_config(options, in.pack.task(in.tasks.front()));
   Network network;
@@ -275,8 +248,8 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
     last = mean.detach();
     return mean;
   };
-  minimise(loss, groups_of(trainee.trained, options.weight_decay),
-           schedule_of(options.base_steps, options.base_lr), in.on_step);
+  minimise(loss, decayed_groups(trainee.weights, options.weight_decay),
+           warmed_schedule(options.base_steps, options.base_lr, kBeta2), in.on_step);
   MadeBase made;
   made.weights = detached(trainee.weights);
   made.config = config;
@@ -294,11 +267,11 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
     tasks.push_back({cell, &task_kind("sample"), [batches](int64_t step) { return batches->at(step); }});
   }
   const Schedule schedule =
-      schedule_of(expert ? options.expert_steps : options.multitask_steps, options.expert_lr);
+      warmed_schedule(expert ? options.expert_steps : options.multitask_steps, options.expert_lr, kBeta2);
   if (options.lora == 0) {
     const Trainee trainee = make_trainee(in.base, names_of(in.base));
-    return {.weights = train(in.network, trainee, tasks, groups_of(trainee.trained, options.weight_decay),
-                             schedule, in.on_step)};
+    return {.weights = train(in.network, trainee, tasks,
+                             decayed_groups(trainee.weights, options.weight_decay), schedule, in.on_step)};
   }
   const TrainedFactors factors(*in.network.architecture, kAdapted, options.lora, 1,
                                derive_key(in.seed, "fine_tune/adapter"), in.network.device);

@@ -49,13 +49,8 @@ struct Options : Tuning {
   }
 };
 
-std::vector<std::string> seen_cells(const Options& options, const std::vector<std::string>& cells) {
-  const auto count = std::min<size_t>(cells.size(), static_cast<size_t>(options.seen));
-  return {cells.begin(), cells.begin() + static_cast<std::ptrdiff_t>(count)};
-}
-
 TrainedTasks trained(const Options& options, const std::vector<std::string>& cells) {
-  const std::vector<std::string> seen = seen_cells(options, cells);
+  const std::vector<std::string> seen = first_tasks(cells, options.seen);
   return {options.oracle ? cells : seen, seen};
 }
 
@@ -96,7 +91,7 @@ void check_seen(const Options& options, const TaskPack& pack, const std::vector<
   for (size_t i = 0; i < cells.size(); ++i) {
     enough = tasks.insert(task_of(pack, cells[i])).second ? i + 1 : enough;
   }
-  const std::vector<std::string> seen = seen_cells(options, cells);
+  const std::vector<std::string> seen = first_tasks(cells, options.seen);
   for (const std::string& task : tasks) {
     if (cells_of(pack, task, seen).empty()) {
       throw ConfigError("the head of a task is fitted on its seen cells, but '" + task + "' has none among " +
@@ -114,7 +109,7 @@ void check_pack(const Options& options, const TaskPack& pack, const std::vector<
 }
 
 MadeModel make_model(const Options& options, const ModelInput& in) {
-  const std::vector<std::string> seen = seen_cells(options, in.all_tasks);
+  const std::vector<std::string> seen = first_tasks(in.all_tasks, options.seen);
   std::set<std::string> tasks;
   for (const std::string& cell : in.tasks) {
     tasks.insert(task_of(in.pack, cell));

@@ -29,6 +29,7 @@ namespace {
 
 constexpr auto kScale = "logit_scale";
 constexpr auto kKind = "retrieve";
+constexpr double kBeta2 = 0.98;
 const double kLargestLogScale = std::log(100.0);
 
 struct Options {
@@ -254,23 +255,6 @@ at::Tensor mean_loss(const Architecture& architecture, const Weights& weights, s
   return loss / static_cast<double>(tasks.size());
 }
 
-std::vector<TrainedGroup> groups_of(const Weights& weights, double weight_decay) {
-  TrainedGroup decayed{.tensors = {}, .weight_decay = weight_decay};
-  TrainedGroup plain{.tensors = {}};
-  for (const auto& [name, tensor] : weights) {
-    (tensor.dim() > 1 ? decayed : plain).tensors.push_back(tensor);
-  }
-  return {decayed, plain};
-}
-
-Schedule schedule_of(int64_t steps, double learning_rate) {
-  return {.steps = steps,
-          .learning_rate = learning_rate,
-          .warmup = std::max<int64_t>(1, steps / 10),
-          .beta1 = 0.9,
-          .beta2 = 0.98};
-}
-
 Weights finished(const Weights& trained) {
   Weights weights = detached(trained);
   weights[kScale] = weights.at(kScale).clamp_max(kLargestLogScale);
@@ -339,8 +323,8 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
     }
     return mean;
   };
-  minimise(loss, groups_of(weights, options.weight_decay), schedule_of(options.base_steps, options.base_lr),
-           in.on_step);
+  minimise(loss, decayed_groups(weights, options.weight_decay),
+           warmed_schedule(options.base_steps, options.base_lr, kBeta2), in.on_step);
   made.weights = finished(weights);
   made.files = {{"preprocessor_config.json", preprocessor_config(options.image_size).dump(2) + "\n"},
                 {"tokenizer.json", in.pack.tokens()->tokenizer}};
@@ -357,17 +341,17 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
     tasks.emplace_back(task, in.pack, expert ? options.expert_batch : options.multitask_batch, options,
                        "fine_tune", in.seed, in.network);
   }
-  minimise([&](int64_t step) { return mean_loss(*in.network.architecture, weights, tasks, step); },
-           groups_of(weights, options.weight_decay),
-           schedule_of(expert ? options.expert_steps : options.multitask_steps, options.expert_lr),
-           in.on_step);
+  minimise(
+      [&](int64_t step) { return mean_loss(*in.network.architecture, weights, tasks, step); },
+      decayed_groups(weights, options.weight_decay),
+      warmed_schedule(expert ? options.expert_steps : options.multitask_steps, options.expert_lr, kBeta2),
+      in.on_step);
   return {.weights = finished(weights)};
 }
 
 // The first tasks of the suite, which are tasks of pairs.
 TrainedTasks trained(const Options& options, const std::vector<std::string>& tasks) {
-  const auto count = std::min<size_t>(tasks.size(), static_cast<size_t>(options.seen));
-  const std::vector<std::string> seen{tasks.begin(), tasks.begin() + static_cast<std::ptrdiff_t>(count)};
+  const std::vector<std::string> seen = first_tasks(tasks, options.seen);
   return {seen, seen};
 }
 
