@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from support import FolderTest
-from packs.task_pack import KINDS, SPLITS, Split, Task, TaskPack, read_task_pack, write_task_pack
+from packs.task_pack import KINDS, SPLITS, Judge, Split, Task, TaskPack, read_task_pack, write_task_pack
 from packs.tokens import Choices, Ragged, TokenTable
 
 TOKENS = TokenTable(
@@ -25,8 +25,10 @@ ARRAYS = {
     "map_classes": np.array([[[0] * 5] * 4, [[1] * 5] * 4], np.uint16),
     "map_depth": np.full((2, 4, 5), np.nan, np.float32),
     "map_normals": np.zeros((2, 3, 4, 5), np.float32),
+    "styles": np.array([1, 0], np.uint16),
 }
-ATTRIBUTES = {"classes": ["no", "y\u00e9s"], "answer_start": 0, "answer_end": 1, "longest_answer": 3}
+ATTRIBUTES = {"classes": ["no", "y\u00e9s"], "answer_start": 0, "answer_end": 1, "longest_answer": 3, "styles": ["bold", "thin"]}
+JUDGE = Judge({"model_type": "small_cnn"}, {"classifier.bias": np.zeros(4, np.float32)})
 
 
 def make_task(kind: str, source: str) -> Task:
@@ -43,7 +45,7 @@ def one_of_each_kind() -> TaskPack:
     tasks = sorted(
         (make_task(kind, source) for kind in KINDS for source in KINDS[kind].inputs), key=lambda t: t.name
     )
-    return TaskPack("kinds", "1" * 64, tuple(tasks), TOKENS)
+    return TaskPack("kinds", "1" * 64, tuple(tasks), TOKENS, JUDGE)
 
 
 def as_lists(value):

@@ -225,6 +225,7 @@ TEST_F(ZooFolder, APackOfOtherInputsIsNamed) {
 TEST(Readable, AnswersOfDecodersTakePositionsBehindTheirInputs) {
   TaskInfo task;
   task.name = "a";
+  task.kind = "generate";
   task.longest_row = 11;
   task.attributes = {{"longest_answer", 6}};
   const auto refusal = [&](int64_t positions, bool with_answer) -> std::string {
@@ -242,8 +243,10 @@ TEST(Readable, AnswersOfDecodersTakePositionsBehindTheirInputs) {
       "which the last is not read; make a task pack with shorter rows or answers");
   EXPECT_EQ(refusal(11, false), "") << "of an encoder-decoder, whose answers are rows of their own";
   EXPECT_THAT(refusal(10, true), HasSubstr("at most 10 tokens, but the inputs of task 'a' are up to 11;"));
+  task.kind = "classify";
   task.attributes.clear();
   EXPECT_EQ(refusal(11, true), "") << "a task without answers";
+  task.kind = "multiple_choice";
   task.longest_with_choice = 14;
   EXPECT_EQ(refusal(13, true), "");
   EXPECT_THAT(refusal(12, true), HasSubstr("those of task 'a' have up to 14, of which the last is not read"));

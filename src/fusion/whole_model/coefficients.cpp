@@ -11,6 +11,7 @@
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/matmul.h>
+#include <ATen/ops/mm.h>
 #include <ATen/ops/stack.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros_like.h>
@@ -137,10 +138,10 @@ void CoefficientMerge::merge(const at::Tensor& lambdas) {
   }
   for (size_t t = 0; t < moving_.size(); ++t) {
     Leaf& leaf = leaves_.at(t);
-    const at::Tensor theta = sum_.narrow(0, 0, leaf.base.numel());
-    at::Tensor out = theta;
-    at::matmul_out(out, used(lambdas, t), task_vectors(moving_[t]));
-    at::add_out(out, leaf.base, theta);
+    at::Tensor theta = sum_.narrow(0, 0, leaf.base.numel());
+    at::Tensor row = theta.unsqueeze(0);
+    at::mm_out(row, used(lambdas, t).unsqueeze(0), task_vectors(moving_[t]));
+    at::add_out(theta, leaf.base, theta);
     leaf.flat.copy_(theta);
     leaf.tensor.mutable_grad().reset();
     weights_[moving_[t]] = leaf.tensor;
