@@ -94,7 +94,8 @@ class Browser(unittest.TestCase):
         cls.folder = pathlib.Path(cls.temporary.name)
         subprocess.run([PROGRAM, LIBRARIES, cls.folder / "results", "10000"], check=True, stdout=subprocess.DEVNULL)
         page = (cls.folder / "results" / "report.html").read_text()
-        body, end = page.replace("<head>", "<head>" + FAULTS, 1).rsplit("</body>", 1)  # libraries have texts of their own
+        # Not the first end of a body: the libraries have one in a text.
+        body, end = page.replace("<head>", "<head>" + FAULTS, 1).rsplit("</body>", 1)
         (cls.folder / "page.html").write_text(f"{body}{CHECKS}</body>{end}")
 
         handler = functools.partial(Handler, directory=str(cls.folder))
