@@ -76,7 +76,7 @@ struct Options {
     v.param("budget", budget, Range{1, 1e6}, "models that are evaluated on validation");
   }
 
-  void check(int64_t experts) const {
+  void check(int64_t /*experts*/) const {
     bool any = false;
     for (const auto& [name, box] :
          {std::pair("scale", scale), {"density", density}, {"weights", weights}, {"blocks", blocks}}) {
@@ -98,7 +98,6 @@ struct Options {
       throw ConfigError(
           "method 'search' needs something to search over; give scale, density, weights or blocks");
     }
-    static_cast<void>(experts);
   }
 };
 
@@ -269,6 +268,7 @@ chosen by scores on validation: its validation score is biased upwards)",
      .needs = {Need::kPretrained, Need::kValidationExamples},
      .demands = {Demand::kClasses},
      .random = true,
+     .order_invariant = false,  // points are dealt to experts in order, and rounding decides between scores
      .told_apart = {"method"},
      .cost = Cost::kForwardPasses},
     fuse,

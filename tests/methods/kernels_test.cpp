@@ -167,8 +167,8 @@ TEST_P(MethodOfData, MergesConvolutionsAsTheLayersThatComputeTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Kernels, MethodOfData,
-                         testing::Values("regmean{ridge=1e-12}", "mats", "mats{blocks=gram}", "fisher",
-                                         "smile", "smile{rank=2,gate_rank=1}",
+                         testing::Values("regmean{ridge=1e-12}", "mats{iterations=5}", "mats{blocks=gram}",
+                                         "fisher", "smile", "smile{rank=2,gate_rank=1}",
                                          "layer_wise_adamerging{steps=3}", "twin_merging{steps=3}"));
 
 TestZoo resnet_zoo(size_t experts) {

@@ -38,6 +38,9 @@ std::string telling_apart(const std::string& method) {
   if (method == "sinkhorn_rebasin") {  // units begin at their own places, which a few steps do not change
     return method + "{objective=distance,steps=100}";
   }
+  if (method == "search") {
+    return "search{method=weighted_average,scale=,weights=0:1,budget=6}";
+  }
   return method.starts_with("weighted_") ? method + "{weights=1:2:3}" : quick(method);
 }
 
