@@ -17,6 +17,7 @@
 #include "cli/plan.h"
 #include "cli/print.h"
 #include "cli/results_folder.h"
+#include "coordinator/cell_data.h"
 #include "coordinator/external_tasks.h"
 #include "coordinator/launch.h"
 #include "core/count_text.h"

@@ -4,6 +4,7 @@
 
 #include "cli/as_called.h"
 #include "cli/print.h"
+#include "coordinator/cell_data.h"
 #include "coordinator/external_rows.h"
 #include "coordinator/external_tasks.h"
 #include "coordinator/rerun_hint.h"

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "coordinator/grid.h"
 #include "core/errors.h"
 #include "core/text.h"
 #include "core/text_file.h"

@@ -5,7 +5,8 @@
 #include <optional>
 #include <string>
 
-#include "coordinator/grid.h"
+#include "coordinator/cell_data.h"
+#include "coordinator/job_file.h"
 #include "report/published_table.h"
 
 namespace fusegrid {

@@ -1,4 +1,4 @@
-// From a job to its cells: expansion, and every check that can be made before the first cell runs.
+// From a job to its cells, and every check of them that needs no data.
 #pragma once
 
 #include <filesystem>
@@ -12,7 +12,6 @@
 #include "coordinator/job_file.h"
 #include "core/cell.h"
 #include "fusion/method.h"
-#include "store/task_pack.h"
 #include "zoo/zoo.h"
 
 namespace fusegrid {
@@ -20,16 +19,9 @@ namespace fusegrid {
 // The zoos of a job, by their text in the job file (a name or a folder).
 using JobZoos = std::map<std::string, Zoo>;
 
-// What a zoo's task pack holds, by task.
-using PackContents = std::map<std::string, TaskInfo>;
-
 // Finds the zoos of a job. ConfigError (with file and line) where one is missing, or where two have one name,
 // since the name is part of a cell's identity.
 JobZoos load_zoos(const JobSpec& job);
-
-// What the zoo's pack holds; nothing where it has none. IoError or DataError as TaskPack and pack_digest(); ConfigError
-// where the pack is another one than the zoo was made with.
-PackContents pack_contents(const Zoo& zoo);
 
 // The cells of a job, at most a million, sorted by name, each once; their parameters are those that differ from the
 // defaults, so that a new option of a method renames no cell. Each is checked against its method's card: number of
@@ -39,11 +31,6 @@ std::vector<Cell> expand(const JobSpec& job, const JobZoos& zoos);
 
 // Canonical text of the parameters that differ from their defaults, as it stands in the names of cells.
 std::string named_parameters(const Method& method, const ParamText& given);
-
-// Checks that the pack holds what the cells read: "val" and "test" of every evaluated task of the zoo, and "train" of
-// the experts' tasks where the method needs it; that the zoo's models can read the tasks; that the methods' demands are
-// met; and that a shift changes what the task's inputs are. ConfigError naming cell, task and split.
-void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackContents& contents);
 
 // The sets of experts that the job merges, and where they come from: drawn (coordinator/expert_sets.h), or named.
 //   {"<zoo name>": {"<experts>": ["random 7", "named", ...]}}

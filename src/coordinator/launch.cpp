@@ -5,6 +5,7 @@
 #include <set>
 #include <utility>
 
+#include "coordinator/cell_data.h"
 #include "coordinator/external_tasks.h"
 #include "core/errors.h"
 #include "core/text.h"

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "coordinator/grid.h"
+#include "coordinator/cell_data.h"
 #include "core/cell.h"
 #include "fusion/method.h"
 #include "zoo/zoo.h"

@@ -18,6 +18,7 @@
 
 #include <ATen/Parallel.h>
 
+#include "coordinator/cell_data.h"
 #include "coordinator/grid.h"
 #include "coordinator/launch.h"
 #include "core/digest.h"

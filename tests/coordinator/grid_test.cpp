@@ -1,14 +1,9 @@
 #include "coordinator/grid.h"
 
-#include <ATen/ops/zeros.h>
 #include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
-#include "checkpoint/hf_folder.h"
 #include "coordinator/estimate.h"
-#include "coordinator/fake_methods.h"
-#include "core/errors.h"
-#include "support/temporary_folder.h"
+#include "coordinator/grid_world.h"
 
 namespace fusegrid {
 namespace {
@@ -19,106 +14,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-// Of models that read images of 12 pixels ("images", and "perceptron" without blocks) or tokens ("texts", and
-// "decoder"). They have no more weights than a folder needs.
-std::filesystem::path base_folder(const std::string& name) {
-  static const TemporaryFolder folder;
-  static const std::map<std::string, nlohmann::json> configs{
-      {"images",
-       {{"model_type", "clip_vision_model"},
-        {"hidden_size", 8},
-        {"intermediate_size", 16},
-        {"num_hidden_layers", 1},
-        {"num_attention_heads", 2},
-        {"image_size", 12},
-        {"patch_size", 4}}},
-      {"perceptron",
-       {{"model_type", "mlp"}, {"image_size", 12}, {"hidden_sizes", nlohmann::json::array({2})}}},
-      {"texts",
-       {{"model_type", "bert"},
-        {"hidden_size", 8},
-        {"intermediate_size", 16},
-        {"num_hidden_layers", 1},
-        {"num_attention_heads", 2},
-        {"max_position_embeddings", 10},
-        {"vocab_size", 30}}},
-      {"decoder",
-       {{"model_type", "gpt2"},
-        {"n_embd", 8},
-        {"n_layer", 1},
-        {"n_head", 2},
-        {"n_positions", 11},
-        {"vocab_size", 30}}}};
-  if (!std::filesystem::exists(folder / name)) {
-    save_hf_folder(folder / name, {{"w", at::zeros({1})}}, configs.at(name),
-                   {{"preprocessor_config.json", R"({"image_mean": [0, 0, 0], "image_std": [1, 1, 1]})"}});
-  }
-  return folder / name;
-}
-
-// A zoo that is only a description; nothing of it is on disk but the base, which reads images of 12 pixels.
-Zoo three_tasks() {
-  Zoo zoo;
-  zoo.name = "toy";
-  zoo.recipe = "embedded";
-  zoo.folder = "zoos/toy";
-  zoo.tasks = {"a", "b", "c"};
-  zoo.experts = {{"a", {"a"}}, {"b", {"b"}}, {"c", {"c"}}};
-  for (const int64_t seed : {0, 1}) {
-    Replicate replicate;
-    replicate.seed = seed;
-    replicate.base = base_folder("images");
-    replicate.experts = {{"a", "a"}, {"b", "b"}, {"c", "c"}};
-    if (seed == 0) {
-      replicate.multitask = "multitask";
-    }
-    zoo.replicates.push_back(replicate);
-  }
-  return zoo;
-}
-
-TaskInfo task_of(const std::map<std::string, int64_t>& examples) {
-  TaskInfo task;
-  task.kind = "classify";
-  task.image_height = 12;
-  task.image_width = 12;
-  task.examples = examples;
-  return task;
-}
-
-// Tasks by name with so many training examples.
-PackContents pack_of(const std::map<std::string, int64_t>& training_examples) {
-  PackContents pack;
-  for (const auto& [name, count] : training_examples) {
-    pack[name] = task_of({{"train", count}, {"val", 1}, {"test", 1}});
-    pack[name].name = name;
-  }
-  return pack;
-}
-
-class Grid : public testing::Test {
- protected:
-  static void SetUpTestSuite() { register_fake_methods(); }
-
-  static std::vector<Cell> cells(const std::string& text, const Zoo& zoo = three_tasks()) {
-    return expand(parse_job("zoo = toy\n" + text, "job.cfg"), {{"toy", zoo}});
-  }
-  static std::vector<std::string> names(const std::vector<Cell>& cells) {
-    std::vector<std::string> names;
-    for (const auto& cell : cells) {
-      names.push_back(cell.name());
-    }
-    return names;
-  }
-  static std::string error_of(const std::string& text, const Zoo& zoo = three_tasks()) {
-    try {
-      cells(text, zoo);
-    } catch (const ConfigError& error) {
-      return error.what();
-    }
-    return "(no error)";
-  }
-};
+using Grid = GridTest;
 
 TEST_F(Grid, draws_sets_of_experts) {
   const auto found = names(cells("experts = random(2, 3) all\n[fake_average]\n"));
@@ -304,78 +200,6 @@ TEST_F(Grid, only_keeps_what_the_expression_finds) {
   EXPECT_EQ(only_matching(all, "nothing").size(), 0U);
   EXPECT_THAT([&] { only_matching(all, "(a"); },
               testing::ThrowsMessage<UsageError>(HasSubstr("--only takes a regular expression")));
-}
-
-TEST_F(Grid, empty_splits_are_refused_before_anything_runs) {
-  const PackContents whole = pack_of({{"a", 9}, {"b", 9}, {"c", 0}});
-  EXPECT_NO_THROW(check_data(cells("[fake_average]\n"), three_tasks(), whole));
-  EXPECT_NO_THROW(check_data(cells("experts = 2\n[fake_train]\n"), three_tasks(), whole));
-  EXPECT_THAT([&] { check_data(cells("[fake_train]\n"), three_tasks(), whole); },
-              testing::ThrowsMessage<ConfigError>(HasSubstr("needs examples of split 'train' of task 'c'")));
-  PackContents no_test = whole;
-  no_test["b"].examples.erase("test");
-  EXPECT_THAT([&] { check_data(cells("[fake_average]\n"), three_tasks(), no_test); },
-              testing::ThrowsMessage<ConfigError>(HasSubstr("split 'test' of task 'b'")));
-}
-
-TEST_F(Grid, tasks_that_the_models_cannot_read_are_refused_before_anything_runs) {
-  const auto grid = cells("experts = 1\nshift = contrast-1\n[fake_average]\n");
-  PackContents pack = pack_of({{"a", 9}});
-  EXPECT_NO_THROW(check_data(grid, three_tasks(), pack))
-      << "whether it has the tasks of other experts or not";
-  pack["a"].image_width = 13;
-  EXPECT_THAT([&] { check_data(grid, three_tasks(), pack); },
-              testing::ThrowsMessage<ConfigError>(HasSubstr("images of 12 x 12 pixels")));
-  pack["a"].image_height = 0;
-  pack["a"].longest_row = 9;
-  EXPECT_THAT([&] { check_data(grid, three_tasks(), pack); },
-              testing::ThrowsMessage<ConfigError>(HasSubstr("the models read images, but")));
-  Zoo texts = three_tasks();
-  texts.replicates[0].base = base_folder("texts");
-  EXPECT_THAT([&] { check_data(grid, texts, pack); },
-              testing::ThrowsMessage<ConfigError>(
-                  HasSubstr("'contrast-1' changes images, but the inputs of task 'a'")));
-  const auto typos = cells("experts = 1\nshift = typos-1\n[fake_average]\n");
-  EXPECT_NO_THROW(check_data(typos, texts, pack));
-  EXPECT_THAT(
-      [&] {
-        check_data(typos, three_tasks(), pack_of({{"a", 9}}));
-      },
-      testing::ThrowsMessage<ConfigError>(
-          HasSubstr("'typos-1' changes tokens, but the inputs of task 'a' are images")));
-  texts.replicates[0].base = base_folder("decoder");
-  pack["a"].attributes = {{"longest_answer", 4}};
-  EXPECT_THAT([&] { check_data(grid, texts, pack); },
-              testing::ThrowsMessage<ConfigError>(HasSubstr("at most 11 tokens, answers included")));
-}
-
-TEST_F(Grid, methods_whose_demands_are_not_met_are_refused_before_anything_runs) {
-  Zoo zoo = three_tasks();
-  const auto grid = cells("experts = 1\n[fake_routed]\n");
-  EXPECT_NO_THROW(check_data(grid, zoo, pack_of({{"a", 9}})));
-  zoo.replicates[0].base = base_folder("perceptron");
-  EXPECT_THAT(
-      [&] {
-        check_data(grid, zoo, pack_of({{"a", 9}}));
-      },
-      testing::ThrowsMessage<ConfigError>(
-          HasSubstr("method 'fake_routed' needs a stack of blocks with MLPs, which mlp has not")));
-}
-
-TEST_F(Grid, demands_are_asked_of_every_method_and_task) {
-  Zoo zoo = three_tasks();
-  PackContents pack = pack_of({{"a", 9}, {"b", 9}, {"c", 9}});
-  pack["c"].kind = "regress";
-  const auto check = [&](const std::string& methods) {
-    check_data(cells("experts = 1\ntask = all\n" + methods), zoo, pack);
-  };
-  EXPECT_THAT(
-      [&] { check("[fake_classes]\n"); },
-      testing::ThrowsMessage<ConfigError>(AllOf(HasSubstr("'fake_classes'"), HasSubstr("task 'c' has not"))));
-  zoo.replicates[0].base = base_folder("perceptron");
-  EXPECT_NO_THROW(check("[fake_average]\n"));
-  EXPECT_THAT([&] { check("[fake_average]\n[fake_routed]\n"); },
-              testing::ThrowsMessage<ConfigError>(HasSubstr("method 'fake_routed' needs")));
 }
 
 TEST_F(Grid, settings_name_each_zoo_by_its_absolute_folder) {
