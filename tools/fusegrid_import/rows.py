@@ -114,18 +114,18 @@ class Tokens:
                 for i in range(self.size)
             ),
             special=frozenset(special),
-            pad=self._pad(stored),
+            pad=self._pad(stored, special),
             mask=next(filter(None, map(self.tokenizer.token_to_id, _MASKS)), None),
         )
 
-    def _pad(self, stored: Sequence[Ragged]) -> int:
-        used = np.unique(np.concatenate([np.unique(rows.values) for rows in stored]))
+    def _pad(self, stored: Sequence[Ragged], special: set[int]) -> int:
+        used = set(np.unique(np.concatenate([np.unique(rows.values) for rows in stored])).tolist())
         named = [self._config.get("pad_token_id"), *map(self.tokenizer.token_to_id, _PADS)]
-        free = [i for i in named if i is not None and 0 <= i < self.size and i not in used]
+        # Where the one of padding ends answers, any other does: what fills rows up is never looked at.
+        others = [*sorted(special), *range(self.size - 1, -1, -1)]
+        free = [i for i in [*named, *others] if i is not None and 0 <= i < self.size and i not in used]
         if not free:
-            raise ValueError(
-                f"{self.path} must have a token for padding that no text has, such as <pad>, but has none"
-            )
+            raise ValueError(f"{self.path} must have a token that no row has, for padding, but rows have all of them")
         return free[0]
 
     def _check_expert(self, expert: Path) -> None:
