@@ -133,9 +133,29 @@ class ClassifierTest(TextImportTest):
         self.suite["tasks"]["reviews"]["expert"] = "headless"
         self.refuses_text("must have a classification head, but has no classifier.weight")
 
-    def test_pairs_that_bert_tells_apart_are_refused(self):
+    def test_bert_tells_the_texts_of_a_pair_apart(self):
+        self.run_command("text", self.suite)
+        self.assertIsNone(self.task("reviews")[1].separator)
         self.suite["tasks"]["pairs"]["text"] = ["{first}", "{second}"]
-        self.refuses_text("reads the second text of a pair with another type")
+        self.run_command("text", self.suite, program=PROGRAM)
+        task, tokens = self.task("pairs")
+        self.assertEqual(tokens.table[tokens.separator], b"[SEP]")
+        row = [tokens.table[i].strip().decode() for i in task.splits["test"].arrays["tokens"].row(0)]
+        number = task.splits["test"].groups[0]
+        texts = [world.sentences(name, 40)[number] for name in ("first", "second")]
+        self.assertEqual(" ".join(row), f"[CLS] {texts[0]} [SEP] {texts[1]} [SEP]")
+        if PROGRAM:
+            self.verify()
+
+    def test_types_that_do_not_follow_from_the_separator_are_refused(self):
+        self.suite["tasks"]["pairs"]["text"] = ["{first} [SEP] bad", "{second}"]
+        self.refuses_text(r"behind the first \['\[SEP\]'\] of a row, and no others, must be of type 1")
+        self.suite["tasks"]["pairs"]["text"] = ["{first}", "{second}"]
+        for folder in ("bert", "bert_reviews"):
+            path = self.folder / folder / "tokenizer.json"
+            path.write_text(path.read_text().replace('"type_id": 1', '"type_id": 0'))
+            path.write_text(path.read_text().replace('"type_id":1', '"type_id":0'))
+        self.refuses_text("the tokenizer must give the second text of a pair the type 1")
 
     def test_another_tokenizer_is_refused(self):
         (self.folder / "bert_reviews/tokenizer.json").write_text(world.unigram().to_str())
