@@ -21,15 +21,21 @@ namespace fusegrid {
 std::vector<TensorInfo> decoder_parameters(int64_t features, int64_t hidden, int64_t outputs,
                                            int64_t kernel = 3);
 
-// What a decoder makes of the features of a square map [n, height * width, features]: a convolution, batch norm, ReLU,
-// an affine map at each position, and bilinear interpolation between the centres of positions to side x side pixels:
-// [n, side, side, outputs]. In the dtype of the features, and float32 at least.
+// Of what a decoder reads and makes.
+struct MapSizes {
+  PixelSize positions, pixels;
+};
+MapSizes map_sizes(const Architecture& architecture);  // of the images that it reads
+
+// What a decoder makes of the features of a map [n, height * width, features]: a convolution, batch norm, ReLU, an
+// affine map at each position, and bilinear interpolation between the centres of positions to pixels: [n, height,
+// width, outputs]. In the dtype of the features, and float32 at least.
 //   pass  whether the batch norm, whose name is "norm", takes the batch's statistics
 // Source: Long et al., "Fully Convolutional Networks for Semantic Segmentation", CVPR 2015, arXiv:1411.4038, section
 // 3.3 (interpolation of a coarse map).
-at::Tensor decoded(const Weights& decoder, const at::Tensor& features, int64_t side, const Pass& pass = {});
+at::Tensor decoded(const Weights& decoder, const at::Tensor& features, const MapSizes& sizes,
+                   const Pass& pass = {});
 
-// side: pixels of an image's side.
-std::shared_ptr<const Readout> dense_readout(Weights decoder, int64_t side);
+std::shared_ptr<const Readout> dense_readout(Weights decoder, const MapSizes& sizes);
 
 }  // namespace fusegrid

@@ -84,6 +84,10 @@ std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, con
 std::shared_ptr<const Readout> read_decoder(const SafetensorsFile& file, const std::string& task,
                                             const Architecture& architecture) {
   const std::string what = head_of(file, task);
+  if (architecture.map_size() == PixelSize{}) {
+    throw ConfigError(what + " is a decoder, which reads a map, but models of the architecture " +
+                      architecture.name() + " make none");
+  }
   Weights decoder;
   const std::vector<int64_t> kernel = file.read(task + ".conv.weight").sizes().vec();
   const std::vector<int64_t> head = file.read(task + ".weight").sizes().vec();
@@ -106,7 +110,7 @@ std::shared_ptr<const Readout> read_decoder(const SafetensorsFile& file, const s
     check_finite({{name, tensor}}, file.path().string());
     decoder.emplace(info.name, tensor);
   }
-  return dense_readout(std::move(decoder), architecture.input().image_size);
+  return dense_readout(std::move(decoder), map_sizes(architecture));
 }
 
 // The tokens of a zero-shot head, whose rows the merged tower of texts makes.
