@@ -56,12 +56,13 @@ ZooSize zoo_size(const Zoo& zoo, const PackContents& contents) {
   const auto architecture = load_network_without_readouts(replicate.layout(), at::kCPU).architecture;
   const Blocks* blocks = architecture->blocks();
   const InputFormat input = architecture->input();
+  const PixelSize pixels = input.pixels();
   const int64_t tokens = num_rows(*architecture, zoo, contents);
   ZooSize size{
       .tokens = tokens,
       .width = architecture->feature_size(),
       .blocks = blocks == nullptr ? 1 : blocks->size(),
-      .input_bytes = input.image_size > 0 ? 3 * input.image_size * input.image_size : 8 * tokens,
+      .input_bytes = input.image_size > 0 ? 3 * pixels.height * pixels.width : 8 * tokens,
       .contents = contents,
       .pack_bytes = zoo.pack.empty() ? 0 : static_cast<int64_t>(std::filesystem::file_size(zoo.pack))};
   for (const TensorInfo& info : architecture->parameters()) {

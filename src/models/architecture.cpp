@@ -86,6 +86,10 @@ void show(const Pass& pass, const std::string& group, const at::Tensor& x) {
   }
 }
 
+std::string to_string(const PixelSize& size) {
+  return std::to_string(size.height) + " x " + std::to_string(size.width);
+}
+
 std::string to_string(Pooling pooling) {
   switch (pooling) {
     case Pooling::kNone:

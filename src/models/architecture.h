@@ -96,9 +96,17 @@ enum class Pooling {
 };
 std::string to_string(Pooling pooling);
 
+// Of an image or a map.
+struct PixelSize {
+  int64_t height = 0, width = 0;
+  bool operator==(const PixelSize&) const = default;
+};
+std::string to_string(const PixelSize& size);  // "288 x 384"
+
 // What an architecture reads.
 struct InputFormat {
-  int64_t image_size = 0;    // pixels of one side of an image with three channels; 0: it reads no images
+  int64_t image_size = 0;    // pixels of the height of an image with three channels; 0: it reads no images
+  int64_t image_width = 0;   // those of its width; 0: images are square
   int64_t vocabulary = 0;    // token ids are less than it; 0: it reads no tokens
   int64_t positions = 0;     // tokens of the longest row
   bool with_answer = false;  // of a decoder: an answer takes positions too, right behind its input
@@ -107,6 +115,8 @@ struct InputFormat {
       0;  // pixels of one side of a state; 0: it reads none. Its features are then the velocity
   int64_t state_channels = 0;  // the same for its channels
   int64_t conditions = 0;      // ids of what is asked for are less than it
+
+  PixelSize pixels() const { return {image_size, image_width > 0 ? image_width : image_size}; }
 };
 
 // The logits that a model makes itself, of tokens or of classes: scale * features W^T + b, W = weights[weight] of shape
@@ -151,8 +161,9 @@ class Architecture {
 
   virtual std::string name() const = 0;  // "clip_vision_model"
   virtual InputFormat input() const = 0;
-  virtual int64_t feature_size() const = 0;                // columns of features()
-  virtual int64_t num_tokens() const = 0;                  // rows of an example's hidden states, at most
+  virtual int64_t feature_size() const = 0;          // columns of features()
+  virtual int64_t num_tokens() const = 0;            // rows of an example's hidden states, at most
+  virtual PixelSize map_size() const { return {}; }  // of a map that these rows are; 0 x 0: they are none
   virtual std::vector<TensorInfo> parameters() const = 0;  // names and shapes of all tensors, sorted by name
   virtual std::vector<Layer> layers() const = 0;  // whose inputs RegMean and SMILE see, in forward order
   // Under which names checkpoints hold a parameter: the first that is there, its own at the front. Files of a model

@@ -31,7 +31,8 @@ Inputs of_each(const Inputs& inputs, const std::function<at::Tensor(const at::Te
           applied(inputs.lengths, change),        applied(inputs.answer, change),
           applied(inputs.answer_lengths, change), applied(inputs.choices, change),
           applied(inputs.choice_lengths, change), applied(inputs.state, change),
-          applied(inputs.time, change),           applied(inputs.condition, change)};
+          applied(inputs.time, change),           applied(inputs.condition, change),
+          applied(inputs.types, change)};
 }
 
 // The last axis of rows of tokens, as wide as the longest asks for.
@@ -43,6 +44,7 @@ at::Tensor trimmed(const at::Tensor& rows, const at::Tensor& lengths) {
 Inputs trimmed(Inputs inputs) {
   if (inputs.tokens.defined() && inputs.size() > 0) {
     inputs.tokens = trimmed(inputs.tokens, inputs.lengths);
+    inputs.types = inputs.types.defined() ? trimmed(inputs.types, inputs.lengths) : at::Tensor();
     inputs.choices = inputs.choices.defined() ? trimmed(inputs.choices, inputs.choice_lengths) : at::Tensor();
   }
   return inputs;
@@ -139,6 +141,11 @@ Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pa
   return inputs;
 }
 
+at::Tensor types_behind(const at::Tensor& tokens, int64_t separator) {
+  const at::Tensor separators = (tokens == separator).to(at::kLong);
+  return (separators.cumsum(1) > separators).to(at::kLong);
+}
+
 Inputs with_choices(Inputs inputs, const Inputs& rows, const at::Tensor& offsets, int64_t pad) {
   const int64_t count = offsets.size(0) - 1;
   const at::Tensor ends = offsets.to(at::kCPU, at::kLong).contiguous();
@@ -176,7 +183,8 @@ Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
           .answer_lengths = all(&Inputs::answer_lengths),
           .state = all(&Inputs::state),
           .time = all(&Inputs::time),
-          .condition = all(&Inputs::condition)};
+          .condition = all(&Inputs::condition),
+          .types = all(&Inputs::types)};
 }
 
 void for_each_batch(const Inputs& inputs, int64_t batch,

@@ -36,6 +36,9 @@ struct Inputs {
   at::Tensor state = {};
   at::Tensor time = {};
   at::Tensor condition = {};
+  // Where models tell the texts of a pair apart, which of them a token belongs to, 0 or 1: int64 [n, width], either
+  // where rows are filled up. Undefined where all are 0.
+  at::Tensor types = {};
 
   int64_t size() const;
   std::vector<at::Tensor> tensors() const;  // all that are there
@@ -59,6 +62,9 @@ int64_t token_width(int64_t length);
 // Ragged rows as Inputs. ids: integer [total]; offsets: int64 [n + 1], row i is ids[offsets[i] : offsets[i + 1]];
 // pad: the id that fills rows up.
 Inputs token_inputs(const at::Tensor& ids, const at::Tensor& offsets, int64_t pad);
+
+// int64 [n, width]: 1 behind the first separator of a row, else 0. tokens: int64 [n, width].
+at::Tensor types_behind(const at::Tensor& tokens, int64_t separator);
 
 // The inputs with choices. rows: of all examples, one after the other; example i has those from offsets[i] to offsets[i
 // + 1], int64 [n + 1]; pad: the id that fills them up.

@@ -25,15 +25,14 @@ const at::Tensor& per_channel(const std::vector<double>& values, at::Device devi
 
 void check_images(const at::Tensor& images, const InputFormat& format) {
   FUSEGRID_ASSERT(images.dim() == 4 && images.size(1) == 3 && images.scalar_type() == at::kByte,
-                  "images must be uint8 [batch, 3, size, size]");
-  const int64_t size = format.image_size;
-  if (size == 0) {
+                  "images must be uint8 [batch, 3, height, width]");
+  const PixelSize size = format.pixels(), seen{images.size(2), images.size(3)};
+  if (format.image_size == 0) {
     throw ConfigError("the model reads tokens, but the task has images; make a task pack for models of text");
   }
-  if (images.size(2) != size || images.size(3) != size) {
-    throw ConfigError("the model takes images of " + std::to_string(size) + " x " + std::to_string(size) +
-                      " pixels, but the task's are " + std::to_string(images.size(2)) + " x " +
-                      std::to_string(images.size(3)) + "; make a task pack of the model's size");
+  if (seen != size) {
+    throw ConfigError("the model takes images of " + to_string(size) + " pixels, but the task's are " +
+                      to_string(seen) + "; make a task pack of the model's size");
   }
 }
 

@@ -185,6 +185,9 @@ std::optional<TokenTable> read_token_table(const hdf5::Group& root) {
   if (group.has_attribute("mask")) {
     table.mask = read_id(group, "mask", table.size());
   }
+  if (group.has_attribute("separator")) {
+    table.separator = read_id(group, "separator", table.size());
+  }
   const auto special = group.dataset("special");
   const auto ids = special.read<uint32_t>();
   table.special = {ids.begin(), ids.end()};

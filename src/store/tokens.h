@@ -37,6 +37,8 @@ struct TokenTable {
   std::set<int64_t> special;         // ids that are no text
   int64_t pad = 0;                   // fills rows up; stands in none
   std::optional<int64_t> mask;       // what a masked language model reads in the place of hidden tokens
+  std::optional<int64_t>
+      separator;  // tokens behind the first of a row are of type 1; none: all are of type 0
 
   int64_t size() const { return static_cast<int64_t>(entries.size()); }  // of the vocabulary
   // The text of a row without its special tokens and the space before its first word. A row that a model made need

@@ -47,6 +47,10 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
   if (split.tokens.defined()) {
     FUSEGRID_ASSERT(tokens != nullptr, "rows of tokens without a table");
     examples.inputs = token_inputs(split.tokens.ids, split.tokens.offsets, tokens->pad);
+    // Prompts with choices are read by decoders, which know no types.
+    if (tokens->separator && !split.choices.defined()) {
+      examples.inputs.types = types_behind(examples.inputs.tokens, *tokens->separator);
+    }
   }
   examples.inputs.images = split.images;
   if (split.answers.defined()) {

@@ -56,8 +56,8 @@ TrainedTask trained_task(const std::string& task, Split train, const Tuning& opt
               return {{at_step.pixels, {}, {}}, at_step.labels};
             }};
   }
-  const auto batches = std::make_shared<TokenTaskBatches>(task, std::move(train), in.pack.tokens()->pad,
-                                                          batch, in.seed, in.network.device);
+  const auto batches = std::make_shared<TokenTaskBatches>(task, std::move(train), *in.pack.tokens(), batch,
+                                                          in.seed, in.network.device);
   return {task, kind, [batches](int64_t) { return batches->next(); }};
 }
 

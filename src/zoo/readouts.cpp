@@ -11,6 +11,7 @@
 #include "core/errors.h"
 #include "core/text.h"
 #include "models/architecture.h"
+#include "models/deeplab.h"
 #include "models/dense_readout.h"
 #include "models/stored_parameters.h"
 #include "models/tanh_readout.h"
@@ -80,20 +81,39 @@ std::shared_ptr<const Readout> read_affine_head(const SafetensorsFile& file, con
   return tanh_readout(layer, shift, head);
 }
 
+// The names of a task's tensors in the file, without the task's.
+std::vector<std::string> parts_of(const SafetensorsFile& file, const std::string& task) {
+  std::vector<std::string> parts;
+  for (const FileTensor& tensor : file.tensors()) {
+    if (tensor.name.starts_with(task + ".")) {
+      parts.push_back(tensor.name.substr(task.size() + 1));
+    }
+  }
+  return parts;
+}
+
 // A decoder of maps.
 std::shared_ptr<const Readout> read_decoder(const SafetensorsFile& file, const std::string& task,
                                             const Architecture& architecture) {
   const std::string what = head_of(file, task);
+  if (architecture.map_size() == PixelSize{}) {
+    throw ConfigError(what + " is a decoder, which reads a map, but models of the architecture " +
+                      architecture.name() + " make none");
+  }
   Weights decoder;
+  const std::vector<int64_t> dilations = deeplab_dilations(parts_of(file, task));
   const std::vector<int64_t> kernel = file.read(task + ".conv.weight").sizes().vec();
   const std::vector<int64_t> head = file.read(task + ".weight").sizes().vec();
-  if (kernel.size() != 4 || kernel[1] != architecture.feature_size() || kernel[2] % 2 == 0 ||
-      kernel[2] != kernel[3]) {
+  const bool reads_features = kernel.size() == 4 && kernel[1] == architecture.feature_size();
+  if (dilations.empty() && (!reads_features || kernel[2] % 2 == 0 || kernel[2] != kernel[3])) {
     throw ConfigError(what + ": conv.weight must have the shape [hidden, " +
                       std::to_string(architecture.feature_size()) + ", k, k] with k odd, but it has " +
                       shape_text(kernel));
   }
-  for (const TensorInfo& info : decoder_parameters(kernel[1], kernel[0], head.at(0), kernel[2])) {
+  const auto infos = dilations.empty() ? decoder_parameters(kernel[1], kernel[0], head.at(0), kernel[2])
+                                       : deeplab_parameters(architecture.feature_size(), kernel.at(0),
+                                                            head.at(0), dilations);
+  for (const TensorInfo& info : infos) {
     const std::string name = task + "." + info.name;
     if (!file.contains(name)) {
       throw ConfigError(what + " is a decoder, which has a tensor " + name + ", but it is missing");
@@ -106,7 +126,7 @@ std::shared_ptr<const Readout> read_decoder(const SafetensorsFile& file, const s
     check_finite({{name, tensor}}, file.path().string());
     decoder.emplace(info.name, tensor);
   }
-  return dense_readout(std::move(decoder), architecture.input().image_size);
+  return dense_readout(std::move(decoder), map_sizes(architecture));
 }
 
 // The tokens of a zero-shot head, whose rows the merged tower of texts makes.
@@ -245,6 +265,11 @@ Weights heads_of(const fs::path& heads, const std::vector<std::string>& tasks) {
          {".rows", ".weight", ".bias", ".hidden.weight", ".hidden.bias", ".conv.weight", ".norm.weight",
           ".norm.bias", ".norm.running_mean", ".norm.running_var", ".prompts", ".prompt_lengths", ".pairs"}) {
       take(task + part);
+    }
+    if (const auto dilations = deeplab_dilations(parts_of(file, task)); !dilations.empty()) {
+      for (const TensorInfo& info : deeplab_parameters(1, 1, 1, dilations)) {
+        take(task + "." + info.name);
+      }
     }
     if (tensors.contains(task + ".rows")) {
       take("logit_scale");

@@ -83,10 +83,11 @@ Inputs filled_up(const std::vector<std::span<const int32_t>>& rows, int64_t pad)
   return inputs;
 }
 
-TokenTaskBatches::TokenTaskBatches(const std::string& task, Split train, int64_t pad, int64_t batch,
-                                   uint64_t seed, at::Device device)
+TokenTaskBatches::TokenTaskBatches(const std::string& task, Split train, const TokenTable& table,
+                                   int64_t batch, uint64_t seed, at::Device device)
     : train_(std::move(train)),
-      pad_(pad),
+      pad_(table.pad),
+      separator_(table.separator),
       order_(train_.tokens.size(), batch, derive_key(seed, "fine_tune/order/" + task)),
       device_(device) {}
 
@@ -104,8 +105,9 @@ Examples TokenTaskBatches::next() {
     return target.defined() ? sent(target.index_select(0, chosen), device_) : target;
   };
   const Inputs wanted = train_.answers.defined() ? rows_of(train_.answers) : Inputs{};
-  return {rows_of(train_.tokens), of_rows(train_.labels), of_rows(train_.values), wanted.tokens,
-          wanted.lengths};
+  Inputs inputs = rows_of(train_.tokens);
+  inputs.types = separator_ ? types_behind(inputs.tokens, *separator_) : at::Tensor();
+  return {std::move(inputs), of_rows(train_.labels), of_rows(train_.values), wanted.tokens, wanted.lengths};
 }
 
 void check_same_tokens(const PretrainingPool& pool, const TaskPack& pack, const std::string& maker) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,13 +22,14 @@ Inputs filled_up(const std::vector<std::span<const int32_t>>& rows, int64_t pad)
 // Batches of fine-tuning on the train split of a task, see ExampleOrder.
 class TokenTaskBatches {
  public:
-  TokenTaskBatches(const std::string& task, Split train, int64_t pad, int64_t batch, uint64_t seed,
-                   at::Device device);
+  TokenTaskBatches(const std::string& task, Split train, const TokenTable& table, int64_t batch,
+                   uint64_t seed, at::Device device);
   Examples next();  // on the device
 
  private:
   Split train_;
   int64_t pad_;
+  std::optional<int64_t> separator_;
   ExampleOrder order_;
   at::Device device_;
 };

@@ -41,10 +41,13 @@ void check_settings(const ModelSource& base, const ModelSource& model) {
   }
   const nlohmann::json wanted = architecture_settings(base.config());
   const nlohmann::json seen = architecture_settings(model.config());
-  for (const auto& [field, value] : wanted.items()) {
-    if (seen.at(field) != value) {
-      throw ConfigError("the configuration of '" + model.name() + "': " + field + " must be " + value.dump() +
-                        ", as that of the base '" + base.name() + "', but it is " + seen.at(field).dump() +
+  nlohmann::json fields = wanted;
+  fields.update(seen);
+  for (const auto& [field, unused] : fields.items()) {
+    const nlohmann::json none, ours = wanted.value(field, none), theirs = seen.value(field, none);
+    if (ours != theirs) {
+      throw ConfigError("the configuration of '" + model.name() + "': " + field + " must be " + ours.dump() +
+                        ", as that of the base '" + base.name() + "', but it is " + theirs.dump() +
                         "; models of one zoo have one architecture");
     }
   }
@@ -163,11 +166,10 @@ void check_readable(const TaskInfo& task, const InputFormat& input) {
                       ", but " + what + (input.image_size == 0 ? "images" : "tokens") +
                       "; use a task pack that the models can read");
   }
-  if (has_images && (task.image_height != input.image_size || task.image_width != input.image_size)) {
-    throw ConfigError("the models take images of " + std::to_string(input.image_size) + " x " +
-                      std::to_string(input.image_size) + " pixels, but " + what +
-                      std::to_string(task.image_height) + " x " + std::to_string(task.image_width) +
-                      "; make a task pack of the models' size");
+  const PixelSize seen{task.image_height, task.image_width};
+  if (has_images && seen != input.pixels()) {
+    throw ConfigError("the models take images of " + to_string(input.pixels()) + " pixels, but " + what +
+                      to_string(seen) + "; make a task pack of the models' size");
   }
   if (!has_tokens) {
     return;

@@ -46,6 +46,9 @@ ROBERTA = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=2,
 XLM_ROBERTA = dict(hidden_size=12, intermediate_size=20, num_hidden_layers=1,
                    num_attention_heads=2, vocab_size=25, max_position_embeddings=12,
                    type_vocab_size=1, pad_token_id=3, hidden_act="relu", num_labels=3)
+PAIRS = dict(hidden_size=8, intermediate_size=12, num_hidden_layers=1, num_attention_heads=2,
+             vocab_size=12, max_position_embeddings=9, type_vocab_size=2, pad_token_id=0)
+BEGIN, SEPARATOR = 2, 3
 FIRST_WORD = 5  # ids below it are special ones, padding among them
 
 
@@ -74,8 +77,8 @@ def random_rows(config, lengths, generator):
     return tokens.masked_fill(~counting, config.pad_token_id), counting
 
 
-def hidden_states(encoder, tokens, counting):
-    output = encoder(input_ids=tokens, attention_mask=counting.long())
+def hidden_states(encoder, tokens, counting, types=None):
+    output = encoder(input_ids=tokens, attention_mask=counting.long(), token_type_ids=types)
     return output.last_hidden_state * counting.unsqueeze(2)
 
 
@@ -122,16 +125,30 @@ def use_first_names(folder):
     save_file(renamed, path, metadata={"format": "pt"})
 
 
-def make(case, model_class, config, lengths, seed, details=False, first_names=False):
+def as_pairs(tokens, lengths):
+    """The same as [CLS] a [SEP] b [SEP], the last row without a second text; and the type of each token, 0 where a row
+    is filled up, as tokenizers have it. The first text of a row has one more token than the row before."""
+    tokens, types = tokens.clone(), torch.zeros_like(tokens)
+    for row, length in enumerate(lengths):
+        first = row + 2 if row + 1 < len(lengths) else length - 1
+        tokens[row, [0, first, length - 1]] = torch.tensor([BEGIN, SEPARATOR, SEPARATOR])
+        types[row, first + 1:length] = 1
+    return tokens, types
+
+
+def make(case, model_class, config, lengths, seed, details=False, first_names=False, pairs=False):
     config._attn_implementation = "eager"
     model, generator = initialise(model_class(config), seed)
     encoder = model.base_model
     tokens, counting = random_rows(config, lengths, generator)
-    hidden = hidden_states(encoder, tokens, counting)
-    exact = hidden_states(copy.deepcopy(encoder).double(), tokens, counting)
+    tokens, types = as_pairs(tokens, lengths) if pairs else (tokens, None)
+    hidden = hidden_states(encoder, tokens, counting, types)
+    exact = hidden_states(copy.deepcopy(encoder).double(), tokens, counting, types)
     assert (hidden - exact).abs().max() < 2e-6, case
     tensors = dict(tokens=tokens, lengths=counting.sum(1), hidden=hidden,
                    hidden_float64=exact, **poolings(hidden, counting))
+    if pairs:
+        tensors["types"] = types
     if details:
         tensors.update(taps(encoder, tokens, counting))
         probe = torch.randn(hidden.shape, generator=generator) * counting.unsqueeze(2)
@@ -151,13 +168,14 @@ def make(case, model_class, config, lengths, seed, details=False, first_names=Fa
     save_golden(os.path.join(folder, "expected.safetensors"),
                 {name: value.detach() for name, value in tensors.items()}, metadata)
     reloaded = model_class.from_pretrained(folder, attn_implementation="eager").eval()
-    assert torch.equal(hidden_states(reloaded.base_model, tokens, counting), hidden), case
+    assert torch.equal(hidden_states(reloaded.base_model, tokens, counting, types), hidden), case
 
 
 def main():
     torch.set_num_threads(1)
     torch.use_deterministic_algorithms(True)
     make("bert", BertModel, BertConfig(**BERT), [7, 3, 10, 1], seed=1, details=True)
+    make("bert_pairs", BertModel, BertConfig(**PAIRS), [7, 9, 5], seed=5, pairs=True)
     make("bert_masked_lm", BertForMaskedLM, BertConfig(**MASKED_LM), [8, 2, 5], seed=2,
          first_names=True)
     make("roberta", RobertaModel, RobertaConfig(**ROBERTA), [4, 9, 1, 6], seed=3, details=True)

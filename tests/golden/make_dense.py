@@ -91,18 +91,18 @@ def normals(rng):
     }
 
 
-def convolved(x, kernel):
-    """x [channels, side, side], zeros around it."""
+def convolved(x, kernel, dilation=1):
+    """x [channels, height, width], zeros around it."""
     out, _, k, _ = kernel.shape
-    side, pad = x.shape[1], k // 2
-    y = np.zeros((out, side, side))
+    (height, width), pad = x.shape[1:], k // 2
+    y = np.zeros((out, height, width))
     for o in range(out):
-        for r in range(side):
-            for c in range(side):
+        for r in range(height):
+            for c in range(width):
                 for i in range(k):
                     for j in range(k):
-                        a, b = r + i - pad, c + j - pad
-                        if 0 <= a < side and 0 <= b < side:
+                        a, b = r + dilation * (i - pad), c + dilation * (j - pad)
+                        if 0 <= a < height and 0 <= b < width:
                             y[o, r, c] += kernel[o, :, i, j] @ x[:, a, b]
     return y
 
@@ -161,9 +161,64 @@ def decoder(rng):
     }
 
 
+def between_corners(x, height, width):
+    """x [h, w] -> [height, width]: corners stay corners."""
+    y = np.zeros((height, width))
+    for r in range(height):
+        for c in range(width):
+            v, u = r * (x.shape[0] - 1) / (height - 1), c * (x.shape[1] - 1) / (width - 1)
+            r0, c0 = min(int(v), x.shape[0] - 2), min(int(u), x.shape[1] - 2)
+            v, u = v - r0, u - c0
+            y[r, c] = (x[r0, c0] * (1 - u) + x[r0, c0 + 1] * u) * (1 - v) + (
+                x[r0 + 1, c0] * (1 - u) + x[r0 + 1, c0 + 1] * u
+            ) * v
+    return y
+
+
+def deeplab(rng):
+    """Branches side by side, each a kernel, a batch norm and ReLU, under another of all and one of 3 x 3."""
+    channels, hidden, outputs, dilations, (rows, columns) = 3, 2, 2, (1, 3), (3, 4)
+    height, width = 5, 9
+    kernels = {"aspp.0": (channels, 1), **{f"aspp.{d}": (channels, 3) for d in dilations}, "pool": (channels, 1),
+               "project": (4 * hidden, 1), "conv": (hidden, 3)}  # fmt: skip
+    t = {}
+    for name, (read, side) in kernels.items():
+        norm = "norm" if name == "conv" else f"{name}.norm"
+        t[f"{name}.weight"] = eighths(rng, (hidden, read, side, side), -8, 8)
+        t |= {f"{norm}.weight": eighths(rng, (hidden,), 4, 16), f"{norm}.bias": eighths(rng, (hidden,))}
+        t |= {f"{norm}.running_mean": eighths(rng, (hidden,)), f"{norm}.running_var": eighths(rng, (hidden,), 4, 16)}
+    t |= {"weight": eighths(rng, (outputs, hidden)), "bias": eighths(rng, (outputs,))}
+    features = eighths(rng, (2, rows, columns, channels))
+
+    def unit(name, x, dilation=1):
+        norm = "norm" if name == "conv" else f"{name}.norm"
+        y = convolved(x, t[f"{name}.weight"], dilation)
+        scale = t[f"{norm}.weight"] / np.sqrt(t[f"{norm}.running_var"] + 1e-5)
+        shift = t[f"{norm}.bias"] - t[f"{norm}.running_mean"] * scale
+        return np.maximum(0, y * scale[:, None, None] + shift[:, None, None])
+
+    maps = []
+    for each in features:
+        x = each.transpose(2, 0, 1)
+        branches = [unit("aspp.0", x), *(unit(f"aspp.{d}", x, d) for d in dilations)]
+        pooled = unit("pool", x.mean((1, 2), keepdims=True))
+        branches.append(np.broadcast_to(pooled, (hidden, rows, columns)))
+        y = unit("conv", unit("project", np.concatenate(branches)))
+        z = np.einsum("oh,hrc->orc", t["weight"], y) + t["bias"][:, None, None]
+        maps.append(np.stack([between_corners(one, height, width) for one in z], -1))
+    return {
+        "tensors": {name: tensor.tolist() for name, tensor in t.items()},
+        "features": features.reshape(2, rows * columns, channels).tolist(),
+        "positions": [rows, columns],
+        "pixels": [height, width],
+        "output": np.stack(maps).round(6).tolist(),
+    }
+
+
 def main():
     rng = np.random.default_rng(7)
     golden = {"segment": segment(rng), "depth": depth(rng), "normals": normals(rng), "decoder": decoder(rng)}
+    golden["deeplab"] = deeplab(rng)
     with open(OUT, "w") as file:
         json.dump(golden, file, separators=(",", ":"))
         file.write("\n")

@@ -47,7 +47,8 @@ def drawn(name, shape):
 
 
 def images(size):
-    return uniform("images", (2, 3, size, size)) * 2
+    """size: a side, or height and width."""
+    return uniform("images", (2, 3, *(size if isinstance(size, list) else [size, size]))) * 2
 
 
 def own_name(name):
@@ -87,9 +88,27 @@ def shapes(model):
             if not name.endswith("num_batches_tracked")}
 
 
-def resnet(model_class, size, **options):
+def keep_size(model, stages):
+    """Stages that do not shrink their map but look as far as if they did: each such stage doubles the dilation of all
+    that comes behind its own convolution of stride 2."""
+    dilation = 1
+    for stage in model.encoder.stages[-stages:]:
+        for block in stage.layers:
+            convolutions = [m for m in block.modules() if isinstance(m, torch.nn.Conv2d)]
+            strided = any(each.stride == (2, 2) for each in convolutions)
+            for each in convolutions:
+                each.stride = (1, 1)
+                if each.kernel_size == (3, 3):
+                    each.dilation = each.padding = (dilation, dilation)
+            dilation *= 2 if strided else 1
+
+
+def resnet(model_class, size, output_stride=None, **options):
     config = ResNetConfig(**options)
     model = fill(model_class(config))
+    if output_stride:
+        keep_size(model, {8: 2, 16: 1}[output_stride])
+        options["output_stride"] = output_stride
     pixels = images(size)
     output = model(pixels, output_hidden_states=True)
     case = {"config": {"model_type": "resnet", "image_size": size, **options}, "tensors": shapes(model),
@@ -97,6 +116,7 @@ def resnet(model_class, size, **options):
     if model_class is ResNetForImageClassification:
         case["config"]["num_labels"] = config.num_labels
         case["logits"] = flat(output.logits)
+    if model_class is ResNetForImageClassification or output_stride:
         case["map"] = flat(output.hidden_states[-1].flatten(2).transpose(1, 2))
     else:
         assert torch.allclose(output.pooler_output.flatten(1), output.hidden_states[-1].mean((2, 3)), atol=1e-12)
@@ -192,6 +212,8 @@ def main():
         "resnet_downsampling": resnet(ResNetModel, 24, embedding_size=4, hidden_sizes=[8, 8], depths=[2, 1],
                                       layer_type="bottleneck", downsample_in_first_stage=True,
                                       downsample_in_bottleneck=True),
+        "resnet_dilated": resnet(ResNetModel, [32, 40], output_stride=8, embedding_size=4, hidden_sizes=[8, 8, 12, 12],
+                                 depths=[1, 1, 2, 2], layer_type="bottleneck"),
         "vit_classifier": vit(ViTForImageClassification, hidden_size=8, intermediate_size=12, num_hidden_layers=2,
                               num_attention_heads=2, image_size=7, patch_size=3, num_labels=3),
         "vit_without_biases": vit(ViTModel, hidden_size=12, intermediate_size=10, num_hidden_layers=1,

@@ -47,6 +47,22 @@ TEST(Inputs, CountTheTokensOfInputAndAnswerTogether) {
   EXPECT_FALSE(Inputs().counting(Rows::kBoth).defined());
 }
 
+TEST(Inputs, KnowWhichTextOfAPairATokenBelongsTo) {
+  const at::Tensor tokens = at::tensor({2, 5, 3, 6, 3, 0, 2, 5, 6, 3, 0, 0}, at::kLong).view({2, 6});
+  const at::Tensor expected = at::tensor({0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1}, at::kLong).view({2, 6});
+  EXPECT_TRUE(types_behind(tokens, 3).equal(expected));
+  Inputs inputs{{}, tokens, at::tensor({5, 4}, at::kLong)};
+  inputs.types = expected;
+  EXPECT_TRUE(inputs.select(at::tensor({1}, at::kLong)).types.equal(expected.narrow(0, 1, 1)));
+  EXPECT_TRUE(inputs.rows(1, 1).types.equal(expected.narrow(0, 1, 1)));
+  EXPECT_TRUE(concatenate_inputs({inputs, inputs}).types.narrow(0, 2, 2).equal(expected));
+  const Inputs wide{{}, at::zeros({2, 24}, at::kLong), at::tensor({5, 4}, at::kLong)};
+  Inputs trimmed = wide;
+  trimmed.types = wide.tokens;
+  trimmed = trimmed.select(at::tensor({0, 1}, at::kLong));
+  EXPECT_EQ(trimmed.types.sizes(), trimmed.tokens.sizes()) << "they are as wide as their tokens";
+}
+
 TEST(Inputs, AreCutAndMovedWithTheirAnswers) {
   const Inputs second = with_answers().rows(1, 1);
   EXPECT_TRUE(second.answer.equal(at::tensor({7, 8}, at::kLong).view({1, 2})));

@@ -245,14 +245,17 @@ TEST_F(TaskPackFile, HasTheTokenTableOfItsTokens) {
   EXPECT_THAT(table->special, ElementsAre(0, 1));
   EXPECT_EQ(table->pad, 0);
   EXPECT_FALSE(table->mask.has_value());
+  EXPECT_FALSE(table->separator.has_value());
   EXPECT_EQ(table->tokenizer, "{}");
   EXPECT_EQ(table->text(pack.read("words", "train").tokens.row(0)), "ab\u00e9");
 }
 
-TEST_F(TaskPackFile, MayHaveAMaskOrNoTokensAtAll) {
+TEST_F(TaskPackFile, MayHaveAMaskASeparatorOrNoTokensAtAll) {
   StoredGroup masked = whole_pack();
   masked.groups["tokens"].attributes["mask"] = int64_t{4};
+  masked.groups["tokens"].attributes["separator"] = int64_t{1};
   EXPECT_EQ(open(masked).tokens()->mask, 4);
+  EXPECT_EQ(open(masked).tokens()->separator, 1);
   EXPECT_EQ(open(stored_pack({{"letters", letters()}})).tokens(), nullptr);
 }
 
@@ -564,6 +567,8 @@ TEST_F(TaskPackFile, RefusesTokenTablesThatAreWrong) {
               HasSubstr("'pad' must be the id of one of the 5 entries of the vocabulary, but it is 5"));
   EXPECT_THAT(message([](StoredGroup& tokens) { tokens.attributes["mask"] = int64_t{-1}; }),
               HasSubstr("'mask' must be the id of one of the 5 entries"));
+  EXPECT_THAT(message([](StoredGroup& tokens) { tokens.attributes["separator"] = int64_t{5}; }),
+              HasSubstr("'separator' must be the id of one of the 5 entries"));
   EXPECT_THAT(message([](StoredGroup& tokens) {
                 tokens.arrays["special"] = stored<uint32_t>({0, 9});
               }),

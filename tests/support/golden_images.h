@@ -26,8 +26,8 @@ struct GoldenImages {
     for (const TensorInfo& info : architecture->parameters()) {
       weights.emplace(info.name, drawn(info.name, info.shape));
     }
-    const int64_t size = architecture->input().image_size;
-    inputs.images = noise("images", {2, 3, size, size}) * 2;
+    const auto [height, width] = architecture->input().pixels();
+    inputs.images = noise("images", {2, 3, height, width}) * 2;
   }
 
   // Numbers of the file in the shape of `like`.

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
 #include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -307,6 +308,13 @@ TEST(Shift, FogIsBrightestWhereTheCloudIs) {
   EXPECT_LT(foggy.min().item<int64_t>(), 40) << "where there is no cloud";
   EXPECT_TRUE(foggy.select(1, 0).equal(foggy.select(1, 2))) << "grey";
   EXPECT_FALSE(foggy[0].equal(foggy[1])) << "each example has a cloud of its own";
+}
+
+TEST(Shift, PixelsAreSquareWhateverTheImage) {
+  const at::Tensor tall = at::arange(56, at::kByte).view({1, 1, 56, 1}).expand({1, 3, 56, 28}).contiguous();
+  const at::Tensor shown = shifted_images("pixelate-2", tall, "mnist", 0);
+  EXPECT_TRUE(shown.slice(2, 0, 56, 2).equal(shown.slice(2, 1, 56, 2))) << "of two rows one";
+  EXPECT_FALSE(shown.select(2, 1).equal(shown.select(2, 2)));
 }
 
 // At quality 50 the steps are those of the standard's table: 16 of the mean's coefficient, 8 times the mean, so that a

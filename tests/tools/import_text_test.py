@@ -133,9 +133,29 @@ class ClassifierTest(TextImportTest):
         self.suite["tasks"]["reviews"]["expert"] = "headless"
         self.refuses_text("must have a classification head, but has no classifier.weight")
 
-    def test_pairs_that_bert_tells_apart_are_refused(self):
+    def test_bert_tells_the_texts_of_a_pair_apart(self):
+        self.run_command("text", self.suite)
+        self.assertIsNone(self.task("reviews")[1].separator)
         self.suite["tasks"]["pairs"]["text"] = ["{first}", "{second}"]
-        self.refuses_text("reads the second text of a pair with another type")
+        self.run_command("text", self.suite, program=PROGRAM)
+        task, tokens = self.task("pairs")
+        self.assertEqual(tokens.table[tokens.separator], b"[SEP]")
+        row = [tokens.table[i].strip().decode() for i in task.splits["test"].arrays["tokens"].row(0)]
+        number = task.splits["test"].groups[0]
+        texts = [world.sentences(name, 40)[number] for name in ("first", "second")]
+        self.assertEqual(" ".join(row), f"[CLS] {texts[0]} [SEP] {texts[1]} [SEP]")
+        if PROGRAM:
+            self.verify()
+
+    def test_types_that_do_not_follow_from_the_separator_are_refused(self):
+        self.suite["tasks"]["pairs"]["text"] = ["{first} [SEP] bad", "{second}"]
+        self.refuses_text(r"behind the first \['\[SEP\]'\] of a row, and no others, must be of type 1")
+        self.suite["tasks"]["pairs"]["text"] = ["{first}", "{second}"]
+        for folder in ("bert", "bert_reviews"):
+            path = self.folder / folder / "tokenizer.json"
+            path.write_text(path.read_text().replace('"type_id": 1', '"type_id": 0'))
+            path.write_text(path.read_text().replace('"type_id":1', '"type_id":0'))
+        self.refuses_text("the tokenizer must give the second text of a pair the type 1")
 
     def test_another_tokenizer_is_refused(self):
         (self.folder / "bert_reviews/tokenizer.json").write_text(world.unigram().to_str())
@@ -247,7 +267,113 @@ class LanguageModelTest(TextImportTest):
         self.refuses("must have two choices or more", "language_model", self.suite)
         self.write_questions("ABC")
         self.suite["longest"] = 5
-        self.refuses("a prompt and its choice must have at most 5 tokens", "language_model", self.suite)
+        self.refuses("a prompt and its choice or answer must have at most 5 tokens", "language_model", self.suite)
+
+
+class PromptsWithAnswersTest(TextImportTest):
+    """Generation by causal language models."""
+
+    def setUp(self):
+        super().setUp()
+        self.write("llama", world.llama_files(self.folder, "base"))
+        self.write("llama_reviews", world.llama_files(self.folder, "reviews"))
+        self.entry = {"data": "reviews", "expert": "llama_reviews", "prompt": "film: {sentence}"}
+        self.entry["answers"] = {"0": "very bad", "1": "good"}
+        pairs = {"data": "pairs", "prompt": "{first}", "answer": "{second} {label}"}
+        self.suite = {"suite": "mine", "base": "llama", "tasks": {"reviews": self.entry, "pairs": pairs}}
+
+    def refuses_text(self, expected):
+        self.refuses(expected, "language_model", self.suite)
+
+    def configure(self, **settings):
+        path = self.folder / "llama/config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | settings))
+
+    def test_answers_stand_behind_their_prompt_and_end(self):
+        self.run_command("language_model", self.suite)
+        task, tokens = self.task("reviews")
+        test = task.splits["test"]
+        labels = [i % 2 for i in test.groups - test.groups.min()]
+        found = [b"".join(tokens.table[i] for i in row) for row in test.arrays["answers"].rows()]
+        self.assertEqual(found, [(b" very bad</s>", b" good</s>")[label] for label in labels])
+        self.assertEqual(task.kind, "generate")
+        self.assertEqual(task.attributes, {"answer_start": 1, "answer_end": 1, "longest_answer": 5})
+        self.assertEqual({row[0] for row in test.arrays["tokens"].rows()}, {0})  # <s>, and no end behind the prompt
+        self.assertNotIn(1, np.concatenate(test.arrays["tokens"].rows()))
+        firsts, seconds = world.sentences("first", 40), world.sentences("second", 40)
+        numbers = self.task("pairs")[0].splits["test"].groups
+        self.assertEqual(self.texts("pairs", "test"), [firsts[i] for i in numbers])
+        answers = [f"{seconds[i]} {('same', 'other')[i % 2]}" for i in numbers]
+        self.assertEqual(self.texts("pairs", "test", "answers"), answers)
+
+    def test_gpt2_whose_end_is_its_only_special_token_is_padded_with_another(self):
+        self.write("gpt2", world.gpt2_files(self.folder, "base"))
+        self.write("gpt2_reviews", world.gpt2_files(self.folder, "reviews"))
+        self.suite |= {"base": "gpt2", "tasks": {"reviews": self.entry | {"expert": "gpt2_reviews"}}}
+        self.run_command("language_model", self.suite, program=PROGRAM)
+        task, tokens = self.task("reviews")
+        self.assertEqual(task.attributes["answer_end"], 0)
+        self.assertEqual(tokens.pad, len(tokens) - 1)
+        if PROGRAM:
+            self.verify()
+
+    @needs_program
+    def test_a_board_of_answers_is_made_of_it(self):
+        self.run_command("language_model", self.suite, program=PROGRAM)
+        self.verify()
+        zoo = self.out("")
+        job = self.folder / "mine.cfg"
+        job.write_text(f"zoo = {zoo}\ntask = all\n[individual]\n[simple_average]\n")
+        command = [PROGRAM, "run", job, "--results", self.folder / "results", "--quiet", "--inline", "--device", "cpu"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        reported = subprocess.run([PROGRAM, "report", self.folder / "results"], capture_output=True, text=True)
+        self.assertIn("Simple Average", reported.stdout, reported.stderr)
+        self.assertIn("Scores: Exact match in %", reported.stdout)
+
+    def test_a_task_has_one_form(self):
+        self.entry["choices"] = ["good", "bad"]
+        self.refuses_text("must give 'text', or 'prompt' and one of .* but gives prompt, answers, choices")
+        del self.entry["choices"], self.entry["answers"]
+        self.refuses_text("but gives prompt$")
+        del self.entry["prompt"]
+        self.refuses_text("but gives none of them")
+
+    def test_answers_need_an_end(self):
+        self.configure(eos_token_id=None)
+        self.refuses_text("must end with one token of .*, but eos_token_id of .* is None; name one with 'answer_end'")
+        self.configure(eos_token_id=[1, 2])
+        self.refuses_text(r"but eos_token_id of .* is \[1, 2\]")
+        for task in self.suite["tasks"].values():
+            task["answer_end"] = "<end>"
+        self.refuses_text("but it has no '<end>'")
+        for task in self.suite["tasks"].values():
+            task["answer_end"] = "<unk>"
+        self.run_command("language_model", self.suite)
+        self.assertEqual(self.task("reviews")[0].attributes["answer_end"], 2)
+        self.entry["answers"]["0"] = "very <unk> bad"
+        self.refuses_text("the token 2 must end an answer and not stand in one, but it does: 'very <unk> bad'")
+
+    def test_wrong_answers_are_refused(self):
+        self.entry["longest_answer"] = 2
+        self.refuses_text("longest_answer must be 5 or more, .* but it is 2")
+        self.entry["longest_answer"] = 60
+        self.refuses_text("a prompt with 60 tokens behind it, .* must have at most 64 tokens, but one has")
+        self.suite["longest"] = 5
+        self.refuses_text("a prompt and its choice or answer must have at most 5 tokens")
+        del self.suite["longest"]
+        self.entry["answers"]["0"] = " "
+        self.refuses_text("an answer must be a text, but one is empty")
+        del self.entry["answers"]["0"]
+        self.refuses_text("must have the label '0', but has 1")
+        self.entry |= {"answer": "{rating}"}
+        del self.entry["answers"]
+        self.refuses_text("must have the column 'rating'")
+
+    def test_a_tokenizer_that_ends_prompts_is_refused(self):
+        tokenizer = world.byte_level("<s>", "</s>", "<unk>", template="<s> $A </s>")
+        (self.folder / "llama/tokenizer.json").write_text(tokenizer.to_str())
+        self.refuses_text("the second be what follows the prompt")
 
 
 class NumbersTest(ImportTest):

@@ -35,7 +35,7 @@ def word_piece():
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.add_special_tokens(special)
     tokenizer.enable_padding(length=POSITIONS)  # as published files may have it; rows are read without
-    return _with_template(tokenizer, "[CLS] $A [SEP]", special)
+    return _with_template(tokenizer, "[CLS] $A [SEP]", special, pair="[CLS] $A [SEP] $B:1 [SEP]:1")
 
 
 def unigram(more=()):
@@ -50,10 +50,10 @@ def unigram(more=()):
     return _with_template(tokenizer, "$A </s>", special)
 
 
-def _with_template(tokenizer, template, special):
+def _with_template(tokenizer, template, special, pair=None):
     if template:
         marks = [(name, tokenizer.token_to_id(name)) for name in special if name in template]
-        tokenizer.post_processor = processors.TemplateProcessing(template, special_tokens=marks)
+        tokenizer.post_processor = processors.TemplateProcessing(template, pair, special_tokens=marks)
     return tokenizer
 
 

@@ -169,6 +169,7 @@ class TaskPackTest(FolderTest):
             "must be the digest": replace(TOKENS, tokenizer_sha256="0" * 64),
             "pad: ids must be less than the vocabulary, 5, but one is 5": replace(TOKENS, pad=5),
             "mask: ids must": replace(TOKENS, mask=-1),
+            "separator: ids must": replace(TOKENS, separator=5),
             "special: ids must": replace(TOKENS, special=frozenset((0, 7))),
         }
         for message, tokens in cases.items():

@@ -36,7 +36,7 @@ class TokenBatches : public testing::Test {
 TEST_F(TokenBatches, OfATaskShowEachExampleOnceInAnEpoch) {
   const TaskPack pack(folder_ / "pack.h5");
   const Split train = pack.read("colours", "train");
-  TokenTaskBatches batches("colours", train, 0, 20, 5, at::kCPU);
+  TokenTaskBatches batches("colours", train, *pack.tokens(), 20, 5, at::kCPU);
   std::multiset<std::string> seen, stored;
   const auto text = [&](std::span<const int32_t> row, int64_t label) {
     return pack.tokens()->text(row) + "/" + std::to_string(label);

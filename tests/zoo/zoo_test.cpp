@@ -489,6 +489,14 @@ TEST_F(AffineHeads, ThatAreMissingAreNamed) {
             HasSubstr("bars.weight [classes, 8] and bars.bias [classes]")));
 }
 
+TEST_F(AffineHeads, DecodersReadMaps) {
+  EXPECT_THAT(
+      refusal({{"bars.conv.weight", at::ones({2, 8, 3, 3})}, {"bars.weight", at::ones({3, 2})}},
+              Pooling::kNone),
+      AllOf(HasSubstr("head of task 'bars' is a decoder, which reads a map, but models of the architecture"),
+            HasSubstr("make none")));
+}
+
 TEST_F(AffineHeads, WithNanAreErrors) {
   at::Tensor weight = at::ones({3, 8});
   weight[1][2] = std::nan("");

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from packs.tokens import Ragged, TokenTable
 from text_data.tokenizer import visible_bytes
@@ -83,11 +83,19 @@ class Tokens:
             self._check_expert(expert)
 
     def ids(self, texts: Sequence, longest: int | None = None, special: bool = True) -> list[list[int]]:
+        return [encoding.ids for encoding in self.encoded(texts, longest, special)]
+
+    def encoded(self, texts: Sequence, longest: int | None = None, special: bool = True) -> list[Encoding]:
         """texts: strings, or pairs of them. Rows are cut to `longest` tokens, of a pair the longer text first."""
         self.tokenizer.no_truncation()
         if longest is not None:
             self.tokenizer.enable_truncation(longest)
-        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(texts), add_special_tokens=special)]
+        return self.tokenizer.encode_batch(list(texts), add_special_tokens=special)
+
+    def separator(self) -> int:
+        """The token that ends the first text of a pair, which belongs to that text."""
+        pair = self.tokenizer.encode("a", "b")
+        return pair.ids[max(i for i, kind in enumerate(pair.type_ids) if kind == 0)]
 
     def ragged(self, rows: Sequence[Sequence[int]], where: str) -> Ragged:
         if not all(map(len, rows)):
@@ -98,8 +106,8 @@ class Tokens:
     def size(self) -> int:
         return max(self.tokenizer.get_vocab(with_added_tokens=True).values()) + 1
 
-    def table(self, stored: Sequence[Ragged]) -> TokenTable:
-        """stored: all rows of the pack, which must not have the id of padding."""
+    def table(self, stored: Sequence[Ragged], separator: int | None = None) -> TokenTable:
+        """stored: all rows of the pack, which must not have the id of padding. separator: see TokenTable."""
         content = self.path.read_bytes()
         added = {each["id"]: each for each in json.loads(content).get("added_tokens", [])}
         names = {i: name for name, i in self.tokenizer.get_vocab(with_added_tokens=True).items()}
@@ -114,18 +122,19 @@ class Tokens:
                 for i in range(self.size)
             ),
             special=frozenset(special),
-            pad=self._pad(stored),
+            pad=self._pad(stored, special),
             mask=next(filter(None, map(self.tokenizer.token_to_id, _MASKS)), None),
+            separator=separator,
         )
 
-    def _pad(self, stored: Sequence[Ragged]) -> int:
-        used = np.unique(np.concatenate([np.unique(rows.values) for rows in stored]))
+    def _pad(self, stored: Sequence[Ragged], special: set[int]) -> int:
+        used = set(np.unique(np.concatenate([np.unique(rows.values) for rows in stored])).tolist())
         named = [self._config.get("pad_token_id"), *map(self.tokenizer.token_to_id, _PADS)]
-        free = [i for i in named if i is not None and 0 <= i < self.size and i not in used]
+        # Where the one of padding ends answers, any other does: what fills rows up is never looked at.
+        others = [*sorted(special), *range(self.size - 1, -1, -1)]
+        free = [i for i in [*named, *others] if i is not None and 0 <= i < self.size and i not in used]
         if not free:
-            raise ValueError(
-                f"{self.path} must have a token for padding that no text has, such as <pad>, but has none"
-            )
+            raise ValueError(f"{self.path} must have a token that no row has, for padding, but rows have all of them")
         return free[0]
 
     def _check_expert(self, expert: Path) -> None:
@@ -136,6 +145,18 @@ class Tokens:
                     f"{own} must have the vocabulary of {self.path}, but has another one; experts of one zoo read "
                     "the same tokens"
                 )
+
+
+def check_types(encodings: Sequence[Encoding], separator: int, where: str) -> None:
+    """Whether what is behind the first separator of a row, and nothing else, is of type 1: a pack says no more."""
+    for each in encodings:
+        first = each.ids.index(separator) if separator in each.ids else len(each.ids)
+        if each.type_ids != [int(i > first) for i in range(len(each.ids))]:
+            raise ValueError(
+                f"{where}: the tokens behind the first {each.tokens[first:][:1]} of a row, and no others, must be of type "
+                f"1, but of '{' '.join(each.tokens)}' the tokenizer says {each.type_ids}; a text must not have that token, "
+                "and the tokenizer must give the second text of a pair the type 1"
+            )
 
 
 def _longest(job: Job) -> int:

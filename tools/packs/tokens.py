@@ -66,6 +66,7 @@ class TokenTable:
     special: frozenset[int]  # ids that are no text; their bytes are their names
     pad: int  # fills rows up; never stored in one
     mask: int | None  # what a masked language model reads in the place of hidden tokens
+    separator: int | None = None  # tokens behind the first of a row are of type 1; None: all are of type 0
 
     def __len__(self) -> int:
         return len(self.table)
@@ -82,6 +83,8 @@ def write_token_table(root: h5py.Group, tokens: TokenTable) -> None:
     set_integer(group, "pad", tokens.pad)
     if tokens.mask is not None:
         set_integer(group, "mask", tokens.mask)
+    if tokens.separator is not None:
+        set_integer(group, "separator", tokens.separator)
     write_array(group, "special", np.array(sorted(tokens.special), np.uint32))
     offsets = np.cumsum([0] + [len(entry) for entry in tokens.table])
     write_bytes(group, "bytes", b"".join(tokens.table))
@@ -99,6 +102,7 @@ def read_token_table(root: h5py.Group) -> TokenTable:
         special=frozenset(group["special"][()].tolist()),
         pad=int(group.attrs["pad"]),
         mask=int(group.attrs["mask"]) if "mask" in group.attrs else None,
+        separator=int(group.attrs["separator"]) if "separator" in group.attrs else None,
     )
 
 
@@ -127,7 +131,8 @@ def check_token_table(tokens: TokenTable) -> None:
         raise ValueError(
             f"tokenizer_sha256 must be the digest of the tokenizer, {digest}, but it is {tokens.tokenizer_sha256}"
         )
-    named = {"pad": {tokens.pad}, "mask": {tokens.mask} - {None}, "special": tokens.special}
+    named = {"pad": {tokens.pad}, "special": tokens.special}
+    named |= {"mask": {tokens.mask} - {None}, "separator": {tokens.separator} - {None}}
     for name, ids in named.items():
         if wrong := [i for i in ids if not 0 <= i < len(tokens)]:
             raise ValueError(f"{name}: ids must be less than the vocabulary, {len(tokens)}, but one is {wrong[0]}")

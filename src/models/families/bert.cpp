@@ -4,9 +4,9 @@
 // Source:  Devlin et al., "BERT: Pre-training of Deep Bidirectional Transformers for Language Understanding", NAACL
 //          2019, arXiv:1810.04805; Liu et al., "RoBERTa: A Robustly Optimized BERT Pretraining Approach",
 //          arXiv:1907.11692.
-// Differs: every token is of type 0. The n-th token of a row is at the n-th position of the table (RoBERTa: after the
-//          pad_token_id + 1 that stand for padding); HuggingFace's RoBERTa gives a token with the id of padding none,
-//          wherever in its row it is.
+// Differs: every token is of type 0, unless the pack says what separates the texts of a pair (docs/packs.md). The n-th
+//          token of a row is at the n-th position of the table (RoBERTa: after the pad_token_id + 1 that stand for
+//          padding); HuggingFace's RoBERTa gives a token with the id of padding none, wherever in its row it is.
 // Config:  model_type bert; or roberta, xlm-roberta or camembert, which are one architecture. Fields that are not given
 //          have HuggingFace's defaults. type_vocab_size 0: there are no embeddings of token types. Dropout fields are
 //          ignored: nothing here evaluates or trains with dropout.
@@ -185,7 +185,8 @@ void Bert::complete(nlohmann::json& config, Weights& stored) const {
 at::Tensor Bert::embed(const Weights& weights, const Inputs& inputs) const {
   at::Tensor x = embedded(weights.at(words_), inputs.tokens);
   if (shape_.types > 0) {
-    x = x + weights.at(types_).select(0, 0);
+    const at::Tensor& types = weights.at(types_);
+    x = x + (shape_.types > 1 && inputs.types.defined() ? embedded(types, inputs.types) : types.select(0, 0));
   }
   x = x + weights.at(positions_).narrow(0, shape_.first_position, inputs.tokens.size(1));
   return norm_(weights, x);

@@ -51,6 +51,7 @@ class Cnn final : public Architecture {
   InputFormat input() const override { return {.image_size = shape_.image}; }
   int64_t feature_size() const override { return channels_.back(); }
   int64_t num_tokens() const override { return side() * side(); }
+  PixelSize map_size() const override { return {side(), side()}; }
   std::vector<Layer> layers() const override { return convolutions_; }
   std::optional<OwnHead> own_head() const override { return shape_.head.own_head(); }
   std::vector<AxisGroup> axis_groups() const override {

@@ -7,11 +7,13 @@
 // Differs: where a block of a network for small images changes the channels, its shortcut is a 1 x 1 convolution with a
 //          norm, not a filling with zeros.
 // Config:  model_type resnet: fields that are not given have HuggingFace's defaults; image_size, which HuggingFace does
-//          not know, 224. Or resnet_cifar, which is this program's own: image_size; hidden_sizes and depths, the
-//          channels and blocks of each stage; layer_type, basic (where it is not given) or bottleneck; stem_stride 1 or
-//          2; norm, batch (where it is not given) or layer; dilations of the stages (1 where they are not given): one
-//          of more than 1 keeps the size that it finds; num_channels 3, or 1, their mean, for gray images. num_labels,
-//          of both: of a head inside the model (models/class_head.h).
+//          not know, 224, or height and width; output_stride, which it does not know either, 32, or 16 or 8: stages
+//          that would shrink the map further are dilated, as torchvision's replace_stride_with_dilation does it. Or
+//          resnet_cifar, which is this program's own: image_size; hidden_sizes and depths, the channels and blocks of
+//          each stage; layer_type, basic (where it is not given) or bottleneck; stem_stride 1 or 2; norm, batch (where
+//          it is not given) or layer; dilations of the stages (1 where they are not given): one of more than 1 keeps
+//          the size that it finds; num_channels 3, or 1, their mean, for gray images. num_labels, of both: of a head
+//          inside the model (models/class_head.h).
 
 #include <ATen/ops/zeros.h>
 #include <nlohmann/json.hpp>
@@ -25,20 +27,25 @@
 namespace fusegrid::families::resnet {
 namespace {
 
+constexpr int64_t kWholeStride = 32;        // of a published network without dilation
 constexpr const char* kPrefix = "resnet.";  // in files of a model with a head
 
 struct Shape {
-  int64_t image = 0, channels = 3;
+  PixelSize image;
+  int64_t channels = 3;
   int64_t stem_width = 0, stem_side = 0, stem_stride = 0;
   bool stem_pool = false;  // the largest of 3 x 3 positions, every second of them
   std::vector<int64_t> widths, depths, strides, dilations;  // of each stage
+  std::vector<int64_t> first_dilations;                     // the same, of its first block
+  std::vector<bool> shortcuts;  // whether its first block has one whatever its channels
+  int64_t output_stride = 0;    // of a published one
   bool bottleneck = false, shrinks_in_first = false;
   ChannelNormKind norm = ChannelNormKind::kBatch;
   ClassHead head = {};
 };
 
-int64_t halves(int64_t side) {
-  return (side + 1) / 2;
+PixelSize halves(const PixelSize& size) {
+  return {(size.height + 1) / 2, (size.width + 1) / 2};
 }
 
 // A convolution without bias and its norm.
@@ -78,9 +85,12 @@ class ResNet final : public Architecture {
   ResNet(std::string name, const Shape& shape);
 
   std::string name() const override { return name_; }
-  InputFormat input() const override { return {.image_size = shape_.image}; }
+  InputFormat input() const override {
+    return {.image_size = shape_.image.height, .image_width = shape_.image.width};
+  }
   int64_t feature_size() const override { return shape_.widths.back(); }
-  int64_t num_tokens() const override { return side_ * side_; }
+  int64_t num_tokens() const override { return map_.height * map_.width; }
+  PixelSize map_size() const override { return map_; }
   std::vector<Layer> layers() const override;
   std::vector<AxisGroup> axis_groups() const override;
   std::optional<OwnHead> own_head() const override { return shape_.head.own_head(); }
@@ -99,7 +109,7 @@ class ResNet final : public Architecture {
   Unit stem_;
   std::string stem_stream_ = "embedder";
   std::vector<Block> blocks_;
-  int64_t side_ = 0;  // of the last map
+  PixelSize map_;  // the last one
 };
 
 ResNet::ResNet(std::string name, const Shape& shape)
@@ -107,11 +117,11 @@ ResNet::ResNet(std::string name, const Shape& shape)
       shape_(shape),
       stem_(unit("embedder.embedder.", shape.stem_width, shape.channels, shape.stem_side, shape.stem_stride,
                  1, shape.norm)) {
-  side_ = shape.stem_stride == 2 ? halves(shape.image) : shape.image;
-  side_ = shape.stem_pool ? halves(side_) : side_;
+  map_ = shape.stem_stride == 2 ? halves(shape.image) : shape.image;
+  map_ = shape.stem_pool ? halves(map_) : map_;
   int64_t in = shape.stem_width;
   for (size_t stage = 0; stage < shape.widths.size(); ++stage) {
-    side_ = shape.strides[stage] == 2 ? halves(side_) : side_;
+    map_ = shape.strides[stage] == 2 ? halves(map_) : map_;
     for (int64_t i = 0; i < shape.depths[stage]; ++i) {
       add_block(stage, i, in);
       in = shape.widths[stage];
@@ -121,7 +131,7 @@ ResNet::ResNet(std::string name, const Shape& shape)
 
 void ResNet::add_block(size_t stage, int64_t index, int64_t in) {
   const int64_t out = shape_.widths[stage];
-  const int64_t dilation = shape_.dilations[stage];
+  const int64_t dilation = (index == 0 ? shape_.first_dilations : shape_.dilations)[stage];
   const int64_t stride = index == 0 ? shape_.strides[stage] : 1;
   Block block;
   block.name = "encoder.stages." + std::to_string(stage) + ".layers." + std::to_string(index);
@@ -139,7 +149,7 @@ void ResNet::add_block(size_t stage, int64_t index, int64_t in) {
     add(out, out, 3, 1);
   }
   block.stream = blocks_.empty() ? stem_stream_ : blocks_.back().stream;
-  if (in != out || stride != 1) {
+  if (in != out || (index == 0 && shape_.shortcuts[stage])) {
     block.shortcut = unit(block.name + ".shortcut.", out, in, 1, stride, 1, shape_.norm);
     block.stream = "encoder.stages." + std::to_string(stage);
   }
@@ -272,20 +282,51 @@ Shape read_stages(const ConfigReader& reader, const std::vector<int64_t>& widths
   return shape;
 }
 
+// One number, or height and width.
+PixelSize read_image(const nlohmann::json& config, const ConfigReader& reader) {
+  if (const auto given = config.find("image_size"); given == config.end() || !given->is_array()) {
+    const int64_t side = reader.size("image_size", 224);
+    return {side, side};
+  }
+  const std::vector<int64_t> sides = reader.sizes("image_size");
+  reader.require(sides.size() == 2, "image_size", "one number, or height and width");
+  return {sides[0], sides[1]};
+}
+
+// Stages that would go beyond it keep the size that they find and are dilated by what they do not shrink; their first
+// blocks by what those before them did not.
+void read_output_stride(const ConfigReader& reader, Shape& shape) {
+  const int64_t wanted = shape.output_stride = reader.size("output_stride", kWholeStride);
+  reader.require(wanted == 8 || wanted == 16 || wanted == kWholeStride, "output_stride", "8, 16 or 32");
+  reader.require(wanted == kWholeStride || (shape.bottleneck && !shape.shrinks_in_first), "output_stride",
+                 "32 of a network without bottleneck layers that shrink in their convolution of 3 x 3");
+  int64_t reached = 4, dilation = 1;  // behind the stem
+  for (int64_t& stride : shape.strides) {
+    shape.first_dilations.push_back(dilation);
+    shape.shortcuts.push_back(stride == 2);  // also where it is dilated instead
+    if (stride == 2 && reached == wanted) {
+      stride = 1;
+      dilation *= 2;
+    }
+    reached *= stride;
+    shape.dilations.push_back(dilation);
+  }
+}
+
 Shape read_published(const nlohmann::json& config) {
   const ConfigReader reader(config, "");
   Shape shape = read_stages(reader, reader.sizes("hidden_sizes", {256, 512, 1024, 2048}),
                             reader.sizes("depths", {3, 4, 6, 3}), "bottleneck");
   reader.require_only("num_channels", shape.channels);
-  shape.image = reader.size("image_size", 224);
+  shape.image = read_image(config, reader);
   shape.stem_width = reader.size("embedding_size", 64);
   shape.stem_side = 7;
   shape.stem_stride = 2;
   shape.stem_pool = true;
   shape.strides.assign(shape.widths.size(), 2);
   shape.strides.front() = reader.flag("downsample_in_first_stage", false) ? 2 : 1;
-  shape.dilations.assign(shape.widths.size(), 1);
   shape.shrinks_in_first = reader.flag("downsample_in_bottleneck", false);
+  read_output_stride(reader, shape);
   return shape;
 }
 
@@ -293,7 +334,8 @@ Shape read_small(const nlohmann::json& config) {
   const ConfigReader reader(config, "");
   Shape shape = read_stages(reader, reader.sizes("hidden_sizes"), reader.sizes("depths"), "basic");
   const size_t stages = shape.widths.size();
-  shape.image = reader.size("image_size");
+  const int64_t side = reader.size("image_size");
+  shape.image = {side, side};
   shape.channels = read_channels(reader);
   shape.stem_width = shape.widths.front();
   shape.stem_side = 3;
@@ -302,8 +344,10 @@ Shape read_small(const nlohmann::json& config) {
   shape.norm = read_norm(reader, "batch", {"batch", "layer"});
   shape.dilations = reader.sizes("dilations", std::vector<int64_t>(stages, 1));
   reader.require(shape.dilations.size() == stages, "dilations", "as many numbers as hidden_sizes has");
+  shape.first_dilations = shape.dilations;
   for (size_t stage = 0; stage < stages; ++stage) {
     shape.strides.push_back(stage == 0 || shape.dilations[stage] > 1 ? 1 : 2);
+    shape.shortcuts.push_back(shape.strides.back() == 2);
   }
   return shape;
 }
@@ -314,7 +358,9 @@ std::unique_ptr<Architecture> make(const nlohmann::json& config) {
 }
 
 nlohmann::json settings_of_stages(const Shape& shape) {
-  return {{"image_size", shape.image},
+  const bool square = shape.image.height == shape.image.width;
+  return {{"image_size", square ? nlohmann::json(shape.image.height)
+                                : nlohmann::json({shape.image.height, shape.image.width})},
           {"hidden_sizes", shape.widths},
           {"depths", shape.depths},
           {"layer_type", shape.bottleneck ? "bottleneck" : "basic"},
@@ -327,6 +373,9 @@ nlohmann::json published_settings(const nlohmann::json& config) {
   settings["model_type"] = "resnet";
   settings["embedding_size"] = shape.stem_width;
   settings["downsample_in_first_stage"] = shape.strides.front() == 2;
+  if (shape.output_stride != kWholeStride) {
+    settings["output_stride"] = shape.output_stride;
+  }
   settings["downsample_in_bottleneck"] = shape.shrinks_in_first;
   return settings;
 }

@@ -20,8 +20,10 @@ constexpr std::array<double, 5> kShareOfSide{20.0 / 28, 14.0 / 28, 10.0 / 28, 8.
 
 at::Tensor apply(const at::Tensor& images, int64_t severity, uint64_t /*key*/, int64_t /*first_index*/) {
   const double share = kShareOfSide.at(static_cast<size_t>(severity - 1));
-  const auto side = std::max<int64_t>(1, std::llround(share * static_cast<double>(images.size(3))));
-  const at::Tensor small = at::adaptive_avg_pool2d(images, {side, side});
+  const auto shrunk = [&](int64_t side) {
+    return std::max<int64_t>(1, std::llround(share * static_cast<double>(side)));
+  };
+  const at::Tensor small = at::adaptive_avg_pool2d(images, {shrunk(images.size(2)), shrunk(images.size(3))});
   return at::upsample_nearest2d(small, {images.size(2), images.size(3)});
 }
 

@@ -233,7 +233,7 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
     const at::Tensor features = architecture.features(weights, {pixels * (1 - hidden), {}, {}},
                                                       Pooling::kNone, with_batch_statistics({}, weights));
     const at::Tensor guessed =
-        decoded(decoder, features, options.image_size, with_batch_statistics({}, decoder));
+        decoded(decoder, features, map_sizes(architecture), with_batch_statistics({}, decoder));
     const at::Tensor off = (guessed.permute({0, 3, 1, 2}) - pixels).abs() * hidden;
     const at::Tensor mean = off.sum() / (3 * hidden.sum()).clamp_min(1);
     last = mean.detach();
@@ -286,9 +286,8 @@ at::Tensor mean_loss(const Architecture& architecture, Weights& weights, std::ve
   for (size_t i = 0; i < targets.size(); ++i) {
     Target& target = targets[i];
     const int64_t count = inputs[i].size();
-    const at::Tensor output =
-        decoded(target.decoder, features.narrow(0, row, count), architecture.input().image_size,
-                with_batch_statistics({}, target.decoder));
+    const at::Tensor output = decoded(target.decoder, features.narrow(0, row, count), map_sizes(architecture),
+                                      with_batch_statistics({}, target.decoder));
     loss = loss + target.kind->losses(output, batches[i]).mean();
     row += count;
   }

@@ -29,7 +29,7 @@ Network map_network() {
   for (const TensorInfo& info : decoder_parameters(3, 2, 1)) {
     decoder.emplace(info.name, normal(3, info.name.size(), 0, info.numel()).abs().view(info.shape));
   }
-  network.readouts = {{"maps", dense_readout(decoder, 8)},
+  network.readouts = {{"maps", dense_readout(decoder, map_sizes(*network.architecture))},
                       {"rows", affine_readout(at::zeros({2, 3}), at::zeros({2}), Pooling::kNone)}};
   return network;
 }

@@ -31,6 +31,12 @@ class BertGolden : public testing::TestWithParam<std::string> {
   Weights weights = read_parameters(*architecture, folder);
   Inputs inputs{{}, expected.read("tokens"), expected.read("lengths")};
 
+  void SetUp() override {
+    if (expected.contains("types")) {
+      inputs.types = expected.read("types");
+    }
+  }
+
   // Zero at tokens that fill rows up, as the golden values are.
   at::Tensor counting(const at::Tensor& x) const { return x * inputs.counting().unsqueeze(2); }
 };
@@ -52,7 +58,15 @@ TEST_P(BertGolden, InDoublePrecisionHiddenStatesAgreeToRounding) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Bert, BertGolden,
-                         testing::Values("bert", "bert_masked_lm", "roberta", "xlm_roberta_classifier"));
+                         testing::Values("bert", "bert_pairs", "bert_masked_lm", "roberta",
+                                         "xlm_roberta_classifier"));
+
+TEST(Bert, TypesFollowFromTheSeparatorOfAPair) {
+  constexpr int64_t kSeparator = 3;
+  const SafetensorsFile pairs(source_folder() / "tests/golden/bert/bert_pairs/expected.safetensors");
+  const Inputs inputs{{}, pairs.read("tokens"), pairs.read("lengths")};
+  EXPECT_TRUE((types_behind(inputs.tokens, kSeparator) * inputs.counting()).equal(pairs.read("types")));
+}
 
 class BertGoldenDetails : public BertGolden {};
 

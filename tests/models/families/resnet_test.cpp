@@ -80,7 +80,8 @@ TEST_P(ResNetGolden, StatisticsOfABatchAgree) {
 
 INSTANTIATE_TEST_SUITE_P(ResNet, ResNetGolden,
                          testing::Values("resnet_basic", "resnet_bottleneck", "resnet_downsampling",
-                                         "small_resnet", "small_resnet_layer_norm", "small_resnet_dilated"));
+                                         "resnet_dilated", "small_resnet", "small_resnet_layer_norm",
+                                         "small_resnet_dilated"));
 
 json resnet20(int64_t width, const json& labels) {
   return {{"model_type", "resnet_cifar"}, {"image_size", 28}, {"hidden_sizes", {width, 2 * width, 4 * width}},
@@ -143,6 +144,34 @@ TEST(ResNet, DilatedStagesKeepTheirSize) {
   EXPECT_EQ(make_architecture(config)->num_tokens(), 7 * 7);
   config["dilations"] = {1, 2, 4};
   EXPECT_EQ(make_architecture(config)->num_tokens(), 14 * 14);
+}
+
+TEST(ResNet, PublishedOnesMakeFinerMapsOfImagesOfAnySize) {
+  json config{{"model_type", "resnet"}, {"image_size", {288, 384}}};
+  const auto map = [&] { return make_architecture(config)->map_size(); };
+  EXPECT_EQ(make_architecture(config)->input().pixels(), (PixelSize{288, 384}));
+  EXPECT_EQ(map(), (PixelSize{9, 12}));
+  config["output_stride"] = 16;
+  EXPECT_EQ(map(), (PixelSize{18, 24}));
+  config["output_stride"] = 8;
+  EXPECT_EQ(map(), (PixelSize{36, 48}));
+  EXPECT_EQ(make_architecture(config)->num_tokens(), 36 * 48);
+  EXPECT_EQ(architecture_settings(config).at("output_stride"), 8);
+  EXPECT_FALSE(architecture_settings({{"model_type", "resnet"}}).contains("output_stride"));
+}
+
+TEST(ResNet, SizesThatItCannotHaveAreRefused) {
+  const auto message = [](const json& fields) {
+    json config{{"model_type", "resnet"}};
+    config.update(fields);
+    return message_of<ConfigError>([&] { make_architecture(config); });
+  };
+  EXPECT_THAT(message({{"image_size", {288, 384, 3}}}),
+              HasSubstr("image_size must be one number, or height and width"));
+  EXPECT_THAT(message({{"output_stride", 4}}), HasSubstr("output_stride must be 8, 16 or 32"));
+  const std::string rule = "output_stride must be 32 of a network without bottleneck layers that shrink";
+  EXPECT_THAT(message({{"output_stride", 8}, {"layer_type", "basic"}}), HasSubstr(rule));
+  EXPECT_THAT(message({{"output_stride", 8}, {"downsample_in_bottleneck", true}}), HasSubstr(rule));
 }
 
 // Without them transformers says that it made up weights.

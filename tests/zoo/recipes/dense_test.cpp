@@ -10,6 +10,7 @@
 #include "checkpoint/safetensors.h"
 #include "checkpoint/safetensors_writer.h"
 #include "core/errors.h"
+#include "models/deeplab.h"
 #include "support/temporary_folder.h"
 #include "zoo/folders.h"
 #include "zoo/map_world.h"
@@ -151,6 +152,29 @@ TEST_F(DenseRecipe, decoders_that_fit_nothing_are_refused) {
   write_safetensors(file, heads);
   EXPECT_THAT(refusal([&] { load_network(pooled, zoo.replicate(0), at::kCPU); }),
               HasSubstr("is a decoder, which reads a map, but the pooling of the zoo is mean"));
+}
+
+TEST_F(DenseRecipe, a_decoder_may_be_that_of_deeplab) {
+  const Zoo zoo = make_zoo();
+  const fs::path file = zoo.replicate(0).heads;
+  Weights heads = heads_of(file, {"shade", "side"});
+  for (const TensorInfo& info : deeplab_parameters(16, 4, 1, {1, 2})) {
+    heads["near." + info.name] = at::ones(info.shape);
+  }
+  write_safetensors(file, heads);
+  const Network network = load_network(zoo, zoo.replicate(0), at::kCPU);
+  EXPECT_EQ(network.readout("near").features(), 16);
+  EXPECT_EQ(network.readout("near").weights().size(), 6U * 5 + 2)
+      << "six kernels with a norm each, an affine map";
+  EXPECT_EQ(heads_of(file, {"near"}).size(), 6U * 5 + 2);
+  heads.erase("near.aspp.2.norm.bias");
+  write_safetensors(file, heads);
+  EXPECT_THAT(refusal([&] { load_network(zoo, zoo.replicate(0), at::kCPU); }),
+              HasSubstr("has a tensor near.aspp.2.norm.bias, but it is missing"));
+  heads["near.aspp.2.norm.bias"] = at::ones({5});
+  write_safetensors(file, heads);
+  EXPECT_THAT(refusal([&] { load_network(zoo, zoo.replicate(0), at::kCPU); }),
+              HasSubstr("aspp.2.norm.bias must have the shape [4], but it has [5]"));
 }
 
 TEST_F(DenseRecipe, other_tasks_and_sizes_are_refused) {

@@ -1,4 +1,4 @@
-"""Causal language models: texts, of which every token is asked, and questions with choices."""
+"""Causal language models: texts, of which every token is asked, questions with choices, and prompts with answers."""
 
 from pathlib import Path
 
@@ -7,8 +7,10 @@ import numpy as np
 from packs.task_pack import TaskPack, write_task_pack
 from packs.tokens import Choices
 
+from ..answers import answer_columns, answer_of
 from ..examples import Chosen, Examples, choose_examples, make_task
 from ..job import Job, digest_of
+from ..models import read_config
 from ..rows import Tokens, columns_of, filled, read_rows, templates
 from ..suite import TaskEntry
 
@@ -25,27 +27,40 @@ def make(job: Job) -> dict[str, str]:
     return {}
 
 
-def _asks(task: TaskEntry) -> bool:
-    """Whether the task is one of questions, and not of texts."""
-    return "prompt" in task.more
+def _kind(task: TaskEntry) -> str:
+    given = [name for name in ("text", "choices", "answer", "answers") if name in task.more]
+    if len(given) != 1 or ("prompt" in task.more) != (given != ["text"]):
+        raise ValueError(
+            f"task '{task.name}': the suite must give 'text', or 'prompt' and one of 'choices', 'answer' and 'answers', "
+            f"but gives {', '.join(name for name in task.more if name in ('prompt', *given)) or 'none of them'}"
+        )
+    return {"text": "language_model", "choices": "multiple_choice"}.get(given[0], "generate")
 
 
 def _columns(task: TaskEntry) -> list[str]:
-    if not _asks(task):
+    kind = _kind(task)
+    if kind == "language_model":
         return columns_of(templates(task, "text")[0])
+    prompt = columns_of(templates(task, "prompt")[0])
+    if kind == "generate":
+        return [*prompt, *answer_columns(task)]
     choices = [name for template in templates(task, "choices", _MOST_CHOICES) for name in columns_of(template)]
-    return [*columns_of(templates(task, "prompt")[0]), *choices, "label"]
+    return [*prompt, *choices, "label"]
 
 
 def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples]) -> None:
     stored, tasks = [], []
     for each in examples:
-        arrays = _questions if _asks(each.task) else _texts
-        made = {split: arrays(tokens, each, split, chosen) for split, chosen in each.splits.items()}
+        kind, attributes = _kind(each.task), {}
+        if kind == "generate":
+            made, attributes = _prompts_with_answers(job, tokens, each)
+        else:
+            arrays = {"language_model": _texts, "multiple_choice": _questions}[kind]
+            made = {split: arrays(tokens, each, split, chosen) for split, chosen in each.splits.items()}
         for split in made.values():
-            stored += [split["tokens"], *([split["choices"].rows] if "choices" in split else [])]
-        kind = "multiple_choice" if _asks(each.task) else "language_model"
-        tasks.append(make_task(kind, each, {}, lambda split, _: made[split]))
+            stored += [split[name] for name in ("tokens", "answers") if name in split]
+            stored += [split["choices"].rows] if "choices" in split else []
+        tasks.append(make_task(kind, each, attributes, lambda split, _: made[split]))
     made_from = digest_of([each.identity() for each in examples])
     write_task_pack(path, TaskPack(job.suite.name, made_from, tuple(tasks), tokens.table(stored)))
 
@@ -95,12 +110,12 @@ def _choices(choices: list[str], row: dict, where: str) -> tuple[list[str], list
 
 
 def _behind(tokens: Tokens, start: list[int], beginning: str, choice: str, where: str) -> list[int]:
-    """The ids of a choice as they follow the prompt, with the space between them."""
+    """The ids of a choice or an answer as they follow the prompt, with the space between them."""
     whole = tokens.ids([f"{beginning} {choice}"])[0]
     if len(whole) > tokens.longest or len(whole) <= len(start) or whole[: len(start)] != start:
         raise ValueError(
-            f"{where}: a prompt and its choice must have at most {tokens.longest} tokens, and the choice be what "
-            f"follows the prompt, but these have {len(whole)}: '{beginning} {choice}'; shorten the template, and "
+            f"{where}: a prompt and its choice or answer must have at most {tokens.longest} tokens, and the second be "
+            f"what follows the prompt, but these have {len(whole)}: '{beginning} {choice}'; shorten the template, and "
             "end it with no space"
         )
     return whole[len(start) :]
@@ -115,3 +130,63 @@ def _right(label: object, names: list[str], where: str) -> int:
             f"{where}: a label must be one of {', '.join(names)}, or the letter of a choice, but one is '{label}'"
         )
     return number
+
+
+# ---- prompts with answers --------------------------------------------------------------------------------------------
+
+
+def _prompts_with_answers(job: Job, tokens: Tokens, each: Examples) -> tuple[dict[str, dict], dict]:
+    """The arrays of each split, and the attributes."""
+    end = _end(job, tokens, each.task)
+    made = {split: _answered(tokens, each, split, chosen, end) for split, chosen in each.splits.items()}
+    found = max(len(row) for arrays in made.values() for row in arrays["answers"].rows())
+    longest = each.task.more.get("longest_answer", found)
+    if not isinstance(longest, int) or longest < found:
+        raise ValueError(
+            f"task '{each.task.name}': longest_answer must be {found} or more, the tokens of the longest answer with its "
+            f"end, but it is {longest}"
+        )
+    for split, arrays in made.items():  # decoding may go on so far behind any prompt
+        if (width := max(map(len, arrays["tokens"].rows())) + longest) > tokens.longest:
+            raise ValueError(
+                f"{each.splits[split].table.where}: a prompt with {longest} tokens behind it, as many as an answer may "
+                f"have, must have at most {tokens.longest} tokens, but one has {width}; shorten the template, leave long "
+                "rows out, or raise 'longest' of the suite where the base reads more"
+            )
+    # A causal model's answer begins behind its prompt, so that the first of these is never read.
+    return made, {"answer_start": end, "answer_end": end, "longest_answer": longest}
+
+
+def _end(job: Job, tokens: Tokens, task: TaskEntry) -> int:
+    name, end = task.more.get("answer_end"), read_config(job.base).get("eos_token_id")
+    if name is not None:
+        end = tokens.tokenizer.token_to_id(str(name))
+    elif isinstance(end, list) and len(end) == 1:
+        end = end[0]
+    if not isinstance(end, int) or not 0 <= end < tokens.size:
+        raise ValueError(
+            f"task '{task.name}': answers must end with one token of {tokens.path}, but "
+            + (f"it has no '{name}'" if name is not None else f"eos_token_id of {job.base}/config.json is {end}")
+            + "; name one with 'answer_end' in the suite"
+        )
+    return end
+
+
+def _answered(tokens: Tokens, each: Examples, split: str, chosen: Chosen, end: int) -> dict:
+    columns = [each.column("label") if name == "label" else name for name in _columns(each.task)]
+    rows = read_rows(chosen, columns, f"{each.task.name}/{split}")
+    where, prompt = chosen.table.where, templates(each.task, "prompt")[0]
+    beginnings = [filled(prompt, row, where) for row in rows]
+    prompts, answers = tokens.ids(beginnings), []
+    for row, beginning, start in zip(rows, beginnings, prompts):
+        answer = answer_of(each, row, where)
+        if not answer.strip():
+            raise ValueError(f"{where}: an answer must be a text, but one is empty; leave its row out")
+        ids = _behind(tokens, start, beginning, answer, where)
+        if end in ids:
+            raise ValueError(
+                f"{where}: the token {end} must end an answer and not stand in one, but it does: '{answer}'; name "
+                "another one with 'answer_end' in the suite"
+            )
+        answers.append([*ids, end])
+    return {"tokens": tokens.ragged(prompts, where), "answers": tokens.ragged(answers, where)}

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from packs.task_pack import TaskPack, write_task_pack
 
+from ..answers import answer_columns, answer_of
 from ..examples import Chosen, Examples, choose_examples, make_task
 from ..job import Job, digest_of
 from ..models import read_config
@@ -26,24 +27,7 @@ def make(job: Job) -> dict[str, str]:
 
 
 def _columns(task: TaskEntry) -> list[str]:
-    columns = columns_of(templates(task, "text")[0])
-    if "answers" in task.more:  # one for each label
-        return [*columns, "label"]
-    return [*columns, *columns_of(templates(task, "answer")[0])]
-
-
-def _answer(each: Examples, row: dict, where: str) -> str:
-    task = each.task
-    if "answers" not in task.more:
-        return filled(templates(task, "answer")[0], row, where)
-    label = str(row[each.column("label")])
-    if label not in task.more["answers"]:
-        raise ValueError(
-            f"{where}: 'answers' of the suite must have the label '{label}', but has "
-            f"{', '.join(task.more['answers'])}; -1 marks splits without labels, so name another one in "
-            "'splits'"
-        )
-    return task.more["answers"][label]
+    return [*columns_of(templates(task, "text")[0]), *answer_columns(task)]
 
 
 def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], base: dict) -> None:
@@ -67,7 +51,7 @@ def _arrays(tokens: Tokens, each: Examples, split: str, chosen: Chosen, base: di
     rows = read_rows(chosen, columns, f"{each.task.name}/{split}")
     where = chosen.table.where
     question = templates(each.task, "text")[0]
-    answers = tokens.ids([_answer(each, row, where) for row in rows])
+    answers = tokens.ids([answer_of(each, row, where) for row in rows])
     if wrong := [ids for ids in answers if len(ids) < 2 or ids[-1] != base["eos_token_id"]]:
         raise ValueError(
             f"{where}: an answer must be a text, and the tokenizer must end it with the token "

@@ -11,7 +11,7 @@ from ..class_heads import classes_of, owner_of_head
 from ..examples import Chosen, Examples, choose_examples, make_task, read_labels
 from ..job import Job, digest_of, sha256_of
 from ..models import is_adapter, read_config, read_tensors, weight_files
-from ..rows import Tokens, columns_of, filled, read_rows, templates
+from ..rows import Tokens, check_types, columns_of, filled, read_rows, templates
 
 # model_type -> a layer under tanh, the classifier, which token they read.
 _ROBERTA = ("classifier.dense", "classifier.out_proj", "first")
@@ -29,22 +29,23 @@ def make(job: Job) -> dict[str, str]:
         )
     owners = {task.name: owner_of_head(job, task) for task in job.suite.tasks}
     heads = {name: _read_head(job.base, owner, base["model_type"]) for name, owner in owners.items()}
-    examples = []
-    for task in job.suite.tasks:
-        texts = templates(task, "text", most=2)
-        if len(texts) == 2 and base["model_type"] == "bert" and base.get("type_vocab_size", 2) > 1:
-            raise ValueError(
-                f"task '{task.name}': this base reads the second text of a pair with another type, which the "
-                "program does not; give one template"
-            )
-        examples.append(choose_examples(job, task, [*(c for text in texts for c in columns_of(text)), "label"]))
+    texts = {task.name: templates(task, "text", most=2) for task in job.suite.tasks}
+    examples = [
+        choose_examples(job, task, [*(c for text in texts[task.name] for c in columns_of(text)), "label"])
+        for task in job.suite.tasks
+    ]
+    # Of the families, BERT alone was trained to tell the texts of a pair apart by their types.
+    has_types = base["model_type"] == "bert" and base.get("type_vocab_size", 2) > 1
+    separator = tokens.separator() if has_types and any(len(each) == 2 for each in texts.values()) else None
     classes = {
         each.task.name: classes_of(each, owners[each.task.name], len(heads[each.task.name]["weight"]))
         for each in examples
     }
     made_from = [[each.identity() for each in examples], [dict(each.task.more) for each in examples], classes]
     made_from += [tokens.sha256, tokens.longest, job.suite.name]
-    job.make("pack.h5", digest_of(made_from), lambda path: _write_pack(path, job, tokens, examples, classes))
+    made_from += [] if separator is None else [separator]
+    write = lambda path: _write_pack(path, job, tokens, examples, classes, separator)
+    job.make("pack.h5", digest_of(made_from), write)
     experts = [sha256_of(file) for owner in owners.values() for file in weight_files(owner)]
     named = {f"{name}.{part}": tensor for name, head in heads.items() for part, tensor in head.items()}
     path = job.make("heads.safetensors", digest_of(experts), lambda path: save_file(named, path))
@@ -68,7 +69,9 @@ def _read_head(base: Path, owner: Path, model_type: str) -> dict[str, np.ndarray
     return head
 
 
-def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], classes: dict) -> None:
+def _write_pack(
+    path: Path, job: Job, tokens: Tokens, examples: list[Examples], classes: dict, separator: int | None
+) -> None:
     stored = []
 
     def arrays(each: Examples, split: str, chosen: Chosen) -> dict:
@@ -77,8 +80,10 @@ def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], 
             chosen, [label, *(c for text in texts for c in columns_of(text))], f"{each.task.name}/{split}"
         )
         given = [tuple(filled(text, row, chosen.table.where) for text in texts) for row in rows]
-        ids = tokens.ids([pair if len(pair) == 2 else pair[0] for pair in given], tokens.longest)
-        stored.append(tokens.ragged(ids, chosen.table.where))
+        encodings = tokens.encoded([pair if len(pair) == 2 else pair[0] for pair in given], tokens.longest)
+        if separator is not None:
+            check_types(encodings, separator, chosen.table.where)
+        stored.append(tokens.ragged([each.ids for each in encodings], chosen.table.where))
         labels = read_labels([row[label] for row in rows], chosen, classes[each.task.name])
         return {"tokens": stored[-1], "labels": labels}
 
@@ -89,4 +94,4 @@ def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], 
         for each in examples
     )
     made_from = digest_of([each.identity() for each in examples])
-    write_task_pack(path, TaskPack(job.suite.name, made_from, tasks, tokens.table(stored)))
+    write_task_pack(path, TaskPack(job.suite.name, made_from, tasks, tokens.table(stored, separator)))
