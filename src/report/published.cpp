@@ -174,7 +174,7 @@ class RowComparison {
       check_examples(task, value->count);
       sum += value->value;
     }
-    return 100 * sum / static_cast<double>(results.size());
+    return published_unit(metric).points * sum / static_cast<double>(results.size());
   }
 
   void check_examples(size_t task, int64_t count) const {
@@ -207,6 +207,7 @@ class RowComparison {
     const auto& published = unseen ? row.unseen : row.average;
     double sum = 0;
     int64_t tasks = 0;
+    std::set<std::string> units;
     for (size_t task = 0; task < table_.tasks.size(); ++task) {
       if (table_.has_unseen && results_.is_unseen(table_.tasks[task]) != unseen) {
         continue;
@@ -215,9 +216,10 @@ class RowComparison {
         return {.published = published};
       }
       sum += *compared.by_task[task].here;
+      units.insert(published_unit(table_.metrics[task]).name);
       ++tasks;
     }
-    const auto mean = tasks == 0 ? std::nullopt : std::optional(sum / static_cast<double>(tasks));
+    const auto mean = units.size() != 1 ? std::nullopt : std::optional(sum / static_cast<double>(tasks));
     return compared_number(published, mean, std::nullopt);
   }
 

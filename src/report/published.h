@@ -15,7 +15,7 @@
 
 namespace fusegrid {
 
-// One number of a row, in points: percent of a share, 100 times a correlation.
+// One number of a row, in points (see PublishedUnit).
 struct ComparedNumber {
   std::optional<PublishedNumber> published = {};
   std::optional<double> here = {};    // mean over seeds

@@ -1,6 +1,7 @@
 #include "report/published_table.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 #include <sstream>
@@ -9,6 +10,7 @@
 #include "core/alternatives.h"
 #include "core/errors.h"
 #include "core/text.h"
+#include "metrics/metric.h"
 #include "report/layout.h"
 
 namespace fusegrid {
@@ -202,7 +204,8 @@ std::optional<PublishedNumber> TableReader::read_number(const std::string& kind,
     return std::nullopt;
   }
   const double value = parse(text, column);
-  PublishedNumber number{.points = kind == "fraction" ? 100 * value : value};
+  const PublishedUnit unit = published_unit(metric);
+  PublishedNumber number{.points = kind == "fraction" ? unit.points * value : value};
   if (kind == "count" && counts_answers(metric)) {
     if (!examples) {
       fail("right answers of '" + column + "' need the number of its test examples in the line 'examples'");
@@ -215,9 +218,9 @@ std::optional<PublishedNumber> TableReader::read_number(const std::string& kind,
     number.right = value;
     number.points = 100 * value / static_cast<double>(*examples);
   }
-  if (!(number.points >= -100 && number.points <= 100)) {
-    fail("'" + column + "' must lie within 100 points, but it is " + number_text(number.points) +
-         "; 'kind' says what the numbers of a row are");
+  if (!(std::abs(number.points) <= unit.farthest)) {
+    fail("'" + column + "' must lie within " + number_text(unit.farthest) + " points, but it is " +
+         number_text(number.points) + "; 'kind' says what the numbers of a row are");
   }
   number.text = kind == "percent" ? text : fixed(number.points, 2);
   // A row's own tolerance is in the unit of its numbers: right answers where these are published.
@@ -299,6 +302,14 @@ void TableReader::finish() const {
 }
 
 }  // namespace
+
+PublishedUnit published_unit(const std::string& metric) {
+  const Unit unit = metric_registry().contains(metric) ? metric_registry().at(metric).unit : Unit::kNone;
+  constexpr double kMostCentimetres = 1e5;
+  return unit == Unit::kDegrees  ? PublishedUnit{"degrees", 1, 180}
+         : unit == Unit::kMetres ? PublishedUnit{"metres", 100, kMostCentimetres}
+                                 : PublishedUnit{"share", 100, 100};
+}
 
 PublishedTable parse_published_table(const std::string& text, const std::string& file) {
   return TableReader(file).read(text);

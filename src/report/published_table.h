@@ -8,7 +8,15 @@
 
 namespace fusegrid {
 
-// A published number in points: percent of a share, 100 times a correlation.
+// What a metric counts in: points are percent of a share, 100 times a correlation, centimetres or degrees.
+struct PublishedUnit {
+  std::string name;  // "share", also of correlations; "metres", "degrees": numbers of two units have no mean
+  double points = 100;    // of one of it
+  double farthest = 100;  // points that a number may have, and below 0 as many
+};
+PublishedUnit published_unit(const std::string& metric);
+
+// A published number in points.
 struct PublishedNumber {
   double points = 0;
   std::string text = {};             // for tables: percentages as they are printed, others with two decimals

@@ -109,9 +109,9 @@ std::string markdown_published(const std::vector<ComparedBoard>& boards) {
   }
   return text +
          "\n## How to read this\n\n"
-         "- published, here: in points, percent of a share or 100 times a correlation. points: here less "
-         "published; "
-         "right answers: the same in test examples, where their number is published.\n"
+         "- published, here: points, which are percent of a share, 100 times a correlation, centimetres or "
+         "degrees. points: here less published; right answers: the same in test examples, where their number "
+         "is published.\n"
          "- **Bold**: farther off than the tolerance that the table states. published.csv has each tolerance "
          "and "
          "all digits.\n"

@@ -62,6 +62,24 @@ TEST(PublishedTable, numbers_are_points_whatever_the_kind_of_row) {
   EXPECT_FALSE(rows[2].by_task[1]->right);
 }
 
+TEST(PublishedTable, depths_and_angles_have_points_of_their_own) {
+  const std::string head =
+      "# Maps\n"
+      "kind,row,cells,tolerance,depth,normal,average\n"
+      "metric,,,,absolute_error,mean_angle,\n";
+  const auto rows = parse_published_table(head +
+                                              "percent,A,average,2,264.0,170,\n"
+                                              "fraction,B,average,2,0.425,24.7,\n",
+                                          "t.csv")
+                        .rows;
+  EXPECT_DOUBLE_EQ(rows[0].by_task[0]->points, 264);
+  EXPECT_DOUBLE_EQ(rows[0].by_task[1]->points, 170);
+  EXPECT_DOUBLE_EQ(rows[1].by_task[0]->points, 42.5);
+  EXPECT_DOUBLE_EQ(rows[1].by_task[1]->points, 24.7);
+  EXPECT_THAT(refusal(head + "percent,A,average,2,42,181,\n"),
+              HasSubstr("'normal' must lie within 180 points"));
+}
+
 TEST(PublishedTable, a_tolerance_is_the_columns_or_the_rows_own) {
   const auto rows = read(
                         "percent,A,average,,70,60,65,\n"

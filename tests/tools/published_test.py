@@ -40,12 +40,14 @@ def setUpModule():
     world.write_glue(WORLD)
     world.write_gpt2(WORLD)
     world.write_flan_t5(WORLD)
+    world.write_nyuv2(WORLD)
     prompts = ["--prompts", str(world.write_prompts(WORLD / "prompts.json"))]
     size = ["--size", world.CLIP_SIZE, *prompts]
     import_suite("clip", "clip20", "clip-b32", *size)
     import_suite("clip", "clip8_lora", "clip-b16-lora", "--size", world.LORA_SIZE, *prompts)
     import_suite("clip", "clip4_corrupted", "clip-b32-motion_blur", "--test-split", world.CORRUPTION, *size)
     import_suite("text", "gpt2_glue7", "gpt2-glue7")
+    import_suite("dense", "nyuv2_3", "nyuv2")
     import_suite("seq2seq", "flan_t5_glue8", "flan-t5-base", "--size", "base")
     import_suite("seq2seq", "flan_t5_glue8_lora", "flan-t5-base-lora", "--size", "base")
     if PROGRAM:
@@ -136,7 +138,7 @@ class TablesTest(unittest.TestCase):
         from fusegrid_import.command import SUITES
         from fusegrid_import.suite import read_suite
 
-        for table, suite in (("clip_b32_20", "clip20"), ("gpt2_7", "gpt2_glue7"), ("flan_t5_base_8", "flan_t5_glue8"),
+        for table, suite in (("clip_b32_20", "clip20"), ("gpt2_7", "gpt2_glue7"), ("flan_t5_base_8", "flan_t5_glue8"), ("nyuv2_3", "nyuv2_3"),
                              ("clip_b32_corrupted", "clip4_corrupted")):  # fmt: skip
             _, columns, lines = read_table(table)
             examples = next(line for line in lines if line["kind"] == "examples")
@@ -272,6 +274,18 @@ class RehearsalTest(FolderTest):
         line = self.compared("flan_t5_base_lora_8")["Fine-tuned (STL)", "stsb"]
         self.assertEqual(line["metric"], "spearman")
 
+    def test_a_board_of_maps_has_each_metric_in_its_unit(self):
+        said = self.rehearse("nyuv2_3", world.NYUV2_TEST, "[individual]\n[simple_average]\n[task_arithmetic]\n")
+        self.assertIn("## NYUv2, ResNet-50 merged from experts of segmentation, depth and normals", said)
+        lines = self.compared("nyuv2_3")
+        with (self.folder / "results/nyuv2_3/leaderboard.csv").open() as file:
+            board = {line["method"]: line for line in csv.DictReader(file)}["simple_average"]
+        for task, metric, unit in (("segmentation", "mean_iou", 100), ("depth", "absolute_error", 100),
+                                   ("normal", "mean_angle", 1)):  # fmt: skip
+            line = lines["Weight Averaging", task]
+            self.assertAlmostEqual(float(line["here"]), unit * float(board[f"{metric}_{task}"]), places=6)
+        self.assertNotIn(("Weight Averaging", "average"), {key for key, line in lines.items() if line["here"]})
+
     def accuracies(self, name):
         """method -> task -> accuracy"""
         with (self.folder / f"results/{name}/leaderboard.csv").open() as file:
@@ -292,7 +306,8 @@ class RehearsalTest(FolderTest):
 
     def test_every_job_is_ready_to_run(self):
         def dry_run(name):
-            job = self.copy_job(name, world.TEST if name.startswith("clip") else world.GLUE_TEST)
+            examples = {"clip": world.TEST, "nyuv2": world.NYUV2_TEST}.get(name.split("_")[0], world.GLUE_TEST)
+            job = self.copy_job(name, examples)
             return self.program("run", job, "--dry-run")
 
         names = sorted(path.stem for path in PUBLISHED.glob("*.cfg"))

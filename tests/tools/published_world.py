@@ -4,6 +4,7 @@ import io
 import json
 import tarfile
 
+import import_dense_world as dense
 import import_text_world as text
 from import_world import (
     cache,
@@ -22,6 +23,9 @@ CLIP_SIZE, LORA_SIZE, TRAIN, TEST = "base-patch32", "base-patch16", 12, 8
 CORRUPTION = "motion_blur"
 GLUE_TRAIN, GLUE_TEST = 20, 10
 ANSWERS = ["unacceptable", "acceptable", "entailment", "neutral", "contradiction", "yes", "no", "negative", "positive"]
+
+
+NYUV2_TRAIN, NYUV2_TEST = 12, 6
 
 
 # ---- CLIP ------------------------------------------------------------------------------------------------------------
@@ -133,3 +137,15 @@ def _scores():
 def write_prompts(path):
     path.write_text(json.dumps(prompts()))
     return path
+
+
+# ---- NYUv2 -----------------------------------------------------------------------------------------------------------
+
+
+def write_nyuv2(root):
+    hub = root / "hub"
+    hub.mkdir(exist_ok=True)
+    dense.write_models(hub, "nyuv2-{}", classes=13)
+    rows = {split: [dense.hub_row(split, i) for i in range(count)]
+            for split, count in (("train", NYUV2_TRAIN), ("val", NYUV2_TEST))}  # fmt: skip
+    cache(hub, "datasets", "tanganke/nyuv2", parquet_files(rows))

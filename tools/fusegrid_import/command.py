@@ -3,8 +3,9 @@
     tools/data_python tools/fusegrid_import COMMAND SUITE.json --out FOLDER [options]
 
 COMMAND is clip (image classification with CLIP's vision towers), image (the same with Vision Transformers and ResNets),
-text (text classification), seq2seq (text to text) or language_model (texts, questions with choices, and prompts with
-answers). SUITE.json says where models and data are: docs/your_models.md.
+dense (maps of classes, depths or normals with ResNets), text (text classification), seq2seq (text to text) or
+language_model (texts, questions with choices, and prompts with answers). SUITE.json says where models and data are:
+docs/your_models.md.
 Nothing is downloaded, weights stay where they are, and what is there already is not made again.
 """
 

@@ -21,7 +21,7 @@ class Processor:
 
     def __call__(self, value: object, where: str) -> np.ndarray:
         """u8 [3, side, side] of a row's image: encoded bytes, or the path of a file."""
-        image = _decoded(value, where)
+        image = decoded(value, where)
         image = image.resize(self._size(image), self.resample)
         left, top = ((extent - self.side) // 2 for extent in image.size)
         return np.asarray(image.crop((left, top, left + self.side, top + self.side))).transpose(2, 0, 1)
@@ -99,7 +99,7 @@ def _resample(config: dict, otherwise: Image.Resampling) -> Image.Resampling:
     return Image.Resampling(config.get("resample", otherwise))
 
 
-def _decoded(value: object, where: str) -> Image.Image:
+def decoded(value: object, where: str) -> Image.Image:
     content = value.get("bytes") or value.get("path") if isinstance(value, dict) else value
     if not isinstance(content, (str, bytes)):
         raise ValueError(

@@ -10,7 +10,7 @@ from .hub import repository_name
 
 # What models with a head have in front of the names of the body.
 _PREFIXES = ("base_model.model.", "vision_model.", "bert.", "roberta.", "transformer.", "vit.", "resnet.")
-_HEADS = ("classifier.", "score.", "pooler.", "lm_head.", "text_model.")
+_HEADS = ("classifier.", "score.", "pooler.", "lm_head.", "text_model.", "head.")
 
 
 def read_config(folder: Path) -> dict:

@@ -8,7 +8,7 @@ from pathlib import Path
 # Fields that every command knows; what a command reads besides is in `more`.
 _TASK_FIELDS = {"data", "config", "expert", "splits", "counts", "columns", "title", "licence", "source"}
 _SUITE_FIELDS = {"suite", "scale", "base", "expert", "tokenizer", "adapter_base", "longest", "tasks"}
-_KIND_FIELDS = {"classes", "text", "head", "prompt", "choices", "metric"}
+_KIND_FIELDS = {"kind", "classes", "text", "head", "prompt", "choices", "metric"}
 _KIND_FIELDS |= {"answer", "answers", "answer_end", "longest_answer"}
 # What data sets call our columns; the later ones are those of WebDataset.
 _COLUMNS = {"image": ("image", "img", "jpg", "png"), "label": ("label", "fine_label", "cls")}

@@ -1,4 +1,5 @@
-"""Data sets as tables, read row after row: parquet, arrow, csv, jsonl, tar files of WebDataset, folders of images."""
+"""Data sets as tables, read row after row: parquet, arrow, csv, jsonl, tar files of WebDataset, folders of arrays, folders
+of images."""
 
 import csv
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 _IMAGES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _SHARD = re.compile(r"^(?P<split>.+?)-(?P<index>\d{5})-of-(?P<count>\d{5})")
 _BATCH = 256
+_BATCH_BYTES = 2**23  # of rows at once, since a list of Python takes ten times as much
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,11 @@ def open_splits(folder: Path, config: str | None) -> dict[str, Table]:
             path for path in sorted(root.rglob("*")) if path.name.endswith(format.endings) and path.is_file()
         ]:
             return {split: _table(root, split, tuple(some), format) for split, some in _by_split(root, files).items()}
-    if splits := _image_folders(root):
+    if splits := _array_folders(root) or _image_folders(root):
         return splits
     raise ValueError(
-        f"{root} must hold a data set: parquet, arrow, jsonl, csv or tar files, or folders of images named by "
-        "their class; there is none"
+        f"{root} must hold a data set: parquet, arrow, jsonl, csv or tar files, folders of arrays, or folders of images "
+        "named by their class; there is none"
     )
 
 
@@ -116,7 +118,10 @@ class Parquet:
 
     @classmethod
     def rows(cls, file: Path, columns: list[str]) -> Iterator[dict]:
-        for batch in cls._open(file).iter_batches(_BATCH, columns=columns):
+        opened = cls._open(file)
+        groups = [opened.metadata.row_group(i) for i in range(opened.metadata.num_row_groups)]
+        of_row = sum(group.total_byte_size for group in groups) / max(1, opened.metadata.num_rows)
+        for batch in opened.iter_batches(max(1, min(_BATCH, int(_BATCH_BYTES / max(1, of_row)))), columns=columns):
             yield from batch.to_pylist()
 
     @classmethod
@@ -244,6 +249,46 @@ class Tar(_Lines):
                 row[column] = content.decode().strip() if column in ("cls", "txt", "json") else {"bytes": content}
             if row:
                 yield row
+
+
+class ArrayFolders:
+    """SPLIT/COLUMN/17.npy: row 17. The rows of a table are those of its first column's files."""
+
+    @staticmethod
+    def rows(file: Path, columns: list[str]) -> Iterator[dict]:
+        if file.parent.name == min(path.parent.name for path in file.parents[1].glob(f"*/{file.name}")):
+            yield {name: _read_array(file.parents[1] / name / file.name) for name in columns}
+
+    @staticmethod
+    def class_names(files: tuple[Path, ...], column: str) -> list[str] | None:
+        return None
+
+
+def _read_array(path: Path):
+    import numpy as np
+
+    try:
+        return np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"{path}: must be a whole array of numbers; download it again ({error})") from None
+
+
+def _array_folders(root: Path) -> dict[str, Table]:
+    splits: dict[str, dict[str, dict[int, Path]]] = {}
+    for path in root.rglob("*.npy"):
+        if len(path.relative_to(root).parts) != 3 or not path.stem.isdigit():
+            raise ValueError(f"{path}: arrays must be {root}/SPLIT/COLUMN/NUMBER.npy")
+        columns = splits.setdefault(path.parents[1].name, {})
+        columns.setdefault(path.parent.name, {})[int(path.stem)] = path
+    tables = {}
+    for split, columns in sorted(splits.items()):
+        rows = set().union(*columns.values())
+        for name, files in columns.items():
+            if missing := sorted(rows - files.keys()):
+                raise ValueError(f"{root}/{split}/{name} must have the array {missing[0]}.npy, but has not; download it")
+        files = tuple(columns[name][row] for name in sorted(columns) for row in sorted(rows))
+        tables[split] = Table(f"{root}, split '{split}'", files, ArrayFolders, tuple(sorted(columns)), len(rows))
+    return tables
 
 
 class ImageFolders:
