@@ -41,14 +41,19 @@ foreach(dependency c10 torch_cpu)
 endforeach()
 
 # ATen's headers and the JSON library are most of a file's compile time (7 s of 8 without precompiling them).
-# fusegrid_add_precompiled(<target> <headers...>): a precompiled header for targets of the same compile options. ccache
-# identifies it by the .sum file instead of its bytes, in which GCC writes absolute paths.
+# fusegrid_add_precompiled(<target> [OPTIONS <options...>] [LIBRARIES <targets...>] HEADERS <headers...>): a library that
+# owns a precompiled header for targets of the same compile options. ccache identifies it by the .sum file instead of its
+# bytes, in which GCC writes absolute paths.
 function(fusegrid_add_precompiled target)
-  target_precompile_headers(${target} PRIVATE ${ARGN})
+  cmake_parse_arguments(ARG "" "" "OPTIONS;LIBRARIES;HEADERS" ${ARGN})
+  add_library(${target} STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
+  target_compile_options(${target} PRIVATE ${ARG_OPTIONS})
+  target_link_libraries(${target} PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json ${ARG_LIBRARIES})
+  target_precompile_headers(${target} PRIVATE ${ARG_HEADERS})
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     get_target_property(shared fusegrid_options INTERFACE_COMPILE_OPTIONS)
     get_target_property(own ${target} COMPILE_OPTIONS)
-    string(SHA256 identity "${ARGN};${shared};${own};${FUSEGRID_TORCH_DIR};${CMAKE_CXX_COMPILER_VERSION};\
+    string(SHA256 identity "${ARG_HEADERS};${shared};${own};${FUSEGRID_TORCH_DIR};${CMAKE_CXX_COMPILER_VERSION};\
 ${CMAKE_CXX_FLAGS};${CMAKE_BUILD_TYPE};${CMAKE_CXX_FLAGS_RELEASE}")
     file(WRITE ${PROJECT_BINARY_DIR}/CMakeFiles/${target}.dir/cmake_pch.hxx.gch.sum ${identity})
   endif()
@@ -59,9 +64,7 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 set(FUSEGRID_PRECOMPILED_HEADERS <filesystem> <functional> <map> <memory> <optional> <string> <vector>
   <ATen/core/Tensor.h> <ATen/TensorOperators.h> <ATen/ops/empty.h> <nlohmann/json.hpp>)
-add_library(fusegrid_precompiled STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
-target_link_libraries(fusegrid_precompiled PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json)
-fusegrid_add_precompiled(fusegrid_precompiled ${FUSEGRID_PRECOMPILED_HEADERS})
+fusegrid_add_precompiled(fusegrid_precompiled HEADERS ${FUSEGRID_PRECOMPILED_HEADERS})
 
 # The same for folders that are compiled with the sanitizers: what they define and check is compiled into the header, too.
 if(FUSEGRID_SANITIZE)
@@ -69,10 +72,8 @@ if(FUSEGRID_SANITIZE)
   # Checks of each pointer would double the compile time; of those that matter, the address sanitizer finds most.
   set(FUSEGRID_SANITIZE_OPTIONS -O1 -g1 -fsanitize=address,undefined -fno-sanitize=null,alignment,object-size,vptr
       -fno-omit-frame-pointer -Wno-maybe-uninitialized)
-  add_library(fusegrid_precompiled_sanitized STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
-  target_compile_options(fusegrid_precompiled_sanitized PRIVATE ${FUSEGRID_SANITIZE_OPTIONS})
-  target_link_libraries(fusegrid_precompiled_sanitized PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json)
-  fusegrid_add_precompiled(fusegrid_precompiled_sanitized ${FUSEGRID_PRECOMPILED_HEADERS})
+  fusegrid_add_precompiled(fusegrid_precompiled_sanitized OPTIONS ${FUSEGRID_SANITIZE_OPTIONS}
+                           HEADERS ${FUSEGRID_PRECOMPILED_HEADERS})
 endif()
 
 # fusegrid_precompile(<target>): compiles the target with the precompiled header.

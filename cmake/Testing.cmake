@@ -1,11 +1,8 @@
 # Tests are compiled once and run for seconds: the time goes into the compiler, so it optimises less, and GoogleTest is
 # precompiled with the rest. Half the compile time of a test.
 set(FUSEGRID_TEST_OPTIMISATION ${FUSEGRID_CALLER_OPTIMISATION})
-add_library(fusegrid_precompiled_tests STATIC ${PROJECT_SOURCE_DIR}/cmake/precompiled.cpp)
-target_compile_options(fusegrid_precompiled_tests PRIVATE ${FUSEGRID_TEST_OPTIMISATION})
-target_link_libraries(fusegrid_precompiled_tests PRIVATE fusegrid_options torch_cpu nlohmann_json::nlohmann_json
-  GTest::gtest GTest::gmock)
-fusegrid_add_precompiled(fusegrid_precompiled_tests ${FUSEGRID_PRECOMPILED_HEADERS} <gtest/gtest.h> <gmock/gmock.h>)
+fusegrid_add_precompiled(fusegrid_precompiled_tests OPTIONS ${FUSEGRID_TEST_OPTIMISATION}
+  LIBRARIES GTest::gtest GTest::gmock HEADERS ${FUSEGRID_PRECOMPILED_HEADERS} <gtest/gtest.h> <gmock/gmock.h>)
 
 # fusegrid_add_test(<folder> [LIBRARIES <targets...>] [SHARDS <n>] [TIMEOUT <seconds>] [LABELS <labels...>])
 # builds tests/<folder>/*_test.cpp into one GoogleTest program and registers it with CTest, in SHARDS parts that run side by

@@ -153,4 +153,13 @@ void ChannelNorm::add_to(AxisGroup& group) const {
   }
 }
 
+at::Tensor convolved(const Weights& weights, const std::string& name, const std::string& norm,
+                     const at::Tensor& x, const Pass& pass, int64_t dilation) {
+  Layer convolution(name);
+  const auto kernel = weights.at(convolution.weight).sizes();
+  convolution.convolution = Convolution{.padding = dilation * (kernel[2] / 2), .dilation = dilation};
+  const ChannelNorm normed(ChannelNormKind::kBatch, norm, kernel[0]);
+  return activate(Activation::kRelu, normed(weights, apply(convolution, weights, x, pass), pass));
+}
+
 }  // namespace fusegrid

@@ -69,4 +69,9 @@ struct ChannelNorm {
   double epsilon;
 };
 
+// relu(norm(kernel * x)): a convolution without bias, `name` + ".weight", and its batch norm. x: [n, channels, height,
+// width] in the dtype of the weights, of which the result has the height and width.
+at::Tensor convolved(const Weights& weights, const std::string& name, const std::string& norm,
+                     const at::Tensor& x, const Pass& pass, int64_t dilation = 1);
+
 }  // namespace fusegrid

@@ -14,14 +14,8 @@ namespace {
 
 const std::string kBranch = "aspp.", kWeight = ".weight";
 
-// A kernel, its batch norm, ReLU.
-at::Tensor unit(const Weights& decoder, const std::string& name, const std::string& norm, int64_t dilation,
-                const at::Tensor& x, const Pass& pass) {
-  const auto kernel = decoder.at(name + kWeight).sizes();
-  Layer convolution(name);
-  convolution.convolution = Convolution{.padding = dilation * (kernel[2] / 2), .dilation = dilation};
-  const ChannelNorm normed(ChannelNormKind::kBatch, norm, kernel[0]);
-  return activate(Activation::kRelu, normed(decoder, apply(convolution, decoder, x, pass), pass));
+std::string branch(int64_t dilation) {
+  return kBranch + std::to_string(dilation);
 }
 
 std::vector<int64_t> with_point(const std::vector<int64_t>& dilations) {
@@ -40,7 +34,7 @@ std::vector<TensorInfo> deeplab_parameters(int64_t features, int64_t hidden, int
     ChannelNorm(ChannelNormKind::kBatch, norm, hidden).add_to(all);
   };
   for (const int64_t dilation : with_point(dilations)) {
-    const std::string name = kBranch + std::to_string(dilation);
+    const std::string name = branch(dilation);
     add(name, name + ".norm", features, dilation == 0 ? 1 : 3);
   }
   add("pool", "pool.norm", features, 1);
@@ -68,17 +62,25 @@ std::vector<int64_t> deeplab_dilations(const std::vector<std::string>& names) {
   return found;
 }
 
+std::vector<std::string> deeplab_first_kernels(const std::vector<int64_t>& dilations) {
+  std::vector<std::string> names{"pool" + kWeight};
+  for (const int64_t dilation : with_point(dilations)) {
+    names.push_back(branch(dilation) + kWeight);
+  }
+  return names;
+}
+
 at::Tensor deeplab_hidden(const Weights& decoder, const std::vector<int64_t>& dilations,
                           const at::Tensor& map, const Pass& pass) {
   std::vector<at::Tensor> branches;
   for (const int64_t dilation : with_point(dilations)) {
-    const std::string name = kBranch + std::to_string(dilation);
-    branches.push_back(unit(decoder, name, name + ".norm", std::max<int64_t>(dilation, 1), map, pass));
+    const std::string name = branch(dilation);
+    branches.push_back(convolved(decoder, name, name + ".norm", map, pass, std::max<int64_t>(dilation, 1)));
   }
-  const at::Tensor pooled = unit(decoder, "pool", "pool.norm", 1, map.mean({2, 3}, true), pass);
+  const at::Tensor pooled = convolved(decoder, "pool", "pool.norm", map.mean({2, 3}, true), pass);
   branches.push_back(pooled.expand_as(branches.front()));
-  const at::Tensor joined = unit(decoder, "project", "project.norm", 1, concatenate(branches, 1), pass);
-  return unit(decoder, "conv", "norm", 1, joined, pass);
+  const at::Tensor joined = convolved(decoder, "project", "project.norm", concatenate(branches, 1), pass);
+  return convolved(decoder, "conv", "norm", joined, pass);
 }
 
 }  // namespace fusegrid

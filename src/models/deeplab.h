@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -24,6 +25,9 @@ std::vector<TensorInfo> deeplab_parameters(int64_t features, int64_t hidden, int
 
 // The same of a decoder's tensors, by their names; empty: it is no such decoder.
 std::vector<int64_t> deeplab_dilations(const std::vector<std::string>& names);
+
+// The kernels that read the features.
+std::vector<std::string> deeplab_first_kernels(const std::vector<int64_t>& dilations);
 
 // What the last affine map reads: [n, hidden, height, width]. map: [n, features, height, width], in the decoder's
 // dtype.

@@ -52,23 +52,7 @@ std::vector<int64_t> dilations_of(const Weights& decoder) {
 // The kernels that read the features.
 std::vector<std::string> first_kernels(const Weights& decoder) {
   const std::vector<int64_t> dilations = dilations_of(decoder);
-  if (dilations.empty()) {
-    return {"conv.weight"};
-  }
-  std::vector<std::string> names{"pool.weight", "aspp.0.weight"};
-  for (const int64_t dilation : dilations) {
-    names.push_back("aspp." + std::to_string(dilation) + ".weight");
-  }
-  return names;
-}
-
-// A convolution, batch norm, ReLU.
-at::Tensor hidden_map(const Weights& decoder, const at::Tensor& map, const Pass& pass) {
-  const auto kernel = decoder.at("conv.weight").sizes();
-  Layer convolution("conv");
-  convolution.convolution = Convolution{.padding = kernel[2] / 2};
-  const ChannelNorm norm(ChannelNormKind::kBatch, kNorm, kernel[0]);
-  return activate(Activation::kRelu, norm(decoder, apply(convolution, decoder, map, pass), pass));
+  return dilations.empty() ? std::vector<std::string>{"conv.weight"} : deeplab_first_kernels(dilations);
 }
 
 class DenseReadout final : public Readout {
@@ -146,10 +130,12 @@ at::Tensor decoded(const Weights& decoder, const at::Tensor& features, const Map
   const std::vector<int64_t> dilations = dilations_of(decoder);
   const bool deeplab = !dilations.empty();
   const at::Tensor hidden =
-      deeplab ? deeplab_hidden(wide, dilations, map, pass) : hidden_map(wide, map, pass);
+      deeplab ? deeplab_hidden(wide, dilations, map, pass) : convolved(wide, "conv", kNorm, map, pass);
   const at::Tensor answer = at::linear(hidden.movedim(1, -1), wide.at("weight"), wide.at("bias"));
   const at::Tensor down = interpolation(pixels.height, positions.height, deeplab, answer.options());
-  const at::Tensor across = interpolation(pixels.width, positions.width, deeplab, answer.options());
+  const bool square = pixels.height == pixels.width && positions.height == positions.width;
+  const at::Tensor across =
+      square ? down : interpolation(pixels.width, positions.width, deeplab, answer.options());
   // [n, outputs, pixels, positions] and then [n, outputs, pixels, pixels]
   const at::Tensor rows = at::matmul(down, answer.permute({0, 3, 1, 2}));
   return at::matmul(rows, across.t()).permute({0, 2, 3, 1});

@@ -54,10 +54,9 @@ inline TestZoo planted_zoo(size_t experts, const std::string& family = "mlp", do
 }
 
 // Every task is answered as its own model does.
-inline Weights expect_answers_as_copies(const std::string& call, size_t experts, const std::string& family) {
-  const TestZoo zoo = planted_zoo(experts, family);
+inline Weights expect_answers_as_copies(const std::string& call, const TestZoo& zoo) {
   Merged merged = zoo.fuse(call);
-  for (size_t i = 0; i < experts; ++i) {
+  for (size_t i = 0; i < zoo.tasks.size(); ++i) {
     expect_close(zoo.logits(merged, zoo.tasks[i]), zoo.logits_of(zoo.experts[i], zoo.tasks[i]), 1e-4);
   }
   return merged.weights;
@@ -65,8 +64,8 @@ inline Weights expect_answers_as_copies(const std::string& call, size_t experts,
 
 // And the merge is the first model to the bit or nearly so.
 inline void expect_aligns_copies(const std::string& call, size_t experts, const std::string& family = "mlp") {
-  const Weights merged = expect_answers_as_copies(call, experts, family);
-  expect_close(merged, planted_zoo(experts, family).experts[0], 2e-7);
+  const TestZoo zoo = planted_zoo(experts, family);
+  expect_close(expect_answers_as_copies(call, zoo), zoo.experts[0], 2e-7);
 }
 
 // A model merged with itself is itself, also where units are dead.

@@ -10,8 +10,8 @@ TEST(ZipIt, equals_its_definition) {
 // Its units are in the order in which they were merged, which rounding decides where all copies are equal.
 TEST(ZipIt, of_permuted_copies_answers_as_they_do) {
   for (const std::string family : {"mlp", "cnn"}) {
-    expect_answers_as_copies("zipit{b=0}", 2, family);
-    expect_answers_as_copies("zipit{a=1,b=0}", 3, family);
+    expect_answers_as_copies("zipit{b=0}", planted_zoo(2, family));
+    expect_answers_as_copies("zipit{a=1,b=0}", planted_zoo(3, family));
   }
 }
 

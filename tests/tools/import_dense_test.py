@@ -1,6 +1,5 @@
 import contextlib
 import io
-import subprocess
 import unittest
 
 import numpy as np
@@ -85,15 +84,8 @@ class DenseTest(ImportTest):
     @needs_program
     def test_a_board_is_made_of_it(self):
         self.run_command("dense", self.suite, program=PROGRAM)
-        shown = subprocess.run([PROGRAM, "zoo", "verify", self.out("")], capture_output=True, text=True)
-        self.assertIn("is sound", shown.stdout, shown.stderr)
-        job = self.folder / "rooms.cfg"
-        job.write_text(f"zoo = {self.out('')}\n[pretrained]\n[individual]\n[simple_average]\n[ties]\n")
-        command = [PROGRAM, "run", job, "--results", self.folder / "results", "--quiet", "--inline", "--device", "cpu"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        reported = subprocess.run([PROGRAM, "report", self.folder / "results"], capture_output=True, text=True)
-        self.assertIn("Simple Average", reported.stdout, reported.stderr)
+        self.verify()
+        self.board("[pretrained]\n[individual]\n[simple_average]\n[ties]\n")
 
     def test_other_arrays_are_refused(self):
         image = self.folder / "rooms/val/image/3.npy"

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import subprocess
 import unittest
 import unittest.mock
 
@@ -37,3 +38,19 @@ class ImportTest(FolderTest):
 
     def out(self, name):
         return self.folder / "zoo/made" / name
+
+    def verify(self):
+        """That the program finds the zoo sound."""
+        shown = subprocess.run([PROGRAM, "zoo", "verify", self.out("")], capture_output=True, text=True)
+        self.assertIn("is sound", shown.stdout, shown.stderr)
+
+    def board(self, lines):
+        """What is reported of a job of these lines on the zoo."""
+        job = self.folder / "job.cfg"
+        job.write_text(f"zoo = {self.out('')}\n{lines}")
+        command = [PROGRAM, "run", job, "--results", self.folder / "results", "--quiet", "--inline", "--device", "cpu"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        reported = subprocess.run([PROGRAM, "report", self.folder / "results"], capture_output=True, text=True)
+        self.assertIn("Simple Average", reported.stdout, reported.stderr)
+        return reported.stdout

@@ -1,6 +1,5 @@
 import json
 import shutil
-import subprocess
 import unittest
 
 import numpy as np
@@ -28,10 +27,6 @@ class TextImportTest(ImportTest):
     def texts(self, name, split, array="tokens"):
         task, tokens = self.task(name)
         return [tokens.text(row.tolist()) for row in task.splits[split].arrays[array].rows()]
-
-    def verify(self):
-        shown = subprocess.run([PROGRAM, "zoo", "verify", self.out("")], capture_output=True, text=True)
-        self.assertIn("is sound", shown.stdout, shown.stderr)
 
 
 class ClassifierTest(TextImportTest):
@@ -321,15 +316,7 @@ class PromptsWithAnswersTest(TextImportTest):
     def test_a_board_of_answers_is_made_of_it(self):
         self.run_command("language_model", self.suite, program=PROGRAM)
         self.verify()
-        zoo = self.out("")
-        job = self.folder / "mine.cfg"
-        job.write_text(f"zoo = {zoo}\ntask = all\n[individual]\n[simple_average]\n")
-        command = [PROGRAM, "run", job, "--results", self.folder / "results", "--quiet", "--inline", "--device", "cpu"]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
-        reported = subprocess.run([PROGRAM, "report", self.folder / "results"], capture_output=True, text=True)
-        self.assertIn("Simple Average", reported.stdout, reported.stderr)
-        self.assertIn("Scores: Exact match in %", reported.stdout)
+        self.assertIn("Scores: Exact match in %", self.board("task = all\n[individual]\n[simple_average]\n"))
 
     def test_a_task_has_one_form(self):
         self.entry["choices"] = ["good", "bad"]

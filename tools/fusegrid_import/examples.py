@@ -50,6 +50,10 @@ class Examples:
     def column(self, name: str) -> str:
         return self.task.column(name, self.splits["test"].table.columns)
 
+    def columns(self, names: Sequence[str]) -> list[str]:
+        """What the data set calls columns of which the label has our name."""
+        return [self.column(name) if name == "label" else name for name in names]
+
     def check_class_names(self, classes: list[str], whose: str) -> None:
         """Whether the data set numbers its classes as those that answer do, as far as their names tell."""
         table = self.splits["test"].table

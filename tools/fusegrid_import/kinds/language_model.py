@@ -75,8 +75,7 @@ def _texts(tokens: Tokens, each: Examples, split: str, chosen: Chosen) -> dict:
 
 def _questions(tokens: Tokens, each: Examples, split: str, chosen: Chosen) -> dict:
     label = each.column("label")
-    columns = [label if name == "label" else name for name in _columns(each.task)]
-    rows = read_rows(chosen, columns, f"{each.task.name}/{split}")
+    rows = read_rows(chosen, each.columns(_columns(each.task)), f"{each.task.name}/{split}")
     where = chosen.table.where
     prompt, choices = templates(each.task, "prompt")[0], templates(each.task, "choices", _MOST_CHOICES)
     prompts = tokens.ids([filled(prompt, row, where) for row in rows])
@@ -173,8 +172,7 @@ def _end(job: Job, tokens: Tokens, task: TaskEntry) -> int:
 
 
 def _answered(tokens: Tokens, each: Examples, split: str, chosen: Chosen, end: int) -> dict:
-    columns = [each.column("label") if name == "label" else name for name in _columns(each.task)]
-    rows = read_rows(chosen, columns, f"{each.task.name}/{split}")
+    rows = read_rows(chosen, each.columns(_columns(each.task)), f"{each.task.name}/{split}")
     where, prompt = chosen.table.where, templates(each.task, "prompt")[0]
     beginnings = [filled(prompt, row, where) for row in rows]
     prompts, answers = tokens.ids(beginnings), []

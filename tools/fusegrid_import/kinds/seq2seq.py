@@ -47,8 +47,7 @@ def _write_pack(path: Path, job: Job, tokens: Tokens, examples: list[Examples], 
 
 
 def _arrays(tokens: Tokens, each: Examples, split: str, chosen: Chosen, base: dict) -> dict:
-    columns = [each.column("label") if name == "label" else name for name in _columns(each.task)]
-    rows = read_rows(chosen, columns, f"{each.task.name}/{split}")
+    rows = read_rows(chosen, each.columns(_columns(each.task)), f"{each.task.name}/{split}")
     where = chosen.table.where
     question = templates(each.task, "text")[0]
     answers = tokens.ids([answer_of(each, row, where) for row in rows])
