@@ -20,6 +20,7 @@ from embedded_data.splits import SPLITS
 from embedded_data.task import Task, load_inputs
 from embedded_data.tasks import make_tasks
 from packs.command import DATA, command_parser, print_file, run
+from packs.recompress import recompress
 from packs.sources import prepare_sources
 
 
@@ -38,6 +39,7 @@ def main() -> None:
         tasks.append(task)
     output = arguments.output or DATA / "embedded.h5"
     write_task_pack(output, tasks)
+    recompress(output)
     print_file(output)
 
 
