@@ -19,6 +19,7 @@
 #include "coordinator/grid.h"
 #include "coordinator/launch.h"
 #include "core/count_text.h"
+#include "core/errors.h"
 #include "core/text.h"
 #include "fusion/sharding.h"
 #include "report/choice.h"
@@ -295,14 +296,17 @@ bool run_all(Invocation& in, ResultStore& store, const CampaignOptions& campaign
 }
 
 // `test = chosen`: what there is to choose among is validated first, and then what was chosen is tested, together with
-// what needs no choice. cells: all that were asked for; left: those to run.
-bool run_choosing(Invocation& in, ResultStore& store, CampaignOptions campaign, const Estimator& estimator,
+// what needs no choice; before either the experts alone, whose scores make tasks of several metrics comparable. cells:
+// all that were asked for; left: those to run.
+bool run_choosing(Invocation& in, ResultStore& store, CampaignOptions& campaign, const Estimator& estimator,
                   const std::vector<Cell>& cells, const std::vector<Cell>& left) {
   const auto swept = swept_cells(cells);
-  std::vector<Cell> compared;
-  std::vector<Cell> tested;
+  std::vector<Cell> own, compared, tested;
   for (const auto& cell : left) {
-    (swept.contains(cell.name()) ? compared : tested).push_back(cell);
+    (swept.contains(cell.name()) ? compared : cell.method == kOwnScores ? own : tested).push_back(cell);
+  }
+  if (!own.empty() && run_all(in, store, campaign, estimator, own)) {
+    return true;
   }
   const auto both_splits = campaign.executor_settings.at("splits");
   campaign.executor_settings["splits"] = {"val"};
@@ -320,6 +324,26 @@ bool run_choosing(Invocation& in, ResultStore& store, CampaignOptions campaign, 
   return run_all(in, store, campaign, estimator, tested);
 }
 
+// Settings are compared over tasks of several metrics by what the experts alone reach on them.
+void check_choice(const Plan& plan, const std::vector<TaskRecord>& tasks) {
+  if (!plan.job.tests_chosen_only || swept_cells(plan.cells).empty() ||
+      std::any_of(plan.cells.begin(), plan.cells.end(),
+                  [](const Cell& cell) { return cell.method == kOwnScores; })) {
+    return;
+  }
+  for (const TaskRecord& task : tasks) {
+    const TaskRecord& first =
+        *std::find_if(tasks.begin(), tasks.end(), [&](const auto& other) { return other.zoo == task.zoo; });
+    if (task.metric != first.metric || task.better != first.better || task.unit != first.unit) {
+      throw ConfigError(plan.job.file.string() +
+                        ": 'test = chosen' compares settings on tasks of several metrics (" + first.task +
+                        ": " + first.metric + ", " + task.task + ": " + task.metric +
+                        ") by the scores of the experts alone, so the job needs the section [" + kOwnScores +
+                        "], or 'test = all'");
+    }
+  }
+}
+
 ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, const std::vector<Cell>& cells,
                    const std::filesystem::path& results) {
   check_workers(plan.job, workers(in));
@@ -328,6 +352,7 @@ ExitCode run_cells(Invocation& in, const Options& options, const Plan& plan, con
   const RunInfo launch = run_info(in, plan, campaign, bindings);
   Records records = recorded_in(results);
   check_bindings(records, launch);
+  check_choice(plan, launch.tasks);
   for (const auto& [text, zoo] : plan.zoos) {
     record_pack_digest(zoo, in.err);
   }

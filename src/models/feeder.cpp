@@ -165,8 +165,7 @@ class Feeder {
 };
 
 bool are_on(const Inputs& inputs, at::Device device) {
-  const at::Tensor& any = inputs.images.defined() ? inputs.images : inputs.tokens;
-  return any.device() == device;
+  return inputs.tensors().front().device() == device;
 }
 
 }  // namespace

@@ -7,6 +7,9 @@
 
 namespace fusegrid {
 
+// The method whose cells say what a task's own expert reaches, in units of which scores of several metrics are compared.
+inline constexpr const char* kOwnScores = "individual";
+
 // Names of the cells of settings that validation chose, on any board, and that have no test metrics yet: what
 // `test = chosen` evaluates last. Throws as make_boards().
 std::set<std::string> chosen_untested_cells(const Records& records);

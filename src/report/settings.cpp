@@ -11,6 +11,7 @@
 #include "core/errors.h"
 #include "core/params.h"
 #include "core/text.h"
+#include "report/choice.h"
 #include "report/paired.h"
 
 namespace fusegrid {
@@ -88,7 +89,7 @@ BoardCells arrange(const BoardKey& key, const CellList& cells, const Records& re
   return board;
 }
 
-// What each task's own expert has: a cell of the method "individual" on whichever board of the zoo and shift tells it,
+// What each task's own expert has: a cell of kOwnScores on whichever board of the zoo and shift tells it,
 // those with more experts first. So boards of several numbers of experts measure in the same units.
 void find_own(std::vector<BoardCells>& boards) {
   std::vector<const BoardCells*> by_experts;
@@ -105,7 +106,7 @@ void find_own(std::vector<BoardCells>& boards) {
                  board.tasks[cell % board.tasks.size()], split);
   };
   for (const BoardCells* board : by_experts) {
-    const auto individual = board->methods.find("individual");
+    const auto individual = board->methods.find(kOwnScores);
     if (individual == board->methods.end()) {
       continue;
     }

@@ -14,6 +14,7 @@
 #include "checkpoint/safetensors_writer.h"
 #include "cli/invoke.h"
 #include "core/digest.h"
+#include "report/choice.h"
 #include "store/result_store.h"
 #include "zoo/pack_digest.h"
 #include "zoo/support.h"
@@ -196,6 +197,27 @@ TEST_F(RunOfTwoKinds, a_head_of_numbers_has_one_output) {
   EXPECT_THAT(ran.out,
               HasSubstr("the head of task 'rows' must have as many outputs as a task of the kind regress "
                         "asks for, 1, but it has 3"));
+}
+
+TEST_F(RunOfTwoKinds, chooses_over_several_metrics_by_what_the_experts_alone_reach) {
+  give_pack("{}");
+  const std::string grid = "[task_arithmetic]\nscale = 0.1 0.5 1\n";
+  const Ran refused = run("test = chosen\n" + grid);
+  EXPECT_EQ(refused.code, ExitCode::kConfig);
+  EXPECT_THAT(refused.err, HasSubstr("(bars: accuracy, rows: "));
+  EXPECT_THAT(refused.err, HasSubstr("the job needs the section [individual], or 'test = all'"));
+  EXPECT_FALSE(std::filesystem::exists(results_));
+
+  ASSERT_EQ(run("test = chosen\n" + grid + "[individual]\n").code, ExitCode::kOk);
+  const Records records = read_results_h5(results_ / "results.h5");
+  std::set<std::string> tested;
+  for (const auto& [name, result] : records.results) {
+    if (splits_of(result).contains("test") && Cell::parse(name).method == "task_arithmetic") {
+      tested.insert(name);
+    }
+  }
+  EXPECT_EQ(tested.size(), 2U) << "one setting, on two tasks";
+  EXPECT_TRUE(chosen_untested_cells(records).empty()) << "what was tested is what the report chooses";
 }
 
 TEST_F(RunOfTwoKinds, tests_what_validation_chose_and_the_rest_when_it_is_asked_for) {
