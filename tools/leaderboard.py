@@ -24,19 +24,20 @@ _COMPLETE = (0, 3)  # of `run`: all cells are recorded, in 3 some as failed or i
 
 
 @dataclass(frozen=True)
+class Zoo:
+    recipe: str
+    scales: tuple[str, ...]
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Board:
     job: str
     zoo_minutes: float
     run_minutes: float
     group: str
     scripts: tuple[str, ...]
-    recipe: str
-    scales: tuple[str, ...]
-    options: tuple[str, ...]
-
-    @property
-    def zoo(self) -> tuple:
-        return self.recipe, self.scales, self.options
+    zoos: tuple[Zoo, ...]
 
 
 def read_boards(path: Path = BOARDS) -> list[Board]:
@@ -45,12 +46,13 @@ def read_boards(path: Path = BOARDS) -> list[Board]:
         words = line.split("#")[0].split()
         if not words:
             continue
-        if len(words) < 8 or words[6] != "--scale" or words[3] not in GROUPS:
+        zoos = [zoo.split() for zoo in " ".join(words[5:]).split(";")]
+        if len(words) < 8 or words[3] not in GROUPS or any(len(zoo) < 3 or zoo[1] != "--scale" for zoo in zoos):
             raise ValueError(f"{path}:{number}: a board is 'job minutes minutes group scripts recipe --scale S ...'")
         scripts = () if words[4] == "-" else tuple(words[4].split(","))
-        scales, options = tuple(words[7].split(",")), tuple(words[8:])
         minutes = float(words[1]), float(words[2])
-        boards.append(Board(words[0], *minutes, words[3], scripts, words[5], scales, options))
+        read = tuple(Zoo(zoo[0], tuple(zoo[2].split(",")), tuple(zoo[3:])) for zoo in zoos)
+        boards.append(Board(words[0], *minutes, words[3], scripts, read))
     return boards
 
 
@@ -66,7 +68,7 @@ def chosen_boards(boards: list[Board], groups: set[str], only: str | None) -> li
 def estimated_minutes(boards: list[Board], done: set[str], workers: int) -> float:
     """Of those that are not done; a zoo counts once."""
     left = [board for board in boards if board.job not in done]
-    zoos = {board.zoo: board.zoo_minutes for board in left}
+    zoos = {board.zoos: board.zoo_minutes for board in left}
     minutes = sum(zoos.values()) + sum(board.run_minutes for board in left)
     return minutes * _CORES_OF_ESTIMATE / max(workers, 1)
 
@@ -74,8 +76,9 @@ def estimated_minutes(boards: list[Board], done: set[str], workers: int) -> floa
 def commands_of(board: Board, launch: list[str], device: str | None) -> list[list[str]]:
     on = [] if device is None else ["--device", device]
     commands = [["tools/data_python", f"tools/{script}"] for script in board.scripts]
-    for scale in board.scales:
-        commands.append([*launch, "zoo", "build", board.recipe, "--scale", scale, *board.options, *on])
+    for zoo in board.zoos:
+        for scale in zoo.scales:
+            commands.append([*launch, "zoo", "build", zoo.recipe, "--scale", scale, *zoo.options, *on])
     commands.append([*launch, "run", f"jobs/{board.job}.cfg", *on])
     return commands
 
@@ -131,7 +134,7 @@ def main() -> int:
     done = {board.job for board in boards if is_done(board, arguments.program)}
     for board in boards:
         state = "done" if board.job in done else f"about {board.zoo_minutes + board.run_minutes:g} min on 2 cores"
-        print(f"{board.job:16} {board.group:6} {state}")
+        print(f"{board.job:19} {board.group:6} {state}")
     minutes = estimated_minutes(boards, done, arguments.workers)
     shared = "a zoo that several boards share counts once"
     print(f"about {minutes:.0f} min left with {arguments.workers} workers; {shared}", flush=True)

@@ -18,7 +18,7 @@ ExitCode print_report(Invocation& in) {
                   "with all settings "
                   "tried in settings.csv, all cells in cells.csv and everything with plots in report.html, a "
                   "page that needs "
-                  "nothing but itself. Seconds, which differ from run to run, go to timings.md and .csv. "
+                  "nothing but itself. Seconds, which differ from run to run, go to costs.md and .csv. "
                   "docs/metrics.md defines the columns.",
                   {"fusegrid report results/quickstart", "fusegrid report /archive/quickstart --out tables",
                    "fusegrid report results/small results/large --out tables",

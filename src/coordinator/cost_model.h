@@ -5,7 +5,7 @@
 
 namespace fusegrid {
 
-// Estimated seconds of repeated work, learnt from recorded timings: an exponentially weighted mean per key
+// Estimated seconds of repeated work, learnt from recorded costs: an exponentially weighted mean per key
 // ("fuse/ties", "evaluate/mnist"), since the newest measurements are of the machine at hand.
 class CostModel {
  public:

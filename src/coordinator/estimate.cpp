@@ -116,12 +116,12 @@ void learn(CostModel& model, const std::map<std::string, Result>& results) {
       continue;  // of another program
     }
     // A merge is timed in the cell that made it; the others of its group have no such timing.
-    if (const auto fuse = result.timings.find("fuse"); fuse != result.timings.end()) {
+    if (const auto fuse = result.costs.find("fuse_s"); fuse != result.costs.end()) {
       model.observe("fuse/" + cell.zoo + "/" + cell.method, fuse->second);
     }
     // Under a shift it is not known whether "val" was measured.
-    if (const auto evaluate = result.timings.find("evaluate");
-        evaluate != result.timings.end() && cell.shift == "clean") {
+    if (const auto evaluate = result.costs.find("evaluate_s");
+        evaluate != result.costs.end() && cell.shift == "clean") {
       model.observe("evaluate/" + cell.zoo + "/" + cell.task, evaluate->second / models_asked(cell));
     }
   }

@@ -1,5 +1,5 @@
 // What a job will cost, before it runs: seconds (for longest-first order and for people), memory, bytes to
-// read. Learnt from recorded timings where there are any, else from priors.h.
+// read. Learnt from recorded costs where there are any, else from priors.h.
 #pragma once
 
 #include <cstdint>
@@ -18,8 +18,8 @@
 
 namespace fusegrid {
 
-// Learns from the timings of a results folder: "fuse/<zoo>/<method>" from timing "fuse" and "evaluate/<zoo>/<task>", of
-// one model, from timing "evaluate" of clean cells. A result whose name is not a cell's is ignored.
+// Learns from the costs of a results folder: "fuse/<zoo>/<method>" from "fuse_s" and "evaluate/<zoo>/<task>", of
+// one model, from "evaluate_s" of clean cells. A result whose name is not a cell's is ignored.
 void learn(CostModel& model, const std::map<std::string, Result>& results);
 
 // Seconds and shards of single cells of one job.

@@ -118,10 +118,12 @@ void to_json(json& j, const Result& result) {
   for (const auto& p : result.predictions) {
     predictions.push_back({p.split, binary_of(p.classes)});
   }
-  j = {{"name", result.name},           {"status", to_string(result.status)}, {"reason", result.reason},
-       {"transient", result.transient}, {"log_tail", result.log_tail},        {"metrics", metrics},
-       {"outcomes", outcomes},          {"predictions", predictions},         {"bindings", result.bindings},
-       {"facts", result.facts},         {"timings", result.timings},          {"attempts", result.attempts},
+  j = {{"name", result.name},         {"status", to_string(result.status)},
+       {"reason", result.reason},     {"transient", result.transient},
+       {"log_tail", result.log_tail}, {"metrics", metrics},
+       {"outcomes", outcomes},        {"predictions", predictions},
+       {"bindings", result.bindings}, {"facts", result.facts},
+       {"costs", result.costs},       {"attempts", result.attempts},
        {"worker", result.worker}};
 }
 
@@ -143,7 +145,7 @@ void from_json(const json& j, Result& result) {
   }
   result.bindings = j.at("bindings").get<std::map<std::string, std::string>>();
   result.facts = j.at("facts").get<std::map<std::string, std::string>>();
-  result.timings = j.at("timings").get<std::map<std::string, double>>();
+  result.costs = j.at("costs").get<std::map<std::string, double>>();
   result.attempts = j.at("attempts");
   result.worker = j.at("worker");
 }

@@ -62,8 +62,8 @@ struct Result {
   std::map<std::string, std::string> bindings;
   // Facts that are the same on every run: "weights_sha256", "stored_parameters", learnt coefficients, ...
   std::map<std::string, std::string> facts;
-  // Seconds per phase ("load", "fuse", "evaluate", ...) and other measurements that differ from run to run.
-  std::map<std::string, double> timings;
+  // What differs from run to run: "load_s", "fuse_s", "evaluate_s", ... (docs/results_format.md).
+  std::map<std::string, double> costs;
   int64_t attempts = 1;
   std::string worker;  // host, rank and device that ran it
 };

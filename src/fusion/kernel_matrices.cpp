@@ -6,7 +6,7 @@ namespace fusegrid {
 namespace {
 
 SliceBlock as_matrix(const SliceBlock& block) {
-  return block.defined() ? SliceBlock(block.stored().flatten(1)) : SliceBlock();
+  return block.defined() ? SliceBlock(block.unread().flatten(1)) : SliceBlock();
 }
 
 // Calls `see` with the kernel's slice as one of a matrix. The kernel's slice outlives the call.

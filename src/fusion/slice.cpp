@@ -2,18 +2,29 @@
 
 #include <ATen/ops/sub.h>
 
+#include "core/operation_count.h"
+
 namespace fusegrid {
 
 SliceBlock::SliceBlock(at::Tensor stored, at::Tensor buffer)
     : stored_(std::move(stored)), buffer_(std::move(buffer)) {}
 
+const at::Tensor& SliceBlock::stored() const {
+  if (!read_) {
+    read_ = true;
+    count_operations(stored_.numel());
+  }
+  return stored_;
+}
+
 const at::Tensor& SliceBlock::values() const {
   if (!values_.defined()) {
-    if (stored_.scalar_type() == at::kFloat || !buffer_.defined()) {
-      values_ = stored_.to(at::kFloat);
+    const at::Tensor& read = stored();
+    if (read.scalar_type() == at::kFloat || !buffer_.defined()) {
+      values_ = read.to(at::kFloat);
     } else {
-      values_ = buffer_.numel() == stored_.numel() ? buffer_ : buffer_.narrow(0, 0, stored_.numel());
-      values_.copy_(stored_);
+      values_ = buffer_.numel() == read.numel() ? buffer_ : buffer_.narrow(0, 0, read.numel());
+      values_.copy_(read);
     }
   }
   return values_;
@@ -82,7 +93,7 @@ std::vector<SliceVector> Slice::task_vector_views() const {
 
 at::Tensor Slice::of(const Weights& whole) const {
   const at::Tensor& tensor = whole.at(name());
-  const bool own_shape = count == tensor.numel() && expert_blocks.front().stored().dim() == tensor.dim();
+  const bool own_shape = count == tensor.numel() && expert_blocks.front().unread().dim() == tensor.dim();
   return own_shape ? tensor : tensor.view({-1}).narrow(0, begin, count);
 }
 

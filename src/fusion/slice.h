@@ -31,13 +31,18 @@ class SliceBlock {
   // `buffer`: float32 memory for values(), for at least the block's elements, if it is to be used
   explicit SliceBlock(at::Tensor stored, at::Tensor buffer = {});
   bool defined() const { return stored_.defined(); }
-  const at::Tensor& stored() const { return stored_; }  // float32, bfloat16 or float16
-  const at::Tensor& values() const;                     // float32
+  const at::Tensor& unread() const {
+    return stored_;
+  }  // as stored; for its shape, and for blocks that are made of it
+  // Whoever reads a block for the first time is counted (core/operation_count.h).
+  const at::Tensor& stored() const;  // float32, bfloat16 or float16
+  const at::Tensor& values() const;  // float32
 
  private:
   at::Tensor stored_;
   at::Tensor buffer_;
   mutable at::Tensor values_;
+  mutable bool read_ = false;
 };
 
 // The same block of one tensor of the base and of every expert, on the engine's device. Element-grain passes see 1-D

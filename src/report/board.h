@@ -37,7 +37,9 @@ struct Setting {
   std::optional<double> test_loss;
   std::optional<double> unseen_score;  // as test_score, over the unseen tasks
   std::optional<double> stored_parameters;
-  std::optional<double> merge_seconds;     // mean over seeds
+  std::optional<double> merge_seconds;     // mean over seeds, as are the next two
+  std::optional<double> merge_operations;  // those of core/operation_count.h
+  std::optional<double> merge_peak_bytes;
   std::optional<double> evaluate_seconds;  // mean over cells: validation and test of one task
   std::vector<Gap> gaps;
 };

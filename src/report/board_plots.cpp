@@ -342,9 +342,16 @@ std::vector<Plot> sensitivity_plots(const Board& board, const std::string& id) {
   return plots;
 }
 
-std::vector<Plot> time_plots(const Board& board, const std::string& id) {
-  return pareto_plot(board, id + "-seconds", "Score against seconds of a merge", "Seconds of a merge (log)",
-                     true, [](const Row& row) { return row.setting.merge_seconds; });
+std::vector<Plot> cost_plots(const Board& board, const std::string& id) {
+  std::vector<Plot> plots =
+      pareto_plot(board, id + "-seconds", "Score against seconds of a merge", "Seconds of a merge (log)",
+                  true, [](const Row& row) { return row.setting.merge_seconds; });
+  for (Plot& plot : pareto_plot(board, id + "-operations", "Score against operations of a merge",
+                                "Operations of a merge (log)", true,
+                                [](const Row& row) { return row.setting.merge_operations; })) {
+    plots.push_back(std::move(plot));
+  }
+  return plots;
 }
 
 }  // namespace fusegrid

@@ -7,7 +7,7 @@
 
 namespace fusegrid {
 
-// The method whose cells say what a task's own expert reaches, in units of which scores of several metrics are compared.
+// The method whose cells say what a task's own expert reaches: the unit for comparing scores of several metrics.
 inline constexpr const char* kOwnScores = "individual";
 
 // Names of the cells of settings that validation chose, on any board, and that have no test metrics yet: what

@@ -187,17 +187,18 @@ std::string csv_settings(const std::vector<Board>& boards) {
   return text;
 }
 
-std::string csv_timings(const std::vector<Board>& boards) {
+std::string csv_costs(const std::vector<Board>& boards) {
   const bool several = of_several(boards);
-  std::string text =
-      sourced_record(several, "results",
-                     {"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s", "evaluate_s"});
+  std::string text = sourced_record(several, "results",
+                                    {"zoo", "experts", "shift", "method", "parameters", "chosen", "merge_s",
+                                     "evaluate_s", "merge_operations", "merge_peak_bytes"});
   for (const Board& board : boards) {
     for (const Setting& setting : board.settings) {
       text += sourced_record(
           several, board.source,
           {board.zoo, board.experts, board.shift, setting.method, setting.parameters, flag(setting.chosen),
-           csv_number(setting.merge_seconds), csv_number(setting.evaluate_seconds)});
+           csv_number(setting.merge_seconds), csv_number(setting.evaluate_seconds),
+           csv_number(setting.merge_operations), csv_number(setting.merge_peak_bytes)});
     }
   }
   return text;

@@ -402,7 +402,7 @@ std::vector<std::string> reading_notes(const std::vector<Board>& boards, const s
       normalised +
           "Data: what the fusion saw "
           "besides the models. Stored: numbers kept to serve all tasks, 1.0x = one model. "
-          "Seconds are in timings.md.",
+          "Seconds are in costs.md.",
   };
 }
 

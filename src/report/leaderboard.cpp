@@ -144,8 +144,8 @@ bool write_report(const std::vector<std::filesystem::path>& results, const std::
   write_atomically(out / "settings.csv", csv_settings(boards));
   write_atomically(out / "cells.csv", csv_cells(parts));
   write_atomically(out / "leaderboard.tex", latex_report(shown, facts));
-  write_atomically(out / "timings.md", markdown_timings(shown));
-  write_atomically(out / "timings.csv", csv_timings(boards));
+  write_atomically(out / "costs.md", markdown_costs(shown));
+  write_atomically(out / "costs.csv", csv_costs(boards));
   const bool has_libraries = is_there(libraries / "plots.js");
   if (has_libraries) {
     write_atomically(out / "report.html", html_page(parts, facts, read_page_libraries(libraries)));

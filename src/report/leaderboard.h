@@ -21,10 +21,10 @@ Records grid_records(const std::filesystem::path& folder);
 //   settings.csv      one row per parameter setting that was tried, for plots of sweeps
 //   cells.csv         one row per cell, split and metric, with a column for each parameter
 //   leaderboard.tex   the tables for LaTeX (booktabs)
-//   timings.md, .csv  seconds of fusion and evaluation
+//   costs.md, .csv    seconds, operations and memory of fusion, seconds of evaluation
 //   report.html       all of it as one page with plots (report/page.h), where `libraries` has what it needs
 //
-// into the folder `out`, which is made if need be and may be that of the results: all but the timings and what stands
+// into the folder `out`, which is made if need be and may be that of the results: all but the costs and what stands
 // below the line "What follows differs from run to run." of the page are the same bytes for every run of the same grid
 // on the same kind of device. Of several folders the boards stand in their order, and name them; the CSV files have
 // their names in a first column. Each file is written under a temporary name that is renamed when complete. Prints the

@@ -73,7 +73,7 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
   for (const Board& board : boards) {
     text += "\n## " + escape_markdown(board_title(board)) + "\n\n";
     text += markdown_of(score_table(board)) + "\n" + markdown_of(choice_table(board)) + "\n" +
-            markdown_of(cost_table(board)) + "\n";
+            markdown_of(needs_table(board)) + "\n";
     text += markdown_list(board_notes(board), false);
   }
   for (const Board& board : boards) {
@@ -106,12 +106,12 @@ std::string markdown_report(const std::vector<Board>& boards, const ReportFacts&
   return text;
 }
 
-std::string markdown_timings(const std::vector<Board>& boards) {
+std::string markdown_costs(const std::vector<Board>& boards) {
   std::string text =
-      "# Timings\n\nSeconds of this run on the machines that it had; another run has others. What several "
-      "methods\nshare is paid for by the one that ran first. Every setting: timings.csv.\n";
+      "# Costs\n\nSeconds and memory of this run on the machines that it had; another run has others. "
+      "What several methods\nshare is paid for by the one that ran first. Every setting: costs.csv.\n";
   for (const Board& board : boards) {
-    text += "\n## " + escape_markdown(board_title(board)) + "\n\n" + markdown_of(timing_table(board));
+    text += "\n## " + escape_markdown(board_title(board)) + "\n\n" + markdown_of(cost_table(board));
   }
   return text;
 }

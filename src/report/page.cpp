@@ -196,7 +196,7 @@ std::string html_board(const Board& board, const std::string& id, bool is_open) 
   const std::string title = board_title(board);
   std::string text = "<details class=\"board\" id=\"" + id + "\"" + (is_open ? " open" : "") + ">\n";
   text += element("summary", title);
-  text += html_table(joined(joined(score_table(board), choice_table(board)), cost_table(board)),
+  text += html_table(joined(joined(score_table(board), choice_table(board)), needs_table(board)),
                      "Leaderboard: " + title);
   text += html_list(board_notes(board));
   text += html_plots(board_plots(board, id));
@@ -282,18 +282,18 @@ std::string html_failed(const std::vector<ReportPart>& parts) {
   return table.lines.empty() ? "" : html_table(table, "Failed and invalid cells");
 }
 
-std::string html_timings(const std::vector<Board>& boards) {
+std::string html_costs(const std::vector<Board>& boards) {
   std::string text;
   for (size_t i = 0; i < boards.size(); ++i) {
     text += "<details class=\"board\"" + std::string(boards.size() == 1 ? " open" : "") + ">\n" +
             element("summary", board_title(boards[i])) +
-            html_plots(time_plots(boards[i], "board-" + std::to_string(i))) +
-            html_table(timing_table(boards[i]), "Seconds: " + board_title(boards[i])) + "</details>\n";
+            html_plots(cost_plots(boards[i], "board-" + std::to_string(i))) +
+            html_table(cost_table(boards[i]), "Costs: " + board_title(boards[i])) + "</details>\n";
   }
-  return element("p class=\"quiet\"",
-                 "Seconds on the machines of this run; another run has others. What several methods share is "
-                 "paid for "
-                 "by the one that ran first.") +
+  return element(
+             "p class=\"quiet\"",
+             "Seconds and memory on the machines of this run; another run has others. What several methods "
+             "share is paid for by the one that ran first.") +
          text;
 }
 
@@ -416,7 +416,7 @@ std::string html_page(const std::vector<ReportPart>& parts, const ReportFacts& f
   same.add("failed", "Failed cells", html_failed(parts));
   same.add("reading", "How to read this", html_reading(boards, facts));
   Sections run;
-  run.add("timings", "Timings", html_timings(boards));
+  run.add("costs", "Costs", html_costs(boards));
   run.add("timeline", "Timeline of the run", html_timelines(parts));
   run.add("provenance", "Provenance", html_provenance(parts));
   run.add("logs", "Logs of failed cells", html_logs(parts));

@@ -27,8 +27,8 @@ std::vector<Plot> board_plots(const Board& board,
                               const std::string& id);  // heat map, stored numbers, unseen tasks
 std::vector<Plot> sensitivity_plots(const Board& board, const std::string& id);
 std::vector<Plot> path_plots(const Board& board, const std::string& id);
-std::vector<Plot> time_plots(const Board& board,
-                             const std::string& id);  // score against seconds: differ from run to run
+std::vector<Plot> cost_plots(const Board& board,
+                             const std::string& id);  // score against what differs from run to run
 Plot scaling_plot(const Scaling& scaling, const std::string& id);
 Plot size_plot(const SizeSeries& series, const std::string& id);
 std::vector<Plot> robustness_plots(const Robustness& robustness, const std::string& id);

@@ -185,21 +185,21 @@ std::vector<size_t> asked_cells(const BoardCells& board, const Records& records,
   return cells;
 }
 
-// Mean over seeds of a merge's fusion time. The cell that caused the merge measured it, the others may hold
-// 0.
-std::optional<double> mean_merge_seconds(const BoardCells& board, const SettingCells& cells) {
+// Mean over seeds of what a merge costs. The cell that caused the merge measured it, the others may hold 0.
+std::optional<double> mean_merge_cost(const BoardCells& board, const SettingCells& cells,
+                                      const std::string& cost) {
   double sum = 0;
   int64_t merges = 0;
   for (size_t seed = 0; seed < board.seeds.size(); ++seed) {
-    std::optional<double> longest;
+    std::optional<double> most;
     for (size_t task = 0; task < board.tasks.size(); ++task) {
       const Result* cell = cells[seed * board.tasks.size() + task];
-      if (cell != nullptr && cell->timings.contains("fuse")) {
-        longest = std::max(longest.value_or(0), cell->timings.at("fuse"));
+      if (cell != nullptr && cell->costs.contains(cost)) {
+        most = std::max(most.value_or(0), cell->costs.at(cost));
       }
     }
-    if (longest) {
-      sum += *longest;
+    if (most) {
+      sum += *most;
       ++merges;
     }
   }
@@ -210,8 +210,8 @@ std::optional<double> mean_evaluate_seconds(const SettingCells& cells) {
   double sum = 0;
   int64_t timed = 0;
   for (const Result* cell : cells) {
-    if (cell != nullptr && cell->timings.contains("evaluate")) {
-      sum += cell->timings.at("evaluate");
+    if (cell != nullptr && cell->costs.contains("evaluate_s")) {
+      sum += cell->costs.at("evaluate_s");
       ++timed;
     }
   }
@@ -338,7 +338,9 @@ Setting summarise(const BoardCells& board, const Records& records, const std::st
   setting.validation_loss = mean_loss("val");
   setting.test_loss = mean_loss("test");
   setting.stored_parameters = find_stored_parameters(cells);
-  setting.merge_seconds = mean_merge_seconds(board, cells);
+  setting.merge_seconds = mean_merge_cost(board, cells, "fuse_s");
+  setting.merge_operations = mean_merge_cost(board, cells, "fuse_operations");
+  setting.merge_peak_bytes = mean_merge_cost(board, cells, "fuse_peak_bytes");
   setting.evaluate_seconds = mean_evaluate_seconds(cells);
   const auto known =
       std::find_if(cells.begin(), cells.end(), [](const Result* cell) { return cell != nullptr; });

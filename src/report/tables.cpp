@@ -28,6 +28,11 @@ TableCell seconds_cell(const std::optional<double>& value) {
   return {value ? fixed(*value, 2) : "-", value};
 }
 
+// In thousands of millions, millions of bytes, ...
+TableCell scaled_cell(const std::optional<double>& value, double unit) {
+  return {value_text(value ? std::optional(*value / unit) : std::nullopt, ""), value};
+}
+
 TableCell value_cell(const std::optional<double>& value, const std::string& unit, int digits = 1) {
   return {value_text(value, unit, digits), value};
 }
@@ -114,7 +119,7 @@ ReportTable choice_table(const Board& board) {
   return table;
 }
 
-ReportTable cost_table(const Board& board) {
+ReportTable needs_table(const Board& board) {
   ReportTable table;
   table.columns = {kMethodColumn, {"Data", false}, {"Task identity", false}, {"Yields", false}, {"Stored"}};
   add_rows(table, board, [](const Row& row) {
@@ -145,14 +150,21 @@ ReportTable table_of(const TextRows& texts) {
   return table;
 }
 
-ReportTable timing_table(const Board& board) {
+ReportTable cost_table(const Board& board) {
   ReportTable table;
-  table.columns = {kMethodColumn, {"Merge"}, {"Merges of all settings"}, {"Evaluation of a task"}};
+  table.columns = {kMethodColumn,
+                   {"Merge, s"},
+                   {"Merges of all settings, s"},
+                   {"Evaluation of a task, s"},
+                   {"Merge, 10^9 operations"},
+                   {"Merge, peak MiB"}};
   add_rows(table, board, [&](const Row& row) {
     return std::vector<TableCell>{{row.method.title},
                                   seconds_cell(row.setting.merge_seconds),
                                   seconds_cell(all_merges(board, row)),
-                                  seconds_cell(row.setting.evaluate_seconds)};
+                                  seconds_cell(row.setting.evaluate_seconds),
+                                  scaled_cell(row.setting.merge_operations, 1e9),
+                                  scaled_cell(row.setting.merge_peak_bytes, 1048576)};
   });
   return table;
 }

@@ -32,8 +32,8 @@ struct ReportTable {
 ReportTable score_table(const Board& board);
 // The settings of each row: how many were tried, and what others than the chosen one have.
 ReportTable choice_table(const Board& board);
+ReportTable needs_table(const Board& board);
 ReportTable cost_table(const Board& board);
-ReportTable timing_table(const Board& board);
 ReportTable scaling_table(const Scaling& scaling);
 ReportTable size_table(const SizeSeries& series);
 // One line for each t, since there are more of them than paths.

@@ -98,16 +98,16 @@ std::vector<Timeline> make_timelines(const Records& records) {
   }
   std::map<size_t, std::map<std::string, std::vector<TimedCell>>> launches;
   for (const auto& [name, result] : records.results) {
-    const auto began = result.timings.find("began");
-    const auto ended = result.timings.find("ended");
-    if (began == result.timings.end() || ended == result.timings.end() || result.worker.empty() ||
+    const auto began = result.costs.find("began_s");
+    const auto ended = result.costs.find("ended_s");
+    if (began == result.costs.end() || ended == result.costs.end() || result.worker.empty() ||
         ended->second < began->second) {
       continue;
     }
-    const auto evaluate = result.timings.find("evaluate");
+    const auto evaluate = result.costs.find("evaluate_s");
     launches[launch_of(starts, began->second)][result.worker].push_back(
         {&result, Cell::parse(name), began->second, ended->second,
-         evaluate == result.timings.end() ? 0 : evaluate->second});
+         evaluate == result.costs.end() ? 0 : evaluate->second});
   }
   std::vector<Timeline> timelines;
   for (auto& [launch, workers] : launches) {

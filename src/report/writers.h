@@ -1,4 +1,4 @@
-// Boards as text. Pure functions: same boards, same bytes. Only the writers of timings look at what differs from
+// Boards as text. Pure functions: same boards, same bytes. Only the writers of costs look at what differs from
 // run to run.
 #pragma once
 
@@ -31,7 +31,7 @@ std::string latex_report(const std::vector<Board>& boards, const ReportFacts& fa
 std::string csv_report(const std::vector<Board>& boards);
 std::string csv_settings(const std::vector<Board>& boards);
 std::string csv_cells(const std::vector<ReportPart>& parts);
-std::string markdown_timings(const std::vector<Board>& boards);
-std::string csv_timings(const std::vector<Board>& boards);
+std::string markdown_costs(const std::vector<Board>& boards);
+std::string csv_costs(const std::vector<Board>& boards);
 
 }  // namespace fusegrid

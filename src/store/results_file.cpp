@@ -113,8 +113,8 @@ void add_result(const Result& result, ResultsFile& file) {
     const size_t excess = result.log_tail.size() > kMaxLog ? result.log_tail.size() - kMaxLog : 0;
     file.logs.add({name, clean_text(result.log_tail.substr(excess), kMaxLog)});
   }
-  for (const auto& [phase, seconds] : result.timings) {
-    file.timings.add({name, clean_text(phase, kNoLimit), seconds});
+  for (const auto& [cost, value] : result.costs) {
+    file.costs.add({name, clean_text(cost, kNoLimit), value});
   }
   add_texts(result.name, result.bindings, file.cell_bindings);
   if (result.status != Status::kFailed) {  // how far a failed item came differs from run to run
@@ -234,8 +234,8 @@ void read_numbers(const ResultsFile& content, std::map<std::string, Result>& res
 void read_texts(const ResultsFile& content, std::map<std::string, Result>& results) {
   for_rows(content.logs, results,
            [](const Table& t, size_t r, Result& result) { result.log_tail = t.text(r, "log_tail"); });
-  for_rows(content.timings, results, [](const Table& t, size_t r, Result& result) {
-    result.timings[t.text(r, "phase")] = t.real(r, "seconds");
+  for_rows(content.costs, results, [](const Table& t, size_t r, Result& result) {
+    result.costs[t.text(r, "cost")] = t.real(r, "value");
   });
   for_rows(content.facts.index, results, [&](const Table& t, size_t r, Result& result) {
     result.facts[t.text(r, "key")] = part_of<std::string>(content.facts.text, t, r);
@@ -308,7 +308,7 @@ ResultsFile::ResultsFile()
              {"attempts", kInt},
              {"worker", kText}}),
       logs({{"cell", kText}, {"log_tail", kText}}),
-      timings({{"cell", kText}, {"phase", kText}, {"seconds", kReal}}),
+      costs({{"cell", kText}, {"cost", kText}, {"value", kReal}}),
       runs({{"run", kInt},
             {"kind", kText},
             {"plan_sha256", kText},
@@ -345,7 +345,7 @@ ResultsFile::ResultsFile()
 const std::vector<NamedTable>& tables_of_results() {
   static const std::vector<NamedTable> tables = {
       {"metrics", &ResultsFile::metrics}, {"cells", &ResultsFile::cells},
-      {"logs", &ResultsFile::logs},       {"timings", &ResultsFile::timings},
+      {"logs", &ResultsFile::logs},       {"costs", &ResultsFile::costs},
       {"runs", &ResultsFile::runs},       {"bindings", &ResultsFile::bindings},
       {"methods", &ResultsFile::methods}, {"tasks", &ResultsFile::tasks},
       {"plan", &ResultsFile::plan}};

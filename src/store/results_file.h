@@ -26,7 +26,7 @@ struct ResultsFile {
   Table metrics;
   Table cells;
   Table logs;
-  Table timings;
+  Table costs;
   Table runs;
   Table bindings;
   Table methods;
@@ -49,7 +49,7 @@ struct ResultsFile {
 using NamedTable = std::pair<const char*, Table ResultsFile::*>;
 const std::vector<NamedTable>& tables_of_results();
 
-// The view of the records. Everything of a result in it but timings, attempts and worker depends on the results
+// The view of the records. Everything of a result in it but costs, attempts and worker depends on the results
 // alone, in no way on the runs that made them.
 ResultsFile make_results_file(const Records& records, uint64_t sequence);
 

@@ -79,13 +79,13 @@ class GridExecutor final : public Executor {
     Result result;
     result.name = item;
     result.facts = merge.facts;
-    result.timings = std::exchange(merge.timings, {});
+    result.costs = std::exchange(merge.costs, {});
     const DeviceClock clock(device_);
     const auto answers = answers_of(cell, merge, zoo, tick, result);
-    result.timings["evaluate"] = clock.seconds();
+    result.costs["evaluate_s"] = clock.seconds();
     record(cell, answers, trusted_scores(cell, zoo), result);
-    result.timings["began"] = began;
-    result.timings["ended"] = seconds_since_1970();
+    result.costs["began_s"] = began;
+    result.costs["ended_s"] = seconds_since_1970();
     return result;
   }
 
@@ -96,7 +96,7 @@ class GridExecutor final : public Executor {
     FUSEGRID_ASSERT(merges_.is_streamed(cell, zoo), item);
     Merge& merge = merges_.with_team(cell, zoo, *group, [&progress] { progress.tick(); });
     if (team.rank() > 0) {
-      merge.timings.clear();  // a merge is timed once, in the cell that opens it
+      merge.costs.clear();  // a merge is timed once, in the cell that opens it
     }
   }
 

@@ -1,5 +1,7 @@
 #include "worker/merge_maker.h"
 
+#include <array>
+
 #include <unistd.h>
 
 #include "core/text.h"
@@ -8,6 +10,7 @@
 #include "fusion/sharding.h"
 #include "worker/device_clock.h"
 #include "worker/memory_merge.h"
+#include "worker/merge_meter.h"
 
 namespace fusegrid {
 
@@ -55,11 +58,11 @@ Merge& MergeMaker::of(const Cell& cell, OpenZoo& zoo, const std::function<void()
 }
 
 void MergeMaker::make_elsewhere(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
-  const DeviceClock clock(device_);
+  const MergeMeter meter(device_);
   FusedModel model = external_merger_.merge(cell, zoo, tick);
-  const double fuse_s = clock.seconds();
+  const auto costs = meter.costs();
   keep(cell, std::move(model), zoo.network(cell.seed).precision);
-  last_.timings = {{"fuse", fuse_s}};
+  last_.costs = {{"fuse_s", costs.at("fuse_s")}};  // what a command does elsewhere is not measured
 }
 
 void MergeMaker::make_in_memory(const Cell& cell, OpenZoo& zoo, const std::function<void()>& tick) {
@@ -67,21 +70,25 @@ void MergeMaker::make_in_memory(const Cell& cell, OpenZoo& zoo, const std::funct
   const DeviceClock load_clock(device_);
   const auto models = zoo.models(cell.seed, models_read(card, zoo.zoo().experts_called(cell.experts)));
   const double load_s = load_clock.seconds();
-  const DeviceClock fuse_clock(device_);
+  const MergeMeter meter(device_);
   FusedModel model = merge_in_memory(cell, zoo, models, statistics_, tick);
-  const double fuse_s = fuse_clock.seconds();
+  auto costs = meter.costs();
   keep(cell, std::move(model), zoo.network(cell.seed).precision);
-  last_.timings = {{"load", load_s}, {"fuse", fuse_s}};
+  costs["load_s"] = load_s;
+  last_.costs = std::move(costs);
 }
 
 Merge& MergeMaker::with_team(const Cell& cell, OpenZoo& zoo, Collectives& group,
                              const std::function<void()>& tick) {
   last_ = {};
-  const DeviceClock clock(device_);
+  const MergeMeter meter(device_);
   FusedModel model = streamed_merger_.merge(cell, zoo, group, tick);
-  const double fuse_s = clock.seconds();
+  auto costs = meter.costs();
+  std::array operations{static_cast<int64_t>(costs.at("fuse_operations"))};
+  group.all_reduce_sum(operations);
+  costs["fuse_operations"] = static_cast<double>(operations.front());
   keep(cell, std::move(model), zoo.network(cell.seed).precision);
-  last_.timings = {{"fuse", fuse_s}};
+  last_.costs = std::move(costs);
   return last_;
 }
 

@@ -21,7 +21,7 @@ struct Merge {
   std::string name;  // merge_name() of its cells; "": none
   FusedModel model;  // held in the precision of the zoo's networks
   std::map<std::string, std::string> facts;
-  std::map<std::string, double> timings;  // "load" and "fuse", for the cell that it was made for
+  std::map<std::string, double> costs;  // of making it, for the cell that it was made for
 };
 
 struct MergeSettings {

@@ -21,7 +21,7 @@ class ZooExecutor : public Executor {
     Result result =
         make_item(plan_, ZooItem::parse(item), device_, [&](int64_t /*step*/) { progress.tick(); });
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
-    result.timings["train_and_evaluate"] = seconds.count();
+    result.costs["train_and_evaluate_s"] = seconds.count();
     return result;
   }
 

@@ -11,7 +11,6 @@
 #include "core/philox.h"
 #include "zoo/examples.h"
 #include "zoo/image_batches.h"
-#include "zoo/low_rank_training.h"
 #include "zoo/token_batches.h"
 
 namespace fusegrid {
@@ -161,14 +160,7 @@ MadeModel fine_tune(const Tuning& options, const std::set<std::string>& trained,
 }
 
 MadeModel fine_tune(const Tuning& options, const AdapterTuning& adapter, const ModelInput& in) {
-  const TrainedFactors factors(*in.network.architecture, adapter.targets, adapter.rank, adapter.scale,
-                               adapter.key, in.network.device);
-  fusegrid::train(in.network, make_trainee(in.base, {}), trained_tasks(options, in),
-                  {{.tensors = factors.trained()}}, schedule_of(options, in.kind), in.on_step,
-                  factors.pass());
-  return {.weights = {},
-          .adapter = LoraAdapter{
-              .factors = factors.factors(), .targets = adapter.targets, .task_type = adapter.task_type}};
+  return train_adapter(adapter, in, trained_tasks(options, in), schedule_of(options, in.kind));
 }
 
 int64_t rows_seen(const Tuning& options, ZooItem::Kind kind, int64_t tasks) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "zoo/low_rank_training.h"
 #include "zoo/probe.h"
 #include "zoo/recipe.h"
 
@@ -66,15 +67,7 @@ MadeModel fine_tune(const Tuning& options, Pooling pooling, const std::map<std::
 // Trains the tensors of these names.
 MadeModel fine_tune(const Tuning& options, const std::set<std::string>& trained, const ModelInput& in);
 
-// Adapters beside a frozen model, see TrainedFactors.
-struct AdapterTuning {
-  std::vector<std::string> targets;  // ends of the names of layers
-  int64_t rank = 0;
-  double scale = 1;
-  uint64_t key = 0;       // of their first values
-  std::string task_type;  // as PEFT calls it
-};
-// Trains these, and nothing else.
+// Trains these adapters, and nothing else.
 MadeModel fine_tune(const Tuning& options, const AdapterTuning& adapter, const ModelInput& in);
 
 // Rows that an expert or a multi-task model of so many tasks is trained on.

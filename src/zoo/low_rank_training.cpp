@@ -62,4 +62,15 @@ FactorsByName TrainedFactors::factors() const {
   return now;
 }
 
+MadeModel train_adapter(const AdapterTuning& adapter, const ModelInput& in,
+                        const std::vector<TrainedTask>& tasks, const Schedule& schedule) {
+  const TrainedFactors factors(*in.network.architecture, adapter.targets, adapter.rank, adapter.scale,
+                               adapter.key, in.network.device);
+  train(in.network, make_trainee(in.base, {}), tasks, {{.tensors = factors.trained()}}, schedule, in.on_step,
+        factors.pass());
+  return {.weights = {},
+          .adapter = LoraAdapter{
+              .factors = factors.factors(), .targets = adapter.targets, .task_type = adapter.task_type}};
+}
+
 }  // namespace fusegrid

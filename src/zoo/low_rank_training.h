@@ -6,6 +6,8 @@
 
 #include "core/low_rank_factors.h"
 #include "models/architecture.h"
+#include "zoo/recipe.h"
+#include "zoo/training.h"
 
 namespace fusegrid {
 
@@ -24,5 +26,16 @@ class TrainedFactors {
  private:
   FactorsByName factors_;
 };
+
+struct AdapterTuning {
+  std::vector<std::string> targets;  // ends of the names of layers
+  int64_t rank = 0;
+  double scale = 1;
+  uint64_t key = 0;       // of their first values
+  std::string task_type;  // as PEFT calls it; may be empty
+};
+// Trains such factors on the tasks, beside the frozen base.
+MadeModel train_adapter(const AdapterTuning& adapter, const ModelInput& in,
+                        const std::vector<TrainedTask>& tasks, const Schedule& schedule);
 
 }  // namespace fusegrid

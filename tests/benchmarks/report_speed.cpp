@@ -64,7 +64,8 @@ Result made_up(const Cell& cell, const std::string& all, double quality, double 
   result.name = cell.name();
   result.bindings["parameters"] = all;
   result.worker = "host rank " + std::to_string(1 + static_cast<int>(4 * share_of(cell.without_task())));
-  result.timings = {{"fuse", 0.2 + quality}, {"evaluate", 0.5}, {"began", began}, {"ended", began + 0.7}};
+  result.costs = {
+      {"fuse_s", 0.2 + quality}, {"evaluate_s", 0.5}, {"began_s", began}, {"ended_s", began + 0.7}};
   if (share_of(result.name) < 0.001) {
     result.status = Status::kFailed;
     result.reason = "signal 9 (out of memory)";

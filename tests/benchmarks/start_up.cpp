@@ -117,11 +117,11 @@ void start(const std::string& zoo_name, const std::string& device, double begun)
   Progress progress;
   const auto executor = executor_registry().at("grid")({settings, device, 1, &progress});
   const Result result = executor->run(cells.front().name(), progress);
-  const double ready = seconds() - result.timings.at("evaluate");
+  const double ready = seconds() - result.costs.at("evaluate_s");
   std::cerr << "  loading the program " << loaded - begun << " s, checks " << checked - loaded
             << " s, device " << opened - checked << " s, zoo and models "
-            << ready - opened - result.timings.at("fuse") << " s, merge with its digest "
-            << result.timings.at("fuse") << " s\n";
+            << ready - opened - result.costs.at("fuse_s") << " s, merge with its digest "
+            << result.costs.at("fuse_s") << " s\n";
   std::cout << ready - begun << '\n';
 }
 

@@ -315,11 +315,11 @@ TEST_F(Grid, teams_need_enough_workers) {
   EXPECT_EQ(grid_settings(job, {{"toy", three_tasks()}}, {}, 0, {})["statistics"], "") << "saved nowhere";
 }
 
-TEST_F(Grid, estimates_follow_recorded_timings) {
+TEST_F(Grid, estimates_follow_recorded_costs) {
   const auto grid = cells("experts = 2\n[fake_average]\n");
   Result result;
   result.name = grid[0].name();
-  result.timings = {{"fuse", 3.0}, {"evaluate", 5.0}};
+  result.costs = {{"fuse_s", 3.0}, {"evaluate_s", 5.0}};
   CostModel model;
   learn(model, {{result.name, result}, {"not a cell", Result{}}});
   const Estimator estimator({{"toy", {.model_bytes = 1, .contents = {{"a", {}}}}}}, model);

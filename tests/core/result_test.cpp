@@ -25,7 +25,7 @@ Result full_result() {
   result.predictions = {{"test", {0, -1, 65536}}, {"val", {}}};
   result.bindings = {{"parameters", "density=0.2,scale=0.3"}};
   result.facts = {{"weights_sha256", "abc"}};
-  result.timings = {{"fuse", 0.1}};
+  result.costs = {{"fuse_s", 0.1}};
   result.attempts = 3;
   result.worker = "host/rank1/cpu";
   return result;
@@ -61,7 +61,7 @@ TEST(Result, travels_without_loss) {
   EXPECT_TRUE(copy.predictions[1].classes.empty());
   EXPECT_EQ(copy.bindings, result.bindings);
   EXPECT_EQ(copy.facts, result.facts);
-  EXPECT_EQ(copy.timings, result.timings);
+  EXPECT_EQ(copy.costs, result.costs);
   EXPECT_EQ(copy.attempts, 3);
   EXPECT_EQ(copy.worker, result.worker);
 }

@@ -78,8 +78,8 @@ TEST_F(WriteReport, writes_all_files_and_prints_the_markdown) {
   EXPECT_THAT(text_of("cells.csv"), HasSubstr("toy,2,reported,0,ant,clean,test,accuracy,0.75,4,valid,"));
   EXPECT_THAT(text_of("report.html"), HasSubstr("<th scope=\"row\">Reported</th>"));
   EXPECT_THAT(text_of("report.html"), HasSubstr("the text of plots.js"));
-  EXPECT_THAT(text_of("timings.csv"), HasSubstr("reported,,true,0.25,3"));
-  EXPECT_THAT(text_of("timings.md"), HasSubstr("0.25"));
+  EXPECT_THAT(text_of("costs.csv"), HasSubstr("reported,,true,0.25,3"));
+  EXPECT_THAT(text_of("costs.md"), HasSubstr("0.25"));
   for (const auto& entry : fs::directory_iterator(folder_)) {
     EXPECT_THAT(entry.path().string(), testing::Not(HasSubstr(".tmp")));
   }
@@ -118,7 +118,7 @@ TEST_F(WriteReport, into_another_folder_leaves_the_results_alone) {
   std::ostringstream print;
   write(folder_ / "results", out, print);
   EXPECT_EQ(print.str(), bytes_of(out / "leaderboard.md"));
-  EXPECT_TRUE(fs::exists(out / "timings.csv"));
+  EXPECT_TRUE(fs::exists(out / "costs.csv"));
   EXPECT_FALSE(fs::exists(folder_ / "results/leaderboard.md"));
 }
 
@@ -133,12 +133,12 @@ TEST_F(WriteReport, gives_the_same_text_from_the_published_file_alone) {
 }
 
 // Everything that differs between two runs of a grid: the folder, the machine's speed, attempts, host and order.
-TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
+TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_costs) {
   Results first = one_result();
   put(first, make_cell("reported", "", "bee"), 0.25, "1100");
   Results second = first;
   for (auto& [name, result] : second) {
-    result.timings = {{"fuse", 17}, {"evaluate", 0.125}, {"load", 2}};
+    result.costs = {{"fuse_s", 17}, {"evaluate_s", 0.125}, {"load_s", 2}};
     result.attempts = 2;
     result.worker = "elsewhere rank 2 cuda:1";
   }
@@ -162,7 +162,7 @@ TEST_F(WriteReport, gives_the_same_bytes_for_every_run_but_in_the_timings) {
     return page.substr(0, end);
   };
   EXPECT_EQ(same_part(bytes_of(one / "report.html")), same_part(bytes_of(other / "report.html")));
-  for (const char* file : {"timings.md", "timings.csv", "report.html"}) {
+  for (const char* file : {"costs.md", "costs.csv", "report.html"}) {
     EXPECT_NE(bytes_of(one / file), bytes_of(other / file)) << file;
   }
 }
@@ -198,7 +198,7 @@ TEST_F(WriteReport, names_the_folders_where_they_are_several) {
   EXPECT_THAT(out.str(), HasSubstr("## small: toy, 2 experts"));
   EXPECT_THAT(out.str(), HasSubstr("## large: toy, 2 experts"));
   EXPECT_THAT(out.str(), HasSubstr("small: " + metrics_sha256(folder_ / "small/results.h5") + ", large: "));
-  for (const char* file : {"leaderboard.csv", "settings.csv", "timings.csv", "cells.csv"}) {
+  for (const char* file : {"leaderboard.csv", "settings.csv", "costs.csv", "cells.csv"}) {
     EXPECT_THAT(bytes_of(folder_ / "all" / file), testing::StartsWith("results,zoo,"));
     EXPECT_THAT(bytes_of(folder_ / "all" / file), HasSubstr("\nlarge,toy,"));
   }

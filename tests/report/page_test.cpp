@@ -24,7 +24,7 @@ std::string page_of(const Records& records, const std::string& unfinished = "") 
 
 std::vector<Plot> plots_of(const Board& board) {
   std::vector<Plot> plots = board_plots(board, "b");
-  for (const auto& more : {sensitivity_plots(board, "b"), path_plots(board, "b"), time_plots(board, "b")}) {
+  for (const auto& more : {sensitivity_plots(board, "b"), path_plots(board, "b"), cost_plots(board, "b")}) {
     plots.insert(plots.end(), more.begin(), more.end());
   }
   return plots;
@@ -116,7 +116,7 @@ TEST(Page, escapes_what_users_wrote) {
 TEST(Page, has_plots_with_names_of_their_own_descriptions_and_data) {
   Records records = toy_records(toy_results());
   put_groups(records, "ant", {0, 1, 2, 3});
-  records.results.at(make_cell("masks", "", "ant").name()).timings["fuse"] = 0.5;  // else all cost the same
+  records.results.at(make_cell("masks", "", "ant").name()).costs["fuse_s"] = 0.5;  // else all cost the same
   const std::vector<Plot> plots = plots_of(make_boards(records).at(0));
   EXPECT_THAT(titles_of(plots),
               testing::ElementsAre("Tasks by methods", "Score against stored numbers", "Scaled & Sons: scale",
@@ -195,7 +195,7 @@ TEST(Timelines, tell_how_busy_the_ranks_of_a_launch_were) {
     const Cell cell = make_cell("average", "", task, seed);
     put(records.results, cell, 0.5, "1100");
     Result& result = records.results.at(cell.name());
-    result.timings = {{"began", began}, {"ended", ended}, {"evaluate", 1}};
+    result.costs = {{"began_s", began}, {"ended_s", ended}, {"evaluate_s", 1}};
     result.worker = worker;
   };
   records.runs = {{"grid", "", {{"started", "1970-01-01T00:00:50Z"}}, {}, {}, {}},

@@ -90,9 +90,9 @@ TEST(Csv, is_as_reviewed) {
   expect_golden("settings.csv", csv_settings(toy_boards()));
 }
 
-TEST(Timings, are_as_reviewed) {
-  expect_golden("timings.md", markdown_timings(toy_boards()));
-  expect_golden("timings.csv", csv_timings(toy_boards()));
+TEST(Costs, are_as_reviewed) {
+  expect_golden("costs.md", markdown_costs(toy_boards()));
+  expect_golden("costs.csv", csv_costs(toy_boards()));
 }
 
 TEST(Latex, is_as_reviewed) {
@@ -131,7 +131,7 @@ TEST(Markdown, escapes_what_would_act_and_keeps_tables_aligned) {
 
 TEST(Csv, has_as_many_fields_in_every_record) {
   for (const std::string& text :
-       {csv_report(toy_boards()), csv_settings(toy_boards()), csv_timings(toy_boards())}) {
+       {csv_report(toy_boards()), csv_settings(toy_boards()), csv_costs(toy_boards())}) {
     const auto counts = field_counts(text);
     ASSERT_GT(counts.size(), 3U);
     EXPECT_THAT(counts, testing::Each(counts[0])) << text;

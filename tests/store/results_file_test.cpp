@@ -85,7 +85,7 @@ TEST(ResultsFile, MetricsFactsAndOutcomesDoNotDependOnTheRun) {
   EXPECT_EQ(one.outcomes_u8, two.outcomes_u8);
   EXPECT_EQ(one.outcomes_f32, two.outcomes_f32);
   EXPECT_EQ(one.predictions, two.predictions);
-  EXPECT_NE(first_difference(one.timings, two.timings), "");
+  EXPECT_NE(first_difference(one.costs, two.costs), "");
   const TemporaryFolder folder;
   write_bytes(folder.path() / "one.h5", encode_results_file(one));
   write_bytes(folder.path() / "two.h5", encode_results_file(two));

@@ -34,7 +34,7 @@ inline std::string cell_name(int i) {
   return "zoo-small/experts=8/ties{density=0.2,scale=" + std::to_string(i) + "}/seed=1/mnist@clean";
 }
 
-// Result i of a grid; the same on every call but for timings, attempts and worker if `run` differs.
+// Result i of a grid; the same on every call but for costs, attempts and worker if `run` differs.
 inline Result make_result(int i, int run = 0) {
   Result result;
   result.name = cell_name(i);
@@ -46,7 +46,7 @@ inline Result make_result(int i, int run = 0) {
   result.predictions = {{"test", {1, 2, 3, 4, i}}, {"val", {7, 8, 9}}};
   result.bindings = {{"parameters", "density=0.2,scale=" + std::to_string(i) + ",merge=sum"}};
   result.facts = {{"weights_sha256", "abc" + std::to_string(i)}, {"coefficients", "[0.1, 0.2]"}};
-  result.timings = {{"load", 0.25 + run}, {"fuse", 1.5 * run}};
+  result.costs = {{"load_s", 0.25 + run}, {"fuse_s", 1.5 * run}};
   result.attempts = 1 + run;
   result.worker = "host/rank" + std::to_string(run);
   return result;

@@ -5,12 +5,12 @@ from unittest import mock
 
 import support  # noqa: F401  (finds tools/)
 import leaderboard
-from leaderboard import Board, chosen_boards, commands_of, estimated_minutes, make, read_boards
+from leaderboard import Board, Zoo, chosen_boards, commands_of, estimated_minutes, make, read_boards
 from support import ROOT, FolderTest
 
 
 def board(job: str, minutes: float = 3, zoo_minutes: float = 4, scripts=(), scales=("small",)) -> Board:
-    return Board(job, zoo_minutes, minutes, "small", scripts, "embedded", scales, ("--seeds", "0..2"))
+    return Board(job, zoo_minutes, minutes, "small", scripts, (Zoo("embedded", scales, ("--seeds", "0..2")),))
 
 
 class BoardsTest(FolderTest):
@@ -19,7 +19,8 @@ class BoardsTest(FolderTest):
         self.assertEqual(len({each.job for each in boards}), len(boards))
         for each in boards:
             self.assertTrue((ROOT / f"jobs/{each.job}.cfg").exists(), each.job)
-            self.assertTrue((ROOT / f"src/zoo/recipes/{each.recipe}.cpp").exists(), each.job)
+            for zoo in each.zoos:
+                self.assertTrue((ROOT / f"src/zoo/recipes/{zoo.recipe}.cpp").exists(), each.job)
             for script in each.scripts:
                 self.assertTrue((ROOT / "tools" / script).exists(), script)
 
@@ -30,6 +31,23 @@ class BoardsTest(FolderTest):
     def test_a_bad_line_is_named(self):
         (self.folder / "boards.txt").write_text("# a comment\n\nquickstart 1 2 tiny - embedded --scale small\n")
         with self.assertRaisesRegex(ValueError, "boards.txt:3: a board is"):
+            read_boards(self.folder / "boards.txt")
+
+    def test_a_board_may_have_several_zoos(self):
+        line = "a 1 2 small - embedded --scale s,m ; many --scale small --seeds 0..2 --out zoos/x\n"
+        (self.folder / "boards.txt").write_text(line)
+        (read,) = read_boards(self.folder / "boards.txt")
+        self.assertEqual(
+            [" ".join(command) for command in commands_of(read, ["go"], None)],
+            [
+                "go zoo build embedded --scale s",
+                "go zoo build embedded --scale m",
+                "go zoo build many --scale small --seeds 0..2 --out zoos/x",
+                "go run jobs/a.cfg",
+            ],
+        )
+        (self.folder / "boards.txt").write_text("a 1 2 small - embedded --scale s ; many small\n")
+        with self.assertRaisesRegex(ValueError, "boards.txt:1: a board is"):
             read_boards(self.folder / "boards.txt")
 
     def test_only_finds_boards_of_any_group(self):

@@ -42,9 +42,9 @@ class GridExecutorTest : public TinyZoos {
         {"shards", 1}};
     return executor_registry().at("grid")({settings, "cpu", 1, &progress_});
   }
-  // A result without its timings, which differ from run to run.
+  // A result without its costs, which differ from run to run.
   static std::string content(Result result) {
-    result.timings.clear();
+    result.costs.clear();
     return nlohmann::json(result).dump();
   }
 
@@ -72,9 +72,9 @@ TEST_F(GridExecutorTest, a_merge_is_timed_in_its_first_cell) {
   const auto grid = executor();
   const Result first = grid->run(tiny_cell("spy").name(), progress_);
   const Result second = grid->run(tiny_cell("spy", "rows").name(), progress_);
-  EXPECT_EQ(first.timings.count("load") + first.timings.count("fuse") + first.timings.count("evaluate"), 3U);
-  EXPECT_EQ(second.timings.count("load") + second.timings.count("fuse"), 0U);
-  EXPECT_EQ(second.timings.count("evaluate"), 1U);
+  EXPECT_EQ(first.costs.count("load_s") + first.costs.count("fuse_s") + first.costs.count("evaluate_s"), 3U);
+  EXPECT_EQ(second.costs.count("load_s") + second.costs.count("fuse_s"), 0U);
+  EXPECT_EQ(second.costs.count("evaluate_s"), 1U);
   EXPECT_EQ(second.facts, first.facts);
   EXPECT_EQ(spy_fuses, 1);
 }
@@ -126,7 +126,7 @@ TEST_F(GridExecutorTest, goes_on_after_a_cell_that_throws) {
   EXPECT_THROW(grid->run(tiny_cell("spy").name(), progress_), std::runtime_error);
   spy_must_fail = false;
   EXPECT_EQ(content(grid->run(tiny_cell("simple_average").name(), progress_)), before);
-  EXPECT_EQ(grid->run(tiny_cell("spy").name(), progress_).timings.count("fuse"), 1U);
+  EXPECT_EQ(grid->run(tiny_cell("spy").name(), progress_).costs.count("fuse_s"), 1U);
 }
 
 TEST_F(GridExecutorTest, a_model_that_changed_since_the_zoo_was_made_is_no_result) {

@@ -16,7 +16,7 @@ Result full_result() {
   result.outcomes = {{"test", "accuracy", 1, {0, 1, 1}}};
   result.predictions = {{"test", {1, 2, 65535}}};
   result.facts = {{"weights_sha256", "abc"}};
-  result.timings = {{"fuse", 1.25}};
+  result.costs = {{"fuse_s", 1.25}};
   return result;
 }
 

@@ -411,7 +411,7 @@ at::Tensor StreamSession::field_value(const Slice& slice, const Field& field) {
   }
   const int64_t most = slice_elements(options_.device);
   const SliceBlock& first = slice.expert_blocks.empty() ? slice.base_block : slice.expert_blocks.front();
-  if (field.whole_tensors || (first.stored().dim() == 1 && slice.count <= most)) {
+  if (field.whole_tensors || (first.unread().dim() == 1 && slice.count <= most)) {
     return entry->second = field.value(slice);
   }
   std::vector<at::Tensor> parts;
@@ -421,13 +421,13 @@ at::Tensor StreamSession::field_value(const Slice& slice, const Field& field) {
     part.global_begin += done;
     part.count = std::min(most, slice.count - done);
     const auto cut = [&](const SliceBlock& whole) {
-      return SliceBlock(whole.stored().view({-1}).narrow(0, done, part.count));
+      return SliceBlock(whole.unread().view({-1}).narrow(0, done, part.count));
     };
     part.base_block = slice.base_block.defined() ? cut(slice.base_block) : slice.base_block;
     std::transform(slice.expert_blocks.begin(), slice.expert_blocks.end(), part.expert_blocks.begin(), cut);
     parts.push_back(field.value(part));
   }
-  return entry->second = concatenate(parts).view(first.stored().sizes());
+  return entry->second = concatenate(parts).view(first.unread().sizes());
 }
 
 void StreamSession::write(size_t output, const Slice& slice, const at::Tensor& values) {

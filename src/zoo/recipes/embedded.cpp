@@ -5,11 +5,13 @@
 //          exposure of CLIP) with the loss CE(exp(s) * features * table^T) over the classes of all of them; the table's
 //          rows of a task are its frozen head.
 // Experts: the matrices of the affine layers are trained under the frozen head; all other tensors stay the base's, bit
-//          for bit. The multi-task model is trained likewise on all tasks together; with the defaults each
-//          contributes as many images as to its expert.
+//          for bit. With lora=r adapters of rank r on the queries and values of attention are trained instead. The
+//          multi-task model is trained likewise on all tasks together; with the defaults each contributes as many
+//          images as to its expert.
 
 #include <algorithm>
 #include <cmath>
+#include <type_traits>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cross_entropy_loss.h>
@@ -21,13 +23,17 @@
 
 #include "core/errors.h"
 #include "core/philox.h"
+#include "core/text.h"
 #include "models/unit_rows.h"
 #include "zoo/image_batches.h"
+#include "zoo/low_rank_training.h"
 #include "zoo/recipe.h"
 
 namespace fusegrid::recipes::embedded {
 namespace {
 
+constexpr double kAdapterScale = 2;    // alpha / r
+constexpr double kAdapterRate = 1e-2;  // highest learning rate of adapters
 const double kLargestLogitScale = std::log(100.0);
 
 struct Options {
@@ -50,6 +56,7 @@ struct Options {
   double initial_scale = 12;
 
   // experts and multi-task models
+  int64_t lora = 0;
   double expert_lr = 1e-3;
   int64_t expert_steps = 350;
   int64_t expert_batch = 64;
@@ -79,6 +86,12 @@ struct Options {
   }
   template <typename Visitor>
   void describe_models(Visitor& v) {
+    v.param(
+        "lora", lora, Range{0, 4096},
+        "rank of adapters on the queries and values of attention; 0: the matrices of all layers are trained");
+    if constexpr (std::is_same_v<Visitor, ParamReader>) {
+      expert_lr = lora > 0 ? kAdapterRate : expert_lr;  // unless what is read from here on replaces it
+    }
     v.param("expert_lr", expert_lr, Range{0, 1}, "highest learning rate of fine-tuning");
     v.param("expert_steps", expert_steps, Range{1, 1e7}, "steps of fine-tuning");
     v.param("expert_batch", expert_batch, Range{1, 65536}, "images of a fine-tuning step");
@@ -286,7 +299,6 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const bool expert = in.kind == ZooItem::Kind::kExpert;
-  const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
   std::vector<TrainedTask> tasks;
   for (const LabelledTask& task : read_tasks(in.pack, in.tasks)) {
     const int64_t batch = expert ? options.expert_batch : options.multitask_batch;
@@ -298,10 +310,18 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
                      }});
   }
   const int64_t steps = expert ? options.expert_steps : options.multitask_steps;
-  return {
-      train(in.network, trainee, tasks, {{.tensors = trainee.trained}},
-            {.steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(10, steps / 10)},
-            in.on_step)};
+  const Schedule schedule{
+      .steps = steps, .learning_rate = options.expert_lr, .warmup = std::max<int64_t>(10, steps / 10)};
+  if (options.lora > 0) {
+    return train_adapter({.targets = {"q_proj", "v_proj"},
+                          .rank = options.lora,
+                          .scale = kAdapterScale,
+                          .key = derive_key(in.seed, "fine_tune/lora/" + join(in.tasks, "+")),
+                          .task_type = ""},
+                         in, tasks, schedule);
+  }
+  const Trainee trainee = make_trainee(in.base, layer_matrices(*in.network.architecture));
+  return {train(in.network, trainee, tasks, {{.tensors = trainee.trained}}, schedule, in.on_step)};
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {

@@ -273,12 +273,11 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
     return {.weights = train(in.network, trainee, tasks,
                              decayed_groups(trainee.weights, options.weight_decay), schedule, in.on_step)};
   }
-  const TrainedFactors factors(*in.network.architecture, kAdapted, options.lora, 1,
-                               derive_key(in.seed, "fine_tune/adapter"), in.network.device);
-  train(in.network, make_trainee(in.base, {}), tasks, {{.tensors = factors.trained()}}, schedule, in.on_step,
-        factors.pass());
-  return {.weights = {},
-          .adapter = LoraAdapter{.factors = factors.factors(), .targets = kAdapted, .task_type = ""}};
+  return train_adapter({.targets = kAdapted,
+                        .rank = options.lora,
+                        .key = derive_key(in.seed, "fine_tune/adapter"),
+                        .task_type = ""},
+                       in, tasks, schedule);
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {

@@ -1,6 +1,7 @@
 // CLIPs of two small towers on pictures of emoji with their names (docs/design/two_towers_zoo.md).
 //
-// Base:    from nothing, contrastively on the pictures and names of one task (Noto, English), behind those of experts.
+// Base:    from nothing, contrastively on the pictures and names of one task (Noto, English), behind those of experts,
+//          and now and then on a batch of theirs: it has met what experts are made for, as published bases have.
 // Experts: all of both towers, the projections and the scale, contrastively on the pairs of one task. The multi-task
 //          model on those of all of them: each task finds its pairs among its own batch.
 // Heads:   none with weights: pairs are compared with each other, and zero-shot tasks are answered under the prompts of
@@ -48,6 +49,7 @@ struct Options {
   double base_lr = 2e-3;
   int64_t base_steps = 400;
   int64_t base_batch = 128;
+  double exposure = 0.3;
 
   // all models
   double weight_decay = 0.05;
@@ -78,6 +80,8 @@ struct Options {
     v.param("base_lr", base_lr, Range{0, 1}, "highest learning rate of pretraining");
     v.param("base_steps", base_steps, Range{1, 1e7}, "steps of pretraining");
     v.param("base_batch", base_batch, Range{2, 65536}, "pairs of a pretraining step");
+    v.param("exposure", exposure, Range{0, 1},
+            "share of pretraining steps on pairs of the experts' tasks, in turn");
     v.param("weight_decay", weight_decay, Range{0, 1}, "AdamW's, on matrices and embeddings");
     v.param("initial_scale", initial_scale, Range{1, 100}, "of similarities; learned, at most 100");
     v.param("shift", shift, Range{0, 64}, "pixels that a batch of images is moved by, at most");
@@ -239,17 +243,19 @@ class Pairs {
   const Network& network_;
 };
 
-// The mean over tasks of the contrastive losses of their batches.
-at::Tensor mean_loss(const Architecture& architecture, const Weights& weights, std::vector<Pairs>& tasks,
-                     int64_t step) {
+at::Tensor contrastive_loss(const Architecture& architecture, const Weights& weights, const Examples& batch) {
   const auto readout = pair_readout(architecture.feature_size());
   const Weights scale{{kScale, weights.at(kScale).clamp_max(kLargestLogScale)}};
-  const TaskKind& kind = task_kind(kKind);
+  const at::Tensor features = architecture.features(weights, batch.inputs, readout->pooling());
+  return task_kind(kKind).losses((*readout)(scale, features), batch).mean();
+}
+
+// The mean over tasks of the losses of their batches.
+at::Tensor mean_loss(const Architecture& architecture, const Weights& weights, std::vector<Pairs>& tasks,
+                     int64_t step) {
   at::Tensor loss;
   for (Pairs& pairs : tasks) {
-    const Examples batch = pairs.at(step);
-    const at::Tensor features = architecture.features(weights, batch.inputs, readout->pooling());
-    const at::Tensor of_task = kind.losses((*readout)(scale, features), batch).mean();
+    const at::Tensor of_task = contrastive_loss(architecture, weights, pairs.at(step));
     loss = loss.defined() ? loss + of_task : of_task;
   }
   return loss / static_cast<double>(tasks.size());
@@ -312,12 +318,18 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   for (const TensorInfo& info : network.architecture->parameters()) {
     weights.emplace(info.name, initial_tensor(info, options, in.seed).to(in.device).requires_grad_(true));
   }
-  std::vector<Pairs> tasks;
-  tasks.emplace_back(in.tasks.at(static_cast<size_t>(options.seen)), in.pack, options.base_batch, options,
-                     "pretrain", in.seed, network);
+  std::vector<Pairs> tasks;  // of experts, and the base's own
+  for (size_t i = 0; i <= static_cast<size_t>(options.seen); ++i) {
+    tasks.emplace_back(in.tasks.at(i), in.pack, options.base_batch, options, "pretrain", in.seed, network);
+  }
   double last = 0;
   const auto loss = [&](int64_t step) {
-    at::Tensor mean = mean_loss(*network.architecture, weights, tasks, step);
+    const auto of_experts = [&](int64_t steps) {
+      return static_cast<int64_t>(options.exposure * static_cast<double>(steps));
+    };
+    const bool is_of_expert = of_experts(step + 1) > of_experts(step);
+    Pairs& pairs = is_of_expert ? tasks[static_cast<size_t>(of_experts(step) % options.seen)] : tasks.back();
+    at::Tensor mean = contrastive_loss(*network.architecture, weights, pairs.at(step));
     if (step + 1 == options.base_steps) {
       last = mean.item<double>();
     }
