@@ -1,10 +1,12 @@
 #include "zoo/plain_training.h"
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include "core/errors.h"
@@ -17,6 +19,8 @@ namespace fusegrid {
 namespace {
 
 using nlohmann::json;
+
+constexpr auto kVit = "vit";
 
 json config_of(const PlainTraining& options, int64_t labels) {
   const int64_t w = options.width;
@@ -33,6 +37,14 @@ json config_of(const PlainTraining& options, int64_t labels) {
     config["depths"] = {1, 2, 2};
     config["norm"] = "batch";
     config["pool_last"] = false;
+  } else if (options.net == kVit) {
+    config["model_type"] = kVit;
+    config["num_channels"] = 3;  // as published ones
+    config["hidden_size"] = w;
+    config["intermediate_size"] = 4 * w;
+    config["num_hidden_layers"] = 2;
+    config["num_attention_heads"] = std::max<int64_t>(w / 16, 1);
+    config["patch_size"] = std::max<int64_t>(options.image_size / 4, 1);
   } else {
     config["model_type"] = "resnet_cifar";
     config["hidden_sizes"] = {w, 2 * w, 4 * w};
@@ -48,7 +60,8 @@ std::string preprocessor_file(int64_t image_size) {
   return config.dump(2) + "\n";
 }
 
-// Matrices and kernels have standard deviation sqrt(2 / fan_in), that of the head sqrt(1 / fan_in).
+// Matrices and kernels have standard deviation sqrt(2 / fan_in), that of the head sqrt(1 / fan_in), embeddings of places
+// .02.
 at::Tensor initial_tensor(const TensorInfo& info, const std::string& head, uint64_t seed) {
   switch (role_of(info)) {
     case Role::kMatrix:
@@ -57,6 +70,8 @@ at::Tensor initial_tensor(const TensorInfo& info, const std::string& head, uint6
       const double gain = info.name == head ? 1 : 2;
       return normal_tensor(info.shape, std::sqrt(gain / fan_in), derive_key(seed, "plain/init/" + info.name));
     }
+    case Role::kEmbedding:
+      return normal_tensor(info.shape, 0.02, derive_key(seed, "plain/init/" + info.name));
     case Role::kScale:
       return at::ones(info.shape);
     case Role::kRunningStatistic:
@@ -88,11 +103,27 @@ std::vector<TrainedGroup> groups_of(const PlainTraining& options, const Architec
   return {decayed, plain};
 }
 
+LabelledTask read_task(const TaskPack& pack, const std::string& name, const ClassFilter& filter) {
+  const Split train = pack.read(name, "train");
+  LabelledTask task{name, static_cast<int64_t>(pack.task(name).class_names.size()), train.images,
+                    train.labels};
+  if (filter) {
+    std::vector<int64_t> chosen;
+    for (int64_t i = 0; i < task.labels.size(0); ++i) {
+      if (filter(task.labels.const_data_ptr<int64_t>()[i], task.classes)) {
+        chosen.push_back(i);
+      }
+    }
+    const at::Tensor rows = at::tensor(chosen);
+    task.images = task.images.index_select(0, rows);
+    task.labels = task.labels.index_select(0, rows);
+  }
+  return task;
+}
+
 TrainedTask trained_task(const PlainTraining& options, const ModelInput& in, const std::string& name,
-                         uint64_t seed) {
-  const Split train = in.pack.read(name, "train");
-  const LabelledTask task{name, static_cast<int64_t>(in.pack.task(name).class_names.size()), train.images,
-                          train.labels};
+                         uint64_t seed, const ClassFilter& filter) {
+  const LabelledTask task = read_task(in.pack, name, filter);
   const auto batches =
       std::make_shared<TaskBatches>(task, options.batch, options.max_shift, seed, in.network.device);
   return {name, &task_kind("classify"), [batches](int64_t step) -> Examples {
@@ -105,7 +136,7 @@ TrainedTask trained_task(const PlainTraining& options, const ModelInput& in, con
 
 PlainTraining plain_training_of(const std::string& scale) {
   PlainTraining options;
-  for (const std::string net : {"mlp", "vgg", "resnet"}) {
+  for (const std::string net : {"mlp", "vgg", "resnet", kVit}) {
     if (scale.starts_with(net)) {
       options.net = net == "resnet" ? "resnet20" : net;
       options.width = parse_int(scale.substr(net.size()), "the width of scale " + scale);
@@ -143,7 +174,7 @@ InputFormat plain_input(const PlainTraining& options) {
 }
 
 MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,
-                        const std::function<double(int64_t step)>& rate) {
+                        const std::function<double(int64_t step)>& rate, const ClassFilter& filter) {
   const auto labels = static_cast<int64_t>(in.pack.task(in.tasks.front()).class_names.size());
   MadeModel made;
   made.config = config_of(options, labels);
@@ -154,13 +185,13 @@ MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint
   std::vector<TrainedTask> tasks;
   for (const std::string& task : in.tasks) {
     network.readouts[task] = own_readout(*architecture.own_head(), architecture.feature_size(), labels);
-    tasks.push_back(trained_task(options, in, task, seed));
+    tasks.push_back(trained_task(options, in, task, seed, filter));
   }
   const Weights first = first_values(architecture, seed, network.device);
   const Trainee trainee = make_trainee(first, names_of(first));
-  made.weights =
-      train(network, trainee, tasks, groups_of(options, architecture, trainee),
-            {.steps = steps, .optimiser = Optimiser::kSgd, .rate = rate, .beta1 = 0.9}, in.on_step);
+  const Optimiser optimiser = options.net == kVit ? Optimiser::kAdamW : Optimiser::kSgd;
+  made.weights = train(network, trainee, tasks, groups_of(options, architecture, trainee),
+                       {.steps = steps, .optimiser = optimiser, .rate = rate, .beta1 = 0.9}, in.on_step);
   return made;
 }
 
@@ -169,6 +200,7 @@ MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint
 double plain_seconds(const PlainTraining& options, int64_t steps) {
   const auto width = static_cast<double>(options.width);
   const double of_step = options.net == "mlp"   ? 0.003 + 1.2e-5 * width
+                         : options.net == kVit  ? 0.0025 * std::pow(width / 8, 1.2)
                          : options.net == "vgg" ? 0.0035 * std::pow(width / 2, 1.2) / 1.0
                                                 : 0.005 * std::pow(width / 2, 1.2);
   return of_step * static_cast<double>(steps * options.batch) / 64;

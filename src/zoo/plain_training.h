@@ -23,9 +23,11 @@ struct PlainTraining {
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("net", net, Choices{"mlp", "vgg", "resnet20"}, "the architecture");
+    v.param("net", net, Choices{"mlp", "vgg", "resnet20", "vit"}, "the architecture");
     v.param("width", width, Range{1, 8192},
-            "units of each of three layers of an mlp, else channels of the first stage, which doubles twice");
+            "units of each of three layers of an mlp, channels of a vit of two blocks, else channels of the "
+            "first "
+            "stage, which doubles twice");
     v.param("image_size", image_size, Range{4, 512}, "pixels of an image's side");
     v.param("batch", batch, Range{1, 65536}, "images of a step");
     v.param("max_shift", max_shift, Range{0, 16}, "pixels by which a batch is shifted at most, each way");
@@ -39,10 +41,14 @@ PlainTraining plain_training_of(const std::string& scale);
 // ConfigError where tasks are not of classified images, or not of as many classes each.
 void check_plain_pack(const std::string& recipe, const TaskPack& pack, const std::vector<std::string>& tasks);
 
-// Trains a model on the tasks of `in` together for so many steps, whose learning rates are told. `seed` decides first
-// values and batches, which are the same whatever number of steps: a longer run goes on from a shorter one.
+// Whether a training example of this class, of so many, is looked at.
+using ClassFilter = std::function<bool(int64_t label, int64_t classes)>;
+
+// Trains a model on the tasks of `in` together for so many steps, whose learning rates are told: by gradient descent
+// with momentum, a vit by AdamW. `seed` decides first values and batches, which are the same whatever number of steps: a
+// longer run goes on from a shorter one. filter: all classes, where there is none; the head has all of them anyway.
 MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,
-                        const std::function<double(int64_t step)>& rate);
+                        const std::function<double(int64_t step)>& rate, const ClassFilter& filter = {});
 
 // What is the same of all recipes of such networks.
 RecipeCard plain_card(const std::string& name, const std::string& doc, std::vector<RecipeScale> scales);

@@ -57,6 +57,27 @@ TEST_F(IndependentRecipe, GivesTheSameBitsTwice) {
   EXPECT_EQ(make_item(plan_, item, at::kCPU).facts, once);
 }
 
+TEST_F(IndependentRecipe, TrainsEachRunOnHalfOfTheClasses) {
+  plan_.overrides["classes"] = "halves";
+  const Zoo zoo = make_tiny_zoo(plan_, {0});
+  const double first = zoo.replicates[0].scores.at("run0/bars/test/accuracy"),
+               second = zoo.replicates[0].scores.at("run1/bars/test/accuracy");
+  // of three classes the first half has one or two, and nothing else is ever answered
+  EXPECT_LT(first, 0.75);
+  EXPECT_LT(second, 0.75);
+  EXPECT_GT(first + second, 0.6);
+  EXPECT_EQ(verify(zoo), std::vector<std::string>());
+}
+
+TEST_F(IndependentRecipe, TrainsSmallTransformers) {
+  plan_.scale = "vit32";
+  plan_.overrides = {{"image_size", 8}, {"width", 16}, {"runs", 2},
+                     {"steps", 80},     {"batch", 16}, {"lr", 0.01}};
+  const Zoo zoo = make_tiny_zoo(plan_, {0});
+  EXPECT_GT(zoo.replicates[0].scores.at("run0/bars/test/accuracy"), 0.6) << "three classes";
+  EXPECT_EQ(zoo.replicates[0].scores.count("run1/bars/test/accuracy"), 1U);
+}
+
 TEST_F(IndependentRecipe, RefusesABaseAndTasksThatOneHeadCannotAnswer) {
   plan_.published_base = folder_.path();
   EXPECT_THAT(message_of<ConfigError>([&] { place_bases(plan_, {0}); }), HasSubstr("start from no base"));
