@@ -60,8 +60,8 @@ std::string preprocessor_file(int64_t image_size) {
   return config.dump(2) + "\n";
 }
 
-// Matrices and kernels have standard deviation sqrt(2 / fan_in), that of the head sqrt(1 / fan_in), embeddings of places
-// .02.
+// Matrices and kernels have standard deviation sqrt(2 / fan_in), that of the head sqrt(1 / fan_in), and embeddings of
+// places .02.
 at::Tensor initial_tensor(const TensorInfo& info, const std::string& head, uint64_t seed) {
   switch (role_of(info)) {
     case Role::kMatrix:

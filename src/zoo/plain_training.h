@@ -45,8 +45,8 @@ void check_plain_pack(const std::string& recipe, const TaskPack& pack, const std
 using ClassFilter = std::function<bool(int64_t label, int64_t classes)>;
 
 // Trains a model on the tasks of `in` together for so many steps, whose learning rates are told: by gradient descent
-// with momentum, a vit by AdamW. `seed` decides first values and batches, which are the same whatever number of steps: a
-// longer run goes on from a shorter one. filter: all classes, where there is none; the head has all of them anyway.
+// with momentum, a vit by AdamW. `seed` decides first values and batches, which are the same whatever number of steps:
+// a longer run goes on from a shorter one. filter: all classes, where there is none; the head has all of them anyway.
 MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,
                         const std::function<double(int64_t step)>& rate, const ClassFilter& filter = {});
 

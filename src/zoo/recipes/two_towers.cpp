@@ -57,8 +57,8 @@ struct Options {
   int64_t shift = 2;
 
   // experts and multi-task models
-  double expert_lr = 1e-3;
-  int64_t expert_steps = 400;
+  double expert_lr = 5e-4;
+  int64_t expert_steps = 150;
   int64_t expert_batch = 128;
   int64_t multitask_steps = 200;
   int64_t multitask_batch = 64;
@@ -117,8 +117,8 @@ Options Options::of_scale(const std::string& scale) {
     options.base_lr = 1e-3;
     options.base_steps = 3000;
     options.base_batch = 256;
-    options.expert_lr = 5e-4;
-    options.expert_steps = 2000;
+    options.expert_lr = 2.5e-4;
+    options.expert_steps = 750;
     options.expert_batch = 256;
     options.multitask_steps = 2000;
     options.multitask_batch = 256;
