@@ -146,7 +146,8 @@ std::vector<Plot> pareto_plot(const Board& board, const std::string& id, const s
                          csv, {"cost", "score", "low", "high"}, {"method", "group", "front"}, 320);
   json x = field("cost", "quantitative", cost_title);
   x["scale"] = is_log ? json{{"type", "log"}, {"nice", true}} : json{{"zero", false}, {"nice", true}};
-  x["axis"] = {{"format", is_log ? "~g" : "~s"}, {"tickCount", 6}};
+  const bool is_small = *costs.rbegin() < 1e4;  // 0.01, or 10M
+  x["axis"] = {{"format", is_log && is_small ? "~g" : "~s"}, {"tickCount", 6}};
   json colour = field("group", "nominal", "");
   colour["scale"] = {{"domain", {"Task not told", "Task told", "References"}},
                      {"range", {"#0072b2", "#d55e00", "#7f7f7f"}}};

@@ -123,11 +123,26 @@ const openTarget = () => {
 addEventListener('hashchange', openTarget);
 openTarget();
 dark.addEventListener('change', redraw);
-addEventListener('beforeprint', redraw);
+// A paper has no bars to scroll: a table that is wider than a page becomes smaller (page.css).
+const fitTables = () => {
+  const page = 1030, smaller = 0.68;  // pixels of its width; letters of tables on paper and on the screen
+  document.querySelectorAll('table').forEach((table) => {
+    table.style.setProperty('--fit', Math.min(1, page / (table.scrollWidth * smaller + 1)));
+  });
+};
+addEventListener('beforeprint', () => { fitTables(); redraw(); });
 addEventListener('afterprint', redraw);
 let width = innerWidth;
 addEventListener('resize', () => {
   if (innerWidth !== width) redraw();
   width = innerWidth;
 });
+// Nothing waits for a plot that is drawn when a paper is printed, so what is open is drawn before anybody asks.
+const whenIdle = window.requestIdleCallback ?? ((work) => setTimeout(work, 500));
+whenIdle(() => document.querySelectorAll('figure.plot').forEach((figure) => {
+  if (figure.querySelector('.place').clientWidth > 0) {
+    seen.unobserve(figure);
+    want(figure);
+  }
+}));
 document.documentElement.dataset.ready = 'yes';
