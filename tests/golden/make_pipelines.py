@@ -4,8 +4,9 @@ Run: python make_pipelines.py [OUTPUT_FOLDER]   (default: pipelines/ beside this
 
 base/unet and base/text_encoder are small components as save_pretrained writes them. diffusers.safetensors is a file of
 save_lora_weights with PEFT's configuration in its metadata, kohya.safetensors the same factors under kohya's names with
-an alpha of its own for each module. expected_*.safetensors holds the tensors that load_lora_weights and fuse_lora
-change, "unet." and "text_encoder." before their names, all in float32.
+the same alpha for each module: where they differ, diffusers 0.42 takes that of the most for some.
+expected_*.safetensors holds the tensors that load_lora_weights and fuse_lora change, "unet." and "text_encoder." before
+their names, all in float32.
 """
 
 import os
@@ -80,7 +81,7 @@ def under_kohyas_names(weights):
         module, side = rest.rsplit(".lora_", 1)
         name = KOHYA[component] + module.replace(".", "_")
         renamed[name + (".lora_down.weight" if side.startswith("A") else ".lora_up.weight")] = factor
-        renamed[name + ".alpha"] = torch.tensor(float(len(module) % 3 + 1))
+        renamed[name + ".alpha"] = torch.tensor(3.0)
     return renamed
 
 
