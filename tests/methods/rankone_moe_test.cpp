@@ -14,6 +14,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "fusion/fusion_input.h"
+#include "fusion/subspaces/svd.h"
 #include "fusion/whole_model/routed_mlp.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
@@ -83,6 +84,51 @@ struct Mlp {
     return rank_one_mlp(blocks, 0, base, experts, gates, x);
   }
 };
+
+// In float64 on the golden zoo's MLP, with three triplets of each expert: outputs and the routers' gradients.
+TEST(RankOneMlp, equals_fusion_bench) {
+  const TestZoo zoo = golden_zoo();
+  const Blocks& blocks = *zoo.network->architecture->blocks();
+  Weights base;
+  Weights experts;
+  for (const Layer& layer : blocks.mlp_layers(0)) {
+    at::Tensor bias = zoo.base.at(layer.bias).to(at::kDouble);
+    const at::Tensor weight = zoo.base.at(layer.weight).to(at::kDouble);
+    std::vector<at::Tensor> left;
+    std::vector<at::Tensor> right;
+    for (const Weights& expert : zoo.experts) {
+      bias = bias + (expert.at(layer.bias) - zoo.base.at(layer.bias)).to(at::kDouble) * 0.3;
+      const Svd svd = significant_svd(expert.at(layer.weight).to(at::kDouble) - weight, 3);
+      ASSERT_EQ(svd.rank(), 3);
+      left.push_back(svd.u * svd.s);
+      right.push_back(svd.v);
+    }
+    base[layer.weight] = weight;
+    base[layer.bias] = bias;
+    const RankOneNames names(layer.weight);
+    experts[names.left] = concatenate(left, 1);
+    experts[names.right] = concatenate(right, 1);
+  }
+  for (const std::string file : {"router1_sample", "router1_batch", "router0_batch"}) {
+    const Golden golden = read_golden("rankone_moe__" + file);
+    const Weights original = golden.under("router");
+    const bool layer = file.starts_with("router1");
+    const at::AutoGradMode with_gradients(true);
+    const auto leaf = [&](const std::string& name) { return original.at(name).clone().requires_grad_(true); };
+    const RouterLayer router{layer ? leaf("fc.weight") : at::Tensor(), leaf(layer ? "fc.bias" : "weight")};
+    const at::Tensor hidden = golden.tensors.at("hidden_states");
+    const at::Tensor gates = router_gates({router}, hidden, {.batch_reduce = file.ends_with("batch")});
+    const at::Tensor output = rank_one_mlp(blocks, 0, base, experts, gates, hidden);
+    (output * golden.tensors.at("probe")).sum().backward();
+
+    expect_close(output.detach(), golden.tensors.at("output"), 1e-12);
+    const Weights gradients = golden.under("router_gradient");
+    expect_close(router.bias.grad(), gradients.at(layer ? "fc.bias" : "weight"), 1e-12);
+    if (layer) {
+      expect_close(router.weight.grad(), gradients.at("fc.weight"), 1e-12);
+    }
+  }
+}
 
 TEST(RankOneMlp, is_that_of_each_inputs_own_weights) {
   const Mlp mlp;
