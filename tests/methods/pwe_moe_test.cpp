@@ -70,6 +70,16 @@ TEST(PweMoe, has_routers_of_attentions_and_mlps_alone) {
   }
 }
 
+TEST(PweMoe, has_routers_of_a_decoders_attentions_and_mlps) {
+  const TestZoo zoo = choice_zoo(2, 0.2);
+  const Weights merged = zoo.fuse("pwe_moe{steps=3,batch=4,lr=0.05}").weights;
+  const Weights arithmetic = zoo.fuse("task_arithmetic{scale=0.3}").weights;
+  for (const auto& [name, tensor] : merged) {
+    const bool routed = name.find(".attn.c_") != std::string::npos || is_of_mlp(name);
+    EXPECT_EQ((tensor - arithmetic.at(name)).abs().max().item<double>() > 1e-4, routed) << name;
+  }
+}
+
 // Adam's first step of a module's coefficients goes against the slope of the loss, which finite differences tell too,
 // for all tensors of the module alike.
 TEST(PweMoe, moves_coefficients_of_modules_against_their_finite_difference) {
