@@ -4,18 +4,14 @@
 // Differs: the linear problem is solved as the paper states it, by inner products of the gradient with the models; the
 //          authors' code sums cosines of the gradient with the weights of each tensor, which depend on the base. The
 //          steps are made in the coefficients of the task vectors, which say the same: all models are base plus such a
-//          sum. Every step sees the same examples. The paper's soft variant runs AdaMerging inside of each step, and is
-//          left out.
+//          sum. Every step sees the same examples. The soft variant, which runs AdaMerging inside of each step, is the
+//          method frank_wolfe_soft.
 // Cost:    `steps` forward and backward passes of batch examples per task.
 
-#include <algorithm>
+#include "fusion/whole_model/frank_wolfe.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/eye.h>
-#include <ATen/ops/matmul.h>
 
-#include "core/concatenate.h"
 #include "fusion/whole_model/coefficients.h"
 
 namespace fusegrid::methods::frank_wolfe {
@@ -40,50 +36,20 @@ struct Options {
   }
 };
 
-// The examples of each task, ready for the network.
-std::vector<Examples> examples_of_tasks(const FusionInput& in, int64_t count) {
-  std::vector<Examples> all;
-  for (const std::string& task : in.tasks()) {
-    Examples examples = in.train_examples(task, count).to(in.network().device);
-    examples.inputs = in.network().ready(examples.inputs);
-    all.push_back(std::move(examples));
-  }
-  return all;
-}
-
-// Of the mean over tasks of the loss.
-void backward_of_loss(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples) {
-  const at::AutoGradMode with_gradients(true);
-  const PrecisionScope scope(in.network().precision);
-  for (size_t i = 0; i < examples.size(); ++i) {
-    const std::string& task = in.tasks()[i];
-    const TaskKind& kind = in.kind(task);
-    const at::Tensor output = in.network().output(weights, kind.taught(examples[i]), task);
-    (kind.losses(output, examples[i]).mean() / static_cast<double>(examples.size())).backward();
-  }
-}
-
-// The models that a step may go towards, by their coefficients [models, experts]: the experts and the start.
-at::Tensor vertices(const at::Tensor& start) {
-  return concatenate({at::eye(start.size(0), start.options()), start.select(1, 0).unsqueeze(0)});
-}
-
-// Those of the best vertex for each column: [experts, columns]. gradient: dL/dlambda, likewise.
-at::Tensor best_vertices(const at::Tensor& all, const at::Tensor& gradient) {
-  return all.index_select(0, at::matmul(all, gradient).argmin(0)).t();
+// Those of the best vertex for each column: [experts, columns].
+at::Tensor best_vertices(const LinearProblem& problem, const at::Tensor& products) {
+  return problem.vertices().index_select(0, products.argmin(0)).t();
 }
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   CoefficientMerge merged(in, options.coefficients == "task_wise" ? Granularity::kTask : Granularity::kTensor,
                           false);
   at::Tensor lambdas = merged.coefficients(options.scale);
-  const at::Tensor all = vertices(lambdas);
-  const std::vector<Examples> examples = examples_of_tasks(in, options.batch);
+  const LinearProblem problem(in, lambdas, options.batch);
   for (int64_t step = 0; step < options.steps && !merged.moving().empty(); ++step) {
-    merged.merge(lambdas);
-    backward_of_loss(in, merged.weights(), examples);
+    const at::Tensor best = best_vertices(problem, problem.products(merged, lambdas));
     const double length = options.step * 2 / static_cast<double>(step + 2);
-    lambdas = lambdas + (best_vertices(all, merged.gradient(lambdas)) - lambdas) * length;
+    lambdas = lambdas + (best - lambdas) * length;
     in.tick();
   }
   FusedModel fused = one_model(merged.merged(lambdas));

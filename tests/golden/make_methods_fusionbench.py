@@ -68,6 +68,7 @@ from fusion_bench.method.weighted_average.weighted_average import (
     WeightedAverageAlgorithm,
 )
 from fusion_bench.method.wudi.wudi import wudi_merging
+from fusion_bench.models.rankone_moe import RankOneMoE
 from fusion_bench.models.we_moe import WeightEnsemblingMoE
 from fusion_bench.models.wrappers.ensemble import (
     EnsembleModule,
@@ -966,22 +967,22 @@ def make_ensembles():
          prefix + "MaxModelPredictor")
 
 
-def wemoe_module(base, experts, depth, batch_reduce, generator):
+def routed_mlp_module(module_class, base, experts, depth, batch_reduce, generator, **options):
     mlps = [vision_model(m).vision_model.encoder.layers[0].mlp for m in [base, *experts]]
-    module = WeightEnsemblingMoE(
+    module = module_class(
         hidden_size=zoo.CONFIG["hidden_size"], base_model=mlps[0],
         expert_models=mlps[1:], init_lambda=0.3, batch_first=True,
-        router_hidden_layers=depth, batch_reduce=batch_reduce,
+        router_hidden_layers=depth, batch_reduce=batch_reduce, **options,
     )
     for parameter in module.gate.parameters():
         parameter.data = rand(generator, *parameter.shape, scale=0.5)
     return module
 
 
-def make_wemoe(base, experts):
-    for depth, reduce in ((2, True), (2, False), (1, True), (1, False), (0, True)):
+def make_routed_mlps(method, module_class, base, experts, cases, **options):
+    for depth, reduce in cases:
         generator = torch.Generator().manual_seed(31)
-        module = wemoe_module(base, experts, depth, reduce, generator)
+        module = routed_mlp_module(module_class, base, experts, depth, reduce, generator, **options)
         hidden = rand(generator, 3, 5, zoo.CONFIG["hidden_size"])
         probe = rand(generator, 3, 5, zoo.CONFIG["hidden_size"])
         output = module(hidden)
@@ -992,10 +993,22 @@ def make_wemoe(base, experts):
             tensors[f"router_gradient/{name}"] = parameter.grad
         gate = module.gate(hidden)
         tensors["coefficients"] = gate if depth == 0 else gate.mean(dim=1)
-        save("wemoe", f"router{depth}_{'batch' if reduce else 'sample'}", tensors,
-             dict(router_layers=depth, batch_reduce=reduce, module=MLP.rstrip(".")),
-             "fusion_bench.models.we_moe.WeightEnsemblingMoE.forward",
+        given = {name: value for name, value in options.items() if value is not None}
+        save(method, f"router{depth}_{'batch' if reduce else 'sample'}", tensors,
+             dict(router_layers=depth, batch_reduce=reduce, module=MLP.rstrip("."), **given),
+             f"{module_class.__module__}.{module_class.__name__}.forward",
              gradient="d sum(output * probe) / d router")
+
+
+def make_wemoe(base, experts):
+    cases = ((2, True), (2, False), (1, True), (1, False), (0, True))
+    make_routed_mlps("wemoe", WeightEnsemblingMoE, base, experts, cases)
+
+
+def make_rankone_moe(base, experts):
+    cases = ((1, True), (1, False), (0, True))
+    # its default svd_accelerator=False makes the matrices boolean
+    make_routed_mlps("rankone_moe", RankOneMoE, base, experts, cases, rank_k=3, svd_accelerator=None)
 
 
 # --- subspace and pruning methods ---------------------------------------------
@@ -1231,6 +1244,7 @@ def main():
     make_entropy()
     make_ensembles()
     make_wemoe(base, experts)
+    make_rankone_moe(base, experts)
     make_subspace(base, experts)
 
 

@@ -13,8 +13,8 @@ namespace fusegrid {
 // where a method has them; `more` goes with them.
 inline std::string quick(const std::string& method, const std::string& more = "") {
   const std::map<std::string, std::string> small{
-      {"steps", "3"},       {"batch", "4"},       {"examples", "8"},        {"lr", "0.01"},
-      {"generations", "2"}, {"merge_steps", "3"}, {"adamerging_steps", "3"}};
+      {"steps", "3"},       {"batch", "4"},       {"examples", "8"},         {"lr", "0.01"},
+      {"generations", "2"}, {"merge_steps", "3"}, {"adamerging_steps", "3"}, {"rounds", "2"}};
   std::vector<std::string> parts;
   if (!more.empty()) {
     parts.push_back(more);

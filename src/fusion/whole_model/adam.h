@@ -13,6 +13,7 @@ class Adam {
  public:
   Adam(at::Tensor parameter, double lr, double beta1 = 0.9, double beta2 = 0.999, double epsilon = 1e-8);
   void step(const at::Tensor& gradient);
+  void set_learning_rate(double lr) { lr_ = lr; }
 
  private:
   at::Tensor parameter_, first_, second_;

@@ -19,8 +19,12 @@ std::set<Need> needs_of_inputs(const std::string& inputs, std::set<Need> of_card
 }
 
 AdaptationStream::AdaptationStream(const FusionInput& in, int64_t batch, const std::string& purpose)
-    : network_(in.network()), batch_(batch) {
-  for (const std::string& task : in.tasks()) {
+    : AdaptationStream(in, in.tasks(), batch, purpose) {}
+
+AdaptationStream::AdaptationStream(const FusionInput& in, const std::vector<std::string>& tasks,
+                                   int64_t batch, const std::string& purpose)
+    : network_(in.network()), batch_(batch), names_(tasks) {
+  for (const std::string& task : tasks) {
     tasks_.push_back(
         {in.kind(task), in.inputs_to_adapt_on(task), derive_key(in.seed(), purpose + "/" + task), 0, {}, 0});
   }
@@ -61,10 +65,15 @@ AdaptationStream::Step AdaptationStream::next(const Asker& output) {
 
 at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const std::vector<Inputs>& by_task,
                         const at::Tensor& features) {
+  return entropy_loss(in, in.tasks(), model, by_task, features);
+}
+
+at::Tensor entropy_loss(const FusionInput& in, const std::vector<std::string>& tasks, const Weights& model,
+                        const std::vector<Inputs>& by_task, const at::Tensor& features) {
   at::Tensor loss;
   int64_t row = 0;
-  for (size_t i = 0; i < in.tasks().size(); ++i) {
-    const std::string& task = in.tasks()[i];
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    const std::string& task = tasks[i];
     const int64_t count = by_task[i].size();
     const at::Tensor output = in.network().read(model, features.narrow(0, row, count), task);
     const at::Tensor entropy = mean_entropy(in.kind(task).log_probabilities(output, by_task[i]));

@@ -24,6 +24,9 @@ class AdaptationStream {
  public:
   // Requires Need::kTestInputs or kValidationInputs. `batch`: inputs per task and step.
   AdaptationStream(const FusionInput& in, int64_t batch, const std::string& purpose);
+  // Of some tasks, one or more.
+  AdaptationStream(const FusionInput& in, const std::vector<std::string>& tasks, int64_t batch,
+                   const std::string& purpose);
   // Of the next step, ready and task after task. output: of the model that adapts, which completes the inputs of tasks
   // whose answers are tokens (TaskKind::completed()); asked of no other.
   struct Step {
@@ -33,6 +36,7 @@ class AdaptationStream {
   };
   Step next(const Asker& output = {});
   int64_t batch() const { return batch_; }
+  const std::vector<std::string>& tasks() const { return names_; }
 
  private:
   struct Task {
@@ -47,6 +51,7 @@ class AdaptationStream {
 
   const Network& network_;
   int64_t batch_;
+  std::vector<std::string> names_;
   std::vector<Task> tasks_;
 };
 
@@ -56,5 +61,8 @@ class AdaptationStream {
 // is our extension.
 at::Tensor entropy_loss(const FusionInput& in, const Weights& model, const std::vector<Inputs>& by_task,
                         const at::Tensor& features);
+// Of inputs of these tasks alone.
+at::Tensor entropy_loss(const FusionInput& in, const std::vector<std::string>& tasks, const Weights& model,
+                        const std::vector<Inputs>& by_task, const at::Tensor& features);
 
 }  // namespace fusegrid

@@ -181,9 +181,10 @@ void backward_of_entropy(const FusionInput& in, const Weights& weights, Adaptati
   const at::AutoGradMode with_gradients(true);
   const PrecisionScope scope(in.network().precision);
   const AdaptationStream::Step next = stream.next([&](const Inputs& ready, Memory* memory) {
-    return in.network().output(weights, ready, in.tasks().front(), {.memory = memory});
+    return in.network().output(weights, ready, stream.tasks().front(), {.memory = memory});
   });
-  entropy_loss(in, weights, next.by_task, in.network().features(weights, next.inputs)).backward();
+  const at::Tensor features = in.network().features(weights, next.inputs);
+  entropy_loss(in, stream.tasks(), weights, next.by_task, features).backward();
 }
 
 MethodCard adamerging_card(const std::string& name, const std::string& title,

@@ -95,7 +95,8 @@ class CoefficientMerge {
 // "mnist=0.3 fashion=0.25": the mean over columns of each expert's coefficients, for the record.
 std::string coefficient_text(const FusionInput& in, const at::Tensor& lambdas);
 
-// The sum over tasks of the mean entropy of what `weights` answer to the next batch, with gradients of the leaves.
+// The sum over the stream's tasks of the mean entropy of what `weights` answer to its next batch, with gradients of the
+// leaves.
 void backward_of_entropy(const FusionInput& in, const Weights& weights, AdaptationStream& stream);
 
 // AdaMerging: theta^l = theta_0^l + sum_i lambda_i^l tau_i^l with the lambda that minimise the entropy on the inputs to

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 
 #include "core/philox.h"
@@ -17,6 +19,18 @@ Examples labelled_batch(const Network& network, const Examples& all, uint64_t ke
   Examples chosen = all.at(places, all.inputs.select(places)).to(network.device);
   chosen.inputs = network.ready(chosen.inputs);
   return chosen;
+}
+
+void backward_of_losses(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
+                        const std::vector<double>& shares) {
+  const at::AutoGradMode with_gradients(true);
+  const PrecisionScope scope(in.network().precision);
+  for (size_t i = 0; i < examples.size(); ++i) {
+    const std::string& task = in.tasks()[i];
+    const TaskKind& kind = in.kind(task);
+    const at::Tensor output = in.network().output(weights, kind.taught(examples[i]), task);
+    (kind.losses(output, examples[i]).mean() * shares[i]).backward();
+  }
 }
 
 }  // namespace fusegrid

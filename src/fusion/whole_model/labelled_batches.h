@@ -1,8 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
-#include "models/network.h"
+#include "fusion/fusion_input.h"
 
 namespace fusegrid {
 
@@ -10,5 +11,10 @@ namespace fusegrid {
 // Every epoch has its own order, a function of the key; the last examples of it, which fill no batch, are left out.
 Examples labelled_batch(const Network& network, const Examples& all, uint64_t key, int64_t batch,
                         int64_t step);
+
+// Of sum_t shares[t] * mean loss of the examples of task t, with gradients of the leaves among the weights. examples:
+// of all tasks, in their order, ready for the network on its device.
+void backward_of_losses(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
+                        const std::vector<double>& shares);
 
 }  // namespace fusegrid

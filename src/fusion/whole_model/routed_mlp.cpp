@@ -4,6 +4,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/cumsum.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 
 #include "models/operators.h"
@@ -52,6 +53,20 @@ at::Tensor routed_mlp(const Blocks& blocks, int64_t block, const Weights& base,
           y = y + apply(layer, taus[i], input, {}) * gates.narrow(2, static_cast<int64_t>(i), 1);
         }
         return y;
+      }};
+  return blocks.mlp(base, block, x, mixed);
+}
+
+at::Tensor rank_one_mlp(const Blocks& blocks, int64_t block, const Weights& base, const Weights& experts,
+                        const at::Tensor& gates, const at::Tensor& x) {
+  const Pass mixed{
+      [&](const Layer& layer, const at::Tensor& input, const at::Tensor& weight, const at::Tensor& bias) {
+        const at::Tensor y = at::linear(input, weight, bias);
+        const RankOneNames names(layer.weight);
+        const auto right = experts.find(names.right);
+        return right == experts.end()
+                   ? y
+                   : y + at::linear(at::matmul(input, right->second) * gates, experts.at(names.left));
       }};
   return blocks.mlp(base, block, x, mixed);
 }

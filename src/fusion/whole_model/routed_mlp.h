@@ -35,4 +35,16 @@ at::Tensor router_gates(const std::vector<RouterLayer>& layers, const at::Tensor
 at::Tensor routed_mlp(const Blocks& blocks, int64_t block, const Weights& base,
                       const std::vector<Weights>& taus, const at::Tensor& gates, const at::Tensor& x);
 
+// Where the rank-one experts of a weight are, one for each gate: column j of `left` [out, gates] and of `right` [in,
+// gates].
+struct RankOneNames {
+  explicit RankOneNames(const std::string& weight) : left(weight + "/left"), right(weight + "/right") {}
+  std::string left, right;
+};
+
+// The block's MLP with W(x) = W_0 + sum_j gates[x, j] left_j right_j^T of each token x in the weights of its layers,
+// and the biases of `base`, without building W(x). experts: the factors of the layers that have some, by RankOneNames.
+at::Tensor rank_one_mlp(const Blocks& blocks, int64_t block, const Weights& base, const Weights& experts,
+                        const at::Tensor& gates, const at::Tensor& x);
+
 }  // namespace fusegrid

@@ -8,11 +8,13 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
 
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "fusion/demands.h"
 #include "fusion/passes/selection.h"
+#include "fusion/subspaces/svd.h"
 #include "fusion/whole_model/adam.h"
 
 namespace fusegrid {
@@ -33,6 +35,35 @@ std::string router_name(int64_t block, int64_t layer, const char* part) {
   return "router" + std::to_string(block) + "." + std::to_string(layer) + "." + part;
 }
 
+// Gates of each expert in the layers of a block: as many as a matrix can have singular triplets, `rank` at most.
+int64_t rank_one_gates(const FusionInput& in, const std::vector<Layer>& layers, int64_t rank) {
+  int64_t most = 0;
+  for (const Layer& layer : layers) {
+    const at::Tensor& weight = in.base().at(layer.weight);
+    most = std::max(most, std::min(weight.size(0), weight.size(1)));
+  }
+  return std::min(rank, most);
+}
+
+// The first triplets of the experts' task vectors of a weight, expert after expert: left vectors times singular values
+// and right vectors, with columns of zeros where an expert has fewer than `gates` of them.
+void add_rank_one_experts(const FusionInput& in, const Slice& slice, int64_t gates, Weights& experts) {
+  std::vector<at::Tensor> left;
+  std::vector<at::Tensor> right;
+  const auto add = [&](std::vector<at::Tensor>& columns, const at::Tensor& vectors) {
+    columns.push_back(vectors.to(at::kFloat));
+    columns.push_back(at::zeros({vectors.size(0), gates - vectors.size(1)}, columns.back().options()));
+  };
+  for (size_t i = 0; i < in.num_experts(); ++i) {
+    const Svd svd = task_vector_svd(in, slice, i).first(gates);
+    add(left, svd.u * svd.s);
+    add(right, svd.v);
+  }
+  const RankOneNames names(slice.name());
+  experts[names.left] = concatenate(left, 1);
+  experts[names.right] = concatenate(right, 1);
+}
+
 class RoutedModel final : public Predictor {
  public:
   RoutedModel(const FusionInput& in, const RouterOptions& options, RoutedMlps mlps)
@@ -41,11 +72,20 @@ class RoutedModel final : public Predictor {
     const Field sum = in.task_vector_sum();
     merged_ =
         in.map_elements([&](const Slice& slice) { return at::add(slice.base(), slice[sum], options.scale); });
+    std::map<std::string, int64_t> gates_of_weights;
     for (int64_t block = 0; block < blocks.size(); ++block) {
-      add_mlps(in, blocks.mlp_layers(block));
-      if (router_of(block) == block) {
-        add_router(in, block, blocks.width());
+      const std::vector<Layer> layers = blocks.mlp_layers(block);
+      const int64_t gates = mlps_.rank == 0 ? 1 : rank_one_gates(in, layers, mlps_.rank);
+      for (const Layer& layer : layers) {
+        gates_of_weights.emplace(layer.weight, gates);
       }
+      add_mlps(in, layers);
+      if (router_of(block) == block) {
+        add_router(in, block, blocks.width(), gates);
+      }
+    }
+    if (mlps_.rank > 0) {
+      add_rank_ones(in, gates_of_weights);
     }
   }
 
@@ -54,6 +94,7 @@ class RoutedModel final : public Predictor {
     RoutedModel held = *this;
     held.merged_ = rounded(merged_, precision);
     held.mlp_base_ = rounded(mlp_base_, precision);
+    held.rank_ones_ = rounded(rank_ones_, precision);
     for (auto& taus : held.mlp_taus_) {
       for (Weights& tau : taus) {
         tau = rounded(tau, precision);
@@ -79,7 +120,9 @@ class RoutedModel final : public Predictor {
       const at::Tensor input = blocks.mlp_input(merged_, block, x);
       const at::Tensor gates = router_gates(router(block), input.to(at::kFloat), rows).to(input.dtype());
       const auto& taus = mlp_taus_[static_cast<size_t>(block)];
-      x = blocks.add_mlp(merged_, block, x, routed_mlp(blocks, block, mlp_base_, taus, gates, input));
+      x = blocks.add_mlp(merged_, block, x,
+                         mlps_.rank == 0 ? routed_mlp(blocks, block, mlp_base_, taus, gates, input)
+                                         : rank_one_mlp(blocks, block, mlp_base_, rank_ones_, gates, input));
     }
     return blocks.finish(merged_, x, inputs, network.pooling());
   }
@@ -90,6 +133,7 @@ class RoutedModel final : public Predictor {
   Weights weights() const override {
     Weights all = merged_;
     all.insert(mlp_base_.begin(), mlp_base_.end());
+    all.insert(rank_ones_.begin(), rank_ones_.end());
     for (const auto& block : mlp_taus_) {
       for (size_t i = 0; i < block.size(); ++i) {
         for (const auto& [name, tensor] : block[i]) {
@@ -103,7 +147,8 @@ class RoutedModel final : public Predictor {
     return all;
   }
   Weights& routers() { return routers_; }
-  // Of pruned task vectors the entries that are there, and a bit for each that may be.
+  // Of pruned task vectors the entries that are there, and a bit for each that may be; of rank-one experts those that
+  // are there.
   double stored_parameters() const {
     auto stored =
         static_cast<double>(num_parameters(merged_) + num_parameters(mlp_base_) + num_parameters(routers_));
@@ -115,6 +160,9 @@ class RoutedModel final : public Predictor {
                                        : static_cast<double>(tau.ne(0).sum().item<int64_t>()) + entries / 32;
         }
       }
+    }
+    for (const auto& [name, columns] : rank_ones_) {
+      stored += static_cast<double>(columns.ne(0).any(0).sum().item<int64_t>() * columns.size(0));
     }
     return stored;
   }
@@ -128,8 +176,8 @@ class RoutedModel final : public Predictor {
         if (tensor == in.base().end()) {
           continue;  // a layer without bias
         }
-        mlp_base_.emplace(*tensor);
-        for (size_t i = 0; i < experts_; ++i) {
+        mlp_base_.emplace(name, mlps_.rank > 0 && name == layer.bias ? merged_.at(name) : tensor->second);
+        for (size_t i = 0; mlps_.rank == 0 && i < experts_; ++i) {
           taus[i].emplace(name, largest_entries(in.expert(i).at(name) - tensor->second, mlps_.density));
         }
         merged_.erase(name);  // never read: the routed MLP stands in for it
@@ -137,21 +185,33 @@ class RoutedModel final : public Predictor {
     }
   }
 
-  void add_router(const FusionInput& in, int64_t block, int64_t width) {
+  // gates: of an expert, by the weight
+  void add_rank_ones(const FusionInput& in, const std::map<std::string, int64_t>& gates) {
+    in.map_matrices([&](const Slice& slice) -> at::Tensor {
+      if (const auto of_weight = gates.find(slice.name()); of_weight != gates.end()) {
+        add_rank_one_experts(in, slice, of_weight->second, rank_ones_);
+      }
+      return slice.base();
+    });
+  }
+
+  // gates_of_expert: rows of an expert in the router's last layer
+  void add_router(const FusionInput& in, int64_t block, int64_t width, int64_t gates_of_expert) {
     const auto options = at::TensorOptions(in.device()).dtype(at::kFloat);
-    const auto gates = static_cast<int64_t>(experts_);
+    const auto gates = static_cast<int64_t>(experts_) * gates_of_expert;
     const uint64_t key = derive_key(in.seed(), "wemoe/router");
     for (int64_t layer = 0; layer < options_.layers; ++layer) {
       const bool last = layer + 1 == options_.layers;
       const int64_t outputs = last ? gates : width;
       const auto stream = static_cast<uint64_t>(block * 2 + layer);
       std::vector<at::Tensor>
-          rows;  // a gate's row belongs to its task, so the order of the experts is no matter
+          rows;  // a gate's row belongs to its expert, so the order of the experts is no matter
       for (size_t i = 0; last && i < experts_; ++i) {
-        rows.push_back(normal(derive_key(in.seed(), "wemoe/gate/" + in.expert_names()[i]), stream, 0, width));
+        const uint64_t own = derive_key(in.seed(), "wemoe/gate/" + in.expert_names()[i]);
+        rows.push_back(normal(own, stream, 0, gates_of_expert * width).view({gates_of_expert, width}));
       }
       const at::Tensor random =
-          last ? at::stack(rows) : normal(key, stream, 0, width * width).view({width, width});
+          last ? concatenate(rows) : normal(key, stream, 0, width * width).view({width, width});
       routers_[router_name(block, layer, "weight")] = (random * 0.01).to(in.device());
       routers_[router_name(block, layer, "bias")] = at::full({outputs}, last ? options_.scale : 0.0, options);
     }
@@ -182,6 +242,7 @@ class RoutedModel final : public Predictor {
   Weights merged_;                              // everything but the MLPs
   Weights mlp_base_;                            // the base's MLPs
   std::vector<std::vector<Weights>> mlp_taus_;  // [block][expert]: the experts' task vectors of them
+  Weights rank_ones_;                           // the leading parts of these instead, by RankOneNames
   Weights routers_;
 };
 

@@ -1,4 +1,4 @@
-// Models whose MLPs are mixed by routers, and the training of the routers: what WEMoE and E-WEMoE share.
+// Models whose MLPs are mixed by routers, and the training of the routers: what WEMoE and its relatives share.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,9 @@ struct RoutedMlps {
   std::string method;              // whose error messages these are
   double density = 1;              // of a tensor's task vector the fraction of largest entries that stay
   bool has_shared_router = false;  // one router answers for all blocks
+  // Each of so many leading singular triplets of a weight's task vector has a gate of its own, and biases those of task
+  // arithmetic; 0: a task vector has one gate.
+  int64_t rank = 0;
 };
 
 // Task arithmetic everywhere but in the MLPs; each MLP mixes the experts' task vectors by a router, which is trained on

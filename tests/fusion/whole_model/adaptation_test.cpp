@@ -104,6 +104,27 @@ TEST(AdaptationStream, shows_every_image_of_a_task_once_per_epoch_in_another_ord
   });
 }
 
+TEST(AdaptationStream, shows_the_images_of_some_tasks_alone_as_in_the_stream_of_all) {
+  TestZoo zoo = random_zoo(3);
+  zoo.with_needs({Need::kTestInputs}, [&](const FusionInput& in) {
+    AdaptationStream all(in, 4, "a test");
+    AdaptationStream some(in, {"task2", "task0"}, 4, "a test");
+    EXPECT_EQ(some.tasks(), (std::vector<std::string>{"task2", "task0"}));
+    const AdaptationStream::Step of_all = all.next();
+    const AdaptationStream::Step of_some = some.next();
+    ASSERT_EQ(of_some.inputs.size(), 8);
+    EXPECT_TRUE(of_some.by_task[0].images.equal(of_all.by_task[2].images));
+    EXPECT_TRUE(of_some.by_task[1].images.equal(of_all.by_task[0].images));
+    const auto loss_of = [&](const std::vector<std::string>& tasks, const AdaptationStream::Step& step) {
+      const at::Tensor features = zoo.network->features(zoo.base, step.inputs);
+      return entropy_loss(in, tasks, zoo.base, step.by_task, features).item<double>();
+    };
+    AdaptationStream other(in, {"task1"}, 4, "a test");
+    EXPECT_NEAR(loss_of(some.tasks(), of_some) + loss_of(other.tasks(), other.next()),
+                loss_of(in.tasks(), of_all), 1e-5);
+  });
+}
+
 TEST(AdaptationStream, makes_one_batch_of_rows_of_tokens_of_all_tasks) {
   TestZoo zoo = table_zoo({at::zeros({4, 1}), {}, {}});
   zoo.tasks = {"a", "b"};
