@@ -11,6 +11,7 @@
 #include "zoo/flow_world.h"
 #include "zoo/folders.h"
 #include "zoo/recipe.h"
+#include "zoo/support.h"
 
 namespace fusegrid::test {
 namespace {
@@ -37,13 +38,6 @@ class FlowRecipe : public testing::Test {
 
   Result make(Kind kind, const std::string& expert = "", int64_t seed = 0) const {
     return make_item(plan_, {plan_.name(), seed, kind, expert}, at::kCPU);
-  }
-  Zoo make_zoo() const {
-    std::vector<Result> results{make(Kind::kBase)};
-    for (const ZooItem& item : model_items(plan_, {0})) {
-      results.push_back(make_item(plan_, item, at::kCPU));
-    }
-    return finish(plan_, {0}, results);
   }
   static double value(const Result& result, const std::string& metric, const std::string& split) {
     for (const Metric& each : result.metrics) {
@@ -73,7 +67,7 @@ TEST_F(FlowRecipe, a_base_learns_to_make_pictures) {
 }
 
 TEST_F(FlowRecipe, a_zoo_has_experts_of_the_seen_cells_and_is_sound) {
-  const Zoo zoo = make_zoo();
+  const Zoo zoo = make_tiny_zoo(plan_);
   EXPECT_THAT(zoo.expert_names(), ElementsAre("whole"));
   EXPECT_THAT(zoo.tasks, ElementsAre("whole", "half"));
   EXPECT_EQ(zoo.pooling, Pooling::kNone);
@@ -84,7 +78,7 @@ TEST_F(FlowRecipe, a_zoo_has_experts_of_the_seen_cells_and_is_sound) {
 
 TEST_F(FlowRecipe, adapters_are_trained_instead_where_they_are_asked_for) {
   plan_.overrides["lora"] = 2;
-  const Zoo zoo = make_zoo();
+  const Zoo zoo = make_tiny_zoo(plan_);
   EXPECT_THAT(verify(zoo), IsEmpty());
   EXPECT_TRUE(fs::exists(plan_.folder / "seed-0/experts/whole/adapter_config.json"));
 }

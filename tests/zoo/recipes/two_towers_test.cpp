@@ -23,20 +23,13 @@ class TwoTowersRecipe : public testing::Test {
   Result make(Kind kind, const std::string& expert = "", int64_t seed = 0) const {
     return make_item(plan_, {plan_.name(), seed, kind, expert}, at::kCPU);
   }
-  Zoo make_zoo() const {
-    std::vector<Result> results{make(Kind::kBase)};
-    for (const ZooItem& item : model_items(plan_, {0})) {
-      results.push_back(make_item(plan_, item, at::kCPU));
-    }
-    return finish(plan_, {0}, results);
-  }
 
   TemporaryFolder world_;
   ZooPlan plan_;
 };
 
 TEST_F(TwoTowersRecipe, a_zoo_has_experts_of_the_first_pairs_and_heads_of_all_tasks) {
-  const Zoo zoo = make_zoo();
+  const Zoo zoo = make_tiny_zoo(plan_);
   EXPECT_THAT(zoo.expert_names(), ElementsAre("near", "far"));
   EXPECT_THAT(zoo.tasks, ElementsAre("near", "far", "plain", "asked"));
   EXPECT_THAT(verify(zoo), IsEmpty());
@@ -50,7 +43,7 @@ TEST_F(TwoTowersRecipe, experts_learn_to_find_their_pairs) {
   plan_.overrides["base_steps"] = 60;
   plan_.overrides["expert_steps"] = 60;
   plan_.overrides["expert_lr"] = 3e-3;
-  const Zoo zoo = make_zoo();
+  const Zoo zoo = make_tiny_zoo(plan_);
   // chance: six texts
   EXPECT_GT(zoo.replicates[0].scores.at("near/near/test/recall_1"), 0.5);
   EXPECT_GT(zoo.replicates[0].scores.at("far/far/test/recall_1"), 0.5);
