@@ -44,16 +44,16 @@ struct Options {
 
   // pretraining
   double base_lr = 3e-3;
-  int64_t base_steps = 5000;
+  int64_t base_steps = 2400;
   int64_t base_batch = 64;
 
   // experts and multi-task models
   int64_t seen = 4;
   int64_t lora = 0;
   double expert_lr = 1e-3;
-  int64_t expert_steps = 300;
+  int64_t expert_steps = 400;
   int64_t expert_batch = 64;
-  int64_t multitask_steps = 600;
+  int64_t multitask_steps = 800;
   int64_t multitask_batch = 32;
 
   // all models
@@ -108,7 +108,7 @@ Options Options::of_scale(const std::string& scale) {
     options.head_width = 32;
     options.patch = 2;
     options.base_lr = 1e-3;
-    options.base_steps = 12000;
+    options.base_steps = 6000;
     options.expert_steps = 600;
     options.multitask_steps = 1200;
   }
