@@ -36,7 +36,9 @@ class MergeMakerTest : public TinyZoos {
 
 TEST_F(MergeMakerTest, cells_of_one_merge_fuse_once_and_the_first_is_timed) {
   Merge& first = merge(tiny_cell("spy", "bars"));
-  EXPECT_EQ(first.costs.size(), 4U);
+  for (const char* cost : {"load_s", "fuse_s", "fuse_operations"}) {
+    EXPECT_TRUE(first.costs.contains(cost)) << cost;
+  }
   EXPECT_EQ(first.facts.at("experts"), "2");
   EXPECT_EQ(first.facts.at("weights_sha256"), weights_of(first));
   first.costs.clear();
@@ -85,7 +87,7 @@ TEST_F(MergeMakerTest, a_merge_that_throws_leaves_nothing_behind) {
   spy_must_fail = false;
   const Merge& next = merge(tiny_cell("spy", "bars", "clean", 1));
   EXPECT_EQ(next.name, "embedded-tiny/experts=2/spy/seed=1");
-  EXPECT_EQ(next.costs.size(), 4U);
+  EXPECT_TRUE(next.costs.contains("fuse_s"));
   EXPECT_EQ(spy_fuses, 4);
 }
 
