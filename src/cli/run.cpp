@@ -298,7 +298,7 @@ bool run_all(Invocation& in, ResultStore& store, const CampaignOptions& campaign
 // `test = chosen`: what there is to choose among is validated first, and then what was chosen is tested, together with
 // what needs no choice; before either the experts alone, whose scores make tasks of several metrics comparable. cells:
 // all that were asked for; left: those to run.
-bool run_choosing(Invocation& in, ResultStore& store, CampaignOptions& campaign, const Estimator& estimator,
+bool run_choosing(Invocation& in, ResultStore& store, CampaignOptions campaign, const Estimator& estimator,
                   const std::vector<Cell>& cells, const std::vector<Cell>& left) {
   const auto swept = swept_cells(cells);
   std::vector<Cell> own, compared, tested;

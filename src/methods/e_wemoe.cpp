@@ -28,20 +28,11 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
 }
 
 const RegisterMethod<Options> registered{
-    {.name = "e_wemoe",
-     .title = "E-WEMoE",
-     .paper = "Shen et al., 2024, arXiv:2410.21804",
-     .formula =
-         R"(MLPs    W(x) = W_0 + sum_i g_i tau^_i   for weights and biases of fc1 and fc2,   tau^_i the density largest entries of tau_i
+    router_card(
+        "e_wemoe", "E-WEMoE", "Shen et al., 2024, arXiv:2410.21804",
+        R"(MLPs    W(x) = W_0 + sum_i g_i tau^_i   for weights and biases of fc1 and fc2,   tau^_i the density largest entries of tau_i
         g = mean over tokens (causal models: those so far) of router(x_token), the same router in all blocks
-others  theta = theta_0 + scale * sum_i tau_i)",
-     .family = Family::kRouting,
-     .grain = Grain::kWholeModel,
-     .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
-     .demands = {Demand::kBlocks, Demand::kDistribution},
-     .yields = Yields::kRoutedModel,
-     .random = true,
-     .cost = Cost::kTraining},
+others  theta = theta_0 + scale * sum_i tau_i)"),
     fuse,
 };
 

@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
@@ -34,8 +35,6 @@
 
 namespace fusegrid::methods::pwe_moe {
 namespace {
-
-constexpr double kPi = 3.14159265358979323846;
 
 struct Options {
   std::vector<double> preference{1};
@@ -207,7 +206,7 @@ class Merge {
       backward_at(routers, drawn_preference(step), batches(all, step));
       const double progress = static_cast<double>(step) / static_cast<double>(options_.steps);
       for (auto& [tensor, adam] : optimizers) {
-        adam.set_learning_rate(options_.lr * (0.55 + 0.45 * std::cos(kPi * progress)));
+        adam.set_learning_rate(options_.lr * (0.55 + 0.45 * std::cos(std::numbers::pi * progress)));
         if (tensor.grad().defined()) {
           adam.step(tensor.grad());
           tensor.mutable_grad().reset();

@@ -29,21 +29,12 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
 }
 
 const RegisterMethod<Options> registered{
-    {.name = "rankone_moe",
-     .title = "RankOne-MoE",
-     .paper = "Yang, github.com/EnnengYang/RankOne-MoE",
-     .formula =
-         R"(MLPs    W(x) = W_0 + sum_i sum_(r <= rank) g_ir s_ir u_ir v_ir^T   for the weights of fc1 and fc2,   tau_i = U_i S_i V_i^T
+    router_card(
+        "rankone_moe", "RankOne-MoE", "Yang, github.com/EnnengYang/RankOne-MoE",
+        R"(MLPs    W(x) = W_0 + sum_i sum_(r <= rank) g_ir s_ir u_ir v_ir^T   for the weights of fc1 and fc2,   tau_i = U_i S_i V_i^T
         g = mean over tokens (causal models: those so far) of router(x_token), the same gates for both
 others  theta = theta_0 + scale * sum_i tau_i, the biases of fc1 and fc2 too
-router: its last bias starts at scale, so that training starts at task arithmetic of rank `rank`)",
-     .family = Family::kRouting,
-     .grain = Grain::kWholeModel,
-     .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
-     .demands = {Demand::kBlocks, Demand::kDistribution},
-     .yields = Yields::kRoutedModel,
-     .random = true,
-     .cost = Cost::kTraining},
+router: its last bias starts at scale, so that training starts at task arithmetic of rank `rank`)"),
     fuse,
 };
 

@@ -11,20 +11,11 @@ FusedModel fuse(const FusionInput& in, const RouterOptions& options) {
 }
 
 const RegisterMethod<RouterOptions> registered{
-    {.name = "wemoe",
-     .title = "WEMoE",
-     .paper = "Tang et al., ICML 2024, arXiv:2402.00433",
-     .formula =
-         R"(MLPs    W(x) = W_0 + sum_i g_i tau_i  for weights and biases of fc1 and fc2,   g = mean over tokens (causal models: those so far) of router(x_token)
+    router_card(
+        "wemoe", "WEMoE", "Tang et al., ICML 2024, arXiv:2402.00433",
+        R"(MLPs    W(x) = W_0 + sum_i g_i tau_i  for weights and biases of fc1 and fc2,   g = mean over tokens (causal models: those so far) of router(x_token)
 others  theta = theta_0 + scale * sum_i tau_i
-router: 0, 1 or 2 layers; its last bias starts at scale, so that training starts at task arithmetic)",
-     .family = Family::kRouting,
-     .grain = Grain::kWholeModel,
-     .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
-     .demands = {Demand::kBlocks, Demand::kDistribution},
-     .yields = Yields::kRoutedModel,
-     .random = true,
-     .cost = Cost::kTraining},
+router: 0, 1 or 2 layers; its last bias starts at scale, so that training starts at task arithmetic)"),
     fuse,
 };
 

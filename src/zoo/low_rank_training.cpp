@@ -8,6 +8,7 @@
 #include <ATen/ops/zeros.h>
 
 #include "core/philox.h"
+#include "core/text.h"
 #include "zoo/training.h"
 
 namespace fusegrid {
@@ -60,6 +61,10 @@ FactorsByName TrainedFactors::factors() const {
     now[name] = {factors.b.detach(), factors.a.detach(), factors.scale};
   }
   return now;
+}
+
+uint64_t adapter_key(const ModelInput& in) {
+  return derive_key(in.seed, "fine_tune/lora/" + join(in.tasks, "+"));
 }
 
 MadeModel train_adapter(const AdapterTuning& adapter, const ModelInput& in,

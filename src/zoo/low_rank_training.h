@@ -27,6 +27,11 @@ class TrainedFactors {
   FactorsByName factors_;
 };
 
+constexpr double kAdapterScale = 2;  // alpha / r, as recipes of experts on published layouts have it
+
+// Of the numbers that an adapter begins with: its own, so that no two experts of a seed share them.
+uint64_t adapter_key(const ModelInput& in);
+
 struct AdapterTuning {
   std::vector<std::string> targets;  // ends of the names of layers
   int64_t rank = 0;

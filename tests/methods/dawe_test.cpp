@@ -1,26 +1,15 @@
-#include <cmath>
-
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/log_softmax.h>
 #include <gtest/gtest.h>
 
 #include "core/concatenate.h"
 #include "fusion/fusion_input.h"
+#include "methods/routed_checks.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
 namespace fusegrid::dawe_test {
 namespace {
-
-double entropy(const TestZoo& zoo, const Merged& merged) {
-  double sum = 0;
-  for (const std::string& task : zoo.tasks) {
-    const at::Tensor log_p = at::log_softmax(zoo.logits(merged, task).to(at::kDouble), 1);
-    sum -= (log_p.exp() * log_p).sum(1).mean().item<double>();
-  }
-  return sum;
-}
 
 // The base with its affine layers moved by these coefficients, and all else by those of task arithmetic.
 Weights mixed(const TestZoo& zoo, const at::Tensor& coefficients, double scale) {
@@ -66,23 +55,11 @@ TEST(Dawe, answers_each_input_by_the_weights_that_the_bases_features_make) {
   }
 }
 
-// Adam's first step of constant coefficients goes against the slope of the entropy, which finite differences tell too.
 TEST(Dawe, moves_coefficients_against_their_finite_difference) {
   const TestZoo zoo = random_zoo(2, 0.3);
-  const Merged before = zoo.fuse("dawe{layers=0,steps=0}");
-  const at::Tensor after = zoo.fuse("dawe{layers=0,steps=1,batch=20,lr=0.001}").weights.at("gate.0.bias");
-  at::Tensor bias = before.weights.at("gate.0.bias");  // the model's own: writing to it moves the model
-  for (int64_t i = 0; i < 2; ++i) {
-    const auto at_shift = [&](double shift) {
-      bias[i] += shift;
-      const double value = entropy(zoo, before);
-      bias[i] -= shift;
-      return value;
-    };
-    const double slope = (at_shift(0.01) - at_shift(-0.01)) / 0.02;
-    ASSERT_GT(std::abs(slope), 1e-3) << "the test needs a clear slope";
-    EXPECT_NEAR(after[i].item<double>(), 0.3 - (slope > 0 ? 0.001 : -0.001), 1e-6);
-  }
+  expect_step_against_the_slope(zoo, zoo.fuse("dawe{layers=0,steps=0}"),
+                                zoo.fuse("dawe{layers=0,steps=1,batch=20,lr=0.001}"), "gate.0.bias", 2, 0.01,
+                                1e-3);
 }
 
 TEST(Dawe, training_lowers_the_entropy) {

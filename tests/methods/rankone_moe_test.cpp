@@ -4,7 +4,6 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/linalg_svd.h>
 #include <ATen/ops/linear.h>
-#include <ATen/ops/log_softmax.h>
 #include <ATen/ops/matmul.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -16,6 +15,7 @@
 #include "fusion/fusion_input.h"
 #include "fusion/subspaces/svd.h"
 #include "fusion/whole_model/routed_mlp.h"
+#include "methods/routed_checks.h"
 #include "support/golden.h"
 #include "support/test_zoo.h"
 
@@ -26,15 +26,6 @@ const std::string kMlp = "vision_model.encoder.layers.0.mlp.";
 
 bool is_of_mlp(const std::string& name) {
   return name.find(".mlp.") != std::string::npos;
-}
-
-double entropy(const TestZoo& zoo, const Merged& merged) {
-  double sum = 0;
-  for (const std::string& task : zoo.tasks) {
-    const at::Tensor log_p = at::log_softmax(zoo.logits(merged, task).to(at::kDouble), 1);
-    sum -= (log_p.exp() * log_p).sum(1).mean().item<double>();
-  }
-  return sum;
 }
 
 // The base with scale * tau_i, of which the weights of the MLPs keep `rank` singular triplets.
@@ -190,25 +181,11 @@ TEST(RankOneMoe, of_full_rank_with_constant_gates_and_no_steps_is_task_arithmeti
   }
 }
 
-// Adam's first step of constant gates goes against the slope of the entropy, which finite differences tell too.
 TEST(RankOneMoe, moves_gates_against_their_finite_difference) {
   const TestZoo zoo = random_zoo(2, 0.3);
-  const Merged before = zoo.fuse("rankone_moe{layers=0,steps=0,rank=2}");
-  const at::Tensor after =
-      zoo.fuse("rankone_moe{layers=0,steps=1,batch=20,lr=0.001,rank=2}").weights.at("router0.0.bias");
-  ASSERT_EQ(after.numel(), 4);
-  at::Tensor gates = before.weights.at("router0.0.bias");  // the model's own: writing to it moves the model
-  for (int64_t i = 0; i < 4; ++i) {
-    const auto at_shift = [&](double shift) {
-      gates[i] += shift;
-      const double value = entropy(zoo, before);
-      gates[i] -= shift;
-      return value;
-    };
-    const double slope = (at_shift(0.02) - at_shift(-0.02)) / 0.04;
-    ASSERT_GT(std::abs(slope), 1e-4) << "the test needs a clear slope";
-    EXPECT_NEAR(after[i].item<double>(), 0.3 - (slope > 0 ? 0.001 : -0.001), 1e-6);
-  }
+  expect_step_against_the_slope(zoo, zoo.fuse("rankone_moe{layers=0,steps=0,rank=2}"),
+                                zoo.fuse("rankone_moe{layers=0,steps=1,batch=20,lr=0.001,rank=2}"),
+                                "router0.0.bias", 4, 0.02, 1e-4);
 }
 
 TEST(RankOneMoe, training_lowers_the_entropy) {

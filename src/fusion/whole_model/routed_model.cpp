@@ -280,4 +280,19 @@ FusedModel mix_by_routers(const FusionInput& in, const RouterOptions& options, c
   return {model, model->stored_parameters(), {}};
 }
 
+MethodCard router_card(const std::string& name, const std::string& title, const std::string& paper,
+                       const std::string& formula) {
+  return {.name = name,
+          .title = title,
+          .paper = paper,
+          .formula = formula,
+          .family = Family::kRouting,
+          .grain = Grain::kWholeModel,
+          .needs = {Need::kPretrained, Need::kTestInputs, Need::kGradients},
+          .demands = {Demand::kBlocks, Demand::kDistribution},
+          .yields = Yields::kRoutedModel,
+          .random = true,
+          .cost = Cost::kTraining};
+}
+
 }  // namespace fusegrid

@@ -59,4 +59,8 @@ struct RoutedMlps {
 // Cost:    `steps` forward and backward passes of batch inputs per task; inference computes every MLP N + 1 times.
 FusedModel mix_by_routers(const FusionInput& in, const RouterOptions& options, const RoutedMlps& mlps);
 
+// What the cards of such methods have in common.
+MethodCard router_card(const std::string& name, const std::string& title, const std::string& paper,
+                       const std::string& formula);
+
 }  // namespace fusegrid

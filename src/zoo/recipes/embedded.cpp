@@ -23,7 +23,6 @@
 
 #include "core/errors.h"
 #include "core/philox.h"
-#include "core/text.h"
 #include "models/unit_rows.h"
 #include "zoo/image_batches.h"
 #include "zoo/low_rank_training.h"
@@ -32,7 +31,6 @@
 namespace fusegrid::recipes::embedded {
 namespace {
 
-constexpr double kAdapterScale = 2;    // alpha / r
 constexpr double kAdapterRate = 1e-2;  // highest learning rate of adapters
 const double kLargestLogitScale = std::log(100.0);
 
@@ -316,7 +314,7 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
     return train_adapter({.targets = {"q_proj", "v_proj"},
                           .rank = options.lora,
                           .scale = kAdapterScale,
-                          .key = derive_key(in.seed, "fine_tune/lora/" + join(in.tasks, "+")),
+                          .key = adapter_key(in),
                           .task_type = ""},
                          in, tasks, schedule);
   }

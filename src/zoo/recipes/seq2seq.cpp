@@ -20,7 +20,6 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/role.h"
-#include "core/text.h"
 #include "zoo/fine_tuning.h"
 #include "zoo/recipe.h"
 #include "zoo/span_batches.h"
@@ -28,8 +27,6 @@
 
 namespace fusegrid::recipes::seq2seq {
 namespace {
-
-constexpr double kAdapterScale = 2;  // alpha / r
 
 struct Options : Tuning {
   // architecture
@@ -254,11 +251,6 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
 }
 
 // ---- experts and multi-task models
-
-// Of the numbers that an adapter begins with: its own, so that no two experts of a seed share them.
-uint64_t adapter_key(const ModelInput& in) {
-  return derive_key(in.seed, "fine_tune/lora/" + join(in.tasks, "+"));
-}
 
 MadeModel make_model(const Options& options, const ModelInput& in) {
   if (options.lora == 0) {
