@@ -191,23 +191,14 @@ class AdaptiveModel final : public Predictor {
 void train_gate(const FusionInput& in, const Options& options, AdaptiveModel& model) {
   const AdaptiveModel held = model.copy_held_in(in.network().precision);
   AdaptationStream stream(in, options.batch, "dawe");
-  std::vector<std::pair<at::Tensor, Adam>> optimizers;
-  for (auto& [name, tensor] : model.gate()) {
-    optimizers.emplace_back(tensor.requires_grad_(true), Adam(tensor, options.lr));
-  }
+  LeafTraining training(model.gate(), options.lr);
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);
     const PrecisionScope scope(in.network().precision);
     const AdaptationStream::Step next = stream.next();
     entropy_loss(in, held.body(), next.by_task, held.features(in.network(), next.inputs)).backward();
-    for (auto& [tensor, adam] : optimizers) {
-      adam.step(tensor.grad());
-      tensor.mutable_grad().reset();
-    }
+    training.step();
     in.tick();
-  }
-  for (auto& [name, tensor] : model.gate()) {
-    tensor.requires_grad_(false);
   }
 }
 

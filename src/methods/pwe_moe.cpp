@@ -198,24 +198,13 @@ class Merge {
     for (const std::string& task : in_.tasks()) {
       all.push_back(in_.train_examples(task, -1));
     }
-    std::vector<std::pair<at::Tensor, Adam>> optimizers;
-    for (auto& [name, tensor] : routers.tensors()) {
-      optimizers.emplace_back(tensor.requires_grad_(true), Adam(tensor, options_.lr));
-    }
+    LeafTraining training(routers.tensors(), options_.lr);
     for (int64_t step = 0; step < options_.steps && !merged_.moving().empty(); ++step) {
       backward_at(routers, drawn_preference(step), batches(all, step));
       const double progress = static_cast<double>(step) / static_cast<double>(options_.steps);
-      for (auto& [tensor, adam] : optimizers) {
-        adam.set_learning_rate(options_.lr * (0.55 + 0.45 * std::cos(std::numbers::pi * progress)));
-        if (tensor.grad().defined()) {
-          adam.step(tensor.grad());
-          tensor.mutable_grad().reset();
-        }
-      }
+      training.set_learning_rate(options_.lr * (0.55 + 0.45 * std::cos(std::numbers::pi * progress)));
+      training.step();
       in_.tick();
-    }
-    for (auto& [name, tensor] : routers.tensors()) {
-      tensor.requires_grad_(false);
     }
     return routers.tensors();
   }

@@ -15,6 +15,7 @@
 
 #include "core/concatenate.h"
 #include "core/philox.h"
+#include "fusion/whole_model/adam.h"
 #include "models/feeder.h"
 
 namespace fusegrid::methods::surgery {
@@ -107,7 +108,7 @@ class RowBatches {
 FeatureAdapter trained_adapter(const FusionInput& in, const SurgeryOptions& options, const std::string& task,
                                const FeatureRows& rows) {
   std::vector<FeatureAdapter> adapters{new_adapter(in, task, 0, rows.merged.size(1), options.rank)};
-  AdapterTraining training(adapters, options.lr);
+  LeafTraining training(tensors_of(adapters), options.lr);
   RowBatches batches(derive_key(in.seed(), "surgery/batches/" + task), rows.merged.size(0), options.batch);
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);

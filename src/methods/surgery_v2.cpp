@@ -11,6 +11,7 @@
 #include <ATen/ops/abs.h>
 
 #include "fusion/demands.h"
+#include "fusion/whole_model/adam.h"
 #include "fusion/whole_model/surgery.h"
 #include "models/operators.h"
 
@@ -120,9 +121,9 @@ struct TaskSurgery {
 void train(const FusionInput& in, const SurgeryOptions& options, const Weights& merged,
            std::vector<TaskSurgery>& tasks) {
   const Network& network = in.network();
-  std::vector<std::unique_ptr<AdapterTraining>> training;
+  std::vector<std::unique_ptr<LeafTraining>> training;
   for (TaskSurgery& task : tasks) {
-    training.push_back(std::make_unique<AdapterTraining>(task.adapters, options.lr));
+    training.push_back(std::make_unique<LeafTraining>(tensors_of(task.adapters), options.lr));
   }
   AdaptationStream stream(in, options.batch, "surgery_v2");
   for (int64_t step = 0; step < options.steps; ++step) {

@@ -190,22 +190,12 @@ Router new_router(const FusionInput& in, int64_t width, int64_t hidden) {
 Router trained_router(const FusionInput& in, const Weights& shared, const Options& options) {
   const auto [features, owners] = lessons(in, shared, options.examples);
   const Router router = new_router(in, features.size(1), options.hidden);
-  std::vector<std::pair<at::Tensor, Adam>> optimizers;
-  for (const at::Tensor& parameter : router.parameters()) {
-    optimizers.emplace_back(parameter, Adam(parameter, options.lr));
-    parameter.requires_grad_(true);
-  }
+  LeafTraining training(router.parameters(), options.lr);
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);
     at::cross_entropy_loss(router(features), owners).backward();
-    for (auto& [parameter, adam] : optimizers) {
-      adam.step(parameter.grad());
-      parameter.mutable_grad().reset();
-    }
+    training.step();
     in.tick();
-  }
-  for (const at::Tensor& parameter : router.parameters()) {
-    parameter.requires_grad_(false);
   }
   return router;
 }

@@ -28,4 +28,39 @@ void Adam::step(const at::Tensor& gradient) {
   parameter_.addcdiv_(first_, second_.sqrt().div_(correction2).add_(epsilon_), -lr_ / correction1);
 }
 
+LeafTraining::LeafTraining(const std::vector<at::Tensor>& leaves, double lr) {
+  for (const at::Tensor& leaf : leaves) {
+    add(leaf, lr);
+  }
+}
+
+LeafTraining::LeafTraining(const Weights& leaves, double lr) {
+  for (const auto& [name, leaf] : leaves) {
+    add(leaf, lr);
+  }
+}
+
+LeafTraining::~LeafTraining() {
+  for (auto& [leaf, adam] : leaves_) {
+    leaf.requires_grad_(false);
+  }
+}
+
+void LeafTraining::set_learning_rate(double lr) {
+  for (auto& [leaf, adam] : leaves_) {
+    adam.set_learning_rate(lr);
+  }
+}
+
+void LeafTraining::step() {
+  for (auto& [leaf, adam] : leaves_) {
+    adam.step(leaf.grad());
+    leaf.mutable_grad().reset();
+  }
+}
+
+void LeafTraining::add(const at::Tensor& leaf, double lr) {
+  leaves_.emplace_back(leaf.requires_grad_(true), Adam(leaf, lr));
+}
+
 }  // namespace fusegrid

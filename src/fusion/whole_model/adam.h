@@ -1,8 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
+
+#include "core/weights.h"
 
 namespace fusegrid {
 
@@ -19,6 +23,23 @@ class Adam {
   at::Tensor parameter_, first_, second_;
   double lr_, beta1_, beta2_, epsilon_;
   int64_t steps_ = 0;
+};
+
+// Adam on some tensors, which are leaves while it lives, from the gradients that a backward pass left in all of them.
+class LeafTraining {
+ public:
+  LeafTraining(const std::vector<at::Tensor>& leaves, double lr);
+  LeafTraining(const Weights& leaves, double lr);
+  ~LeafTraining();  // they collect no gradients from then on
+  LeafTraining(const LeafTraining&) = delete;
+  LeafTraining& operator=(const LeafTraining&) = delete;
+  void set_learning_rate(double lr);
+  void step();  // the gradients are gone behind it
+
+ private:
+  void add(const at::Tensor& leaf, double lr);
+
+  std::vector<std::pair<at::Tensor, Adam>> leaves_;
 };
 
 }  // namespace fusegrid

@@ -249,11 +249,7 @@ class RoutedModel final : public Predictor {
 void train_routers(const FusionInput& in, const RouterOptions& options, RoutedModel& model) {
   const RoutedModel held = model.copy_held_in(in.network().precision);
   AdaptationStream stream(in, options.batch, "wemoe");
-  std::vector<std::pair<at::Tensor, Adam>> optimizers;
-  for (auto& [name, tensor] : model.routers()) {
-    tensor.requires_grad_(true);
-    optimizers.emplace_back(tensor, Adam(tensor, options.lr));
-  }
+  LeafTraining training(model.routers(), options.lr);
   for (int64_t step = 0; step < options.steps; ++step) {
     const at::AutoGradMode with_gradients(true);
     const PrecisionScope scope(in.network().precision);
@@ -261,14 +257,8 @@ void train_routers(const FusionInput& in, const RouterOptions& options, RoutedMo
       return held.output(in.network(), ready, {in.tasks().front(), std::nullopt});
     });
     entropy_loss(in, held.merged(), next.by_task, held.features(in.network(), next.inputs)).backward();
-    for (auto& [tensor, adam] : optimizers) {
-      adam.step(tensor.grad());
-      tensor.mutable_grad().reset();
-    }
+    training.step();
     in.tick();
-  }
-  for (auto& [name, tensor] : model.routers()) {
-    tensor.requires_grad_(false);
   }
 }
 

@@ -59,26 +59,12 @@ FeatureAdapter new_adapter(const FusionInput& in, const std::string& task, int64
   return {((numbers * 2 - 1) * bound).view({rank, width}).to(in.device()), at::zeros({width, rank}, options)};
 }
 
-AdapterTraining::AdapterTraining(std::vector<FeatureAdapter>& adapters, double lr) {
-  for (FeatureAdapter& adapter : adapters) {
-    for (at::Tensor* tensor : {&adapter.down, &adapter.up}) {
-      tensor->requires_grad_(true);
-      optimizers_.emplace_back(*tensor, Adam(*tensor, lr));
-    }
+std::vector<at::Tensor> tensors_of(const std::vector<FeatureAdapter>& adapters) {
+  std::vector<at::Tensor> all;
+  for (const FeatureAdapter& adapter : adapters) {
+    all.insert(all.end(), {adapter.down, adapter.up});
   }
-}
-
-AdapterTraining::~AdapterTraining() {
-  for (auto& [tensor, adam] : optimizers_) {
-    tensor.requires_grad_(false);
-  }
-}
-
-void AdapterTraining::step() {
-  for (auto& [tensor, adam] : optimizers_) {
-    adam.step(tensor.grad());
-    tensor.mutable_grad().reset();
-  }
+  return all;
 }
 
 at::Tensor counting_features(const at::Tensor& features, const Inputs& inputs) {

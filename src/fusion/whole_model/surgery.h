@@ -11,7 +11,6 @@
 #include <ATen/core/Tensor.h>
 
 #include "fusion/fusion_input.h"
-#include "fusion/whole_model/adam.h"
 #include "fusion/whole_model/adaptation.h"
 
 namespace fusegrid {
@@ -63,18 +62,7 @@ struct FeatureAdapter {
 FeatureAdapter new_adapter(const FusionInput& in, const std::string& task, int64_t place, int64_t width,
                            int64_t rank);
 
-// Adam on all tensors of some adapters, from the gradients that a backward pass left in them.
-class AdapterTraining {
- public:
-  AdapterTraining(std::vector<FeatureAdapter>& adapters, double lr);
-  ~AdapterTraining();  // the adapters collect no gradients from then on
-  AdapterTraining(const AdapterTraining&) = delete;
-  AdapterTraining& operator=(const AdapterTraining&) = delete;
-  void step();
-
- private:
-  std::vector<std::pair<at::Tensor, Adam>> optimizers_;
-};
+std::vector<at::Tensor> tensors_of(const std::vector<FeatureAdapter>& adapters);
 
 // The rows of features that a task's readout looks at: one an input, all positions of a map, or those of the answer
 // that count. features: [n, width] or [n, positions or tokens, width] -> [rows, width], float32.
