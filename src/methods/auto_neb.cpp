@@ -50,14 +50,6 @@ using Options = PathOptions<Relaxation>;
 constexpr double kMomentum = 0.9;
 constexpr int64_t kProbes = 3;  // between two points, where points may be added
 
-double inner_product(const PointTensors& a, const PointTensors& b) {
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) {
-    sum += (a[i] * b[i]).sum(at::kDouble).item<double>();
-  }
-  return sum;
-}
-
 PointTensors difference(const PointTensors& to, const PointTensors& from) {
   return combined({to, from}, {1, -1});
 }

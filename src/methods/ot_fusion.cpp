@@ -1,5 +1,6 @@
 // OT fusion: group after group from the input on, transport the units of a model onto the first model's at the least
-// cost, then average. An exact transport between as many units is a permutation; an entropic one mixes units.
+// cost, then average. An exact transport between as many units is a permutation; an entropic one mixes units. The
+// merged model has the units of the first, and the others may have more or fewer.
 //
 //   T = argmin <C, T> (- reg H(T)),   C_kl = |w_1k - w_il|,   theta = 1/N sum_i (n T_i)(theta_i)
 //
@@ -8,8 +9,10 @@
 // Differs: every axis group has one transport. In weight mode a residual stream is matched by those of its layers that
 //          read what is matched already, biases and norms included; the papers average transports of its branches. The
 //          cost of entropic transports is in units of its largest entry, and the iteration ends where all marginals are
-//          met to 1e-9; what is left after 10,000 steps is recorded. All models have the same widths, since a zoo's
-//          have, so that masses are equal.
+//          met to 1e-9; what is left after 10,000 steps is recorded. Models have the same shapes, since a zoo's have;
+//          one that is narrower leaves units zero, which have no mass. Between other numbers of units what reads a unit
+//          is divided among those that get mass of it, which keeps the function of a network whose units were split;
+//          the paper divides by the masses of the new units, which is the same between as many units alone.
 // Grain:   whole model: a group's cost depends on the transports before it.
 // Cost:    per group and model the distances of all units and one assignment, or up to 10,000 iterations of Sinkhorn.
 
@@ -24,8 +27,7 @@
 #include "core/text.h"
 #include "fusion/alignment/activations.h"
 #include "fusion/alignment/aligned_merge.h"
-#include "fusion/alignment/assignment.h"
-#include "fusion/alignment/sinkhorn.h"
+#include "fusion/alignment/transport.h"
 
 namespace fusegrid::methods::ot_fusion {
 namespace {
@@ -136,29 +138,6 @@ at::Tensor incoming(const Weights& weights, const Step& step, const AxesByTensor
   return concatenate(rows, 1);
 }
 
-// n T as a map onto the first model's units.
-UnitMap transport(const at::Tensor& cost, double regularisation) {
-  if (regularisation == 0) {
-    return unit_map_of(best_assignment(-cost), cost.device());
-  }
-  const auto largest = cost.max().item<double>();
-  const at::Tensor plan =
-      sinkhorn(largest > 0 ? -cost / largest : -cost, regularisation, kIterations, kMarginals);
-  return {plan, plan.t()};
-}
-
-// How far the masses that units get are from 1 at most: 0 of exact transports, and of entropic ones what the iteration
-// left.
-double marginal_error(const std::vector<UnitMaps>& maps) {
-  double largest = 0;
-  for (const UnitMaps& of_model : maps) {
-    for (const auto& [group, map] : of_model) {
-      largest = std::max(largest, (map.makes.sum(1) - 1).abs().max().item<double>());
-    }
-  }
-  return largest;
-}
-
 class Transports {
  public:
   Transports(const FusionInput& in, const Options& options)
@@ -168,16 +147,42 @@ class Transports {
     }
   }
 
-  UnitMaps of(size_t expert) const {
+  UnitMaps of(size_t expert) {
     UnitMaps maps;
     for (const Step& step : steps_) {
-      maps[step.group.name] = transport(cost(step, expert, maps), options_.regularisation);
+      const at::Tensor to = units(0, step.group), from = units(expert, step.group);
+      const at::Tensor between_all = cost(step, expert, maps);
+      const at::Tensor between_live =
+          between_all.index_select(0, to.nonzero().squeeze(1)).index_select(1, from.nonzero().squeeze(1));
+      const at::Tensor plan = transport(between_live);
+      marginal_error_ = std::max(marginal_error_, (plan.sum(1) - 1).abs().max().item<double>());
+      maps[step.group.name] = map_of_transport(plan, to, from);
       in_.tick();
     }
     return maps;
   }
 
+  // How far the masses that units get are from what they should be at most, in units of that: 0 of exact transports
+  // but for rounding, and of entropic ones what the iteration left.
+  double marginal_error() const { return marginal_error_; }
+
  private:
+  at::Tensor units(size_t expert, const AxisGroup& group) const {
+    at::Tensor live = live_units(in_.expert(expert), group);
+    if (!live.any().item<bool>()) {
+      throw DataError("method 'ot_fusion' cannot transport the units of '" + group.name +
+                      "': those of expert '" + in_.expert_names().at(expert) +
+                      "' are all zero; leave that expert out");
+    }
+    return live;
+  }
+
+  at::Tensor transport(const at::Tensor& cost) const {
+    return options_.regularisation == 0
+               ? exact_transport(cost)
+               : entropic_transport(cost, options_.regularisation, kIterations, kMarginals);
+  }
+
   at::Tensor cost(const Step& step, size_t expert, const UnitMaps& so_far) const {
     if (options_.cost == "activations") {
       return block_of(activations_.at(step.group.name).distances, in_.num_experts(), 0, expert).sqrt();
@@ -191,17 +196,18 @@ class Transports {
   std::vector<Step> steps_;
   AxesByTensor axes_ = axes_by_tensor(in_.network().architecture->axis_groups());
   std::map<std::string, UnitActivations> activations_;
+  double marginal_error_ = 0;
 };
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   const at::NoGradGuard no_grad;
-  const Transports transports(in, options);
+  Transports transports(in, options);
   std::vector<UnitMaps> maps{unit_maps_of(unmoved(in.network().architecture->axis_groups()), in.device())};
   for (size_t i = 1; i < in.num_experts(); ++i) {
     maps.push_back(transports.of(i));
   }
   FusedModel model = merge_mapped(in, maps, options.t);
-  model.facts["marginal_error"] = number_text(marginal_error(maps));
+  model.facts["marginal_error"] = number_text(transports.marginal_error());
   return model;
 }
 
@@ -210,7 +216,7 @@ const RegisterMethod<Options> registered{
      .title = "OT Fusion",
      .paper = "Singh and Jaggi, NeurIPS 2020, arXiv:1910.05653",
      .formula =
-         R"(group after group: T_i = argmin_T <C, T> - reg H(T),   C_kl = |w_1k - w_il|,   rows and columns of T sum to 1/n
+         R"(group after group: T_i = argmin_T <C, T> - reg H(T),   C_kl = |w_1k - w_il|,   rows of T sum to 1/n, columns to 1/m
 w: the incoming weights of a unit, of model i transported so far;  or its activations
 theta = (1 - t) theta_1 + t (n T_2)(theta_2)   or   1/N sum_i (n T_i)(theta_i))",
      .family = Family::kAlignment,

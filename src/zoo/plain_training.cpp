@@ -5,6 +5,7 @@
 #include <utility>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
@@ -171,6 +172,30 @@ RecipeCard plain_card(const std::string& name, const std::string& doc, std::vect
 
 InputFormat plain_input(const PlainTraining& options) {
   return {.image_size = options.image_size};
+}
+
+MadeModel among_more_units(const PlainTraining& options, MadeModel model, int64_t width) {
+  if (options.net == kVit || width < options.width) {
+    throw ConfigError("a '" + options.net + "' of width " + std::to_string(options.width) +
+                      " cannot be stored among " + std::to_string(width) +
+                      " units; choose less for narrow than for width, and another net than vit, whose norms "
+                      "count the units");
+  }
+  PlainTraining wide = options;
+  wide.width = width;
+  model.config = config_of(wide, model.config.at("num_labels"));
+  for (const TensorInfo& info : make_architecture(model.config)->parameters()) {
+    const bool unit_variance = is_running_statistic(info) && info.name.ends_with("var");
+    at::Tensor& tensor = model.weights.at(info.name);
+    at::Tensor among = at::full(info.shape, unit_variance ? 1 : 0, tensor.options());
+    at::Tensor its_own = among;
+    for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
+      its_own = its_own.narrow(axis, 0, tensor.size(axis));
+    }
+    its_own.copy_(tensor);
+    tensor = among;
+  }
+  return model;
 }
 
 MadeModel train_plainly(const PlainTraining& options, const ModelInput& in, uint64_t seed, int64_t steps,

@@ -44,6 +44,10 @@ void check_plain_pack(const std::string& recipe, const TaskPack& pack, const std
 // Whether a training example of this class, of so many, is looked at.
 using ClassFilter = std::function<bool(int64_t label, int64_t classes)>;
 
+// The model as one of the same net that is `width` wide: the same function, whose other units are zero. ConfigError
+// where the net has no such (a norm over the units of a vit counts them), or where the model is the wider one.
+MadeModel among_more_units(const PlainTraining& options, MadeModel model, int64_t width);
+
 // Trains a model on the tasks of `in` together for so many steps, whose learning rates are told: by gradient descent
 // with momentum, a vit by AdamW. `seed` decides first values and batches, which are the same whatever number of steps:
 // a longer run goes on from a shorter one. filter: all classes, where there is none; the head has all of them anyway.

@@ -20,13 +20,13 @@ from random_numbers import derive_key, philox
 HERE = os.path.dirname(os.path.abspath(__file__))
 OUT = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "methods")
 
-SIDE, WIDTHS, EXPERTS, IMAGES = 2, (6, 5), 3, 40
+SIDE, WIDTHS, NARROW, EXPERTS, IMAGES = 2, (6, 5), (4, 3), 3, 40
 GROUPS = [f"layers.{i}" for i in range(len(WIDTHS))]  # of units, one a layer
 
 
-def random_expert(rng):
+def random_expert(rng, widths=WIDTHS):
     expert, columns = {}, 3 * SIDE * SIDE
-    for group, width in zip(GROUPS, WIDTHS):
+    for group, width in zip(GROUPS, widths):
         expert[group + ".weight"] = rng.standard_normal((width, columns)) * 0.5
         expert[group + ".bias"] = rng.standard_normal(width) * 0.3 + 1
         columns = width
@@ -215,6 +215,30 @@ def ot_fusion(experts, made, regularisation, by_activations):
     return mean(parts)
 
 
+def transported(cost):
+    """n T and m T of the linear programme of transport with masses 1/n and 1/m."""
+    n, m = cost.shape
+    marginals = np.zeros((n + m, n * m))
+    for row in range(n):
+        marginals[row, row * m:(row + 1) * m] = 1
+    for column in range(m):
+        marginals[n + column, column::m] = 1
+    masses = np.r_[np.full(n, 1 / n), np.full(m, 1 / m)]
+    plan = scipy.optimize.linprog(cost.ravel(), A_eq=marginals, b_eq=masses, method="highs").x.reshape(n, m)
+    return n * plan, m * plan
+
+
+def ot_fusion_of_unequal(target, other):
+    maps = {}
+    for index, group in enumerate(GROUPS):
+        own = other[group + ".weight"]
+        own = own @ maps[GROUPS[index - 1]][1] if index else own
+        made, read = transported(distances(np.c_[target[group + ".weight"], target[group + ".bias"]],
+                                           np.c_[own, other[group + ".bias"]]))
+        maps[group] = (made, read.T)
+    return mean([target, moved(other, maps)])
+
+
 def products(parts):
     total = {name: sum(p[name] for p in parts) for name in parts[0]}
     return sum((total[n] ** 2).sum() - sum((p[n] ** 2).sum() for p in parts) for n in total) / 2
@@ -308,6 +332,7 @@ def main():
     made, read = zip(*(activations(e, images) for e in experts))
     assert all(m[g].std(0).min() > 0.01 for m in made for g in GROUPS), "a dead unit"
     scores = rng.standard_normal((9, 9))
+    narrow = random_expert(np.random.default_rng(2), NARROW)
     cases = {
         "weight_matching": weight_matching(experts),
         "activation_matching": activation_matching(experts, made),
@@ -316,6 +341,8 @@ def main():
         "ot_fusion": ot_fusion(experts, made, 0, False),
         "ot_fusion_entropic": ot_fusion(experts, made, 0.05, False),
         "ot_fusion_activations": ot_fusion(experts, made, 0.05, True),
+        "ot_fusion_onto_wide": ot_fusion_of_unequal(experts[0], narrow),
+        "ot_fusion_onto_narrow": ot_fusion_of_unequal(narrow, experts[0]),
         "c2m3": c2m3(experts, 100),
         "pleas": pleas(experts, made, read, 0.4, 1e-6),
     }
@@ -325,6 +352,8 @@ def main():
     for index, expert in enumerate(experts):
         for name, value in expert.items():
             tensors[f"expert{index}/{name}"] = torch.from_numpy(value.astype(np.float32))
+    for name, value in narrow.items():
+        tensors[f"narrow/{name}"] = torch.from_numpy(value.astype(np.float32))
     for case, merged in cases.items():
         for name, value in merged.items():
             tensors[f"{case}/{name}"] = torch.from_numpy(value.astype(np.float32))

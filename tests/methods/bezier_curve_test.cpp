@@ -1,40 +1,17 @@
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/cross_entropy_loss.h>
-#include <ATen/ops/tensor.h>
 #include <gtest/gtest.h>
 
 #include "core/descent.h"
 #include "core/philox.h"
 #include "core/role.h"
 #include "fusion/whole_model/curve.h"
-#include "support/golden.h"
-#include "support/test_zoo.h"
+#include "methods/path_checks.h"
 
 namespace fusegrid::bezier_curve_test {
 namespace {
 
 constexpr int64_t kBatch = 10;
-
-at::Tensor loss_of_batch(const TestZoo& zoo, const Weights& weights, int64_t step) {
-  at::Tensor sum;
-  for (const std::string& task : zoo.tasks) {
-    const Examples all = zoo.data.examples(task, "train", -1);
-    const int64_t each = all.inputs.size() / kBatch;
-    const auto order = permutation(derive_key(zoo.seed, "curve/batches/" + task),
-                                   static_cast<uint64_t>(step / each), all.inputs.size());
-    std::vector<int64_t> chosen;
-    for (int64_t i = 0; i < kBatch; ++i) {
-      chosen.push_back(order[static_cast<size_t>(step % each * kBatch + i)]);
-    }
-    const at::Tensor places = at::tensor(chosen);
-    const at::Tensor logits =
-        zoo.network->output(weights, zoo.network->ready(all.inputs.select(places)), task);
-    const at::Tensor loss = at::cross_entropy_loss(logits, all.labels.index_select(0, places));
-    sum = sum.defined() ? sum + loss : loss;
-  }
-  return sum / static_cast<double>(zoo.tasks.size());
-}
 
 // The bend between two models after some steps: autograd goes through the curve itself and its decay.
 Weights trained_bend(const TestZoo& zoo, int64_t steps, double lr, double decay) {
@@ -62,7 +39,7 @@ Weights trained_bend(const TestZoo& zoo, int64_t steps, double lr, double decay)
         squares = squares.defined() ? squares + square : square;
       }
     }
-    (loss_of_batch(zoo, point, step) + decay / 2 * squares).backward();
+    (loss_of_batch(zoo, point, "curve", kBatch, step) + decay / 2 * squares).backward();
     for (auto& [name, leaf] : leaves) {
       if (leaf.is_floating_point() && leaf.grad().defined()) {
         velocity[name] = 0.9 * velocity[name] + leaf.grad();

@@ -14,7 +14,7 @@
 
 namespace fusegrid {
 PathPoints::PathPoints(const FusionInput& in)
-    : in_(in), still_(with_mean_statistics(in.expert(0), {in.expert(0), in.expert(1)})) {
+    : in_(in), still_(with_mean_statistics(in.expert(0), in.experts())) {
   for (const TensorInfo& info : tensor_infos(still_)) {
     if (info.floating() && !is_running_statistic(info)) {
       moved_.push_back(info);
@@ -130,6 +130,14 @@ PointTensors combined(const std::vector<PointTensors>& points, const std::vector
       value = value.add(points[k][i], coefficients[k]);
     }
     sum.push_back(std::move(value));
+  }
+  return sum;
+}
+
+double inner_product(const PointTensors& a, const PointTensors& b) {
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    sum += (a[i] * b[i]).sum(at::kDouble).item<double>();
   }
   return sum;
 }

@@ -8,10 +8,10 @@
 
 namespace fusegrid {
 
-// What lies between two models, by the tensors that change along it: all floating ones but running statistics.
+// What lies between models, by the tensors that change along it: all floating ones but running statistics.
 using PointTensors = std::vector<at::Tensor>;
 
-// Points between the first and the second expert, as tensors and as models. Sees no data.
+// Points between experts, as tensors and as models. Sees no data.
 class PathPoints {
  public:
   explicit PathPoints(const FusionInput& in);
@@ -19,7 +19,7 @@ class PathPoints {
   PointTensors first() const { return tensors_of(in_.expert(0)); }
   PointTensors second() const { return tensors_of(in_.expert(1)); }
   PointTensors tensors_of(const Weights& model) const;
-  // A whole model: running statistics are the mean of both experts', other tensors the first's.
+  // A whole model: running statistics are the experts' mean, other tensors the first's.
   Weights model_of(const PointTensors& point) const;
   const std::vector<TensorInfo>& moved() const { return moved_; }
 
@@ -33,7 +33,7 @@ class PathPoints {
   Weights still_;  // a model's tensors that no point moves, among others
 };
 
-// The loss of points between two experts: that of a batch of labelled training examples of each task, its mean over
+// The loss of points between experts: that of a batch of labelled training examples of each task, its mean over
 // tasks, with half the decay of the point's squared matrices and kernels in its gradient. Batch norms use the
 // statistics of the batch. Batches are a function of the seed, the purpose and the step. Need::kTrainInputs,
 // kTrainLabels and kGradients.
@@ -66,6 +66,9 @@ std::vector<PointTensors> chord(const PathPoints& path, int64_t between);
 
 // sum_k coefficients[k] points[k]
 PointTensors combined(const std::vector<PointTensors>& points, const std::vector<double>& coefficients);
+
+// Of all their numbers, summed in float64.
+double inner_product(const PointTensors& a, const PointTensors& b);
 
 // FusionInput::trained()'s key of what is trained with these options.
 template <typename Training>

@@ -3,10 +3,12 @@
 //
 // Experts: run0, run1, ...; run i of seed s has first values and batches of its own, and those of two seeds are
 //          different. With classes=halves even runs see the first half of the classes alone and odd ones the second,
-//          all under a head of all classes. Gradient descent with Nesterov momentum .9 (vit: AdamW), a warm-up of a
-//          tenth and a cosine.
+//          all under a head of all classes. With narrow=W one half of the runs is W wide, stored as networks of the
+//          others' width whose further units are zero. Gradient descent with Nesterov momentum .9 (vit: AdamW), a
+//          warm-up of a tenth and a cosine.
 
 #include <algorithm>
+#include <utility>
 
 #include "core/descent.h"
 #include "core/philox.h"
@@ -23,6 +25,8 @@ struct Options : PlainTraining {
   int64_t steps = 900;
   double lr = 0.1;
   std::string classes = "all";
+  int64_t narrow = 0;
+  std::string narrow_runs = "odd";
 
   static Options of_scale(const std::string& scale) {
     Options options;
@@ -41,6 +45,8 @@ struct Options : PlainTraining {
     v.param("lr", lr, Range{0, 10}, "highest learning rate");
     v.param("classes", classes, Choices{"all", "halves"},
             "what a model is trained on: halves are of one model in turn");
+    v.param("narrow", narrow, Range{0, 8192}, "width of one half of the runs; 0: all have the same");
+    v.param("narrow_runs", narrow_runs, Choices{"odd", "even"}, "which half that is");
   }
 };
 
@@ -56,17 +62,26 @@ TrainedTasks trained(const Options& options, const std::vector<std::string>&) {
   return all;
 }
 
+bool is_odd_run(const std::string& expert) {
+  return parse_int(expert.substr(std::string(kExpert).size()), "the number of " + expert) % 2 == 1;
+}
+
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const auto rate = [&](int64_t step) {
     return learning_rate_at(step, options.steps, options.lr, std::max<int64_t>(options.steps / 10, 1));
   };
+  const bool odd = is_odd_run(in.expert);
   ClassFilter filter;
   if (options.classes == "halves") {
-    const int64_t half =
-        parse_int(in.expert.substr(std::string(kExpert).size()), "the number of " + in.expert) % 2;
-    filter = [half](int64_t label, int64_t classes) { return (2 * label >= classes) == (half == 1); };
+    filter = [odd](int64_t label, int64_t classes) { return (2 * label >= classes) == odd; };
   }
-  return train_plainly(options, in, derive_key(in.seed, in.expert), options.steps, rate, filter);
+  PlainTraining training = options;
+  const bool narrow = options.narrow > 0 && odd == (options.narrow_runs == "odd");
+  if (narrow) {
+    training.width = options.narrow;
+  }
+  MadeModel made = train_plainly(training, in, derive_key(in.seed, in.expert), options.steps, rate, filter);
+  return narrow ? among_more_units(training, std::move(made), options.width) : made;
 }
 
 double seconds(const Options& options, ZooItem::Kind, int64_t) {

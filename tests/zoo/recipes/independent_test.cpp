@@ -1,3 +1,4 @@
+#include <ATen/TensorOperators.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -76,6 +77,47 @@ TEST_F(IndependentRecipe, TrainsSmallTransformers) {
   const Zoo zoo = make_tiny_zoo(plan_, {0});
   EXPECT_GT(zoo.replicates[0].scores.at("run0/bars/test/accuracy"), 0.6) << "three classes";
   EXPECT_EQ(zoo.replicates[0].scores.count("run1/bars/test/accuracy"), 1U);
+}
+
+TEST_F(IndependentRecipe, StoresNarrowRunsAmongTheUnitsOfWideOnes) {
+  for (const std::string scale : {"mlp64", "vgg4", "resnet8"}) {
+    plan_.scale = scale;
+    plan_.folder = folder_.path() / "zoos" / scale;
+    plan_.overrides = {{"image_size", 8}, {"width", 6}, {"narrow", 3},
+                       {"runs", 2},       {"steps", 4}, {"batch", 10}};
+    const Zoo zoo = make_tiny_zoo(plan_, {0});
+    ZooPlan alone = plan_;
+    alone.folder = folder_.path() / "zoos" / (scale + "-alone");
+    alone.overrides["width"] = 3;
+    alone.overrides["narrow"] = 0;
+    const Zoo its_own = make_tiny_zoo(alone, {0});
+    const std::string score = "run1/bars/test/accuracy";
+    EXPECT_EQ(zoo.replicates[0].scores.at(score), its_own.replicates[0].scores.at(score)) << scale;
+    const Weights among =
+        load_replicate(zoo, zoo.replicates[0], {"run1"}, false, at::kCPU).experts.at("run1");
+    const Weights alone_run =
+        load_replicate(its_own, its_own.replicates[0], {"run1"}, false, at::kCPU).experts.at("run1");
+    for (const auto& [name, tensor] : alone_run) {
+      at::Tensor block = among.at(name);
+      const at::Tensor all = block;
+      for (int64_t axis = 0; axis < tensor.dim(); ++axis) {
+        block = block.narrow(axis, 0, tensor.size(axis));
+      }
+      EXPECT_TRUE(block.equal(tensor)) << scale << " " << name;
+      if (!name.ends_with("running_var")) {
+        EXPECT_EQ((all != 0).sum().item<int64_t>(), (tensor != 0).sum().item<int64_t>())
+            << scale << " " << name;
+      }
+    }
+  }
+}
+
+TEST_F(IndependentRecipe, RefusesNarrowRunsThatAreWider) {
+  plan_.overrides["narrow"] = 7;
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                make_item(plan_, {plan_.name(), 0, ZooItem::Kind::kExpert, "run1"}, at::kCPU);
+              }),
+              HasSubstr("choose less for narrow than for width"));
 }
 
 TEST_F(IndependentRecipe, RefusesABaseAndTasksThatOneHeadCannotAnswer) {
