@@ -8,6 +8,7 @@
 #include "core/text_file.h"
 #include "report/layout.h"
 #include "report/page_files.h"
+#include "report/picture_sheet.h"
 #include "report/plots.h"
 #include "report/tables.h"
 #include "report/timeline.h"
@@ -258,6 +259,38 @@ std::string html_robustness(const std::vector<Board>& boards) {
   return text.empty() ? text : text + element("p class=\"quiet\"", robustness_note());
 }
 
+std::string html_pictures(const std::vector<ReportPart>& parts) {
+  std::string text;
+  for (const ReportPart& part : parts) {
+    for (const PictureSheet& sheet : picture_sheets(part)) {
+      text += element("h3", sheet.title) + "<div class=\"table\"><table class=\"pictures\" aria-label=\"" +
+              escape_html("Pictures: " + sheet.title) + "\">\n<thead><tr><th scope=\"col\">Method</th>";
+      for (const std::string& task : sheet.tasks) {
+        text += "<th scope=\"col\">" + escape_html(task) + "</th>";
+      }
+      text += "</tr></thead>\n<tbody>\n";
+      for (const PictureSheet::Row& row : sheet.rows) {
+        text += "<tr><th scope=\"row\">" + escape_html(row.title) + "</th>";
+        for (size_t task = 0; task < sheet.tasks.size(); ++task) {
+          const std::string& url = row.urls[task];
+          text += url.empty() ? "<td>-</td>"
+                              : "<td><img src=\"" + url + "\" alt=\"" +
+                                    escape_html(row.title + ", " + sheet.tasks[task]) + "\"></td>";
+        }
+        text += "</tr>\n";
+      }
+      text += "</tbody></table></div>\n";
+    }
+  }
+  return text.empty()
+             ? text
+             : element(
+                   "p class=\"quiet\"",
+                   "The first test examples of each task, of the first seed and at the chosen parameters. "
+                   "Models begin with the same noise.") +
+                   text;
+}
+
 std::string html_draws(const std::vector<Draws>& draws) {
   std::string text;
   const auto add = [&](const TextRows& table) {
@@ -411,6 +444,7 @@ std::string html_page(const std::vector<ReportPart>& parts, const ReportFacts& f
   same.add("experts", "Number of experts", html_scalings(boards));
   same.add("sizes", "Size of the model", html_sizes(boards));
   same.add("shifts", "Robustness under shifts", html_robustness(boards));
+  same.add("pictures", "Pictures", html_pictures(parts));
   same.add("draws", "Drawn experts", html_draws(facts.draws));
   same.add("orders", "Orders on other zoos", html_orders(boards));
   same.add("failed", "Failed cells", html_failed(parts));

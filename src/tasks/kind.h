@@ -22,6 +22,7 @@ struct Answers {
   std::map<std::string, double> metrics = {};  // by name, without those that are not defined for the split
   std::map<std::string, std::string> undefined = {};  // those, with the reason
   std::vector<Outcomes> outcomes = {};                // rows of metrics, without their split
+  std::map<std::string, std::string> facts = {};      // what else is recorded of it, without its split
   std::vector<int32_t> predictions = {};  // classes, in the order of the examples; of kinds with classes
   int64_t examples = 0;
   bool finite = true;  // false: some output was NaN or infinite

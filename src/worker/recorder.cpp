@@ -52,6 +52,9 @@ void record(const Cell& cell, const std::map<std::string, Answers>& answers,
       outcomes.split = split;
       result.outcomes.push_back(std::move(outcomes));
     }
+    for (const auto& [fact, text] : of_split.facts) {
+      result.facts.emplace(fact + " " + split, text);
+    }
     if (!of_split.predictions.empty()) {
       result.predictions.push_back({split, of_split.predictions});
     }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "core/png.h"
 #include "core/text.h"
 #include "report/metric_fixture.h"
 #include "report/plots.h"
@@ -88,6 +89,25 @@ TEST(Page, has_sections_for_what_there_is_alone) {
     EXPECT_THAT(other, HasSubstr("<section id=\"" + present + "\"")) << present;
   }
   EXPECT_THAT(other, Not(HasSubstr("<section id=\"failed\"")));
+}
+
+TEST(Page, shows_the_pictures_that_models_made_beside_real_ones) {
+  Results results = toy_results();
+  EXPECT_THAT(page_of(toy_records(results)), Not(HasSubstr("id=\"pictures\"")));
+  const std::string made = png_url({1, 1, 1, {7}}), real = png_url({1, 1, 1, {9}});
+  for (auto& [name, result] : results) {
+    if (name.find("/ant@") != std::string::npos) {
+      result.facts["pictures test"] = made;
+      result.facts["real pictures test"] = real;
+    } else {
+      result.facts["pictures test"] = "data:image/png;base64,AA\"><script>";
+    }
+  }
+  const std::string page = page_of(toy_records(results));
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">Real pictures</th><td><img src=\"" + real +
+                              "\" alt=\"Real pictures, ant\"></td></tr>"));
+  EXPECT_THAT(page, HasSubstr("<th scope=\"row\">Scaled &amp; Sons</th><td><img src=\"" + made + "\""));
+  EXPECT_THAT(page, Not(HasSubstr("base64,AA"))) << "no picture";
 }
 
 TEST(Page, escapes_what_users_wrote) {

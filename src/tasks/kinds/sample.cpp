@@ -7,11 +7,13 @@
 //          arXiv:2209.03003 (the flow); Tam et al., "Realistic Evaluation of Model Merging for Compositional
 //          Generalization", arXiv:2409.18314 (what merged flows are asked).
 
+#include <algorithm>
 #include <cmath>
 #include <utility>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/constant_pad_nd.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/isfinite.h>
@@ -19,6 +21,7 @@
 
 #include "core/concatenate.h"
 #include "core/errors.h"
+#include "core/png.h"
 #include "metrics/frechet.h"
 #include "tasks/judge.h"
 #include "tasks/kind.h"
@@ -27,6 +30,7 @@ namespace fusegrid::kinds::sample {
 namespace {
 
 constexpr int64_t kSteps = 16;
+constexpr int64_t kShown = 4;  // pictures of a task that are recorded for people to look at
 
 // The velocities of patches, [n, patches, side * side * channels] row by row, as a velocity of the state.
 at::Tensor velocity_of(const at::Tensor& output, const at::Tensor& state) {
@@ -105,6 +109,15 @@ at::Tensor rounded_picture(const at::Tensor& states) {
   return ((at::nan_to_num(states).clamp(-1, 1) + 1) * 127.5).round() / 127.5 - 1;
 }
 
+// The first pictures side by side. pictures: float [n, channels, height, width] in [-1, 1].
+std::string shown(const at::Tensor& pictures) {
+  const at::Tensor first = pictures.narrow(0, 0, std::min(kShown, pictures.size(0)));
+  const at::Tensor strip = at::constant_pad_nd(first, {1, 1, 1, 1}).permute({2, 0, 3, 1}).flatten(1, 2);
+  const at::Tensor bytes = ((strip + 1) * 127.5).round().to(at::kByte).contiguous();
+  const auto* values = bytes.const_data_ptr<uint8_t>();
+  return png_url({bytes.size(2), bytes.size(0), bytes.size(1), {values, values + bytes.numel()}});
+}
+
 void add_hits(Answers& answers, const std::string& metric, const at::Tensor& hits) {
   const at::Tensor marks = hits.to(at::kFloat).contiguous();
   const auto* numbers = marks.const_data_ptr<float>();
@@ -124,7 +137,8 @@ Answers Sample::answer(const Examples& examples, const Asking& asking) const {
   });
   const at::Tensor all = concatenate(states);
   const at::Tensor in_order = at::empty_like(all).index_copy_(0, concatenate(places), all);
-  const Judge::Verdict verdict = (*judge_)(rounded_picture(in_order));
+  const at::Tensor pictures = rounded_picture(in_order);
+  const Judge::Verdict verdict = (*judge_)(pictures);
   const Judge::Verdict real = (*judge_)(examples.pictures);
   const at::Tensor condition = examples.inputs.condition.cpu();
   const at::Tensor classes = condition.select(1, 0), styles = condition.select(1, 1) - classes_;
@@ -137,6 +151,10 @@ Answers Sample::answer(const Examples& examples, const Asking& asking) const {
   add_hits(answers, "style_agreement", is_style);
   add_hits(answers, "agreement", is_class & is_style);
   const auto share = [](const at::Tensor& hits) { return hits.to(at::kDouble).mean().item<double>(); };
+  if (pictures.size(1) == 1 || pictures.size(1) == 3) {
+    answers.facts["pictures"] = shown(pictures);
+    answers.facts["real pictures"] = shown(examples.pictures.cpu());
+  }
   answers.metrics["frechet_distance"] = frechet_distance(verdict.features, real.features);
   answers.metrics["judge_class"] = share(real.classes == classes);
   answers.metrics["judge_style"] = share(real.styles == styles);

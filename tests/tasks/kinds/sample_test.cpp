@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/errors.h"
+#include "core/png.h"
 #include "support/state_task.h"
 #include "tasks/kind.h"
 
@@ -52,6 +53,22 @@ TEST(Sample, scores_what_the_judge_says_of_the_pictures_at_the_end) {
   EXPECT_DOUBLE_EQ(answers.metrics.at("agreement"), 0.25);
   EXPECT_EQ(answers.examples, 4);
   EXPECT_TRUE(answers.finite);
+}
+
+TEST(Sample, shows_the_first_pictures_beside_real_ones) {
+  const auto kind = kind_of(state_task(), nullptr);
+  const Answers answers = answers_of(*kind, numbered_states(6), flat_pictures({-1, 1, 1, -1, 1, 1}));
+  Picture strip{1, 6, 24, std::vector<uint8_t>(6 * 24, 128)};  // each of 4 x 4 has a gray edge
+  for (const int64_t place : {0, 1, 2, 3}) {
+    for (int64_t y = 1; y < 5; ++y) {
+      for (int64_t x = 1; x < 5; ++x) {
+        strip.values[static_cast<size_t>(y * 24 + 6 * place + x)] = place == 0 || place == 3 ? 0 : 255;
+      }
+    }
+  }
+  EXPECT_EQ(answers.facts.at("pictures"), png_url(strip));
+  EXPECT_TRUE(is_png_url(answers.facts.at("real pictures")));
+  EXPECT_NE(answers.facts.at("real pictures"), answers.facts.at("pictures"));
 }
 
 TEST(Sample, a_model_that_makes_the_real_pictures_is_at_distance_0_and_as_good_as_the_judge) {
