@@ -12,6 +12,7 @@
 #include "cli/reference.h"
 #include "core/text.h"
 #include "fusion/method.h"
+#include "tasks/label_scope.h"
 #include "tasks/shift.h"
 #include "tasks/suite.h"
 #include "zoo/recipe.h"
@@ -65,6 +66,7 @@ TextTable zoos(std::ostream& err, ExitCode& code) {
 TextTable shifts() {
   TextTable table({"shift", "what it does"});
   table.add({"clean", "nothing"});
+  table.add({kAllLabels, "no input changes; classes are looked for among those of all merged tasks"});
   for (const auto& name : shift_registry().names()) {
     table.add({name + "-1..5", first_sentence(shift_registry().at(name).doc)});
   }

@@ -7,6 +7,7 @@
 #include "core/errors.h"
 #include "fusion/cell_merge.h"
 #include "fusion/demands.h"
+#include "tasks/label_scope.h"
 #include "tasks/shift.h"
 #include "zoo/pack_digest.h"
 
@@ -39,10 +40,15 @@ void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& ar
                 kinds);
 }
 
-void check_shifted_inputs(const Cell& cell, const TaskInfo& task) {
-  if (cell.shift == "clean") {
+void check_shift_of(const Cell& cell, const Zoo& zoo, const PackContents& contents) {
+  if (cell.shift == kAllLabels) {
+    tasks_of_all_labels(cell.task, zoo.tasks_of(zoo.experts_called(cell.experts)),
+                        [&](const std::string& task) -> const TaskInfo& { return contents.at(task); });
+  }
+  if (!changes_inputs(cell.shift)) {
     return;
   }
+  const TaskInfo& task = contents.at(cell.task);
   const bool of_tokens = shifts_tokens(cell.shift);
   const std::string where = "cell '" + cell.name() + "': shift '" + cell.shift + "' changes " +
                             (of_tokens ? "tokens" : "images") + ", but ";
@@ -92,7 +98,7 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
       require_split(cell, contents, cell.task, "val");
       require_split(cell, contents, cell.task, "test");
       check_readable(contents.at(cell.task), architecture->input());
-      check_shifted_inputs(cell, contents.at(cell.task));
+      check_shift_of(cell, zoo, contents);
     }
     if (demands.emplace(cell.method_text(), cell.experts, cell.task).second) {
       check_cell_demands(cell, zoo, *architecture, contents);

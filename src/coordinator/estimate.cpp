@@ -6,6 +6,7 @@
 #include "core/errors.h"
 #include "fusion/cell_merge.h"
 #include "fusion/sharding.h"
+#include "tasks/shift.h"
 
 namespace fusegrid {
 namespace {
@@ -67,7 +68,7 @@ class WorkerMemory {
         inputs_[cell.zoo + "/" + task + "/" + split] = num_inputs(size, task, split) * size.input_bytes;
       }
     }
-    if (cell.shift != "clean") {
+    if (changes_inputs(cell.shift)) {
       shifted_[cell.zoo + "/" + cell.task + "@" + cell.shift] =
           num_inputs(size, cell.task, "test") * size.input_bytes;
     }

@@ -88,7 +88,7 @@ void check_clean(const Cell& cell, const TaskSection& section) {
   if (cell.shift != "clean") {
     throw ConfigError("[task:" + section.name +
                       "] has examples that its command alone sees, but the shift of cell '" + cell.name() +
-                      "' changes images of a task pack; put the task into a job without 'shift'");
+                      "' is a condition of tasks of a pack; put the task into a job without 'shift'");
   }
 }
 

@@ -467,8 +467,9 @@ const std::vector<JobKey>& job_keys() {
        "replicate of the zoo, which must have been trained with it, and key of a method's random numbers; "
        "several make an axis"},
       {"task", "all, or names", "the tasks of the merged experts", "what the merged model is tested on"},
-      {"shift", "clean, or NAME-SEVERITY", "clean",
-       "what is done to the test inputs, images or texts; several make an axis"},
+      {"shift", "clean, all_labels, or NAME-SEVERITY", "clean",
+       "what is done to the test inputs, images or texts, or which classes are asked for; several make an "
+       "axis"},
       {"test", "all, chosen", "all",
        "which settings of a method are tested: all, or the one that validation chose, so that a sweep is "
        "tested once"},

@@ -19,7 +19,7 @@ struct Cell {
   std::string parameters;  // canonical text of those that differ from their defaults
   int64_t seed = 0;        // replicate of the zoo and key of the method's random numbers
   std::string task;
-  std::string shift = "clean";  // evaluation condition: "clean" or "<corruption>-<severity>"
+  std::string shift = "clean";  // evaluation condition: "clean", "all_labels" or "<corruption>-<severity>"
   // No part of the name: what the method of a planned cell is, where the program does not know it by its name alone.
   std::map<std::string, std::string> method_bindings = {};
   std::map<std::string, std::string> task_bindings = {};  // and what its task is, likewise

@@ -9,6 +9,7 @@
 #include "core/errors.h"
 #include "core/philox.h"
 #include "core/text.h"
+#include "tasks/label_scope.h"
 
 namespace fusegrid {
 namespace {
@@ -17,18 +18,18 @@ constexpr int64_t kSeverities = 5;
 constexpr uint64_t kShiftSeed = 0;  // one set of shifted images for the whole benchmark
 
 struct ParsedShift {
-  const Shift* shift = nullptr;  // nullptr: clean
+  const Shift* shift = nullptr;  // nullptr: inputs stay as they are
   int64_t severity = 0;
 };
 
 [[noreturn]] void fail(const std::string& text, const std::string& name) {
-  throw ConfigError("a shift must be clean or <name>-<severity> with a severity of 1 to " +
-                    std::to_string(kSeverities) + ", but it is '" + text + "'" +
-                    alternatives(name, shift_registry().names()));
+  throw ConfigError("a shift must be clean, " + std::string(kAllLabels) +
+                    " or <name>-<severity> with a severity of 1 to " + std::to_string(kSeverities) +
+                    ", but it is '" + text + "'" + alternatives(name, shift_registry().names()));
 }
 
 ParsedShift parse(const std::string& text) {
-  if (text == "clean") {
+  if (text == "clean" || text == kAllLabels) {
     return {};
   }
   const size_t dash = text.rfind('-');
@@ -93,6 +94,10 @@ Registry<Shift>& shift_registry() {
 
 void check_shift(const std::string& text) {
   parse(text);
+}
+
+bool changes_inputs(const std::string& text) {
+  return parse(text).shift != nullptr;
 }
 
 bool shifts_tokens(const std::string& text) {

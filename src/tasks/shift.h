@@ -33,9 +33,11 @@ struct Shift {
 
 Registry<Shift>& shift_registry();
 
-// Checks the text of Cell::shift ("clean" or "<name>-<severity>"); ConfigError lists what is known.
+// Checks the text of Cell::shift ("clean", "all_labels" or "<name>-<severity>"); ConfigError lists what is known.
 void check_shift(const std::string& text);
-// Whether it changes tokens, and else images. Not of "clean". Throws what check_shift throws.
+// Whether it is one of the registry, and no other condition. Throws what check_shift throws.
+bool changes_inputs(const std::string& text);
+// Whether it changes tokens, and else images. Of those that change inputs. Throws what check_shift throws.
 bool shifts_tokens(const std::string& text);
 // Applies it to uint8 images [batch, 3, size, size] on the CPU and rounds to uint8; "clean" returns the
 // images themselves. `first_index`: place of the batch's first example in its split. The result of an example

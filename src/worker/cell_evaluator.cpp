@@ -2,8 +2,10 @@
 
 #include <optional>
 
+#include "core/concatenate.h"
 #include "fusion/method.h"
 #include "models/feeder.h"
+#include "tasks/label_scope.h"
 
 namespace fusegrid {
 namespace {
@@ -17,6 +19,17 @@ Network with_readouts(Network network,
   return network;
 }
 
+// Whose heads answer a cell, its own task's first.
+std::vector<std::string> heads_asked(const Cell& cell, const OpenZoo& zoo) {
+  if (cell.shift != kAllLabels) {
+    return {cell.task};
+  }
+  const Zoo& models = zoo.zoo();
+  return tasks_of_all_labels(
+      cell.task, models.tasks_of(models.experts_called(cell.experts)),
+      [&](const std::string& task) -> const TaskInfo& { return zoo.data().info(task); });
+}
+
 }  // namespace
 
 std::map<std::string, Answers> CellEvaluator::answers(const Cell& cell, const Merge& merge, OpenZoo& zoo,
@@ -27,13 +40,21 @@ std::map<std::string, Answers> CellEvaluator::answers(const Cell& cell, const Me
   const CellData data(zoo.data(), cell.shift);
   const bool gets_task = method_registry().at(cell.method).card.needs_task_identity;
   const auto task = gets_task ? std::optional(cell.task) : std::nullopt;
-  const auto answers_on = [&](const std::string& split, int64_t count) {
+  const auto answers_on = [&](const std::string& split, int64_t count,
+                              const std::vector<std::string>& heads) {
     return data.kind(cell.task).answer(
         data.examples(cell.task, split, count),
         {.feed = feed_of(network),
          .output =
              [&](const Inputs& ready, Memory* memory) {
-               return predictor.output(network, ready, {cell.task, task, memory});
+               if (heads.size() == 1) {
+                 return predictor.output(network, ready, {cell.task, task, memory});
+               }
+               std::vector<at::Tensor> outputs;
+               for (const std::string& head : heads) {
+                 outputs.push_back(predictor.output(network, ready, {head, task, memory}));
+               }
+               return concatenate(outputs, 1);
              },
          .batch = settings_.batch,
          .on_batch = tick});
@@ -46,11 +67,11 @@ std::map<std::string, Answers> CellEvaluator::answers(const Cell& cell, const Me
   for (const std::string& split : settings_.splits) {
     if (split == "val") {
       if (!on_val_.contains(cell.task)) {
-        on_val_.emplace(cell.task, answers_on(split, settings_.validation));
+        on_val_.emplace(cell.task, answers_on(split, settings_.validation, {cell.task}));
       }
       answers.emplace(split, on_val_.at(cell.task));
     } else {
-      answers.emplace(split, answers_on(split, -1));
+      answers.emplace(split, answers_on(split, -1, heads_asked(cell, zoo)));
     }
   }
   return answers;

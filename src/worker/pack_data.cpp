@@ -64,7 +64,7 @@ Examples PackData::examples(const std::string& task, const std::string& split, i
 Examples PackData::shifted(const std::string& task, const std::string& split,
                            const std::string& shift) const {
   const Examples& clean = whole(task, split);
-  if (shift == "clean") {
+  if (!changes_inputs(shift)) {
     return clean;
   }
   const std::string key = task + "/" + split + "@" + shift;
@@ -82,6 +82,10 @@ Examples PackData::shifted(const std::string& task, const std::string& split,
   }
   const int64_t bytes = bytes_of(shifted);
   return *shifted_.keep(key, std::move(shifted), bytes);
+}
+
+const TaskInfo& PackData::info(const std::string& task) const {
+  return pack().task(task);
 }
 
 const TaskKind& PackData::kind(const std::string& task) const {

@@ -55,6 +55,21 @@ TEST_F(CellData, tasks_that_the_models_cannot_read_are_refused_before_anything_r
               testing::ThrowsMessage<ConfigError>(HasSubstr("at most 11 tokens, answers included")));
 }
 
+TEST_F(CellData, classes_of_all_tasks_are_asked_for_where_there_are_others) {
+  PackContents pack = pack_of({{"a", 9}, {"b", 9}, {"c", 9}});
+  pack["a"].class_names = {"one", "two"};
+  pack["b"].class_names = {"red", "green"};
+  pack["c"].class_names = {"one", "two"};
+  const auto check = [&](const std::string& lines) {
+    check_data(cells(lines + "shift = all_labels\n[fake_average]\n"), three_tasks(), pack);
+  };
+  EXPECT_NO_THROW(check("experts = 2\ntask = all\n"));
+  EXPECT_THAT([&] { check("experts = 1\n"); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("all of them have the same")));
+  EXPECT_THAT([&] { check("experts = a+c\ntask = b\n"); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("none of them has its classes")));
+}
+
 TEST_F(CellData, methods_whose_demands_are_not_met_are_refused_before_anything_runs) {
   Zoo zoo = three_tasks();
   const auto grid = cells("experts = 1\n[fake_routed]\n");

@@ -170,8 +170,9 @@ TEST_F(JobFile, the_largest_seed_ends_a_range) {
 }
 
 TEST_F(JobFile, unknown_shifts_are_refused) {
-  EXPECT_THAT(error_of_top("shift = mist-3"),
-              AllOf(StartsWith("job.cfg:2: "), HasSubstr("a shift must be clean or <name>-<severity>")));
+  EXPECT_THAT(
+      error_of_top("shift = mist-3"),
+      AllOf(StartsWith("job.cfg:2: "), HasSubstr("a shift must be clean, all_labels or <name>-<severity>")));
 }
 
 TEST_F(JobFile, duplicates_are_refused_with_both_lines) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "checkpoint/safetensors_writer.h"
+#include "core/concatenate.h"
 #include "core/philox.h"
 #include "worker/spy_methods.h"
 #include "worker/tiny_zoos.h"
@@ -105,6 +106,24 @@ TEST_F(CellEvaluatorTest, asks_the_multitask_model_under_its_own_heads) {
   }
   EXPECT_EQ(network.readout("bars").weights().count("bias"), 0U)
       << "other methods answer under the zoo's heads";
+}
+
+TEST_F(CellEvaluatorTest, looks_for_a_class_among_those_of_all_merged_tasks) {
+  const auto among_all = answers(tiny_cell("spy", "rows", "all_labels"));
+  const auto among_own = answers(tiny_cell("spy", "rows"));
+  OpenZoo& zoo = zoos_.open("embedded-tiny");
+  const Network& network = zoo.network(0);
+  const Merge& merge = maker_.of(tiny_cell("spy", "rows"), zoo, [] {});
+  const Inputs ready = network.ready(zoo.data().examples("rows", "test", -1).inputs);
+  const auto logits = [&](const std::string& head) {
+    return merge.model.predictor->output(network, ready, {head, std::nullopt, nullptr});
+  };
+  const at::Tensor classes = concatenate({logits("rows"), logits("bars")}, 1).argmax(1);
+  const auto* expected = classes.const_data_ptr<int64_t>();
+  EXPECT_EQ(among_all.at("test").predictions, std::vector<int32_t>(expected, expected + 9));
+  EXPECT_EQ(among_all.at("val").predictions, among_own.at("val").predictions)
+      << "parameters are chosen by these";
+  EXPECT_GT(among_all.at("test").metrics.at("loss"), among_own.at("test").metrics.at("loss"));
 }
 
 // The order in which cells come decides nothing.

@@ -76,7 +76,8 @@ inline std::map<std::string, StoredGroup> tiny_tasks(uint64_t evaluation_seed = 
                                                      int64_t test_examples = 9) {
   std::map<std::string, StoredGroup> tasks;
   for (const std::string name : {"bars", "rows"}) {
-    StoredGroup& task = tasks[name] = stored_task("classify", R"({"classes": ["a", "b", "c"]})");
+    StoredGroup& task = tasks[name] = stored_task(
+        "classify", name == "bars" ? R"({"classes": ["a", "b", "c"]})" : R"({"classes": ["d", "e", "f"]})");
     const uint64_t seed = name == "bars" ? 1 : 10;
     for (const std::string split : {"train", "val", "test"}) {
       const int64_t count = split == "train" ? 30 : split == "val" ? 9 : test_examples;
