@@ -31,21 +31,14 @@ namespace {
 
 constexpr double kMomentum = 0.9;
 
-struct Training {
+struct Training : PointTraining {
   int64_t points = 1;
-  int64_t steps = 900;
-  int64_t batch = 64;
-  double lr = 0.03;
-  double weight_decay = 5e-3;
   double volume = 1e-3;
 
   template <typename Visitor>
   void describe(Visitor& v) {
-    v.param("points", points, Range{1, 20}, "trained corners that all simplexes share");
-    v.param("steps", steps, Range{0, 1e7}, "steps of training of each of them");
-    v.param("batch", batch, Range{1, 65536}, "labelled training examples of each task in a step");
-    v.param("lr", lr, Range{0, 100}, "highest learning rate of a point");
-    v.param("weight_decay", weight_decay, Range{0, 1}, "of the matrices of the drawn models");
+    v.param("points", points, Range{1, 20}, "trained corners that all simplexes share, one after the other");
+    PointTraining::describe(v);
     v.param("volume", volume, Range{0, 1e6}, "factor of the logarithm of the volume");
   }
 };

@@ -6,7 +6,6 @@
 
 #include "core/descent.h"
 #include "core/philox.h"
-#include "fusion/whole_model/path_loss.h"
 
 namespace fusegrid {
 namespace {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusion/fusion_input.h"
+#include "fusion/whole_model/path_loss.h"
 
 namespace fusegrid {
 
@@ -19,20 +20,13 @@ enum class CurveShape { kBezier, kPolygonalChain };
 // sum to 1.
 std::vector<double> curve_coefficients(CurveShape shape, int64_t bends, double t);
 
-struct CurveTraining {
+struct CurveTraining : PointTraining {
   int64_t bends = 1;
-  int64_t steps = 900;
-  int64_t batch = 64;
-  double lr = 0.03;
-  double weight_decay = 5e-3;
 
   template <typename Visitor>
   void describe(Visitor& v) {
     v.param("bends", bends, Range{1, 20}, "trained points between the experts");
-    v.param("steps", steps, Range{0, 1e7}, "steps of training");
-    v.param("batch", batch, Range{1, 65536}, "labelled training examples of each task in a step");
-    v.param("lr", lr, Range{0, 100}, "highest learning rate");
-    v.param("weight_decay", weight_decay, Range{0, 1}, "of the matrices of the curve's points");
+    PointTraining::describe(v);
   }
 };
 

@@ -8,6 +8,22 @@
 
 namespace fusegrid {
 
+// How points between models are trained.
+struct PointTraining {
+  int64_t steps = 900;
+  int64_t batch = 64;
+  double lr = 0.03;
+  double weight_decay = 5e-3;
+
+  template <typename Visitor>
+  void describe(Visitor& v) {
+    v.param("steps", steps, Range{0, 1e7}, "steps of training");
+    v.param("batch", batch, Range{1, 65536}, "labelled training examples of each task in a step");
+    v.param("lr", lr, Range{0, 100}, "highest learning rate");
+    v.param("weight_decay", weight_decay, Range{0, 1}, "of the matrices of points between the experts");
+  }
+};
+
 // What lies between models, by the tensors that change along it: all floating ones but running statistics.
 using PointTensors = std::vector<at::Tensor>;
 
