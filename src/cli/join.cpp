@@ -1,4 +1,4 @@
-// fusegrid join: one results folder of two.
+// fusegrid join: one results folder of several.
 
 #include "store/join.h"
 
@@ -15,18 +15,18 @@ namespace fusegrid {
 ExitCode join_folders(Invocation& in) {
   Options options(
       "join",
-      "Makes one results folder of two whose results rest on the same models and data, for example of "
-      "two clusters that ran parts of one job. Both are only read. Refused where they rest on other "
-      "inputs, or have other numbers for a cell that both have.",
+      "Makes one results folder of several whose results rest on the same models and data, for example of "
+      "two clusters that ran parts of one job. They are only read. Refused where they rest on other "
+      "inputs, or have other numbers for a cell that two of them have.",
       {"fusegrid join results/cluster-a results/cluster-b --results results/board"});
-  options.argument("A", "a results folder").argument("B", "another one");
+  options.arguments("RESULTS", "the results folders, two or more");
   options.add()("results", boost::program_options::value<std::string>()->value_name("DIR")->required(),
                 "the new results folder");
   if (!options.parse(in)) {
     return ExitCode::kOk;
   }
   const std::filesystem::path target = options.get<std::string>("results");
-  join_results({existing_results(options, "A"), existing_results(options, "B")}, target);
+  join_results(existing_results_of(options.arguments("RESULTS")), target);
   const auto store = ResultStore::read(target);
   in.out << target.string() << ": " << count_text(static_cast<int64_t>(store->results().size()), "result")
          << " of " << count_text(static_cast<int64_t>(store->runs().size()), "run") << "\n";

@@ -75,11 +75,17 @@ TEST_F(Folders, join_makes_a_folder_that_reports) {
     other[cell] = one.at(cell);
     one.erase(cell);
   }
+  const Results third(one.begin(), std::next(one.begin()));
+  one.erase(one.begin());
   write_folder(path("a"), one);
   write_folder(path("b"), other);
-  const Ran joined = invoke({"join", path("a"), path("b"), "--results", path("both")});
+  write_folder(path("c"), third);
+  const Ran joined = invoke({"join", path("a"), path("b"), path("c"), "--results", path("both")});
   EXPECT_EQ(joined.code, ExitCode::kOk) << joined.err;
-  EXPECT_THAT(joined.out, HasSubstr("12 results of 2 runs"));
+  EXPECT_THAT(joined.out, HasSubstr("12 results of 3 runs"));
+  const Ran alone = invoke({"join", path("a"), "--results", path("copy")});
+  EXPECT_EQ(alone.code, ExitCode::kConfig);
+  EXPECT_THAT(alone.err, HasSubstr("two results folders or more are joined, but there is 1"));
   EXPECT_THAT(invoke({"report", path("both")}).out, HasSubstr("| Masks "));
   EXPECT_EQ(invoke({"verify", path("both")}).code, ExitCode::kOk);
   const Ran again = invoke({"join", path("a"), path("b"), "--results", path("both")});
