@@ -163,6 +163,7 @@ void Dispatcher::take_failure(int rank, const Flight& flight, const Failure& fai
                               Scheduler::Verdict verdict) {
   if (failure.kind == "input") {
     input_failure_ = failure;
+    input_failure_->message += " (seen by " + worker_text(rank) + ")";  // other hosts may have other files
     return;
   }
   if (verdict == Scheduler::Verdict::kNotCounted) {

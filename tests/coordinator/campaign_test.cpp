@@ -159,7 +159,8 @@ TEST(Campaign, EndsWhereAnInputIsGoneOrAnotherOne) {
       ADD_FAILURE() << "no error";
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), code);
-      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("'zoos/toy/model'"), HasSubstr("the same command")));
+      EXPECT_THAT(error.what(), testing::AllOf(HasSubstr("'zoos/toy/model'"), HasSubstr("(seen by rank "),
+                                               HasSubstr("the same command")));
     }
     for (const auto& [name, result] : store.results()) {
       EXPECT_EQ(result.status, Status::kValid) << name;
