@@ -1,5 +1,8 @@
 #include "store/result_store.h"
 
+#include <cerrno>
+#include <csignal>
+#include <regex>
 #include <utility>
 
 #include "core/digest.h"
@@ -148,10 +151,17 @@ class FolderStore final : public ResultStore {
     }
   }
 
+  // Of killed runs and reports: the view's, which only the holder of the lock writes, and those of other files where
+  // the process in their name is no more.
   void remove_temporaries() const {
+    static const std::regex of_process(R"(.*\.tmp\.([1-9][0-9]{0,8}))");
     for (const auto& entry : fs::directory_iterator(folder_)) {
-      if (entry.path().string().starts_with(TemporaryPath::stem(folder_ / kResults))) {
-        std::error_code ignored;  // of a killed run; in nobody's way
+      const std::string name = entry.path().filename().string();
+      std::smatch process;
+      if (std::regex_match(name, process, of_process) &&
+          (entry.path().string().starts_with(TemporaryPath::stem(folder_ / kResults)) ||
+           (::kill(std::stoi(process[1]), 0) != 0 && errno == ESRCH))) {
+        std::error_code ignored;  // in nobody's way
         fs::remove(entry.path(), ignored);
       }
     }

@@ -290,6 +290,25 @@ void limit_file_size(rlim_t bytes) {
   ::setrlimit(RLIMIT_FSIZE, &limit);
 }
 
+TEST(ResultStore, RemovesTheTemporaryFilesOfTheDead) {
+  const TemporaryFolder folder;
+  const pid_t dead = ::fork();
+  if (dead == 0) {
+    ::_exit(0);
+  }
+  ::waitpid(dead, nullptr, 0);
+  for (const std::string file : {"leaderboard.md", "results.h5"}) {
+    write_bytes(folder.path() / (file + ".tmp." + std::to_string(dead)), "half");
+    write_bytes(folder.path() / (file + ".tmp." + std::to_string(::getppid())), "half");
+  }
+  write_bytes(folder.path() / "mine.tmp.txt", "whole");
+  ResultStore::open(folder.path(), grid_run());
+  EXPECT_TRUE(fs::exists(folder.path() / ("leaderboard.md.tmp." + std::to_string(::getppid()))));
+  EXPECT_TRUE(fs::exists(folder.path() / "mine.tmp.txt"));
+  const auto files = std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator());
+  EXPECT_EQ(files, 4);  // with the journal and the lock
+}
+
 TEST(ResultStore, FullDiskWhileRecordingLosesNothing) {
   const TemporaryFolder folder;
   const int status = in_child([&] {
