@@ -120,7 +120,7 @@ def entity_of(scopes, text, line):
     if text.startswith("concept "):
         return None
     prefix = "".join(f"{scope}::" for scope in scopes if scope)
-    hidden = "" in scopes
+    hidden = "" in scopes or None in scopes  # extern "C" in a file of its own: what replaces a function of a library
 
     def made(kind, name, signature, defined, internal=False):
         name = re.sub(r"\s+", "", name)

@@ -54,6 +54,9 @@ class CheckDefinitions(unittest.TestCase):
                        "constexpr int kSize = int{2} << 20;\nstatic void help() {}\nusing A = B;\nMACRO_CALL(x)\n}\n"
                        "int main() { return 0; }\n"), [])
 
+    def test_what_replaces_a_function_of_a_library_needs_no_header(self):
+        self.assertEqual(self.found(src__a_cpp='extern "C" {\nint open(int x) { return x; }\n}\n'), [])
+
     def test_strings_comments_and_macros_hold_no_code(self):
         self.assertEqual(self.found(src__a_cpp='// struct A {};\n/* struct B {}; */\n#define C \\\n  struct C {}\n'
                                     "namespace {\nauto d = R\"(struct D { \")\";\nchar e = '{', f = '\"';\nint g = 1'000;\n}\n"), [])
