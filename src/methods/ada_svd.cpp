@@ -57,7 +57,7 @@ class Shares {
       const at::Tensor rows = x.to(at::kFloat);
       const at::Tensor shares = expert_shares(experts->second, rows);
       if (counted != nullptr) {
-        count(layer, shares, counted->counting(layer.rows));
+        count(layer, shares, counting_rows(layer, *counted, x));
       }
       return y + expert_sum(experts->second, shares, rows).to(y.dtype());
     }};
@@ -69,7 +69,7 @@ class Shares {
  private:
   void count(const Layer& layer, const at::Tensor& shares, const at::Tensor& counting) {
     at::Tensor flat = shares.reshape({-1, shares.size(-1)}).to(at::kDouble);
-    if (counting.defined() && shares.dim() == 3) {
+    if (counting.defined()) {
       flat = flat.index_select(0, at::nonzero(counting.reshape({-1})).squeeze(1));
     }
     at::Tensor& sum = sums_[layer.name];

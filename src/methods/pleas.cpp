@@ -160,7 +160,7 @@ Weights products_of_inputs(const FusionInput& in, int64_t examples) {
         const LayerHook keep = [&](const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
                                    const at::Tensor& bias) {
           at::Tensor rows = x.reshape({-1, x.size(-1)});
-          if (const at::Tensor counting = ready.counting(layer.rows); counting.defined() && x.dim() == 3) {
+          if (const at::Tensor counting = counting_rows(layer, ready, x); counting.defined()) {
             rows = rows * counting.reshape({-1, 1});  // rows that count for nothing add nothing
           }
           read[layer.name].push_back(rows.to(at::kDouble));

@@ -49,7 +49,7 @@ Trace run(const Network& network, const Weights& weights, const Inputs& inputs, 
       trace.means.push_back(pooled(x.to(at::kFloat), lengths_of(inputs), Pooling::kMean));
     }
   }
-  const at::Tensor features = blocks.finish(weights, x, inputs, network.pooling());
+  const at::Tensor features = blocks.finish(weights, x, inputs, network.pooling(inputs));
   trace.features = adapters != nullptr ? adapters->back()(features) : features;
   return trace;
 }

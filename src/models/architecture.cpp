@@ -66,6 +66,10 @@ void Memory::select(const at::Tensor& rows) {
   }
 }
 
+at::Tensor counting_rows(const Layer& layer, const Inputs& inputs, const at::Tensor& x) {
+  return x.dim() == 3 ? inputs.counting(layer.rows, x.size(1)) : at::Tensor();
+}
+
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass) {
   const at::Tensor& weight = weights.at(layer.weight);
   const auto bias = weights.find(layer.bias);

@@ -87,6 +87,10 @@ void show(const Pass& pass, const std::string& group, const at::Tensor& x);
 // ...].
 at::Tensor apply(const Layer& layer, const Weights& weights, const at::Tensor& x, const Pass& pass);
 
+// Which rows of x [n, rows, in] count, what the layer reads in a pass of these inputs: bool [n, rows]; undefined where
+// all do, also where x is [n, in].
+at::Tensor counting_rows(const Layer& layer, const Inputs& inputs, const at::Tensor& x);
+
 // What becomes of the hidden states [n, tokens, width] of the last block.
 enum class Pooling {
   kNone,   // nothing: features are [n, tokens, width]
@@ -110,6 +114,7 @@ struct InputFormat {
   int64_t vocabulary = 0;    // token ids are less than it; 0: it reads no tokens
   int64_t positions = 0;     // tokens of the longest row
   bool with_answer = false;  // of a decoder: an answer takes positions too, right behind its input
+  bool together = false;     // reads an image with tokens as one input, and not as pairs alone
   std::optional<int64_t> answer_start = {};  // the token that an encoder-decoder's answer begins with
   int64_t state_size =
       0;  // pixels of one side of a state; 0: it reads none. Its features are then the velocity
@@ -182,7 +187,7 @@ class Architecture {
   // inputs: as Network::ready() makes them; cast to the dtype of the weights, in which everything else is computed.
   // Returns [n, feature_size()], or [n, tokens, feature_size()] without pooling. ConfigError where the architecture has
   // no such pooling. Where inputs have an answer (and then without pooling), [n, answer width + 1, feature_size()]: row
-  // j is what the answer's token j is predicted from.
+  // j is what the answer's token j is predicted from. Of pairs, [n, 2, feature_size()]: the image's row and the text's.
   virtual at::Tensor features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                               const Pass& pass = {}) const = 0;
 };

@@ -37,8 +37,9 @@ at::Tensor causal_mask(int64_t rows, const at::Tensor& like) {
   return at::ones({1, 1, rows, rows}, like.options().dtype(at::kBool)).tril();
 }
 
-// Each answer right behind its prompt: int64 [n, width + answer width].
-at::Tensor all_tokens(const Inputs& inputs) {
+}  // namespace
+
+at::Tensor tokens_with_answer(const Inputs& inputs) {
   if (!inputs.answer.defined()) {
     return inputs.tokens;
   }
@@ -46,14 +47,11 @@ at::Tensor all_tokens(const Inputs& inputs) {
   return concatenate({inputs.tokens, at::zeros_like(inputs.answer)}, 1).scatter(1, behind, inputs.answer);
 }
 
-// Rows of all_tokens() -> those that an answer's tokens are predicted from.
-at::Tensor predicting(const at::Tensor& x, const Inputs& inputs) {
+at::Tensor predicting_rows(const at::Tensor& x, const Inputs& inputs) {
   const at::Tensor rows =
       inputs.lengths.unsqueeze(1) - 1 + numbers(0, inputs.answer.size(1) + 1, inputs.answer);
   return x.gather(1, rows.unsqueeze(2).expand({-1, -1, x.size(2)}));
 }
-
-}  // namespace
 
 at::Tensor Decoder::features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                              const Pass& pass) const {
@@ -65,7 +63,7 @@ at::Tensor Decoder::features(const Weights& weights, const Inputs& inputs, Pooli
   FUSEGRID_ASSERT(memory.tokens <= inputs.answer.size(1), "an answer that did not grow");
   at::Tensor x;
   if (memory.tokens == 0) {
-    const at::Tensor tokens = all_tokens(inputs);
+    const at::Tensor tokens = tokens_with_answer(inputs);
     memory.tensors[kPositions] = numbers(0, tokens.size(1), tokens).expand_as(tokens);
     memory.tensors[kCounting] = inputs.counting(Rows::kBoth);
     x = BlockArchitecture::features(weights, inputs, pooling, pass);
@@ -94,7 +92,7 @@ at::Tensor Decoder::continued(const Weights& weights, const Inputs& inputs, cons
 }
 
 at::Tensor Decoder::embed(const Weights& weights, const Inputs& inputs) const {
-  const at::Tensor tokens = all_tokens(inputs);
+  const at::Tensor tokens = tokens_with_answer(inputs);
   return embed_tokens(weights, tokens, numbers(0, tokens.size(1), tokens));
 }
 
@@ -119,7 +117,7 @@ at::Tensor Decoder::attention(const Weights& weights, int64_t block, const at::T
 at::Tensor Decoder::finish(const Weights& weights, const at::Tensor& x, const Inputs& inputs,
                            Pooling pooling) const {
   if (inputs.answer.defined()) {
-    return last_norm(weights, predicting(x, inputs));
+    return last_norm(weights, predicting_rows(x, inputs));
   }
   return pooled(last_norm(weights, x), inputs.lengths, pooling);
 }

@@ -107,6 +107,11 @@ class NamedDecoder : public Decoder {
   decltype(Block::mlp_norm) norm_;
 };
 
+// Each answer right behind its prompt: int64 [n, width + answer width]; the tokens alone where there is none.
+at::Tensor tokens_with_answer(const Inputs& inputs);
+// Rows of these tokens, [n, width + answer width, ...] -> those that an answer's tokens are predicted from.
+at::Tensor predicting_rows(const at::Tensor& x, const Inputs& inputs);
+
 // An affine layer that reads an answer's rows too.
 Layer decoder_layer(const std::string& name, const std::string& input);
 

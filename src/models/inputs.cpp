@@ -10,6 +10,7 @@
 #include <ATen/ops/arange.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/nonzero.h>
+#include <ATen/ops/ones.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
@@ -32,7 +33,7 @@ Inputs of_each(const Inputs& inputs, const std::function<at::Tensor(const at::Te
           applied(inputs.answer_lengths, change), applied(inputs.choices, change),
           applied(inputs.choice_lengths, change), applied(inputs.state, change),
           applied(inputs.time, change),           applied(inputs.condition, change),
-          applied(inputs.types, change)};
+          applied(inputs.types, change),          inputs.pairs};
 }
 
 // The last axis of rows of tokens, as wide as the longest asks for.
@@ -103,13 +104,20 @@ Inputs Inputs::to(at::Device device) const {
   return of_each(*this, [&](const at::Tensor& tensor) { return tensor.to(device); });
 }
 
-at::Tensor Inputs::counting(Rows rows) const {
+at::Tensor Inputs::counting(Rows rows, int64_t positions) const {
   if (rows == Rows::kAnswer) {
     FUSEGRID_ASSERT(answer.defined(), "rows of an answer that is not there");
     return counting_positions(answer_lengths + 1, answer.size(1) + 1);
   }
   if (!tokens.defined() || (images.defined() && rows == Rows::kInput)) {
     return {};
+  }
+  if (rows == Rows::kSequence) {
+    const at::Tensor of_tokens = counting(Rows::kBoth);
+    const int64_t of_image = positions - of_tokens.size(1);
+    FUSEGRID_ASSERT(of_image >= 0 && (of_image == 0 || images.defined()),
+                    "rows of an image that is not there");
+    return concatenate({at::ones({of_tokens.size(0), of_image}, of_tokens.options()), of_tokens}, 1);
   }
   return rows == Rows::kBoth && answer.defined()
              ? counting_positions(lengths + answer_lengths, tokens.size(1) + answer.size(1))
@@ -176,6 +184,10 @@ Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
     }
     return tensors.empty() ? at::Tensor() : concatenate(tensors);
   };
+  const bool pairs = !parts.empty() && parts.front().pairs;
+  for (const Inputs& part : parts) {
+    FUSEGRID_ASSERT(part.pairs == pairs, "parts of one kind");
+  }
   return {.images = all(&Inputs::images),
           .tokens = all(&Inputs::tokens),
           .lengths = all(&Inputs::lengths),
@@ -184,7 +196,8 @@ Inputs concatenate_inputs(const std::vector<Inputs>& parts) {
           .state = all(&Inputs::state),
           .time = all(&Inputs::time),
           .condition = all(&Inputs::condition),
-          .types = all(&Inputs::types)};
+          .types = all(&Inputs::types),
+          .pairs = pairs};
 }
 
 void for_each_batch(const Inputs& inputs, int64_t batch,

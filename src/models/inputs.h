@@ -13,6 +13,9 @@ enum class Rows {
   kInput,   // of the image, or of the input's tokens: [n, width]
   kAnswer,  // of an encoder-decoder's answer: [n, answer width + 1], row j predicts the answer's token j
   kBoth,    // of a decoder: the input's tokens and right behind them the answer's, [n, width + answer width]
+  // Of a model that reads images and tokens as one sequence: the rows of the image and behind them those of kBoth,
+  // whichever of them an example has.
+  kSequence,
 };
 
 // What n examples feed into one forward pass. What a model does not read stays undefined. Tensors are shared, not
@@ -39,6 +42,9 @@ struct Inputs {
   // Where models tell the texts of a pair apart, which of them a token belongs to, 0 or 1: int64 [n, width], either
   // where rows are filled up. Undefined where all are 0.
   at::Tensor types = {};
+  // Of images with tokens: whether they are two inputs, a picture and a text that are compared, so that each has
+  // features of its own; else they are one, and a model reads them together.
+  bool pairs = false;
 
   int64_t size() const;
   std::vector<at::Tensor> tensors() const;  // all that are there
@@ -48,8 +54,9 @@ struct Inputs {
   Inputs select(const at::Tensor& indices) const;
   Inputs to(at::Device device) const;
   // bool [n, width]: which positions count; undefined where all do, because there are no tokens. Of an answer's rows
-  // those count that predict one of its tokens, or the one behind it.
-  at::Tensor counting(Rows rows = Rows::kInput) const;
+  // those count that predict one of its tokens, or the one behind it. positions: how many there are, asked for by
+  // kSequence alone, since inputs do not say how many rows an image has.
+  at::Tensor counting(Rows rows = Rows::kInput, int64_t positions = 0) const;
 };
 
 // bool [n, width]: the first lengths[i] positions of row i. lengths: int64 [n]; on its device.

@@ -90,14 +90,23 @@ Inputs Network::ready(const Inputs& inputs) const {
 }
 
 Pooling Network::pooling() const {
-  return readouts.empty() ? Pooling::kFirst : readouts.begin()->second->pooling();
+  for (const auto& [head, readout] : readouts) {
+    if (readout->pooling() != Pooling::kNone) {
+      return readout->pooling();
+    }
+  }
+  return readouts.empty() ? Pooling::kFirst : Pooling::kNone;
+}
+
+Pooling Network::pooling(const Inputs& inputs) const {
+  return inputs.answer.defined() ? Pooling::kNone : pooling();
 }
 
 at::Tensor Network::features(const Weights& weights, const Inputs& inputs, const Pass& pass) const {
   if (!are_held_in(weights, precision)) {
     return features(rounded(weights, precision), inputs, pass);
   }
-  return architecture->features(weights, inputs, pooling(), pass);
+  return architecture->features(weights, inputs, pooling(inputs), pass);
 }
 
 const Readout& Network::readout(const std::string& head) const {

@@ -29,8 +29,11 @@ struct Network {
   // As the architecture reads them, on `device`. ConfigError where they are not what it reads: images of another size,
   // ids beyond the vocabulary, longer rows than it has positions for.
   Inputs ready(const Inputs& inputs) const;
-  // The pooling that all readouts ask for, so that the features of examples of several tasks can be made in one pass.
+  // The pooling that all readouts ask for, so that the features of examples of several tasks can be made in one pass;
+  // but for those of tokens beside others, which read an answer.
   Pooling pooling() const;
+  // That of these inputs: rows of an answer are not pooled.
+  Pooling pooling(const Inputs& inputs) const;
   // [n, feature_size]; inputs: ready ones; weights: rounded first, where the precision asks for it and they are not.
   at::Tensor features(const Weights& weights, const Inputs& inputs, const Pass& pass = {}) const;
   const Readout& readout(const std::string& head) const;  // ConfigError where the zoo has none

@@ -53,6 +53,7 @@ class Rows {
   const std::string& where() const { return group_.where(); }
   int64_t examples() const { return examples_; }
   const std::optional<ImageShape>& image() const { return image_; }  // absent where there are none
+  bool has(const std::string& ragged) const { return ragged_.contains(ragged); }
   int64_t longest(const std::string& ragged) const { return ragged_.at(ragged).longest; }  // row, in tokens
   int64_t longest_with_choice() const;  // row of tokens and one of its choices together
 

@@ -37,22 +37,23 @@ const std::vector<std::string>& split_names() {
 }
 
 struct Kind {
-  std::vector<std::string> inputs;   // arrays, of which a task has exactly one
-  std::vector<std::string> targets;  // arrays, all of them
+  std::vector<std::set<std::string>> inputs;  // arrays: a task has those of exactly one of these
+  std::vector<std::string> targets;           // arrays, all of them
 };
 
 const std::map<std::string, Kind>& kinds() {
+  static const std::set<std::string> images{"images"}, tokens{"tokens"}, both{"images", "tokens"};
   static const std::map<std::string, Kind> all = {
-      {"classify", {{"images", "tokens"}, {"labels"}}},
-      {"depth", {{"images"}, {"map_depth"}}},
-      {"generate", {{"tokens"}, {"answers"}}},
-      {"language_model", {{"tokens"}, {}}},
-      {"multiple_choice", {{"tokens"}, {"choices", "labels"}}},
-      {"normals", {{"images"}, {"map_normals"}}},
-      {"regress", {{"images", "tokens"}, {"values"}}},
-      {"sample", {{"images"}, {"labels", "styles"}}},
-      {"retrieve", {{"images"}, {"tokens"}}},
-      {"segment", {{"images"}, {"map_classes"}}},
+      {"classify", {{images, tokens, both}, {"labels"}}},
+      {"depth", {{images}, {"map_depth"}}},
+      {"generate", {{tokens, both}, {"answers"}}},
+      {"language_model", {{tokens}, {}}},
+      {"multiple_choice", {{tokens}, {"choices", "labels"}}},
+      {"normals", {{images}, {"map_normals"}}},
+      {"regress", {{images, tokens, both}, {"values"}}},
+      {"sample", {{images}, {"labels", "styles"}}},
+      {"retrieve", {{both}, {}}},
+      {"segment", {{images}, {"map_classes"}}},
   };
   return all;
 }
@@ -185,12 +186,23 @@ std::string read_kind(const hdf5::Group& task) {
   return kind;
 }
 
+// "images", "tokens" or "images with tokens"
+std::string inputs_text(const std::set<std::string>& arrays) {
+  return join({arrays.begin(), arrays.end()}, " with ");
+}
+
 // Checks that the split has one of the inputs, all targets, groups, and no other array.
 void check_arrays(const hdf5::Group& split, const std::string& kind) {
   const auto& [inputs, targets] = kinds().at(kind);
-  std::set<std::string> expected{"groups"};
+  std::set<std::string> seen;
+  for (const std::string array : {"images", "tokens"}) {
+    if (split.has(array)) {
+      seen.insert(array);
+    }
+  }
+  std::set<std::string> expected = std::ranges::count(inputs, seen) > 0 ? seen : inputs.front();
+  expected.insert("groups");
   expected.insert(targets.begin(), targets.end());
-  expected.insert(inputs.size() > 1 && split.has(inputs[1]) ? inputs[1] : inputs[0]);
   for (const std::string ragged : {"tokens", "answers", "choices"}) {
     if (expected.contains(ragged)) {
       expected.insert(ragged + "_offsets");
@@ -199,7 +211,11 @@ void check_arrays(const hdf5::Group& split, const std::string& kind) {
   if (expected.contains("choices")) {
     expected.insert("choices_rows");
   }
-  std::vector<std::string> words{join(inputs, " or ")};
+  std::vector<std::string> of_inputs;
+  for (const auto& arrays : inputs) {
+    of_inputs.push_back(inputs_text(arrays));
+  }
+  std::vector<std::string> words{join(of_inputs, " or ")};
   words.insert(words.end(), targets.begin(), targets.end());
   packs::check_members(split, expected,
                        "a split of the kind " + kind + " has the arrays " + join(words, ", ") +
@@ -207,24 +223,23 @@ void check_arrays(const hdf5::Group& split, const std::string& kind) {
                            "rows) and no other");
 }
 
-// A pair has a text beside its image; other inputs are one of both.
-bool has_tokens(const TaskInfo& task, const packs::Rows& split) {
-  return !split.image() || task.kind == "retrieve";
-}
-
 // Takes up what a split says about the inputs of its task, which are alike in all splits.
 void add_inputs(TaskInfo& task, const packs::Rows& split, const packs::Rows& first) {
-  if (split.image() != first.image()) {
-    const auto text = [](const auto& image) { return image ? "images " + to_string(*image) : "tokens"; };
-    fail(split.where(), "inputs must be alike in all splits of a task, but they are " + text(split.image()) +
-                            " here and " + text(first.image()) + " in " + split_names().front());
+  if (split.image() != first.image() || split.has("tokens") != first.has("tokens")) {
+    const auto text = [](const packs::Rows& rows) {
+      const std::string images = rows.image() ? "images " + to_string(*rows.image()) : "";
+      return images + (rows.image() && rows.has("tokens") ? " with " : "") +
+             (rows.has("tokens") ? "tokens" : "");
+    };
+    fail(split.where(), "inputs must be alike in all splits of a task, but they are " + text(split) +
+                            " here and " + text(first) + " in " + split_names().front());
   }
   if (split.image()) {
     task.image_height = split.image()->height;
     task.image_width = split.image()->width;
     task.image_channels = split.image()->channels;
   }
-  if (has_tokens(task, split)) {
+  if (split.has("tokens")) {
     task.longest_row = std::max(task.longest_row, split.longest("tokens"));
   }
   if (task.kind == "multiple_choice") {
@@ -247,6 +262,7 @@ TaskInfo read_info(const hdf5::Group& group, const std::string& name) {
   TaskInfo task;
   task.name = name;
   task.kind = read_kind(group);
+  task.pairs = task.kind == "retrieve";
   task.title = group.text_attribute("title");
   task.licence = group.text_attribute("licence");
   task.source = group.text_attribute("source");
@@ -522,13 +538,14 @@ Split TaskPack::read(const std::string& task, const std::string& split, int64_t 
   Split read = read_targets(info, from, range, tokens());
   read.name = task + "/" + split;
   read.begin = begin;
+  read.pairs = info.pairs;
   read.maps = read_maps(info, from, range);
   if (from.image()) {
     const at::Tensor images = from.images(range);
     // what is to be made has the channels that it is stored with
     read.images = info.kind == "sample" ? images : images.expand({-1, 3, -1, -1}).contiguous();
   }
-  if (has_tokens(info, from)) {
+  if (from.has("tokens")) {
     read.tokens = from.tokens("tokens", range, *tokens());
   }
   return read;

@@ -27,7 +27,8 @@ struct Split {
   int64_t begin = 0;  // the number of the first of them in the split
   // uint8 [examples, 3, height, width]: gray images are repeated to three channels, but for those of kind sample
   at::Tensor images;
-  TokenRows tokens;  // where the inputs are no images
+  TokenRows tokens;    // where the inputs are no images alone
+  bool pairs = false;  // images and tokens are two inputs, as kind retrieve has them; else one
   // int64 [examples], of kinds classify and sample: less than the number of classes; of multiple_choice: than that of
   // the choices
   at::Tensor labels;
@@ -56,10 +57,11 @@ struct TaskInfo {
   std::vector<std::string> style_names;  // of kind sample, the same
   std::shared_ptr<const PackJudge> judge;                // of kind sample
   nlohmann::json attributes = nlohmann::json::object();  // docs/packs.md, "Kinds"
-  int64_t image_height = 0;                              // 0 where the inputs are tokens
+  bool pairs = false;                                    // as of a Split
+  int64_t image_height = 0;                              // 0 where the inputs have no images
   int64_t image_width = 0;                               // the same
   int64_t image_channels = 0;                            // the same; 1 (gray) or 3
-  int64_t longest_row = 0;          // tokens of the longest input of all splits; 0 where they are images
+  int64_t longest_row = 0;          // tokens of the longest input of all splits; 0 where they have none
   int64_t longest_with_choice = 0;  // of an input and one of its choices together; 0 where there are none
   std::map<std::string, int64_t> examples;  // by split: train, val, test
 };

@@ -53,6 +53,7 @@ Examples examples_of(const Split& split, const TokenTable* tokens, at::Device de
     }
   }
   examples.inputs.images = split.images;
+  examples.inputs.pairs = split.pairs;
   if (split.answers.defined()) {
     const Inputs answers = token_inputs(split.answers.ids, split.answers.offsets, tokens->pad);
     examples.wanted = answers.tokens;

@@ -243,6 +243,8 @@ std::map<std::string, std::shared_ptr<const Readout>> load_readouts(const fs::pa
       readouts[task] = (pooling == Pooling::kNone ? read_decoder(file, task, *architecture)
                                                   : read_affine_head(file, task, features, pooling))
                            ->to(device);
+    } else if (const auto own = architecture->own_head(); own && own->of_tokens()) {
+      readouts[task] = readout_in(*architecture);  // of answers, which check_pack() knows
     } else {
       throw ConfigError(head_of(file, task) + " is missing; the file needs a tensor " + task +
                         ".rows [classes, embedding size] of unit length, or " + task + ".weight [classes, " +

@@ -166,6 +166,10 @@ void check_readable(const TaskInfo& task, const InputFormat& input) {
                       ", but " + what + (input.image_size == 0 ? "images" : "tokens") +
                       "; use a task pack that the models can read");
   }
+  if (has_images && has_tokens && !task.pairs && !input.together) {
+    throw ConfigError("the models read images and tokens apart, but " + what +
+                      "images with tokens; use a task pack that the models can read");
+  }
   const PixelSize seen{task.image_height, task.image_width};
   if (has_images && seen != input.pixels()) {
     throw ConfigError("the models take images of " + to_string(input.pixels()) + " pixels, but " + what +

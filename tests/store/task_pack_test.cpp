@@ -305,19 +305,21 @@ TEST_F(TaskPackFile, RefusesKindsThatItDoesNotKnow) {
 
 TEST_F(TaskPackFile, RefusesArraysThatTheKindHasNotAndThoseThatAreMissing) {
   const std::string rule =
-      "a split of the kind classify has the arrays images or tokens, labels and groups (tokens, answers and "
-      "choices with their offsets, choices with their rows) and no other, but here are ";
+      "a split of the kind classify has the arrays images or tokens or images with tokens, labels and groups "
+      "(tokens, answers and choices with their offsets, choices with their rows) and no other, but here are ";
   EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays.erase("labels"); }),
               HasSubstr("words/train: " + rule + "groups, tokens, tokens_offsets"));
   EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays.erase("tokens_offsets"); }),
               HasSubstr(rule + "groups, labels, tokens"));
   EXPECT_THAT(split_error("words", [](StoredGroup& split) { split.arrays["values"] = stored<float>({1}); }),
               HasSubstr(rule + "groups, labels, tokens, tokens_offsets, values"));
-  EXPECT_THAT(split_error("words",
-                          [](StoredGroup& split) {
-                            split.arrays["images"] = stored_images({3, 1, 4, 4});
-                          }),
-              HasSubstr(rule + "groups, images, labels, tokens"));
+  EXPECT_THAT(
+      split_error("words",
+                  [](StoredGroup& split) {
+                    split.arrays["images"] = stored_images({3, 1, 4, 4});
+                  }),
+      HasSubstr("words/val: inputs must be alike in all splits of a task, but they are tokens here and "
+                "images [1, 4, 4] with tokens in train"));
   EXPECT_THAT(split_error("letters", [](StoredGroup& split) { split.arrays.erase("images"); }),
               HasSubstr(rule + "groups, labels"));
   EXPECT_THAT(
@@ -349,19 +351,39 @@ TEST_F(TaskPackFile, PairsHaveImagesAndTokens) {
     EXPECT_EQ(split.images.sizes().vec(), (std::vector<int64_t>{2, 3, kHeight, kWidth}));
     EXPECT_EQ(rows_in(split.tokens), (std::vector<std::vector<int32_t>>{{2, 3, 4}, {2}}));
     EXPECT_FALSE(split.labels.defined());
+    EXPECT_TRUE(info.pairs && split.pairs);
     EXPECT_FALSE(pack.read("letters", "val").tokens.defined());
   }
   for (const std::string missing : {"images", "tokens", "tokens_offsets"}) {
     StoredGroup without = with_pairs;
     without.groups["tasks"].groups["pairs"].groups["test"].arrays.erase(missing);
     EXPECT_THAT(error_of<DataError>([&] { open(without); }),
-                HasSubstr("a split of the kind retrieve has the arrays images, tokens and groups"))
+                HasSubstr("a split of the kind retrieve has the arrays images with tokens and groups"))
         << missing;
   }
   with_pairs.groups["tasks"].groups["pairs"].groups["train"].add_rows("tokens", {{2, 3, 4}, {5}});
   with_pairs.write(path_);
   EXPECT_THAT(error_of<DataError>([&] { TaskPack(path_).read("pairs", "train"); }),
               HasSubstr("ids must be less than the size of the vocabulary"));
+}
+
+// A picture with a question, or with the beginning of a text, is one input.
+TEST_F(TaskPackFile, QuestionsAndPromptsMayHaveAPicture) {
+  StoredGroup pictured = whole_pack();
+  for (const std::string name : {"similarity", "translation", "words"}) {
+    for (auto& [split, arrays] : pictured.groups["tasks"].groups[name].groups) {
+      arrays.arrays["images"] = stored_images({name == "similarity" ? 2 : 3, 3, kHeight, kWidth});
+    }
+  }
+  const TaskPack pack = open(pictured);
+  for (const std::string name : {"similarity", "translation", "words"}) {
+    const TaskInfo& info = pack.task(name);
+    EXPECT_EQ(info.image_width, kWidth) << name;
+    EXPECT_EQ(info.longest_row, name == "similarity" ? 2 : 3) << name;
+    const Split split = pack.read(name, "test");
+    EXPECT_FALSE(info.pairs || split.pairs) << name;
+    EXPECT_EQ(split.images.size(0), split.tokens.size()) << name;
+  }
 }
 
 TEST_F(TaskPackFile, PromptsAreRowsOfIdsForEachClass) {

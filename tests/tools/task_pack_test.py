@@ -31,14 +31,14 @@ ATTRIBUTES = {"classes": ["no", "y\u00e9s"], "answer_start": 0, "answer_end": 1,
 JUDGE = Judge({"model_type": "small_cnn"}, {"classifier.bias": np.zeros(4, np.float32)})
 
 
-def make_task(kind: str, source: str) -> Task:
-    names = (source, *KINDS[kind].targets)
+def make_task(kind: str, source: tuple[str, ...]) -> Task:
+    names = (*source, *KINDS[kind].targets)
     splits = {
         split: Split({name: ARRAYS[name] for name in names}, np.array([2 * i, 2 * i + 1], np.uint32))
         for i, split in enumerate(SPLITS)
     }
     attributes = {name: ATTRIBUTES[name] for name in KINDS[kind].attributes}
-    return Task(f"{kind}_{source}", kind, "title", "MIT", "made up", "nothing", "by hand", attributes, splits)
+    return Task("_".join((kind, *source)), kind, "title", "MIT", "made up", "nothing", "by hand", attributes, splits)
 
 
 def one_of_each_kind() -> TaskPack:

@@ -85,22 +85,23 @@ class TaskPack:
 
 @dataclass(frozen=True)
 class Kind:
-    inputs: tuple[str, ...]  # arrays, of which a task has exactly one
+    inputs: tuple[tuple[str, ...], ...]  # arrays: a task has those of exactly one of these
     targets: tuple[str, ...]  # arrays, all of them
     attributes: tuple[str, ...] = ()
 
 
+_IMAGES, _TOKENS, _BOTH = ("images",), ("tokens",), ("images", "tokens")
 KINDS = {
-    "classify": Kind(("images", "tokens"), ("labels",), ("classes",)),
-    "regress": Kind(("images", "tokens"), ("values",)),
-    "generate": Kind(("tokens",), ("answers",), ("answer_start", "answer_end", "longest_answer")),
-    "language_model": Kind(("tokens",), ()),
-    "multiple_choice": Kind(("tokens",), ("choices", "labels")),
-    "retrieve": Kind(("images",), ("tokens",)),
-    "segment": Kind(("images",), ("map_classes",), ("classes",)),
-    "depth": Kind(("images",), ("map_depth",)),
-    "normals": Kind(("images",), ("map_normals",)),
-    "sample": Kind(("images",), ("labels", "styles"), ("classes", "styles")),
+    "classify": Kind((_IMAGES, _TOKENS, _BOTH), ("labels",), ("classes",)),
+    "regress": Kind((_IMAGES, _TOKENS, _BOTH), ("values",)),
+    "generate": Kind((_TOKENS, _BOTH), ("answers",), ("answer_start", "answer_end", "longest_answer")),
+    "language_model": Kind((_TOKENS,), ()),
+    "multiple_choice": Kind((_TOKENS,), ("choices", "labels")),
+    "retrieve": Kind((_BOTH,), ()),
+    "segment": Kind((_IMAGES,), ("map_classes",), ("classes",)),
+    "depth": Kind((_IMAGES,), ("map_depth",)),
+    "normals": Kind((_IMAGES,), ("map_normals",)),
+    "sample": Kind((_IMAGES,), ("labels", "styles"), ("classes", "styles")),
 }
 
 # Element types and shapes; letters are sizes that agree inside a task.
@@ -250,8 +251,7 @@ def _check_task(task: Task, tokens: TokenTable | None) -> None:
 
 
 def _fits(names: Sequence[str], kind: Kind) -> bool:
-    inputs = [name for name in names if name in kind.inputs]
-    return len(inputs) == 1 and sorted(names) == sorted([*inputs, *kind.targets])
+    return any(sorted(names) == sorted([*inputs, *kind.targets]) for inputs in kind.inputs)
 
 
 def _check_split(where: str, split: Split, tokens: TokenTable | None, sizes: dict[str, int]) -> None:

@@ -124,7 +124,7 @@ class RoutedModel final : public Predictor {
                          mlps_.rank == 0 ? routed_mlp(blocks, block, mlp_base_, taus, gates, input)
                                          : rank_one_mlp(blocks, block, mlp_base_, rank_ones_, gates, input));
     }
-    return blocks.finish(merged_, x, inputs, network.pooling());
+    return blocks.finish(merged_, x, inputs, network.pooling(inputs));
   }
   at::Tensor output(const Network& network, const Inputs& inputs, const Ask& ask) const override {
     return network.read(merged_, features(network, inputs), ask.head);

@@ -82,11 +82,9 @@ void require_distribution(const TaskKind& kind, const std::string& task) {
 }
 
 // The rows of x [n, tokens, width] or [n, width] that count: [rows, width].
-at::Tensor counting_rows(const at::Tensor& x, const at::Tensor& counting) {
+at::Tensor chosen_rows(const at::Tensor& x, const at::Tensor& counting) {
   const at::Tensor flat = x.reshape({-1, x.size(-1)});
-  return counting.defined() && x.dim() == 3
-             ? flat.index_select(0, at::nonzero(counting.reshape({-1})).squeeze(1))
-             : flat;
+  return counting.defined() ? flat.index_select(0, at::nonzero(counting.reshape({-1})).squeeze(1)) : flat;
 }
 
 // Its squared gradient is p (d log p)^2.
@@ -127,7 +125,7 @@ LayerHook GramSums::observing(const Inputs& inputs) {
   return [this, &inputs](const Layer& layer, const at::Tensor& x, const at::Tensor& weight,
                          const at::Tensor& bias) {
     if (first_of_input_.contains(layer.name)) {
-      const at::Tensor flat = counting_rows(x, inputs.counting(layer.rows)).to(at::kDouble);
+      const at::Tensor flat = chosen_rows(x, counting_rows(layer, inputs, x)).to(at::kDouble);
       const at::Tensor gram = at::matmul(flat.t(), flat);
       const auto [entry, first] = sums_.try_emplace(layer.input, gram);
       if (!first) {
@@ -196,7 +194,7 @@ Weights gradient_gram_matrices(const Network& network, const Weights& weights, c
               .first->second;
       if (gradients[i].defined()) {
         const at::Tensor rows =
-            counting_rows(gradients[i], completed.counting(layers[i].rows)).to(at::kDouble);
+            chosen_rows(gradients[i], counting_rows(layers[i], completed, outputs[i])).to(at::kDouble);
         sum.add_(at::matmul(rows.t(), rows));
       }
     }

@@ -175,6 +175,10 @@ at::Tensor Clip::features(const Weights& weights, const Inputs& inputs, Pooling 
   if (pooling == Pooling::kNone) {
     throw ConfigError("clip: of a picture with its text there are no features without pooling");
   }
+  if (!inputs.pairs) {
+    throw ConfigError(
+        "clip: its towers read pictures and texts apart, and none reads a picture with a question");
+  }
   return at::stack({of_images, of_tokens}, 1);
 }
 

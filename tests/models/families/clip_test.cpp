@@ -43,6 +43,7 @@ class WholeClip : public testing::Test {
     some.images = pair_.images;
     some.tokens = pair_.tokens.narrow(0, 0, 3);
     some.lengths = pair_.lengths.narrow(0, 0, 3);
+    some.pairs = true;
     return some;
   }
   Inputs images() const { return {pair_.images, {}, {}}; }
@@ -74,6 +75,9 @@ TEST_F(WholeClip, pairs_have_a_row_of_each_tower) {
   EXPECT_LE(max_error(both.select(1, 0), expected_.read("projected")), 1e-5);
   EXPECT_LE(max_error(both.select(1, 1), expected_.read("text_features").narrow(0, 0, 3)), 1e-5);
   EXPECT_THROW(architecture_->features(weights_, three(), Pooling::kNone), ConfigError);
+  Inputs together = three();
+  together.pairs = false;
+  EXPECT_THROW(architecture_->features(weights_, together, Pooling::kFirst), ConfigError);
 }
 
 TEST_F(WholeClip, all_of_the_file_is_merged) {
