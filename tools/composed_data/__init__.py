@@ -1,0 +1,1 @@
+"""Scenes that are composed of emoji, with questions about them and captions."""
