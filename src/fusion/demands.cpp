@@ -1,5 +1,7 @@
 #include "fusion/demands.h"
 
+#include <algorithm>
+
 #include "core/errors.h"
 #include "fusion/alignment/unit_maps.h"
 #include "fusion/whole_model/batch_statistics.h"
@@ -81,10 +83,29 @@ void check_data(const Method& method, const std::set<Need>& needs,
   }
 }
 
+// Who adapts gives the inputs of all tasks to one pass (AdaptationStream), which has an answer of each or of none.
+void check_one_pass(const Method& method, const std::set<Need>& needs,
+                    const std::map<std::string, const TaskKind*>& tasks) {
+  if (!needs.contains(Need::kTestInputs) && !needs.contains(Need::kValidationInputs)) {
+    return;
+  }
+  const auto with_answer =
+      std::ranges::find_if(tasks, [](const auto& task) { return task.second->has_tokens(); });
+  const auto without =
+      std::ranges::find_if(tasks, [](const auto& task) { return !task.second->has_tokens(); });
+  if (with_answer != tasks.end() && without != tasks.end()) {
+    throw ConfigError("method '" + method.card.name +
+                      "' adapts on the inputs of all tasks together, but the answers of task '" +
+                      with_answer->first + "' are tokens and those of task '" + without->first +
+                      "' are not; merge experts of either, or leave the method out");
+  }
+}
+
 // A zero-shot head asks the tower of texts for its rows outside of the passes in which layers are routed.
 void check_routing(const Method& method, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks) {
-  if (method.card.yields != Yields::kRoutedModel || !has_two_towers(architecture)) {
+  if (method.card.yields != Yields::kRoutedModel || !has_two_towers(architecture) ||
+      architecture.input().together) {
     return;
   }
   for (const auto& [task, kind] : tasks) {
@@ -101,6 +122,7 @@ void check_routing(const Method& method, const Architecture& architecture,
 void check_demands(const Method& method, const ParamText& parameters, const Architecture& architecture,
                    const std::map<std::string, const TaskKind*>& tasks) {
   check_data(method, method.needs(parameters), tasks);
+  check_one_pass(method, method.needs(parameters), tasks);
   check_routing(method, architecture, tasks);
   for (const Demand demand : method.demands(parameters)) {
     if (!has(architecture, demand)) {

@@ -64,8 +64,10 @@ void place_published(const ZooPlan& plan, int64_t seed) {
   save_hf_folder(target, as_stored(*architecture, weights), published.config(), files);
 }
 
-void check_head(const TaskInfo& task, bool makes_tokens) {
-  if (task_kind(task.kind).has_tokens() != makes_tokens) {
+void check_head(const TaskInfo& task, const RecipeCard& card) {
+  const bool makes_tokens = card.heads == Heads::kTokens;
+  const bool asks_for_tokens = task_kind(task.kind).has_tokens();
+  if (asks_for_tokens != makes_tokens && !(asks_for_tokens && card.makes_tokens)) {
     throw ConfigError("task '" + task.name + "' is of the kind " + task.kind + ", whose answers are " +
                       (makes_tokens ? "those of a head, but the recipe's models make tokens"
                                     : "tokens, but the recipe's models have heads") +
@@ -109,7 +111,7 @@ void check_tasks(const ZooPlan& plan) {
   const ZooPlan of_bases = plan_of_bases(plan);
   const Recipe& makes_bases = recipe_of(of_bases);
   for (const std::string& task : plan.all_tasks()) {
-    check_head(pack.task(task), recipe.card.heads == Heads::kTokens);
+    check_head(pack.task(task), recipe.card);
     if (!scale.published_base) {
       check_readable(pack.task(task),
                      makes_bases.reads(makes_bases.scale(of_bases.scale), of_bases.overrides));

@@ -49,6 +49,7 @@ struct RecipeCard {
   std::vector<RecipeScale> scales;    // smallest first
   Pooling pooling = Pooling::kFirst;  // of the features that its heads read
   Heads heads = Heads::kOfExperts;    // that its tasks are answered under
+  bool makes_tokens = false;          // beside heads, models make the tokens of tasks whose answers these are
   bool has_bases = true;              // else its models start from nothing, with what chance gives each
   std::string bases = {};  // the recipe whose bases these are, at the scale of the same name; "": its own
   std::string pool = {};   // file name of what its own bases are pretrained on; "": on the pack alone

@@ -118,6 +118,15 @@ TEST(Demands, of_models_that_make_tokens) {
               HasSubstr("needs heads outside the models, which task 'a' has not"));
 }
 
+TEST(Demands, who_adapts_on_all_tasks_together_is_asked_for_one_kind_of_pass) {
+  const TaskKind &classes = task_kind("classify"), &tokens = task_kind("generate");
+  EXPECT_EQ(refusal("adamerging", tower(), classes, classes), "");
+  EXPECT_EQ(refusal("adamerging", tower(), tokens, tokens), "");
+  EXPECT_THAT(refusal("adamerging", tower(), tokens, classes),
+              HasSubstr("the answers of task 'a' are tokens and those of task 'b' are not"));
+  EXPECT_EQ(refusal("regmean", tower(), tokens, classes), "");
+}
+
 TEST(Demands, inputs_that_say_the_answer_are_shown_to_none_who_may_not_see_labels) {
   const TaskKind& next_tokens = task_kind("language_model");
   const TaskKind& texts = task_kind("generate");

@@ -47,6 +47,26 @@ TEST(Inputs, CountTheTokensOfInputAndAnswerTogether) {
   EXPECT_FALSE(Inputs().counting(Rows::kBoth).defined());
 }
 
+TEST(Inputs, CountTheRowsOfAnImageInFrontOfItsTokens) {
+  Inputs pictured = two_rows();
+  pictured.images = at::zeros({2, 3, 4, 4});
+  EXPECT_FALSE(pictured.counting().defined()) << "those of an image all count";
+  EXPECT_TRUE(pictured.counting(Rows::kBoth).equal(two_rows().counting()));
+  EXPECT_TRUE(pictured.counting(Rows::kSequence, 5).equal(marks({1, 1, 1, 0, 0, 1, 1, 1, 1, 1}, 2)));
+  EXPECT_TRUE(two_rows().counting(Rows::kSequence, 3).equal(two_rows().counting())) << "without an image";
+}
+
+TEST(Inputs, SayWhetherTheyArePairs) {
+  Inputs pair = two_rows();
+  pair.images = at::zeros({2, 3, 4, 4});
+  EXPECT_FALSE(pair.pairs);
+  pair.pairs = true;
+  EXPECT_TRUE(pair.rows(0, 1).pairs && pair.select(at::tensor({1}, at::kLong)).pairs &&
+              pair.to(at::kCPU).pairs);
+  EXPECT_TRUE(concatenate_inputs({pair, pair}).pairs);
+  for_each_batch(pair, 1, [](const Inputs& part, const at::Tensor&) { EXPECT_TRUE(part.pairs); });
+}
+
 TEST(Inputs, KnowWhichTextOfAPairATokenBelongsTo) {
   const at::Tensor tokens = at::tensor({2, 5, 3, 6, 3, 0, 2, 5, 6, 3, 0, 0}, at::kLong).view({2, 6});
   const at::Tensor expected = at::tensor({0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 1, 1}, at::kLong).view({2, 6});

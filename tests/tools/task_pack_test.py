@@ -31,19 +31,19 @@ ATTRIBUTES = {"classes": ["no", "y\u00e9s"], "answer_start": 0, "answer_end": 1,
 JUDGE = Judge({"model_type": "small_cnn"}, {"classifier.bias": np.zeros(4, np.float32)})
 
 
-def make_task(kind: str, source: tuple[str, ...]) -> Task:
-    names = (*source, *KINDS[kind].targets)
+def make_task(kind: str, *inputs: str) -> Task:
+    names = (*inputs, *KINDS[kind].targets)
     splits = {
         split: Split({name: ARRAYS[name] for name in names}, np.array([2 * i, 2 * i + 1], np.uint32))
         for i, split in enumerate(SPLITS)
     }
     attributes = {name: ATTRIBUTES[name] for name in KINDS[kind].attributes}
-    return Task("_".join((kind, *source)), kind, "title", "MIT", "made up", "nothing", "by hand", attributes, splits)
+    return Task("_".join((kind, *inputs)), kind, "title", "MIT", "made up", "nothing", "by hand", attributes, splits)
 
 
 def one_of_each_kind() -> TaskPack:
     tasks = sorted(
-        (make_task(kind, source) for kind in KINDS for source in KINDS[kind].inputs), key=lambda t: t.name
+        (make_task(kind, *inputs) for kind in KINDS for inputs in KINDS[kind].inputs), key=lambda t: t.name
     )
     return TaskPack("kinds", "1" * 64, tuple(tasks), TOKENS, JUDGE)
 

@@ -34,7 +34,8 @@
 namespace fusegrid::families::beit3 {
 namespace {
 
-constexpr int64_t kFirstPosition = 2;  // as fairseq counts; the rows in front of it are never read
+constexpr auto kCounting = "counting";  // of a memory: bool [n, rows], which of those that it holds count
+constexpr int64_t kFirstPosition = 2;   // as fairseq counts; the rows in front of it are never read
 
 struct Shape {
   int64_t width = 0, mlp_width = 0, blocks = 0, heads = 0, image = 0, patch = 0, vocabulary = 0,
@@ -172,8 +173,16 @@ class Beit3 final : public Architecture {
  private:
   Senses senses_of(const Inputs& inputs) const;
   at::Tensor embed(const Weights& weights, const Inputs& inputs) const;
-  at::Tensor through_block(const Weights& weights, const Block& block, const at::Tensor& x,
-                           const Senses& senses, const at::Tensor& mask, const Pass& pass) const;
+  // positions: of the tokens, from 0 on; those behind the last one belong to what fills rows up.
+  at::Tensor embed_tokens(const Weights& weights, const at::Tensor& tokens,
+                          const at::Tensor& positions) const;
+  at::Tensor through_block(const Weights& weights, size_t block, const at::Tensor& x, const Senses& senses,
+                           const at::Tensor& mask, const Pass& pass) const;
+  // Embedded rows -> hidden states, normed.
+  at::Tensor through_blocks(const Weights& weights, at::Tensor x, const Senses& senses,
+                            const at::Tensor& mask, const Pass& pass) const;
+  at::Tensor answered(const Weights& weights, const Inputs& inputs, const Pass& pass) const;
+  at::Tensor continued(const Weights& weights, const Inputs& inputs, const Pass& pass) const;
 
   Shape shape_;
   std::vector<Block> blocks_;
@@ -260,12 +269,15 @@ at::Tensor Beit3::embed(const Weights& weights, const Inputs& inputs) const {
   }
   if (inputs.tokens.defined()) {
     const at::Tensor tokens = tokens_with_answer(inputs);
-    // what fills rows up may be more than there are positions
-    const at::Tensor places = at::arange(kFirstPosition, kFirstPosition + tokens.size(1), tokens.options())
-                                  .clamp_max(shape_.position_rows - 1);
-    rows.push_back(embedded(weights.at(tokens_), tokens) + embedded(weights.at(text_positions_), places));
+    rows.push_back(embed_tokens(weights, tokens, at::arange(tokens.size(1), tokens.options())));
   }
   return rows.size() == 1 ? rows[0] : concatenate(rows, 1);
+}
+
+at::Tensor Beit3::embed_tokens(const Weights& weights, const at::Tensor& tokens,
+                               const at::Tensor& positions) const {
+  const at::Tensor places = (positions + kFirstPosition).clamp_max(shape_.position_rows - 1);
+  return embedded(weights.at(tokens_), tokens) + embedded(weights.at(text_positions_), places);
 }
 
 // bool, broadcast to [n, heads, rows, rows]: which rows a row looks at; undefined: all.
@@ -284,12 +296,17 @@ at::Tensor mask_of(const Inputs& inputs, const Senses& senses) {
   return inputs.pairs ? counting.logical_and(of_image.unsqueeze(1) == of_image) : counting;
 }
 
-at::Tensor Beit3::through_block(const Weights& weights, const Block& block, const at::Tensor& x,
+at::Tensor Beit3::through_block(const Weights& weights, size_t number, const at::Tensor& x,
                                 const Senses& senses, const at::Tensor& mask, const Pass& pass) const {
+  const Block& block = blocks_.at(number);
   const at::Tensor normed = block.attention_norm(weights, x, senses);
   const at::Tensor query = block.query(weights, normed, senses, pass);
-  const at::Tensor key = block.key(weights, normed, senses, pass);
-  const at::Tensor value = block.value(weights, normed, senses, pass);
+  at::Tensor key = block.key(weights, normed, senses, pass);
+  at::Tensor value = block.value(weights, normed, senses, pass);
+  if (pass.memory != nullptr) {
+    key = pass.memory->append("key/" + std::to_string(number), key);
+    value = pass.memory->append("value/" + std::to_string(number), value);
+  }
   at::Tensor heads = attention_of_heads(query, key, value, shape_.heads, mask);
   if (shape_.norms_inside) {
     heads = block.inner_norm(weights, heads, senses);
@@ -301,19 +318,53 @@ at::Tensor Beit3::through_block(const Weights& weights, const Block& block, cons
                                   });
 }
 
+at::Tensor Beit3::through_blocks(const Weights& weights, at::Tensor x, const Senses& senses,
+                                 const at::Tensor& mask, const Pass& pass) const {
+  for (size_t block = 0; block < blocks_.size(); ++block) {
+    x = through_block(weights, block, x, senses, mask, pass);
+  }
+  return norm_(weights, x, senses);
+}
+
+// A memory holds keys and values of all rows of the image, the prompt and the answer.
+at::Tensor Beit3::answered(const Weights& weights, const Inputs& inputs, const Pass& pass) const {
+  if (pass.memory != nullptr && pass.memory->tokens > 0) {
+    return continued(weights, inputs, pass);
+  }
+  const Senses senses = senses_of(inputs);
+  const at::Tensor x = through_blocks(weights, embed(weights, inputs), senses, mask_of(inputs, senses), pass);
+  if (pass.memory != nullptr) {
+    pass.memory->tensors[kCounting] = inputs.counting(Rows::kSequence, x.size(1));
+    pass.memory->tokens = inputs.answer.size(1) + 1;
+  }
+  return predicting_rows(senses.of_text(x), inputs);
+}
+
+// The features of the rows that the memory does not hold yet: row j reads the answer's token j - 1.
+at::Tensor Beit3::continued(const Weights& weights, const Inputs& inputs, const Pass& pass) const {
+  Memory& memory = *pass.memory;
+  const int64_t begin = memory.tokens - 1, count = inputs.answer.size(1) - begin;
+  FUSEGRID_ASSERT(count >= 0, "an answer that did not grow");
+  const at::Tensor tokens = inputs.answer.narrow(1, begin, count);
+  const at::Tensor places = at::arange(begin, begin + count, tokens.options()).unsqueeze(0);
+  const at::Tensor held = memory.tensors.at(kCounting).unsqueeze(1).unsqueeze(1).expand({-1, -1, count, -1});
+  const at::Tensor in_front = at::ones({1, 1, count, count}, held.options()).tril();
+  memory.append(kCounting, places < inputs.answer_lengths.unsqueeze(1));
+  memory.tokens = inputs.answer.size(1) + 1;
+  return through_blocks(weights, embed_tokens(weights, tokens, inputs.lengths.unsqueeze(1) + places),
+                        {.text = count},
+                        concatenate({held, in_front.expand({tokens.size(0), -1, -1, -1})}, 3), pass);
+}
+
 at::Tensor Beit3::features(const Weights& weights, const Inputs& inputs, Pooling pooling,
                            const Pass& pass) const {
   FUSEGRID_ASSERT(!inputs.answer.defined() || pooling == Pooling::kNone, "pooled rows of an answer");
-  const Senses senses = senses_of(inputs);
-  const at::Tensor mask = mask_of(inputs, senses);
-  at::Tensor x = embed(weights, inputs);
-  for (const Block& block : blocks_) {
-    x = through_block(weights, block, x, senses, mask, pass);
-  }
-  x = norm_(weights, x, senses);
   if (inputs.answer.defined()) {
-    return predicting_rows(senses.of_text(x), inputs);
+    return answered(weights, inputs, pass);
   }
+  const Senses senses = senses_of(inputs);
+  const at::Tensor x =
+      through_blocks(weights, embed(weights, inputs), senses, mask_of(inputs, senses), {pass.layer});
   const bool is_pair = senses.image > 0 && senses.text > 0 && inputs.pairs;
   if (senses.image > 0 && senses.text > 0 && !is_pair) {
     return pooled(x, inputs.lengths + senses.image, pooling);

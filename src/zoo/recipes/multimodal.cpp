@@ -11,11 +11,13 @@
 #include <algorithm>
 #include <cmath>
 #include <memory>
+#include <set>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+#include <torch/csrc/autograd/autograd.h>
 
 #include "core/errors.h"
 #include "core/philox.h"
@@ -224,6 +226,41 @@ std::vector<Batches> batches_of(const std::vector<std::string>& tasks, const Tas
   return all;
 }
 
+// The mean over the tasks of the losses of their next batches.
+at::Tensor mean_loss(const Network& network, const Weights& weights, std::vector<Batches>& tasks) {
+  at::Tensor loss = tasks.front().loss(network, weights);
+  for (size_t i = 1; i < tasks.size(); ++i) {
+    loss = loss + tasks[i].loss(network, weights);
+  }
+  return loss / static_cast<double>(tasks.size());
+}
+
+// Those that a loss depends on: a question reads no head of captions.
+std::set<std::string> names_behind(const at::Tensor& loss, const Weights& weights) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : weights) {
+    tensors.push_back(tensor);
+  }
+  const auto gradients = torch::autograd::grad({loss}, tensors, {}, /*retain_graph=*/false,
+                                               /*create_graph=*/false, /*allow_unused=*/true);
+  std::set<std::string> names;
+  auto gradient = gradients.begin();
+  for (const auto& [name, tensor] : weights) {
+    if ((gradient++)->defined()) {
+      names.insert(name);
+    }
+  }
+  return names;
+}
+
+// The loss with a gradient of 0 for what it does not depend on.
+at::Tensor reaching(at::Tensor loss, const Weights& weights) {
+  for (const auto& [name, tensor] : weights) {
+    loss = loss + tensor.sum() * 0;
+  }
+  return loss;
+}
+
 Weights finished(const Weights& trained) {
   Weights weights = detached(trained);
   weights[kScale] = weights.at(kScale).clamp_max(kLargestLogScale);
@@ -280,7 +317,8 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   const std::vector<size_t> order = turns(tasks, options, in.seed);
   minimise(
       [&](int64_t step) {
-        return tasks[order[static_cast<size_t>(step) % order.size()]].loss(network, weights);
+        Batches& task = tasks[order[static_cast<size_t>(step) % order.size()]];
+        return reaching(task.loss(network, weights), trained);
       },
       decayed_groups(trained, options.weight_decay),
       warmed_schedule(options.base_steps, options.base_lr, kBeta2), in.on_step);
@@ -290,19 +328,17 @@ MadeBase make_base(const Options& options, const BaseInput& in) {
   return made;
 }
 
+// What no task of a model reads stays the base's.
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const bool expert = in.kind == ZooItem::Kind::kExpert;
-  const Weights weights = make_trainee(in.base, names_of(in.base)).weights;
-  std::vector<Batches> tasks = batches_of(
-      in.tasks, in.pack, expert ? options.expert_batch : options.multitask_batch, "fine_tune", in.seed);
+  const int64_t batch = expert ? options.expert_batch : options.multitask_batch;
+  const Weights whole = make_trainee(in.base, names_of(in.base)).weights;
+  std::vector<Batches> first = batches_of(in.tasks, in.pack, batch, "fine_tune", in.seed);
+  const Weights weights =
+      make_trainee(in.base, names_behind(mean_loss(in.network, whole, first), whole)).weights;
+  std::vector<Batches> tasks = batches_of(in.tasks, in.pack, batch, "fine_tune", in.seed);
   minimise(
-      [&](int64_t) {
-        at::Tensor loss = tasks.front().loss(in.network, weights);
-        for (size_t i = 1; i < tasks.size(); ++i) {
-          loss = loss + tasks[i].loss(in.network, weights);
-        }
-        return loss / static_cast<double>(tasks.size());
-      },
+      [&](int64_t) { return mean_loss(in.network, weights, tasks); },
       decayed_groups(weights, options.weight_decay),
       warmed_schedule(expert ? options.expert_steps : options.multitask_steps, options.expert_lr, kBeta2),
       in.on_step);
@@ -326,7 +362,8 @@ const RegisterRecipe<Options> registered{
      .scales = {{"small", "64 wide, 3 blocks: minutes on a CPU", "composed6"},
                 {"medium", "192 wide, 6 blocks: on a GPU", "composed6"}},
      .pooling = Pooling::kFirst,
-     .heads = Heads::kOfBase},
+     .heads = Heads::kOfBase,
+     .makes_tokens = true},
     {reads, check_pack, nullptr, make_base, make_model, seconds}};
 
 }  // namespace

@@ -107,6 +107,23 @@ TEST_P(Beit3Golden, answers_grow_token_by_token) {
   }
 }
 
+// With a memory a pass computes the new rows alone.
+TEST_P(Beit3Golden, a_memory_gives_the_rows_of_a_pass_without_one) {
+  const at::Tensor whole_answer = architecture_->features(weights_, captioned_, Pooling::kNone);
+  Memory memory;
+  int64_t rows = 0;
+  for (const int64_t length : {0, 1, 3}) {
+    Inputs begun = captioned_;
+    begun.answer = captioned_.answer.narrow(1, 0, length);
+    begun.answer_lengths = captioned_.answer_lengths.clamp_max(length);
+    const at::Tensor fresh = architecture_->features(weights_, begun, Pooling::kNone, {.memory = &memory});
+    ASSERT_EQ(fresh.size(1), length + 1 - rows);
+    const at::Tensor counting = begun.counting(Rows::kAnswer).narrow(1, rows, fresh.size(1)).unsqueeze(2);
+    EXPECT_LE(max_error(fresh * counting, whole_answer.narrow(1, rows, fresh.size(1)) * counting), 1e-12);
+    rows = length + 1;
+  }
+}
+
 // What RegMean sums up: a part of one sense has its rows alone, and of texts those that count.
 TEST_P(Beit3Golden, layers_have_the_rows_of_their_sense) {
   for (const Inputs& inputs : {asked_, pair_, captioned_}) {
