@@ -56,8 +56,13 @@ void AdamW::step(const std::vector<at::Tensor>& gradients, double learning_rate)
     return;
   }
   steps_.front().add_(1);
-  at::_fused_adamw_(parameters_, gradients, first_moments_, second_moments_, {}, steps_, learning_rate,
-                    beta1_, beta2_, weight_decay_, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+  std::vector<at::Tensor>
+      dense;  // the kernel reads memory, whatever the strides say: that of a sum is one number
+  for (const at::Tensor& gradient : gradients) {
+    dense.push_back(gradient.contiguous());
+  }
+  at::_fused_adamw_(parameters_, dense, first_moments_, second_moments_, {}, steps_, learning_rate, beta1_,
+                    beta2_, weight_decay_, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
 }
 
 void AdamW::relative_step(const std::vector<at::Tensor>& gradients, double learning_rate) {

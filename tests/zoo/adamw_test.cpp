@@ -18,6 +18,15 @@ TEST(ClipGradients, LimitsTheCommonNorm) {
   EXPECT_NEAR(b.item<double>(), 0.8, 1e-5);
 }
 
+// The gradient of a sum is one number for all entries; the kernel would read behind it.
+TEST(AdamW, ReadsGradientsWhateverTheirStridesAre) {
+  const at::Tensor one = at::full({64}, 1.0F), other = at::full({64}, 1.0F);
+  AdamW of_one({one}, 0.1, 0.9, 0.98), of_other({other}, 0.1, 0.9, 0.98);
+  of_one.step({at::full({1}, 0.5F).expand({64})}, 0.01);
+  of_other.step({at::full({64}, 0.5F)}, 0.01);
+  EXPECT_TRUE(one.equal(other));
+}
+
 // The first step of Adam is the learning rate towards the sign of the gradient.
 TEST(AdamW, RelativeStepsAreInUnitsOfTheRootMeanSquare) {
   const at::Tensor large = at::full({4}, 3.0F);

@@ -72,8 +72,8 @@ at::Tensor counting_features(const at::Tensor& features, const Inputs& inputs) {
   if (all.dim() == 2) {
     return all;
   }
-  if (inputs.images.defined()) {
-    return all.flatten(0, 1);  // of a map
+  if (inputs.images.defined() && !inputs.answer.defined()) {
+    return all.flatten(0, 1);  // of a map, or of pairs
   }
   const at::Tensor rows = at::nonzero(inputs.counting(Rows::kAnswer).flatten()).squeeze(1);
   return all.flatten(0, 1).index_select(0, rows);
