@@ -120,9 +120,9 @@ TEST(Demands, of_models_that_make_tokens) {
 
 TEST(Demands, who_adapts_on_all_tasks_together_is_asked_for_one_kind_of_pass) {
   const TaskKind &classes = task_kind("classify"), &tokens = task_kind("generate");
-  EXPECT_EQ(refusal("adamerging", tower(), classes, classes), "");
-  EXPECT_EQ(refusal("adamerging", tower(), tokens, tokens), "");
-  EXPECT_THAT(refusal("adamerging", tower(), tokens, classes),
+  EXPECT_EQ(refusal("layer_wise_adamerging", tower(), classes, classes), "");
+  EXPECT_EQ(refusal("layer_wise_adamerging", tower(), tokens, tokens), "");
+  EXPECT_THAT(refusal("layer_wise_adamerging", tower(), tokens, classes),
               HasSubstr("the answers of task 'a' are tokens and those of task 'b' are not"));
   EXPECT_EQ(refusal("regmean", tower(), tokens, classes), "");
 }
