@@ -90,7 +90,7 @@ std::string method_text(const Method& method) {
       card.name + ": " + card.title + "\n\n" + indented(card.formula) + "\n" + table.text(false);
   text += method.params().empty() ? "\nIt has no parameters of its own.\n"
                                   : "\nParameters:\n" + parameter_table(method, "default").text();
-  text += "\nEvery method takes two more, statistics and statistics_examples: docs/jobs.md.\n";
+  text += "\nEvery method takes three more, head, statistics and statistics_examples: docs/jobs.md.\n";
   return text;
 }
 

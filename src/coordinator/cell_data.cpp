@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "core/errors.h"
+#include "core/text.h"
 #include "fusion/cell_merge.h"
 #include "fusion/demands.h"
 #include "tasks/label_scope.h"
@@ -38,6 +39,43 @@ void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& ar
   }
   check_demands(method_registry().at(cell.method), parse_call(cell.method_text()).second, architecture,
                 kinds);
+}
+
+// Of methods that merge heads.
+void check_cell_heads(const Cell& cell, const Zoo& zoo) {
+  const auto demands = method_registry().at(cell.method).demands(parse_call(cell.method_text()).second);
+  if (!demands.contains(Demand::kAffineHeads)) {
+    return;
+  }
+  const Network network = load_network(zoo, zoo.replicate(cell.seed), at::kCPU);
+  for (const std::string& task : zoo.tasks_of(zoo.experts_called(cell.experts))) {
+    check_affine_head(cell.method, task, network.readout(task));
+  }
+}
+
+// A class is answered by the experts that have seen it.
+void check_classes_are_seen(const Cell& cell, const Zoo& zoo, const PackContents& contents) {
+  const auto needs = method_registry().at(cell.method).needs(parse_call(cell.method_text()).second);
+  const auto own = contents.find(cell.task);
+  if (!needs.contains(Need::kClassesSeen) || own == contents.end()) {
+    return;
+  }
+  std::set<int64_t> seen;
+  const auto experts = zoo.experts_called(cell.experts);
+  for (const std::string& name : experts) {
+    for (const int64_t label : labels_seen(zoo.expert(name), own->second)) {
+      seen.insert(label);
+    }
+  }
+  const auto& classes = own->second.class_names;
+  for (size_t label = 0; label < classes.size(); ++label) {
+    if (!seen.contains(static_cast<int64_t>(label))) {
+      throw ConfigError("method '" + cell.method +
+                        "' answers a class by the experts that have seen it, but of " + join(experts, ", ") +
+                        " none has seen '" + classes[label] + "' of task '" + cell.task +
+                        "'; merge an expert that has, or leave the method out");
+    }
+  }
 }
 
 void check_shift_of(const Cell& cell, const Zoo& zoo, const PackContents& contents) {
@@ -102,6 +140,8 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
     }
     if (demands.emplace(cell.method_text(), cell.experts, cell.task).second) {
       check_cell_demands(cell, zoo, *architecture, contents);
+      check_cell_heads(cell, zoo);
+      check_classes_are_seen(cell, zoo, contents);
     }
     if (!merges.insert(merge_name(cell)).second) {
       continue;

@@ -122,7 +122,7 @@ std::string difference_of(const std::map<std::string, std::string>& recorded,
 // The inputs that a cell uses, of the replicate that its seed chooses.
 std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicate& replicate) {
   const std::string place = zoo.name + "/" + number_text(replicate.seed) + "/";
-  const auto& needs = method_registry().at(cell.method).card.needs;
+  const auto needs = method_registry().at(cell.method).needs(parse_call(cell.method_text()).second);
   std::set<std::string> inputs{place + "config"};
   if (!replicate.base.empty()) {
     inputs.insert(place + "base");
@@ -133,6 +133,9 @@ std::set<std::string> inputs_of(const Cell& cell, const Zoo& zoo, const Replicat
   const auto experts = zoo.experts_called(cell.experts);
   for (const auto& expert : experts) {
     inputs.insert(place + "expert/" + expert);
+    if (needs.contains(Need::kClassesSeen)) {
+      inputs.insert(place + "classes/" + expert);
+    }
   }
   for (const auto& task : zoo.tasks_of(experts)) {
     inputs.insert(place + "heads/" + task);

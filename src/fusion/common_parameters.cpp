@@ -7,6 +7,7 @@
 #include "core/text.h"
 #include "fusion/fusion_input.h"
 #include "fusion/whole_model/batch_statistics.h"
+#include "fusion/whole_model/head_of_classes_seen.h"
 #include "fusion/whole_model/head_statistics.h"
 
 namespace fusegrid {
@@ -15,11 +16,16 @@ namespace {
 constexpr int64_t kBatches = 4;
 
 struct CommonOptions {
+  std::string head = "merged";
   std::string statistics = "averaged";
   int64_t statistics_examples = 2000;
 
   template <typename Visitor>
   void describe(Visitor& v) {
+    v.param(
+        "head", head, Choices{"merged", "of_classes_seen"},
+        "of models that hold one: merged with the rest, or the row of each class the mean of those of the "
+        "experts that have seen it");
     v.param("statistics", statistics,
             Choices{"averaged", "re_estimated", "re_estimated_with_heads", "repaired"},
             "of activations: of batch norm the experts' mean, or made anew on training inputs, with those of "
@@ -27,6 +33,7 @@ struct CommonOptions {
     v.param("statistics_examples", statistics_examples, Range{kBatches, 1e9},
             "unlabelled training inputs that they are made on");
   }
+  bool of_classes_seen() const { return head == "of_classes_seen"; }
   bool are_kept() const { return statistics == "averaged"; }
   bool of_heads() const { return statistics == "re_estimated_with_heads"; }
 };
@@ -60,7 +67,8 @@ std::string canonical_of(const CommonOptions& options) {
   const auto defaults = listed({}), given = listed(options);
   std::vector<std::string> parts;
   for (size_t i = 0; i < given.size(); ++i) {
-    if (!options.are_kept() && given[i].value != defaults[i].value) {
+    const bool is_idle = given[i].name == "statistics_examples" && options.are_kept();
+    if (!is_idle && given[i].value != defaults[i].value) {
       parts.push_back(given[i].name + "=" + given[i].value);
     }
   }
@@ -134,8 +142,32 @@ Weights with_statistics(const FusionInput& in, const CommonOptions& options, con
                     method + "' makes no such mean; use a method of the family alignment");
 }
 
-FusedModel finished(const std::string& method, const FusionInput& in, const CommonOptions& options,
+void refuse_head(const std::string& method) {
+  throw ConfigError("head=of_classes_seen asks for one model of units in the experts' order, which '" +
+                    method + "' does not make; leave 'head' out");
+}
+
+FusedModel with_head_of_classes_seen(const MethodCard& card, const FusionInput& in, FusedModel fused) {
+  if (card.family == Family::kAlignment && fused.mean_of.empty()) {
+    refuse_head(card.name);
+  }
+  const Weights rows = head_of_classes_seen(in, fused.mean_of);
+  fused.predictor = fused.predictor->mapped([&](const Weights& weights) {
+    Weights changed = weights;
+    for (const auto& [name, tensor] : rows) {
+      changed[name] = tensor;
+    }
+    return changed;
+  });
+  return fused;
+}
+
+FusedModel finished(const MethodCard& card, const FusionInput& in, const CommonOptions& options,
                     FusedModel fused) {
+  const std::string& method = card.name;
+  if (options.of_classes_seen()) {
+    fused = with_head_of_classes_seen(card, in, std::move(fused));
+  }
   if (options.are_kept()) {
     return fused;
   }
@@ -169,7 +201,7 @@ Method with_common_parameters(Method method) {
   const std::string name = method.card.name;
   method.fuse = [=](const FusionInput& in, const ParamText& text) {
     const auto [common, rest] = divided(name, text);
-    return finished(name, in, common, own.fuse(in, rest));
+    return finished(own.card, in, common, own.fuse(in, rest));
   };
   method.canonical = [=](const ParamText& text) {
     const auto [common, rest] = divided(name, text);
@@ -181,11 +213,17 @@ Method with_common_parameters(Method method) {
     if (common.statistics == "repaired" && card.family != Family::kAlignment) {
       refuse_repair(name);
     }
+    if (common.of_classes_seen() && (card.yields != Yields::kOneModel || card.min_experts == 0)) {
+      refuse_head(name);
+    }
     own.check(rest, card, experts);
   };
   method.demands = [=](const ParamText& text) {
     const auto [common, rest] = divided(name, text);
     std::set<Demand> demands = own.demands(rest);
+    if (common.of_classes_seen()) {
+      demands.insert(Demand::kHeadInside);
+    }
     if (!common.are_kept()) {
       demands.insert(common.statistics == "repaired" ? Demand::kRepairable : Demand::kRunningStatistics);
     }
@@ -194,6 +232,9 @@ Method with_common_parameters(Method method) {
   method.needs = [=](const ParamText& text) {
     const auto [common, rest] = divided(name, text);
     std::set<Need> needs = own.needs(rest);
+    if (common.of_classes_seen()) {
+      needs.insert(Need::kClassesSeen);
+    }
     if (!common.are_kept()) {
       needs.insert(Need::kTrainInputs);
     }

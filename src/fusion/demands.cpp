@@ -36,6 +36,12 @@ bool has(const Architecture& architecture, Demand demand) {
       const auto head = architecture.own_head();
       return !head || head->of_tokens();
     }
+    case Demand::kHeadInside: {
+      const auto head = architecture.own_head();
+      return head && !head->of_tokens();
+    }
+    case Demand::kAffineHeads:
+      return has(architecture, Demand::kHeads);  // and asked of heads
     case Demand::kDistribution:
     case Demand::kClasses:
       return true;  // asked of tasks
@@ -49,6 +55,7 @@ bool has(const TaskKind& kind, Demand demand) {
       return kind.has_distribution();
     case Demand::kClasses:
       return kind.has_classes();
+    case Demand::kAffineHeads:
     case Demand::kHeads:
       return !kind.has_tokens();
     case Demand::kBlocks:
@@ -57,6 +64,7 @@ bool has(const TaskKind& kind, Demand demand) {
     case Demand::kFreeWidths:
     case Demand::kRunningStatistics:
     case Demand::kRepairable:
+    case Demand::kHeadInside:
       return true;  // asked of models
   }
   FUSEGRID_ASSERT(false, "unknown demand");
@@ -133,6 +141,12 @@ void check_demands(const Method& method, const ParamText& parameters, const Arch
         refuse(method.card.name, demand, "task '" + task + "'");
       }
     }
+  }
+}
+
+void check_affine_head(const std::string& method, const std::string& task, const Readout& head) {
+  if (!head.is_affine()) {
+    refuse(method, Demand::kAffineHeads, "task '" + task + "'");
   }
 }
 

@@ -92,7 +92,7 @@ class Ensemble final : public Predictor {
       }
       answers.push_back(level_ == EnsembleLevel::kProbabilities ? at::softmax(answer, -1) : answer);
     }
-    const at::Tensor combined = combine_(answers);
+    const at::Tensor combined = combine_(answers, ask.head);
     switch (level_) {
       case EnsembleLevel::kFeatures:
         return network.read({}, combined, ask.head);

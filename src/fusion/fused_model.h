@@ -66,13 +66,14 @@ FusedModel one_model(Weights weights);
 // `stored_parameters`: see FusedModel (the sum of all models' if the method has no better representation).
 FusedModel model_per_task(std::map<std::string, Weights> by_expert, std::map<std::string, std::string> owners,
                           double stored_parameters);
-// All members answer; `combine` makes one tensor of theirs, at one of three places.
+// All members answer; `combine` makes one tensor of theirs, at one of three places. It is told the head, whose classes
+// are what a column means, as Ask has it.
 enum class EnsembleLevel {
   kFeatures,  // before the readout: what FusionBench's ensembles do; not of tokens, whose readout is the model's
   kLogits,         // [batch, classes]
   kProbabilities,  // [batch, classes], softmax of the logits; the ensemble's logits are the logarithm
 };
-using Combine = std::function<at::Tensor(const std::vector<at::Tensor>& answers)>;
+using Combine = std::function<at::Tensor(const std::vector<at::Tensor>& answers, const std::string& head)>;
 FusedModel ensemble(std::vector<Weights> members, EnsembleLevel level, Combine combine);
 EnsembleLevel parse_ensemble_level(const std::string& text);  // "features", "logits", "probabilities"
 

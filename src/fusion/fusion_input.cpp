@@ -75,6 +75,16 @@ std::map<std::string, std::string> FusionInput::owners() const {
   return owners;
 }
 
+std::vector<ClassesSeen> FusionInput::classes_seen() const {
+  require(Need::kClassesSeen, "the classes that experts have seen");
+  std::vector<ClassesSeen> all;
+  for (const std::string& expert : expert_names()) {
+    const auto seen = context_.classes_seen.find(expert);
+    all.push_back(seen == context_.classes_seen.end() ? ClassesSeen() : seen->second);
+  }
+  return all;
+}
+
 void FusionInput::require(Need need, const char* what) const {
   if (!context_.card->needs.contains(need)) {
     throw AccessError("method '" + context_.card->name + "' asked for " + what +

@@ -16,6 +16,9 @@
 
 namespace fusegrid {
 
+// Ascending labels by task; of a task that is not there, all.
+using ClassesSeen = std::map<std::string, std::vector<int64_t>>;
+
 // What FusionInput is made of. Everything outlives it.
 struct FusionContext {
   const MethodCard* card = nullptr;
@@ -29,6 +32,8 @@ struct FusionContext {
   std::map<std::string, std::vector<std::string>> shared_tasks = {};
   // Likewise of tasks that commands answer: `data` has no examples of them.
   std::map<std::string, std::string> external_owners = {};
+  // Of experts that have seen some classes of a task alone, these: their labels, by expert and task.
+  std::map<std::string, ClassesSeen> classes_seen = {};
   uint64_t seed = 0;
   const Weights* base = nullptr;
   std::string base_key;  // identifies the base in the cache (digest of its weights)
@@ -63,6 +68,8 @@ class FusionInput {
   std::vector<std::string> tasks_of(size_t expert) const;
   // The expert of each task that they own, whether it has examples or a command answers it: for models per task.
   std::map<std::string, std::string> owners() const;
+  // What each expert was trained on, in their order. Need::kClassesSeen.
+  std::vector<ClassesSeen> classes_seen() const;
   const std::vector<TensorInfo>& tensors() const { return context_.engine->tensors(); }
   int64_t num_elements() const { return context_.engine->num_elements(); }  // of all floating tensors
   uint64_t seed() const { return context_.seed; }

@@ -81,6 +81,8 @@ std::string to_string(Need need) {
       return "validation inputs (unlabelled)";
     case Need::kValidationExamples:
       return "labelled validation examples";
+    case Need::kClassesSeen:
+      return "classes seen";
   }
   FUSEGRID_ASSERT(false, "unknown need");
 }
@@ -105,6 +107,10 @@ std::string to_string(Demand demand) {
       return "tasks of classes";
     case Demand::kHeads:
       return "heads outside the models";
+    case Demand::kAffineHeads:
+      return "affine heads";
+    case Demand::kHeadInside:
+      return "a head of classes inside the models";
   }
   FUSEGRID_ASSERT(false, "unknown demand");
 }

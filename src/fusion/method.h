@@ -38,6 +38,7 @@ enum class Need {
   kTestInputs,          // unlabelled *test* inputs (transductive)
   kValidationInputs,    // unlabelled validation inputs
   kValidationExamples,  // the validation split with its labels, beyond choosing parameters
+  kClassesSeen,         // which classes of a task each expert was trained on
 };
 
 // What a method asks of the models and tasks that it serves, besides data. A grid is refused before it runs where the
@@ -52,6 +53,8 @@ enum class Demand {
   kDistribution,       // the outputs of all tasks are distributions
   kClasses,            // the tasks are ones of classes
   kHeads,              // the outputs come from heads outside the models, which models can share
+  kAffineHeads,        // these heads are affine
+  kHeadInside,         // they come from one of classes inside the models
 };
 
 enum class Yields { kOneModel, kModelPerTask, kEnsemble, kRoutedModel };

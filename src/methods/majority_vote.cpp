@@ -17,7 +17,7 @@
 namespace fusegrid::methods::majority_vote {
 namespace {
 
-at::Tensor mean_of_majority(const std::vector<at::Tensor>& logits) {
+at::Tensor mean_of_majority(const std::vector<at::Tensor>& logits, const std::string& /*head*/) {
   const at::Tensor p = at::softmax(at::stack(logits), -1);  // [experts, n, classes]
   const at::Tensor chosen = at::argmax(p, -1);              // [experts, n]
   const at::Tensor votes = at::zeros_like(p).scatter_(-1, chosen.unsqueeze(-1), 1).sum(0);

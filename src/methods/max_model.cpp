@@ -27,7 +27,9 @@ struct Options {
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
   return ensemble(in.experts(), parse_ensemble_level(options.level),
-                  [](const std::vector<at::Tensor>& answers) { return at::amax(at::stack(answers), 0); });
+                  [](const std::vector<at::Tensor>& answers, const std::string& /*head*/) {
+                    return at::amax(at::stack(answers), 0);
+                  });
 }
 
 const RegisterMethod<Options> registered{

@@ -27,8 +27,9 @@ struct Options {
 };
 
 FusedModel fuse(const FusionInput& in, const Options& options) {
-  return ensemble(in.experts(), parse_ensemble_level(options.level),
-                  [](const std::vector<at::Tensor>& answers) { return at::stack(answers).mean(0); });
+  return ensemble(
+      in.experts(), parse_ensemble_level(options.level),
+      [](const std::vector<at::Tensor>& answers, const std::string&) { return at::stack(answers).mean(0); });
 }
 
 const RegisterMethod<Options> registered{

@@ -192,7 +192,8 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   }
   const at::Tensor weights = fitted(tasks, experts, best);
   FusedModel fused = ensemble(in.experts(), EnsembleLevel::kLogits,
-                              [of_experts = weights.to(at::kFloat)](const std::vector<at::Tensor>& logits) {
+                              [of_experts = weights.to(at::kFloat)](const std::vector<at::Tensor>& logits,
+                                                                    const std::string& /*head*/) {
                                 at::Tensor sum;
                                 for (size_t i = 0; i < logits.size(); ++i) {
                                   const double weight = of_experts[static_cast<int64_t>(i)].item<double>();

@@ -36,7 +36,7 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   const auto weights = model_weights("weighted_ensemble", options.weights, options.normalize,
                                      static_cast<int64_t>(in.num_experts()));
   return ensemble(in.experts(), parse_ensemble_level(options.level),
-                  [weights](const std::vector<at::Tensor>& answers) {
+                  [weights](const std::vector<at::Tensor>& answers, const std::string&) {
                     at::Tensor sum = answers[0] * weights[0];
                     for (size_t i = 1; i < answers.size(); ++i) {
                       sum = sum + answers[i] * weights[i];

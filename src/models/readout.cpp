@@ -68,6 +68,7 @@ class AffineReadout final : public Readout {
   Pooling pooling() const override { return pooling_; }
   int64_t features() const override { return weight_.size(1); }
   int64_t outputs() const override { return weight_.size(0); }
+  bool is_affine() const override { return true; }
   at::Tensor operator()(const Weights&, const at::Tensor& features) const override {
     const at::Tensor x = in_float(features);
     return at::linear(x, weight_.to(x.scalar_type()), bias_.to(x.scalar_type()));

@@ -22,7 +22,8 @@ class Readout {
   // model: the weights that made the features, for readouts that use tensors of theirs; features: [..., features()] ->
   // [..., outputs()], float32 or wider.
   virtual at::Tensor operator()(const Weights& model, const at::Tensor& features) const = 0;
-  virtual Weights weights() const = 0;  // its own tensors: what decides it besides the model
+  virtual bool is_affine() const { return false; }  // features times the transpose of "weight", and "bias"
+  virtual Weights weights() const = 0;              // its own tensors: what decides it besides the model
   // The same with running statistics that are the mean over batches of those of these features; null where it has no
   // running statistics. batches: features that it reads, one tensor a batch; one or more.
   virtual std::shared_ptr<const Readout> re_estimated(const std::vector<at::Tensor>& /*batches*/) const {

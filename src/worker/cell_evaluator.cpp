@@ -27,7 +27,7 @@ std::vector<std::string> heads_asked(const Cell& cell, const OpenZoo& zoo) {
   const Zoo& models = zoo.zoo();
   return tasks_of_all_labels(
       cell.task, models.tasks_of(models.experts_called(cell.experts)),
-      [&](const std::string& task) -> const TaskInfo& { return zoo.data().info(task); });
+      [&](const std::string& task) -> const TaskInfo& { return zoo.data().task(task); });
 }
 
 }  // namespace

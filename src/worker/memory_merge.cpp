@@ -27,6 +27,14 @@ FusedModel merge_in_memory(const Cell& cell, OpenZoo& zoo,
       context.shared_tasks.emplace(task, zoo.zoo().experts_for(task));
     }
   }
+  if (card.needs.contains(Need::kClassesSeen)) {
+    for (const std::string& name : context.expert_names) {
+      const ZooExpert& expert = zoo.zoo().expert(name);
+      for (const auto& [task, classes] : expert.classes) {
+        context.classes_seen[name][task] = labels_seen(expert, zoo.data().task(task));
+      }
+    }
+  }
   context.external_owners = zoo.external_owners(context.expert_names);
   context.seed = static_cast<uint64_t>(cell.seed);
   context.base = &no_base;

@@ -31,7 +31,7 @@ MergeMaker::MergeMaker(const MergeSettings& settings, at::Device device)
       external_merger_(settings.external, device) {}
 
 bool MergeMaker::is_streamed(const Cell& cell, OpenZoo& zoo) const {
-  const MethodCard& card = method_registry().at(cell.method).card;
+  const MethodCard card = method_registry().at(cell.method).card_of(parse_call(cell.method_text()).second);
   if (!can_be_sharded(card)) {
     return false;
   }

@@ -84,10 +84,6 @@ Examples PackData::shifted(const std::string& task, const std::string& split,
   return *shifted_.keep(key, std::move(shifted), bytes);
 }
 
-const TaskInfo& PackData::info(const std::string& task) const {
-  return pack().task(task);
-}
-
 const TaskKind& PackData::kind(const std::string& task) const {
   std::shared_ptr<const TaskKind>& kind = kinds_[task];
   if (!kind) {

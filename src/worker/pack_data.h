@@ -32,7 +32,7 @@ class PackData final : public DataSource {
   // As they are in the pack.
   Examples examples(const std::string& task, const std::string& split, int64_t count) const override;
   const TaskKind& kind(const std::string& task) const override;
-  const TaskInfo& info(const std::string& task) const;
+  const TaskInfo& task(const std::string& name) const { return pack().task(name); }
   // All of them, under a shift ("clean": as they are).
   Examples shifted(const std::string& task, const std::string& split, const std::string& shift) const;
   // The pack's digest: the one seen, where the file still has that stamp, else computed once.

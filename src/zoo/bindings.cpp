@@ -29,6 +29,10 @@ std::map<std::string, std::string> replicate_bindings(const Zoo& zoo, const Repl
   for (const std::string& model : models_of(replicate)) {
     bindings[place + model] = model_key(*network.architecture, zoo, replicate, model);
   }
+  for (const ZooExpert& expert : zoo.experts) {
+    bindings[place + "classes/" + expert.name] =
+        expert.classes.empty() ? "all" : sha256_hex(nlohmann::json(expert.classes).dump());
+  }
   for (const auto& task : zoo.tasks) {
     bindings[place + "heads/" + task] = digest(network.readout(task).weights());
   }

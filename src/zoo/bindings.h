@@ -10,6 +10,7 @@ namespace fusegrid {
 // What decides the numbers of a replicate's cells and is not in their names, as input -> digest:
 //
 //   <zoo>/<seed>/base, .../expert/<name>, .../multitask   parameters, as zoo.json records them: model_key()
+//   <zoo>/<seed>/classes/<expert>                         which classes of which tasks it has seen, where not all
 //   <zoo>/<seed>/heads/<task>                             the readout, with the base's projection
 //   <zoo>/<seed>/multitask_heads/<task>                   the multi-task model's own, where it has any
 //   <zoo>/<seed>/config                                   architecture, normalisation and pooling

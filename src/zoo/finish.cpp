@@ -110,6 +110,18 @@ Replicate make_replicate(const ZooPlan& plan, int64_t seed, const std::vector<Re
   return replicate;
 }
 
+ZooExpert described_expert(const ZooPlan& plan, const std::string& name, const TaskPack& pack) {
+  ZooExpert expert{name, plan.owned_by(tasks_of_expert(plan, name))};
+  for (const std::string& task : tasks_of_expert(plan, name)) {
+    const TaskInfo& info = pack.task(task);
+    const auto seen = classes_of_expert(plan, name, info);
+    if (seen.size() < info.class_names.size()) {
+      expert.classes.emplace(task, seen);
+    }
+  }
+  return expert;
+}
+
 }  // namespace
 
 Zoo finish(const ZooPlan& plan, const std::vector<int64_t>& seeds, const std::vector<Result>& results) {
@@ -124,7 +136,7 @@ Zoo finish(const ZooPlan& plan, const std::vector<int64_t>& seeds, const std::ve
   zoo.tasks = plan.all_tasks();
   zoo.pooling = recipe_of(plan).card.pooling;
   for (const std::string& expert : trained_tasks(plan).experts) {
-    zoo.experts.push_back({expert, plan.owned_by(tasks_of_expert(plan, expert))});
+    zoo.experts.push_back(described_expert(plan, expert, pack));
   }
   zoo.folder = here.folder;
   zoo.pack = fs::absolute(plan.pack);

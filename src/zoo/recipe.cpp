@@ -47,6 +47,19 @@ std::vector<std::string> tasks_of_expert(const ZooPlan& plan, const std::string&
   return is_task ? std::vector{expert} : plan.tasks;
 }
 
+std::vector<std::string> classes_of_expert(const ZooPlan& plan, const std::string& expert,
+                                           const TaskInfo& task) {
+  const Recipe& recipe = recipe_of(plan);
+  const auto classes = static_cast<int64_t>(task.class_names.size());
+  std::vector<std::string> seen;
+  for (int64_t label = 0; label < classes; ++label) {
+    if (recipe.has_seen(recipe.scale(plan.scale), plan.overrides, expert, label, classes)) {
+      seen.push_back(task.class_names[static_cast<size_t>(label)]);
+    }
+  }
+  return seen;
+}
+
 ZooPlan plan_of_bases(const ZooPlan& plan) {
   ZooPlan bases = plan;
   if (const std::string& other = recipe_of(plan).card.bases; !other.empty()) {

@@ -131,6 +131,10 @@ struct Recipe {
   // Of a zoo with these tasks.
   std::function<TrainedTasks(const RecipeScale&, const Overrides&, const std::vector<std::string>& tasks)>
       trained;
+  // Whether an expert has seen the examples of a class, of so many of a task.
+  std::function<bool(const RecipeScale&, const Overrides&, const std::string& expert, int64_t label,
+                     int64_t classes)>
+      has_seen;
   // A rough estimate for one CPU core, to put long items first.
   std::function<double(const RecipeScale&, const Overrides&, ZooItem::Kind, int64_t tasks)> seconds;
 
@@ -146,6 +150,9 @@ std::vector<RecipeOption> options_of(const ZooPlan& plan);
 // What its models are made of.
 TrainedTasks trained_tasks(const ZooPlan& plan);
 std::vector<std::string> tasks_of_expert(const ZooPlan& plan, const std::string& expert);
+// The classes of a task that an expert of the plan has seen, in the task's order.
+std::vector<std::string> classes_of_expert(const ZooPlan& plan, const std::string& expert,
+                                           const TaskInfo& task);
 // The plan that its bases are made by: itself, or where the recipe takes those of another one, that recipe's, with
 // defaults.
 ZooPlan plan_of_bases(const ZooPlan& plan);
@@ -160,7 +167,8 @@ nlohmann::json overrides_of(const nlohmann::json& described);
 ParamText text_of_overrides(const nlohmann::json& overrides);
 
 // What a recipe does with its options, see Recipe. One without bases, or with those of another recipe, makes none and
-// checks no pool; without `trained` there is an expert of each task, and the multi-task model is of all.
+// checks no pool; without `trained` there is an expert of each task, and the multi-task model is of all; without
+// `has_seen` experts have seen all classes of their tasks.
 template <typename Options>
 struct RecipeFunctions {
   std::function<InputFormat(const Options&)> reads;
@@ -170,6 +178,8 @@ struct RecipeFunctions {
   std::function<MadeModel(const Options&, const ModelInput&)> make_model;
   std::function<double(const Options&, ZooItem::Kind, int64_t tasks)> seconds;
   std::function<TrainedTasks(const Options&, const std::vector<std::string>& tasks)> trained = nullptr;
+  std::function<bool(const Options&, const std::string& expert, int64_t label, int64_t classes)> has_seen =
+      nullptr;
 };
 
 // Registers a recipe: `const RegisterRecipe<Options> registered{card, functions};` in its file's unnamed namespace.
@@ -232,6 +242,11 @@ struct RegisterRecipe {
                          const std::vector<std::string>& tasks) {
       return functions.trained == nullptr ? TrainedTasks{tasks, tasks}
                                           : functions.trained(read(scale, overrides), tasks);
+    };
+    recipe.has_seen = [=](const RecipeScale& scale, const nlohmann::json& overrides,
+                          const std::string& expert, int64_t label, int64_t classes) {
+      return functions.has_seen == nullptr ||
+             functions.has_seen(read(scale, overrides), expert, label, classes);
     };
     recipe.seconds = [=](const RecipeScale& scale, const nlohmann::json& overrides, ZooItem::Kind kind,
                          int64_t tasks) { return functions.seconds(read(scale, overrides), kind, tasks); };

@@ -119,6 +119,14 @@ void check_outputs(const TaskInfo& task, const Readout& readout, bool reads_stat
   }
 }
 
+void check_classes_seen(const Zoo& zoo, const TaskPack& pack) {
+  for (const ZooExpert& expert : zoo.experts) {
+    for (const auto& [task, classes] : expert.classes) {
+      labels_seen(expert, pack.task(task));
+    }
+  }
+}
+
 template <typename Function>
 void collect(std::vector<std::string>& problems, const Function& check) {
   try {
@@ -218,6 +226,7 @@ void check_pack(const Zoo& zoo, const Network& network) {
                     pack.sha256() + ")");
   }
   check_tokens(pack, network.architecture->input(), zoo.tokenizer_sha256);
+  check_classes_seen(zoo, pack);
   for (const std::string& task : zoo.tasks) {
     check_readable(pack.task(task), network.architecture->input());
     check_answers(pack.task(task), network.architecture->input());

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <set>
 
 #include <nlohmann/json.hpp>
@@ -170,21 +171,43 @@ void check_heads(const Zoo& zoo, const std::string& where) {
   }
 }
 
+// The tasks of an expert, or those of which it has seen some classes alone.
+void check_tasks_of(const ZooExpert& expert, const std::vector<std::string>& tasks, const Zoo& zoo,
+                    const std::string& where) {
+  for (const std::string& task : tasks) {
+    if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
+      throw DataError(where + ": the tasks of expert '" + expert.name + "' must be among the zoo's, " +
+                      join(zoo.tasks, ", ") + ", but one is '" + task + "'");
+    }
+  }
+}
+
+void check_classes(const ZooExpert& expert, const Zoo& zoo, const std::string& where) {
+  for (const auto& [task, classes] : expert.classes) {
+    check_tasks_of(expert, {task}, zoo, where);
+    const std::set<std::string> different(classes.begin(), classes.end());
+    if (classes.empty() || different.size() != classes.size()) {
+      throw DataError(where + ": the classes of task '" + task + "' that expert '" + expert.name +
+                      "' has seen must be one or more, each named once, but they are '" +
+                      join(classes, "', '") + "'; leave the task out where it has seen all");
+    }
+  }
+}
+
 std::vector<ZooExpert> parse_experts(const json& written, const Zoo& zoo, const std::string& where) {
   std::vector<ZooExpert> experts;
   std::set<std::string> names;
   for (const json& entry : written) {
     std::set<std::string> own;
-    ZooExpert expert{entry.at("name").get<std::string>(), entry.at("tasks").get<std::vector<std::string>>()};
+    ZooExpert expert{entry.at("name").get<std::string>(), entry.at("tasks").get<std::vector<std::string>>(),
+                     entry.value("classes", std::map<std::string, std::vector<std::string>>())};
     check_task_name(expert.name, where + ": the name of an expert");
     if (!names.insert(expert.name).second) {
       throw DataError(where + ": expert '" + expert.name + "' is there twice");
     }
+    check_tasks_of(expert, expert.tasks, zoo, where);
+    check_classes(expert, zoo, where);
     for (const std::string& task : expert.tasks) {
-      if (std::find(zoo.tasks.begin(), zoo.tasks.end(), task) == zoo.tasks.end()) {
-        throw DataError(where + ": the tasks of expert '" + expert.name + "' must be among the zoo's, " +
-                        join(zoo.tasks, ", ") + ", but one is '" + task + "'");
-      }
       if (!own.insert(task).second) {
         throw DataError(where + ": task '" + task + "' of expert '" + expert.name + "' is there twice");
       }
@@ -265,6 +288,29 @@ std::map<std::string, double> scores_below(const std::map<std::string, double>& 
   return below;
 }
 
+std::vector<int64_t> labels_seen(const ZooExpert& expert, const TaskInfo& task) {
+  std::vector<int64_t> labels(task.class_names.size());
+  std::iota(labels.begin(), labels.end(), int64_t{0});
+  const auto some = expert.classes.find(task.name);
+  if (some == expert.classes.end()) {
+    return labels;
+  }
+  const auto begin = task.class_names.begin(), end = task.class_names.end();
+  std::set<int64_t> seen;
+  for (const std::string& name : some->second) {
+    const auto found = std::find(begin, end, name);
+    if (found == end) {
+      throw ConfigError("expert '" + expert.name + "' is said to have seen the class '" + name +
+                        "' of task '" + task.name + "'" +
+                        (begin == end
+                             ? ", which has no classes; take the task out of its 'classes' in zoo.json"
+                             : alternatives(name, task.class_names)));
+    }
+    seen.insert(found - begin);
+  }
+  return {seen.begin(), seen.end()};
+}
+
 Zoo Zoo::load(const fs::path& folder) {
   Zoo zoo = read(folder);
   check_files(zoo);
@@ -293,6 +339,9 @@ void Zoo::save() const {
   json of_experts = json::array();
   for (const ZooExpert& expert : experts) {
     of_experts.push_back({{"name", expert.name}, {"tasks", expert.tasks}});
+    if (!expert.classes.empty()) {
+      of_experts.back()["classes"] = expert.classes;
+    }
   }
   json written{{"format", kFormat},
                {"version", kVersion},
@@ -341,6 +390,13 @@ std::vector<std::string> Zoo::expert_names() const {
     names.push_back(expert.name);
   }
   return names;
+}
+
+const ZooExpert& Zoo::expert(const std::string& wanted) const {
+  const auto found = std::find_if(experts.begin(), experts.end(),
+                                  [&](const ZooExpert& each) { return each.name == wanted; });
+  FUSEGRID_ASSERT(found != experts.end(), "zoo '" + name + "' has no expert '" + wanted + "'");
+  return *found;
 }
 
 std::vector<std::string> Zoo::experts_called(const std::string& text) const {

@@ -42,7 +42,13 @@ std::map<std::string, double> scores_below(const std::map<std::string, double>& 
 struct ZooExpert {
   std::string name;
   std::vector<std::string> tasks;
+  // Of tasks of which it has seen some classes alone, these: names of classes by task. It has seen all of others.
+  std::map<std::string, std::vector<std::string>> classes = {};
 };
+
+// The labels of the classes of a task that an expert has seen, in ascending order. ConfigError where `classes` names
+// one that the task has not.
+std::vector<int64_t> labels_seen(const ZooExpert& expert, const TaskInfo& task);
 
 // Experts at one model scale, mostly of one base, described by ZOO/zoo.json (docs/results_format.md, "Zoos").
 struct Zoo {
@@ -71,6 +77,7 @@ struct Zoo {
   // seed, which then only keys the method's random numbers.
   const Replicate& replicate(int64_t seed) const;
   std::vector<std::string> expert_names() const;
+  const ZooExpert& expert(const std::string& name) const;  // one of them
   // The experts that the text of Cell::experts means ("3", "mnist+fashion"); ConfigError where it means nothing.
   std::vector<std::string> experts_called(const std::string& text) const;
   // The experts that were made for a task, in the zoo's order.

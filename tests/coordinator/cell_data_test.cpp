@@ -83,6 +83,24 @@ TEST_F(CellData, methods_whose_demands_are_not_met_are_refused_before_anything_r
           HasSubstr("method 'fake_routed' needs a stack of blocks with MLPs, which mlp has not")));
 }
 
+TEST_F(CellData, classes_that_no_merged_expert_has_seen_are_refused_before_anything_runs) {
+  Zoo zoo = three_tasks();
+  zoo.experts[0].classes = {{"a", {"x", "y"}}};
+  zoo.experts[1].classes = {{"a", {"z"}}};
+  PackContents pack = pack_of({{"a", 9}, {"b", 9}, {"c", 9}});
+  pack["a"].class_names = {"x", "y", "z"};
+  const auto check = [&](const std::string& experts) {
+    check_data(cells("experts = " + experts + "\ntask = a\n[fake_seen]\n"), zoo, pack);
+  };
+  EXPECT_NO_THROW(check("a+b"));
+  EXPECT_NO_THROW(check("c")) << "it has seen all";
+  EXPECT_THAT([&] { check("a"); }, testing::ThrowsMessage<ConfigError>(HasSubstr(
+                                       "but of a none has seen 'z' of task 'a'; merge an expert that has")));
+  zoo.experts[1].classes = {{"a", {"zz"}}};
+  EXPECT_THAT([&] { check("a+b"); },
+              testing::ThrowsMessage<ConfigError>(HasSubstr("to have seen the class 'zz' of task 'a'")));
+}
+
 TEST_F(CellData, demands_are_asked_of_every_method_and_task) {
   Zoo zoo = three_tasks();
   PackContents pack = pack_of({{"a", 9}, {"b", 9}, {"c", 9}});

@@ -72,6 +72,9 @@ inline void register_fake_methods() {
     const RegisterMethod<FakePeekOptions> peek{
         {.name = "fake_peek", .title = "Peek", .paper = "", .formula = "", .needs = {Need::kTestInputs}},
         no_fuse};
+    const RegisterMethod<NoOptions> seen{
+        {.name = "fake_seen", .title = "Seen", .paper = "", .formula = "", .needs = {Need::kClassesSeen}},
+        no_fuse};
     const RegisterMethod<NoOptions> routed{
         {.name = "fake_routed", .title = "Routed", .paper = "", .formula = "", .demands = {Demand::kBlocks}},
         no_fuse};

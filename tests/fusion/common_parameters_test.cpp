@@ -93,6 +93,71 @@ TEST(CommonParameters, ReEstimatesThoseOfEveryMemberOfAnEnsemble) {
   }
 }
 
+// Models of layers with a head of four classes.
+TestZoo zoo_with_heads_inside(size_t experts) {
+  TestZoo zoo = unit_zoo(experts);
+  zoo.network->architecture = make_architecture(
+      {{"model_type", "mlp"}, {"image_size", 8}, {"hidden_sizes", {6, 5}}, {"num_labels", 4}});
+  const Architecture& architecture = *zoo.network->architecture;
+  zoo.base = random_weights(architecture);
+  for (size_t i = 0; i < experts; ++i) {
+    zoo.experts[i] = perturbed(zoo.base, 0.5, i + 1);
+    zoo.network->readouts[zoo.tasks[i]] =
+        own_readout(*architecture.own_head(), architecture.feature_size(), 4);
+  }
+  return zoo;
+}
+
+TEST(CommonParameters, MakeAHeadOfTheClassesThatExpertsHaveSeen) {
+  TestZoo zoo = zoo_with_heads_inside(3);
+  zoo.classes_seen = {{"task0", {{"task0", {0, 1}}}}, {"task1", {{"task1", {1, 2, 3}}, {"task0", {0}}}}};
+  const Weights merged = zoo.fuse("task_arithmetic{scale=0.5,head=of_classes_seen}").weights;
+  const Weights plain = zoo.fuse("task_arithmetic{scale=0.5}").weights;
+  const auto rows = [&](const std::string& name, size_t expert) { return zoo.experts[expert].at(name); };
+  for (const auto& [name, tensor] : merged) {
+    if (!name.starts_with("classifier.")) {
+      EXPECT_TRUE(tensor.equal(plain.at(name))) << name;
+      continue;
+    }
+    const at::Tensor a = rows(name, 0), b = rows(name, 1), c = rows(name, 2);
+    expect_close(tensor[0], (a[0] + c[0]) / 2, 1e-6);
+    expect_close(tensor[1], (a[1] + b[1] + c[1]) / 3, 1e-6);
+    expect_close(tensor[2], (b[2] + c[2]) / 2, 1e-6);
+    expect_close(tensor[3], (b[3] + c[3]) / 2, 1e-6);
+  }
+}
+
+// The rows of an expert whose units were permuted go along.
+TEST(CommonParameters, MakeAHeadOfUnitsThatWereBroughtIntoOneOrder) {
+  TestZoo zoo = zoo_with_heads_inside(2);
+  const auto permuted = [](const at::Tensor& tensor, int64_t axis) { return tensor.flip({axis}); };
+  zoo.experts[1] = perturbed(zoo.experts[0], 1e-3, 9);
+  for (const std::string name : {"layers.1.weight", "layers.1.bias"}) {
+    zoo.experts[1][name] = permuted(zoo.experts[1][name], 0);
+  }
+  zoo.experts[1]["classifier.weight"] = permuted(zoo.experts[1]["classifier.weight"], 1);
+  zoo.classes_seen = {{"task0", {{"task0", {0, 1}}}}, {"task1", {{"task1", {2, 3}}}}};
+  const Merged merged = zoo.fuse("weight_matching{head=of_classes_seen}");
+  expect_close(zoo.logits(merged, "task0"), zoo.logits_of(zoo.experts[0], "task0"), 0.05);
+  EXPECT_THAT(message_of<ConfigError>([&] { zoo.fuse("zipit{head=of_classes_seen,examples=8}"); }),
+              HasSubstr("one model of units in the experts' order, which 'zipit' does not make"));
+}
+
+TEST(CommonParameters, RefuseHeadsThatAreNoPartOfOneModel) {
+  const Method& ensemble = method_registry().at("simple_ensemble");
+  EXPECT_THAT(message_of<ConfigError>([&] {
+                ensemble.check({{"head", "of_classes_seen"}}, ensemble.card, 2);
+              }),
+              HasSubstr("'simple_ensemble' does not make"));
+  EXPECT_EQ(average().needs({{"head", "of_classes_seen"}}), std::set<Need>{Need::kClassesSeen});
+  EXPECT_EQ(average().canonical({{"head", "of_classes_seen"}}), "head=of_classes_seen");
+  EXPECT_THAT(
+      message_of<ConfigError>([&] {
+        check_demands(average(), {{"head", "of_classes_seen"}}, *random_zoo(1).network->architecture, {});
+      }),
+      HasSubstr("needs a head of classes inside the models, which clip_vision_model has not"));
+}
+
 TEST(CommonParameters, RepairsTowardsModelsThatAMergeIsTheMeanOf) {
   EXPECT_THAT(message_of<ConfigError>([] {
                 average().check({{"statistics", "repaired"}}, average().card, 2);

@@ -14,7 +14,7 @@ namespace {
 
 constexpr int64_t kTokens = 3;
 
-at::Tensor mean(const std::vector<at::Tensor>& answers) {
+at::Tensor mean(const std::vector<at::Tensor>& answers, const std::string& /*head*/) {
   return at::stack(answers).mean(0);
 }
 

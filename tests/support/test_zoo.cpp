@@ -188,6 +188,7 @@ void TestZoo::with_input(const MethodCard& card, const std::function<void(const 
   context.cache = cache.get();
   context.expert_names = tasks;
   context.owners = owners.empty() ? owners_of_their_names(tasks) : owners;
+  context.classes_seen = classes_seen;
   context.seed = seed;
   for (size_t i = 0; i < experts.size(); ++i) {
     context.experts.push_back(&experts[i]);
@@ -284,6 +285,17 @@ TestZoo random_zoo(size_t experts, double spread) {
     const auto key = static_cast<uint64_t>(100 + 10 * i);
     add_task(zoo, "task" + std::to_string(i), key, 3 + static_cast<int64_t>(i % 3));
     zoo.experts.push_back(perturbed(zoo.base, spread, key));
+  }
+  return zoo;
+}
+
+TestZoo affine_zoo(size_t experts, double spread) {
+  TestZoo zoo = random_zoo(experts, spread);
+  for (size_t i = 0; i < experts; ++i) {
+    auto& readout = zoo.network->readouts.at(zoo.tasks[i]);
+    const int64_t classes = readout->outputs();
+    readout = affine_readout(random_rows(50 + i, classes, 8) * 3, random_rows(70 + i, 1, classes)[0],
+                             Pooling::kFirst);
   }
   return zoo;
 }

@@ -56,6 +56,8 @@ struct TestZoo {
   std::vector<FactorsByName> factors = {};  // of the experts, where they are adapters
   Weights multitask;
   std::map<std::string, std::shared_ptr<const Readout>> multitask_readouts = {};
+  std::map<std::string, std::map<std::string, std::vector<int64_t>>> classes_seen =
+      {};  // as FusionContext has it
   SyntheticData data;
   std::shared_ptr<StatisticsCache> cache = std::make_shared<StatisticsCache>(1 << 28, "", at::kCPU);
   uint64_t seed = 0;
@@ -82,6 +84,8 @@ struct TestZoo {
 // task vectors: `spread`), 3 to 5 classes per task, images of noise, and an integer tensor as published
 // checkpoints have.
 TestZoo random_zoo(size_t experts, double spread = 0.05);
+// The same under affine heads.
+TestZoo affine_zoo(size_t experts, double spread = 0.05);
 // A T5 of width 8 with 7 tokens, random experts as above, tasks of the kind generate with rows of 1 to 12 tokens; the
 // models' answers have up to 4, the end included.
 TestZoo token_zoo(size_t experts, double spread = 0.2);

@@ -137,6 +137,8 @@ TEST_F(MergeMakerTest, a_streamed_merge_has_the_same_bits) {
   EXPECT_TRUE(streaming.is_streamed(cell, zoo));
   EXPECT_FALSE(streaming.is_streamed(tiny_cell("spy"), zoo));
   EXPECT_FALSE(maker_.is_streamed(cell, zoo));
+  EXPECT_FALSE(streaming.is_streamed(tiny_cell("task_arithmetic{statistics=re_estimated}"), zoo))
+      << "its parameters ask for data";
   const Merge& streamed = streaming.of(cell, zoo, [] {});
   EXPECT_EQ(weights_of(streamed), weights_of(merge(cell)));
   EXPECT_EQ(streamed.costs.count("fuse_s"), 1U);

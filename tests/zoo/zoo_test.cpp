@@ -260,9 +260,11 @@ TEST_F(ZooFolder, BindingsNameEveryInputAndFollowIt) {
     keys.push_back(key);
   }
   const std::string place = zoo.name + "/0/";
-  EXPECT_THAT(keys, testing::UnorderedElementsAre(place + "base", place + "config", place + "expert/bars",
-                                                  place + "expert/rows", place + "heads/bars",
-                                                  place + "heads/rows", place + "multitask"));
+  EXPECT_THAT(keys,
+              testing::UnorderedElementsAre(place + "base", place + "classes/bars", place + "classes/rows",
+                                            place + "config", place + "expert/bars", place + "expert/rows",
+                                            place + "heads/bars", place + "heads/rows", place + "multitask"));
+  EXPECT_EQ(before.at(place + "classes/bars"), "all");
   EXPECT_EQ(before.at(place + "base"), zoo.replicate(0).digests.at("base"));
 
   // Without a recorded digest the model is read.
@@ -409,6 +411,42 @@ TEST_F(ZooFolder, ExpertsThatContradictThemselvesAreErrors) {
               HasSubstr("the model 'rows' of seed 0 must be of one of the zoo's experts: bars"));
   EXPECT_THAT(complaint(R"([{"name": "a+b", "tasks": []}])"), HasSubstr("the name of an expert must have"));
   EXPECT_THAT(complaint(R"([{"name": "bars"}])"), HasSubstr("tasks"));
+}
+
+TEST_F(ZooFolder, ExpertsMayHaveSeenSomeClassesAlone) {
+  json written = description();
+  written["experts"] = json::parse(
+      R"([{"name": "bars", "tasks": ["bars"]},
+          {"name": "rows", "tasks": ["bars", "rows"], "classes": {"bars": ["c", "a"]}}])");
+  describe(written);
+  const Zoo zoo = Zoo::load(folder_);
+  const auto bindings = replicate_bindings(zoo, zoo.replicate(0));
+  EXPECT_EQ(bindings.at(zoo.name + "/0/classes/bars"), "all");
+  EXPECT_NE(bindings.at(zoo.name + "/0/classes/rows"), "all");
+  const TaskPack pack(zoo.pack);
+  EXPECT_EQ(labels_seen(zoo.expert("bars"), pack.task("bars")), (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(labels_seen(zoo.expert("rows"), pack.task("bars")), (std::vector<int64_t>{0, 2}));
+  EXPECT_EQ(labels_seen(zoo.expert("rows"), pack.task("rows")), (std::vector<int64_t>{0, 1, 2}));
+  EXPECT_EQ(verify(zoo), std::vector<std::string>());
+  zoo.save();
+  EXPECT_EQ(description(), written);
+}
+
+TEST_F(ZooFolder, ClassesThatATaskHasNotAreFound) {
+  const auto complaint = [&](const char* classes) {
+    json written = description();
+    written["experts"][0]["classes"] = json::parse(classes);
+    describe(written);
+    return error_of([&] {
+      const auto problems = verify(Zoo::load(folder_));
+      throw ConfigError(problems.empty() ? "(sound)" : problems.front());
+    });
+  };
+  EXPECT_THAT(complaint(R"({"bars": ["a", "x"]})"), HasSubstr("to have seen the class 'x' of task 'bars'"));
+  EXPECT_THAT(complaint(R"({"bars": []})"),
+              HasSubstr("must be one or more, each named once, but they are ''"));
+  EXPECT_THAT(complaint(R"({"bars": ["a", "a"]})"), HasSubstr("but they are 'a', 'a'"));
+  EXPECT_THAT(complaint(R"({"stripes": ["a"]})"), HasSubstr("must be among the zoo's, bars, rows"));
 }
 
 TEST_F(ZooFolder, ATaskThatIsListedTwiceIsAnError) {

@@ -66,17 +66,19 @@ bool is_odd_run(const std::string& expert) {
   return parse_int(expert.substr(std::string(kExpert).size()), "the number of " + expert) % 2 == 1;
 }
 
+bool has_seen(const Options& options, const std::string& expert, int64_t label, int64_t classes) {
+  return options.classes == "all" || (2 * label >= classes) == is_odd_run(expert);
+}
+
 MadeModel make_model(const Options& options, const ModelInput& in) {
   const auto rate = [&](int64_t step) {
     return learning_rate_at(step, options.steps, options.lr, std::max<int64_t>(options.steps / 10, 1));
   };
-  const bool odd = is_odd_run(in.expert);
-  ClassFilter filter;
-  if (options.classes == "halves") {
-    filter = [odd](int64_t label, int64_t classes) { return (2 * label >= classes) == odd; };
-  }
+  const auto filter = [&](int64_t label, int64_t classes) {
+    return has_seen(options, in.expert, label, classes);
+  };
   PlainTraining training = options;
-  const bool narrow = options.narrow > 0 && odd == (options.narrow_runs == "odd");
+  const bool narrow = options.narrow > 0 && is_odd_run(in.expert) == (options.narrow_runs == "odd");
   if (narrow) {
     training.width = options.narrow;
   }
@@ -109,7 +111,8 @@ const RegisterRecipe<Options> registered{
      .make_base = nullptr,
      .make_model = make_model,
      .seconds = seconds,
-     .trained = trained}};
+     .trained = trained,
+     .has_seen = has_seen}};
 
 }  // namespace
 }  // namespace fusegrid::recipes::independent

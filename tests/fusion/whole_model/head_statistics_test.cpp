@@ -59,8 +59,9 @@ TEST(HeadStatistics, are_those_of_the_features_of_the_merged_model) {
 TEST(HeadStatistics, are_refused_of_an_ensemble) {
   const Network network = map_network();
   const Weights model = random_weights(*network.architecture);
-  const FusedModel both = ensemble({model, model}, EnsembleLevel::kLogits,
-                                   [](const std::vector<at::Tensor>& answers) { return answers.front(); });
+  const FusedModel both = ensemble(
+      {model, model}, EnsembleLevel::kLogits,
+      [](const std::vector<at::Tensor>& answers, const std::string& /*head*/) { return answers.front(); });
   EXPECT_THAT(message_of<ConfigError>([&] {
                 re_estimated_heads(network, *both.predictor, {{"maps", ready_batches(network)}});
               }),

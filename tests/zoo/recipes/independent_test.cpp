@@ -67,6 +67,9 @@ TEST_F(IndependentRecipe, TrainsEachRunOnHalfOfTheClasses) {
   EXPECT_LT(first, 0.75);
   EXPECT_LT(second, 0.75);
   EXPECT_GT(first + second, 0.6);
+  using Classes = std::map<std::string, std::vector<std::string>>;
+  EXPECT_EQ(zoo.expert("run0").classes, (Classes{{"bars", {"a", "b"}}}));
+  EXPECT_EQ(zoo.expert("run1").classes, (Classes{{"bars", {"c"}}}));
   EXPECT_EQ(verify(zoo), std::vector<std::string>());
 }
 
