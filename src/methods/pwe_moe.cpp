@@ -2,13 +2,15 @@
 // each MLP, so that one training serves all preferences; the merge at one of them.
 //
 // Source:  Tang et al., "Towards Efficient Pareto Set Approximation via Mixture of Experts Based Model Fusion", 2024,
-//          arXiv:2406.09770, with linear scalarisation.
+//          arXiv:2406.09770, with linear scalarisation or exact Pareto search (fusion/whole_model/exact_pareto.h).
 // Differs: a preference has a number for each expert, which the tasks of an expert share. Learning rate and steps are
 //          those of FusionBench's configuration for OpenCLIP, with the schedule of the one for CLIP: a cosine from the
 //          rate to a tenth of it. Routers without layers, whose coefficients do not depend on the preference, are ours.
-//          The variant that looks for exact Pareto optima is left out. The gradient of a coefficient is the inner
+//          FusionBench's exact Pareto search does not run; what its solver says of losses and gradients is the same,
+//          but where it has no solution. The gradient of a coefficient is the inner
 //          product of the merged weights' gradient with its task vector, and goes from there through the routers.
-// Cost:    `steps` forward and backward passes of batch examples per task, once for all preferences.
+// Cost:    `steps` forward and backward passes of batch examples per task, once for all preferences; of the exact
+//          search a merge of each task besides.
 
 #include <algorithm>
 #include <cmath>
@@ -22,6 +24,7 @@
 #include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/ops/zeros_like.h>
 
 #include "core/block_name.h"
 #include "core/concatenate.h"
@@ -31,6 +34,7 @@
 #include "fusion/demands.h"
 #include "fusion/whole_model/adam.h"
 #include "fusion/whole_model/coefficients.h"
+#include "fusion/whole_model/exact_pareto.h"
 #include "fusion/whole_model/labelled_batches.h"
 
 namespace fusegrid::methods::pwe_moe {
@@ -38,6 +42,7 @@ namespace {
 
 struct Options {
   std::vector<double> preference{1};
+  std::string solver = "linear";
   double scale = 0.3;
   bool attention = true;
   int64_t layers = 2;
@@ -49,6 +54,9 @@ struct Options {
   void describe(Visitor& v) {
     v.param("preference", preference, Range{0, 1e6},
             "what each expert's tasks count, in their order, or one number: all alike");
+    v.param(
+        "solver", solver, Choices{"linear", "exact_pareto"},
+        "how a preference weighs losses: by its shares, or so that share times loss becomes equal for all");
     v.param("scale", scale, Range{-2, 2}, "task arithmetic outside what has routers, and where these start");
     v.param("attention", attention, "attentions have routers as well as MLPs");
     v.param("layers", layers, Range{0, 2}, "layers of each router (0: the same for any preference)");
@@ -200,7 +208,11 @@ class Merge {
     }
     LeafTraining training(routers.tensors(), options_.lr);
     for (int64_t step = 0; step < options_.steps && !merged_.moving().empty(); ++step) {
-      backward_at(routers, drawn_preference(step), batches(all, step));
+      if (options_.solver == "linear") {
+        backward_at(routers, drawn_preference(step), batches(all, step));
+      } else {
+        exact_backward_at(routers, drawn_preference(step), batches(all, step));
+      }
       const double progress = static_cast<double>(step) / static_cast<double>(options_.steps);
       training.set_learning_rate(options_.lr * (0.55 + 0.45 * std::cos(std::numbers::pi * progress)));
       training.step();
@@ -269,6 +281,49 @@ class Merge {
     of_routers.backward(merged_.gradient(used));
   }
 
+  // Leaves the gradient in which each task's counts as exact_pareto_weights() says, on average once.
+  void exact_backward_at(Routers& routers, const std::vector<double>& preference,
+                         const std::vector<Examples>& examples) {
+    const at::AutoGradMode with_gradients(true);
+    const at::Tensor of_routers = lambdas(routers, preference);
+    const at::Tensor used = of_routers.detach();
+    std::vector<double> losses;
+    std::vector<at::Tensor> gradients;  // of all routers' entries
+    for (size_t task = 0; task < examples.size(); ++task) {
+      merged_.merge(used);
+      losses.push_back(backward_of_loss(in_, merged_.weights(), examples, task));
+      of_routers.backward(merged_.gradient(used), /*retain_graph=*/true);
+      gradients.push_back(taken_gradient(routers));
+    }
+    const at::NoGradGuard no_gradients;
+    const at::Tensor all = at::stack(gradients);
+    const at::Tensor in_double = all.to(at::kDouble).cpu();
+    const std::vector<double> weights = exact_pareto_weights(
+        losses, at::matmul(in_double, in_double.t()).contiguous(), shares_of_tasks(preference));
+    at::Tensor sum = at::zeros_like(all[0]);
+    for (size_t task = 0; task < weights.size(); ++task) {
+      sum += all[static_cast<int64_t>(task)] * (weights[task] * static_cast<double>(weights.size()));
+    }
+    leave_gradient(routers, sum);
+  }
+
+  // What a backward pass left in the routers, of whom it is taken.
+  static at::Tensor taken_gradient(Routers& routers) {
+    std::vector<at::Tensor> parts;
+    for (auto& [name, tensor] : routers.tensors()) {
+      parts.push_back(tensor.grad().flatten().clone());
+      tensor.mutable_grad().reset();
+    }
+    return concatenate(parts);
+  }
+  static void leave_gradient(Routers& routers, const at::Tensor& gradient) {
+    int64_t begin = 0;
+    for (auto& [name, tensor] : routers.tensors()) {
+      tensor.mutable_grad() = gradient.narrow(0, begin, tensor.numel()).view(tensor.sizes());
+      begin += tensor.numel();
+    }
+  }
+
   const FusionInput& in_;
   const Options& options_;
   Modules modules_;
@@ -278,9 +333,9 @@ class Merge {
 
 // Of what the training depends on.
 std::string trained_key(const Options& options) {
-  return "pwe_moe/" + join({number_text(options.scale), options.attention ? "attention" : "mlp",
-                            number_text(options.layers), number_text(options.lr), number_text(options.steps),
-                            number_text(options.batch)},
+  return "pwe_moe/" + join({options.solver, number_text(options.scale),
+                            options.attention ? "attention" : "mlp", number_text(options.layers),
+                            number_text(options.lr), number_text(options.steps), number_text(options.batch)},
                            "/");
 }
 
@@ -302,13 +357,14 @@ const RegisterMethod<Options> registered{
          R"(attentions and MLPs  W = W_0 + sum_i g_i tau_i,   g = router(r) of each, r the preference among the tasks, sum_i r_i = 1
 others               theta = theta_0 + scale * sum_i tau_i
 routers minimise     E_r sum_i r_i L_i,   r uniform on the simplex, L_i the loss of labelled training examples of task i
+solver=exact_pareto  E_r sum_i alpha_i L_i,   alpha(r, L, dL) towards r_i L_i that are equal for all i, at a Pareto optimum
 router: 0, 1 or 2 layers; its last bias starts at scale, so that training starts at task arithmetic)",
      .family = Family::kTaskVector,
      .grain = Grain::kWholeModel,
      .needs = {Need::kPretrained, Need::kTrainInputs, Need::kTrainLabels, Need::kGradients},
      .demands = {Demand::kBlocks},
      .random = true,
-     .told_apart = {"preference"},
+     .told_apart = {"preference", "solver"},
      .cost = Cost::kTraining},
     fuse,
 };

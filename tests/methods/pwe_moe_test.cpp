@@ -2,11 +2,14 @@
 
 #include <ATen/ops/cross_entropy_loss.h>
 #include <ATen/ops/linalg_solve.h>
+#include <ATen/ops/matmul.h>
+#include <ATen/ops/stack.h>
 #include <ATen/ops/tensor.h>
 #include <gmock/gmock.h>
 #include <nlohmann/json.hpp>
 
 #include "core/errors.h"
+#include "fusion/whole_model/exact_pareto.h"
 #include "methods/adamerging_checks.h"
 
 namespace fusegrid::pwe_moe_test {
@@ -119,6 +122,72 @@ TEST(PweMoe, moves_coefficients_of_modules_against_their_finite_difference) {
       }
     }
   }
+}
+
+// Exact Pareto search takes the same step against what its weights make of the tasks' slopes, those of all modules.
+TEST(PweMoe, moves_coefficients_against_the_slope_of_the_exact_search) {
+  const TestZoo zoo = random_zoo(2, 0.3);
+  const Weights start = zoo.fuse("task_arithmetic{scale=0.3}").weights;
+  std::vector<double> preference, losses;
+  for (const std::string& task : zoo.tasks) {
+    const uint64_t key = derive_key(zoo.seed, "pwe_moe/preference/" + task);
+    preference.push_back(-std::log1p(-uniform(key, 0, 0, 1).item<double>()));
+    losses.push_back(loss_of(zoo, start, task));
+  }
+  const double sum = preference[0] + preference[1];
+  preference = {preference[0] / sum, preference[1] / sum};
+  struct Entry {
+    std::string block;
+    bool mlp = false;
+    size_t expert = 0;
+    bool has(const std::string& name) const {
+      return name.find(block) != std::string::npos && (mlp ? is_of_mlp(name) : is_of_attention(name));
+    }
+  };
+  std::vector<Entry> entries;
+  std::vector<std::vector<double>> slopes(2);  // of each task, by entry
+  for (const std::string block : {"layers.0.", "layers.1."}) {
+    for (const bool mlp : {false, true}) {
+      for (const size_t expert : {size_t{0}, size_t{1}}) {
+        entries.push_back({block, mlp, expert});
+        const auto moved = [&](double shift) {
+          Weights weights = start;
+          for (auto& [name, tensor] : weights) {
+            if (entries.back().has(name)) {
+              tensor = tensor + (zoo.experts[expert].at(name) - zoo.base.at(name)) * shift;
+            }
+          }
+          return weights;
+        };
+        const Weights above = moved(0.01), below = moved(-0.01);
+        for (size_t task = 0; task < 2; ++task) {
+          slopes[task].push_back(
+              (loss_of(zoo, above, zoo.tasks[task]) - loss_of(zoo, below, zoo.tasks[task])) / 0.02);
+        }
+      }
+    }
+  }
+  const auto row = [](const std::vector<double>& numbers) {
+    return at::tensor(at::ArrayRef<double>(numbers), at::TensorOptions(at::kDouble));
+  };
+  const at::Tensor gradients = at::stack({row(slopes[0]), row(slopes[1])});
+  const std::vector<double> weights =
+      exact_pareto_weights(losses, at::matmul(gradients, gradients.t()).contiguous(), preference);
+  const Weights merged =
+      zoo.fuse("pwe_moe{solver=exact_pareto,layers=0,steps=1,lr=0.01,batch=" + std::to_string(kAll) + "}")
+          .weights;
+  int64_t clear = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    const double slope = weights[0] * slopes[0][i] + weights[1] * slopes[1][i];
+    for (const auto& [name, tensor] : merged) {
+      if (std::abs(slope) > 1e-3 && entries[i].has(name)) {
+        const double expected = 0.3 - (slope > 0 ? 0.01 : -0.01);
+        EXPECT_NEAR(coefficients_of(zoo, merged, name)[entries[i].expert], expected, 1e-4) << name;
+        ++clear;
+      }
+    }
+  }
+  EXPECT_GT(clear, 10);
 }
 
 TEST(PweMoe, lowers_the_loss_of_the_preferred_task_most) {

@@ -21,15 +21,33 @@ Examples labelled_batch(const Network& network, const Examples& all, uint64_t ke
   return chosen;
 }
 
+namespace {
+
+at::Tensor mean_loss(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
+                     size_t index) {
+  const std::string& task = in.tasks()[index];
+  const TaskKind& kind = in.kind(task);
+  const at::Tensor output = in.network().output(weights, kind.taught(examples[index]), task);
+  return kind.losses(output, examples[index]).mean();
+}
+
+}  // namespace
+
+double backward_of_loss(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
+                        size_t task) {
+  const at::AutoGradMode with_gradients(true);
+  const PrecisionScope scope(in.network().precision);
+  const at::Tensor loss = mean_loss(in, weights, examples, task);
+  loss.backward();
+  return loss.item<double>();
+}
+
 void backward_of_losses(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
                         const std::vector<double>& shares) {
   const at::AutoGradMode with_gradients(true);
   const PrecisionScope scope(in.network().precision);
   for (size_t i = 0; i < examples.size(); ++i) {
-    const std::string& task = in.tasks()[i];
-    const TaskKind& kind = in.kind(task);
-    const at::Tensor output = in.network().output(weights, kind.taught(examples[i]), task);
-    (kind.losses(output, examples[i]).mean() * shares[i]).backward();
+    (mean_loss(in, weights, examples, i) * shares[i]).backward();
   }
 }
 

@@ -17,4 +17,8 @@ Examples labelled_batch(const Network& network, const Examples& all, uint64_t ke
 void backward_of_losses(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
                         const std::vector<double>& shares);
 
+// The same of the task with this index alone; returns its mean loss.
+double backward_of_loss(const FusionInput& in, const Weights& weights, const std::vector<Examples>& examples,
+                        size_t task);
+
 }  // namespace fusegrid
