@@ -4,7 +4,8 @@
 // Source:  Hu et al., "Exploring Model Kinship for Merging Large Language Models", 2024, arXiv:2410.12613. Its text
 //          and its tables explore with the model of LOWEST kinship (its algorithm box says highest).
 // Differs: scores are accuracies on the validation split, averaged over the experts' tasks; equal ones are told
-//          apart by the mean loss, then by age.
+//          apart by the mean loss, then by age. Of tasks that are not all of classes they are parts of the best
+//          expert's metric (fusion/whole_model/validation_score.h).
 // Grain:   whole model: every candidate is scored by forward passes before the next is bred.
 // Cost:    N (N - 1) / 2 merges and scores in the first generation, at most k (k - 1) / 2 + 1 in each later one. One
 //          candidate is whole at a time: SLERP goes tensor by tensor, so any is made again from the experts.
@@ -241,7 +242,6 @@ chosen by scores on validation: its validation score is biased upwards)",
      .family = Family::kAveraging,
      .grain = Grain::kWholeModel,
      .needs = {Need::kPretrained, Need::kValidationExamples},
-     .demands = {Demand::kClasses},
      .cost = Cost::kForwardPasses},
     fuse,
 };

@@ -6,7 +6,9 @@
 
 #include "core/text.h"
 #include "fusion/data_source.h"
+#include "fusion/fusion_input.h"
 #include "fusion/passes/interpolation.h"
+#include "fusion/whole_model/validation_score.h"
 #include "methods/planted.h"
 #include "support/golden.h"
 #include "support/peak_memory.h"
@@ -122,6 +124,31 @@ TEST(KinshipGreedy, kinship_is_that_of_planted_task_vectors) {
   const TestZoo independent = random_zoo(2, 0.3);
   EXPECT_NEAR(first_kinship(independent, "cosine"), 0, 0.1);
   EXPECT_NEAR(first_kinship(independent, "pearson"), 0, 0.1);
+}
+
+// Numbers are scored by their correlation, in parts of the best expert's: each expert answers its own task's exactly.
+TEST(KinshipGreedy, chooses_among_models_of_tasks_without_classes) {
+  TestZoo zoo = affine_zoo(3, 0.3);
+  const auto numbers = std::shared_ptr<const TaskKind>(&task_kind("regress"), [](const TaskKind*) {});
+  for (size_t i = 0; i < zoo.tasks.size(); ++i) {
+    const std::string& task = zoo.tasks[i];
+    const Weights head = zoo.network->readout(task).weights();
+    zoo.network->readouts[task] =
+        affine_readout(head.at("weight").narrow(0, 0, 1), head.at("bias").narrow(0, 0, 1), Pooling::kFirst);
+    Examples examples = zoo.data.examples(task, "val", -1);
+    examples.values =
+        zoo.network->output(zoo.experts[i], zoo.network->ready(examples.inputs), task).squeeze(1);
+    zoo.data.set(task, "val", examples);
+    zoo.data.set_kind(task, numbers);
+  }
+  const Merged merged = zoo.fuse("kinship_greedy{generations=2}");
+  zoo.with_needs({Need::kValidationExamples}, [&](const FusionInput& in) {
+    const ValidationScorer score(in);
+    for (const Weights& expert : zoo.experts) {
+      EXPECT_GE(score(merged.weights).accuracy, score(expert).accuracy);
+      EXPECT_LT(score(expert).accuracy, 1);
+    }
+  });
 }
 
 // A shift of all entries changes the cosine, not the correlation.
