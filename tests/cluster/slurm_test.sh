@@ -55,15 +55,14 @@ held() { FUSEGRID_TEST_FAULT="hold write 9 $1/journal $1.held" LD_PRELOAD=$FAULT
 
 # Its coordinator stands still until the signal has come.
 begin_time_limit() {
+  out=$WORK/limited-4294967294.out # Slurm's %a of a job that is no array
   limited=$(held "$WORK/limited")
   submitted=$SECONDS
+  { until grep -q 'Forwarding signal 10' "$out" 2>/dev/null; do sleep 0.2; done && touch "$WORK/limited.held.go"; } &
 }
 end_time_limit() {
-  local out=$WORK/limited-4294967294.out # Slurm's %a of a job that is no array
-  signalled() { grep -q 'Forwarding signal 10' "$out" || job_is "$limited" TIMEOUT; }
-  wait_for signalled
-  touch "$WORK/limited.held.go"
   limited_is_over() { job_is "$limited" COMPLETED || job_is "$limited" FAILED || job_is "$limited" TIMEOUT; }
+  wait_for test -e "$WORK/limited.held.go"
   wait_for limited_is_over
   job_is "$limited" COMPLETED || fail "time limit: $(of_job "$limited" JobState) ($(cat "$out"))"
   [ "$(of_job "$limited" Restarts)" -eq 1 ] || fail "it was requeued $(of_job "$limited" Restarts) times"
