@@ -14,6 +14,7 @@ The medium pack is not committed: it is made in a minute.
 from pathlib import Path
 
 from packs.command import DATA, command_parser, print_file, run
+from packs.recompress import recompress
 from packs.sources import prepare_sources
 from packs.task_pack import write_task_pack
 from text_data.suite import MANIFEST, SCALES, describe, make_text_pack
@@ -34,6 +35,8 @@ def main() -> None:
     print("\n".join(describe(pack)))
     output = arguments.output or defaults[arguments.scale]
     write_task_pack(output, pack)
+    if arguments.scale == "small":
+        recompress(output)
     print_file(output)
 
 

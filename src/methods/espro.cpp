@@ -188,8 +188,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
         drawn_in_simplex(derive_key(in.seed(), "espro/members"), i, options.training.points + 1);
     members.push_back(path.model_of(complex.at(static_cast<size_t>(i) % complex.simplexes(), coordinates)));
   }
-  return ensemble(std::move(members), EnsembleLevel::kProbabilities,
-                  [](const std::vector<at::Tensor>& answers) { return at::stack(answers).mean(0); });
+  return ensemble(
+      std::move(members), EnsembleLevel::kProbabilities,
+      [](const std::vector<at::Tensor>& answers, const std::string&) { return at::stack(answers).mean(0); });
 }
 
 const RegisterMethod<Options> registered{

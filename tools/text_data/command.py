@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from packs.command import DATA, command_parser, print_file
+from packs.recompress import recompress
 from packs.sources import prepare_sources
 from packs.task_pack import TaskPack, read_tokens, write_task_pack
 from packs.tokens import TokenTable
@@ -29,4 +30,6 @@ def make_pack_in_tokens(
     print("\n".join(describe(pack)))
     output = arguments.output or (DATA if committed else arguments.cache) / name
     write_task_pack(output, pack)
+    if committed:
+        recompress(output)
     print_file(output)
