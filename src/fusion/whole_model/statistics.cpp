@@ -87,6 +87,13 @@ at::Tensor chosen_rows(const at::Tensor& x, const at::Tensor& counting) {
   return counting.defined() ? flat.index_select(0, at::nonzero(counting.reshape({-1})).squeeze(1)) : flat;
 }
 
+// Zeros for what no pass has shown: a question reads no head of pairs. size: of a side.
+void add_unseen(Weights& sums, const std::string& key, int64_t size, const at::Tensor& like) {
+  if (!sums.contains(key)) {
+    sums.emplace(key, at::zeros({size, size}, like.options().dtype(at::kDouble).requires_grad(false)));
+  }
+}
+
 // Its squared gradient is p (d log p)^2.
 at::Tensor root_weighted(const at::Tensor& log_p) {
   return at::sqrt(at::exp(log_p.detach())) * log_p;
@@ -157,7 +164,12 @@ Weights gram_matrices(const Network& network, const Weights& weights, const std:
     network.features(held, completed, {sums.observing(completed)});
     tick();
   });
-  return sums.means();
+  Weights means = sums.means();
+  for (const Layer& layer : network.architecture->layers()) {
+    const at::Tensor& weight = held.at(layer.weight);
+    add_unseen(means, layer.input, weight.numel() / weight.size(0), weight);
+  }
+  return means;
 }
 
 Weights gradient_gram_matrices(const Network& network, const Weights& weights, const std::string& task,
@@ -202,6 +214,9 @@ Weights gradient_gram_matrices(const Network& network, const Weights& weights, c
   });
   for (auto& [name, sum] : sums) {
     sum.div_(static_cast<double>(inputs.size()));
+  }
+  for (const Layer& layer : network.architecture->layers()) {
+    add_unseen(sums, layer.name, leaves.at(layer.weight).size(0), leaves.at(layer.weight));
   }
   return sums;
 }

@@ -28,18 +28,18 @@ class GramSums {
 
 // Gram matrices of the inputs of all layers: Layer::input -> float64 [in, in], X^T X / rows, where the rows are all
 // tokens of the inputs that count, and of the answers that the model itself gives where answers are tokens
-// (TaskKind::completed()). One forward pass of `weights`. Source: Jin et al., "Dataless Knowledge Fusion by Merging
-// Weights of Language Models" (RegMean), ICLR 2023, arXiv:2212.09849.
+// (TaskKind::completed()); zeros of layers that the task's passes do not read. One forward pass of `weights`. Source:
+// Jin et al., "Dataless Knowledge Fusion by Merging Weights of Language Models" (RegMean), ICLR 2023, arXiv:2212.09849.
 Weights gram_matrices(const Network& network, const Weights& weights, const std::string& task,
                       const TaskKind& kind, const Inputs& inputs, const std::function<void()>& tick);
 
 // The other factor of the Fisher information of a layer's matrix in Kronecker form: Layer::name -> float64 [out, out],
 // the mean over examples of sum_rows g^T g, where g is the gradient of sum_rows log p_c by a row of the layer's output
 // and a class c is drawn from each row's p as in fisher_diagonal's "sampled". With the Gram matrix A of the inputs the
-// information is near A (x) B where inputs and gradients are independent. ConfigError where the kind has no
-// distribution. Source: Martens & Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate Curvature",
-// ICML 2015, arXiv:1503.05671; of several rows an example as Eschenhagen et al., NeurIPS 2023, arXiv:2311.00636, expand
-// them.
+// information is near A (x) B where inputs and gradients are independent; zeros where A is. ConfigError where the
+// kind has no distribution. Source: Martens & Grosse, "Optimizing Neural Networks with Kronecker-factored Approximate
+// Curvature", ICML 2015, arXiv:1503.05671; of several rows an example as Eschenhagen et al., NeurIPS 2023,
+// arXiv:2311.00636, expand them.
 Weights gradient_gram_matrices(const Network& network, const Weights& weights, const std::string& task,
                                const TaskKind& kind, const Inputs& inputs, const std::function<void()>& tick);
 

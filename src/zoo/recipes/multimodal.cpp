@@ -48,7 +48,7 @@ struct Options {
 
   // pretraining
   double base_lr = 3e-3;
-  int64_t base_steps = 3000;
+  int64_t base_steps = 1500;
   int64_t base_batch = 64;
   int64_t captions = 4;
   int64_t pairs = 2;
@@ -58,9 +58,9 @@ struct Options {
 
   // experts and multi-task models
   double expert_lr = 5e-4;
-  int64_t expert_steps = 300;
+  int64_t expert_steps = 200;
   int64_t expert_batch = 64;
-  int64_t multitask_steps = 300;
+  int64_t multitask_steps = 200;
   int64_t multitask_batch = 32;
 
   static Options of_scale(const std::string& scale);
@@ -346,14 +346,14 @@ MadeModel make_model(const Options& options, const ModelInput& in) {
 }
 
 double seconds(const Options& options, ZooItem::Kind kind, int64_t tasks) {
-  // measured: 1,500 examples/s of the small scale (64 wide, 3 blocks); work grows with width^2 * blocks
+  // measured: 1,250 examples/s of the small scale (64 wide, 3 blocks); work grows with width^2 * blocks
   const double size =
       static_cast<double>(options.width * options.width * options.blocks) / (64.0 * 64.0 * 3.0);
   const int64_t examples = kind == ZooItem::Kind::kBase ? options.base_steps * options.base_batch
                            : kind == ZooItem::Kind::kExpert
                                ? options.expert_steps * options.expert_batch
                                : options.multitask_steps * options.multitask_batch * tasks;
-  return static_cast<double>(examples) * size / 1500.0;
+  return static_cast<double>(examples) * size / 1250.0;
 }
 
 const RegisterRecipe<Options> registered{

@@ -11,6 +11,7 @@
 #include <ATen/ops/zeros.h>
 #include <ATen/ops/zeros_like.h>
 #include <gtest/gtest.h>
+#include <nlohmann/json.hpp>
 #include <torch/csrc/autograd/autograd.h>
 
 #include "core/errors.h"
@@ -18,6 +19,7 @@
 #include "fusion/answers_alone.h"
 #include "support/golden.h"
 #include "support/numbers_kind.h"
+#include "support/small_models.h"
 #include "support/table_model.h"
 
 namespace fusegrid::statistics_test {
@@ -51,6 +53,30 @@ TEST(GramMatrices, are_those_of_the_inputs_that_the_layers_see) {
     const at::Tensor& x = inputs.at(layer.name);
     EXPECT_EQ(x.size(0), 24 * 5);  // images x tokens
     expect_close(grams.at(layer.input), at::matmul(x.t(), x) / static_cast<double>(x.size(0)), 1e-12);
+  }
+}
+
+// A tower of both senses that is asked about pictures: its heads of pairs read nothing.
+TEST(GramMatrices, of_layers_that_no_pass_reads_are_zero) {
+  Network network;
+  network.architecture = make_architecture({{"model_type", "beit3"},
+                                            {"encoder_embed_dim", 4},
+                                            {"encoder_ffn_embed_dim", 6},
+                                            {"encoder_layers", 1},
+                                            {"encoder_attention_heads", 2},
+                                            {"img_size", 4},
+                                            {"patch_size", 2},
+                                            {"vocab_size", 5},
+                                            {"max_source_positions", 10}});
+  network.readouts["task"] = affine_readout(at::eye(2, 4), at::zeros({2}), Pooling::kFirst);
+  Inputs asked = random_tokens({3, 8}, 5);
+  asked.images = (uniform(5, 0, 0, 2 * 3 * 16) * 255).view({2, 3, 4, 4}).to(at::kByte);
+  const Weights model = random_weights(*network.architecture, at::kFloat);
+  const Weights grams = gram_matrices(network, model, "task", task_kind("classify"), asked, kNoTick);
+  for (const Layer& layer : network.architecture->layers()) {
+    const at::Tensor& gram = grams.at(layer.input);
+    EXPECT_EQ(gram.size(0), model.at(layer.weight).size(1)) << layer.name;
+    EXPECT_EQ(gram.abs().sum().item<double>() == 0, layer.name.ends_with("_head")) << layer.name;
   }
 }
 
