@@ -85,8 +85,8 @@ TEST(Program, mistakes_on_the_command_line_are_usage_errors_of_one_line) {
       {{"zoo"}, "'fusegrid zoo' needs one of the commands build, pretrain, list"},
       {{"zoo", "bild"}, "no command 'fusegrid zoo bild'; did you mean 'build'? Known: build, pretrain"},
       {{"zoo", "build", "imagenet", "--scale", "small"},
-       "RECIPE must be one of decoder, dense, embedded, flow, independent, language_model, many, multimodal, "
-       "seq2seq, text, "
+       "RECIPE must be one of decoder, dense, embedded, flow, independent, label_spaces, language_model, "
+       "many, multimodal, seq2seq, text, "
        "text_grid, trajectory, two_towers, but it is"},
       {{"zoo", "build", "embedded"}, "the option '--scale' is required but missing"},
       {{"zoo", "import", "mine", "--scale", "x", "--suite", "x", "--base", "x", "--pack", "x", "--expert",

@@ -57,7 +57,7 @@ TEST(Demands, of_the_tasks_are_their_kinds) {
     EXPECT_THAT(refusal(method, tower(), classes, kNumbers),
                 HasSubstr("'" + method + "' needs outputs that are distributions, which task 'b' has not"));
   }
-  for (const std::string method : {"kinship_greedy", "best_expert"}) {
+  for (const std::string method : {"greedy_soup", "best_expert"}) {
     EXPECT_THAT(refusal(method, tower(), kNumbers, classes),
                 HasSubstr("needs tasks of classes, which task 'a' has not"));
   }

@@ -142,7 +142,7 @@ TEST(KinshipGreedy, chooses_among_models_of_tasks_without_classes) {
     zoo.data.set_kind(task, numbers);
   }
   const Merged merged = zoo.fuse("kinship_greedy{generations=2}");
-  zoo.with_needs({Need::kValidationExamples}, [&](const FusionInput& in) {
+  zoo.with_input(method_registry().at("kinship_greedy").card, [&](const FusionInput& in) {
     const ValidationScorer score(in);
     for (const Weights& expert : zoo.experts) {
       EXPECT_GE(score(merged.weights).accuracy, score(expert).accuracy);

@@ -61,8 +61,8 @@ TEST(RecipeRegistry, SuitesAreThoseOfThePacks) {
       const Suite& suite = suite_registry().at(scale.suite);
       const std::filesystem::path path = source_folder() / "data" / suite.pack;
       if (!std::filesystem::exists(path)) {
-        EXPECT_THAT(suite.pack, AnyOf("composed.h5", "embedded30.h5", "glyphs.h5", "language_model.h5",
-                                      "pairs.h5", "scenes.h5", "text_medium.h5"))
+        EXPECT_THAT(suite.pack, AnyOf("composed.h5", "embedded30.h5", "glyphs.h5", "label_spaces.h5",
+                                      "language_model.h5", "pairs.h5", "scenes.h5", "text_medium.h5"))
             << "those that users make";
         continue;
       }

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "fusion/fusion_input.h"
-#include "metrics/metric.h"
 
 namespace fusegrid {
 
