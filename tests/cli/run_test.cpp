@@ -179,7 +179,7 @@ TEST_F(RunOfTwoKinds, a_pack_may_name_another_metric_of_the_kind) {
 
 TEST_F(RunOfTwoKinds, refuses_methods_that_need_distributions_or_classes) {
   give_pack("{}");
-  for (const std::string section : {"fisher", "layer_wise_adamerging", "wemoe", "kinship_greedy",
+  for (const std::string section : {"fisher", "layer_wise_adamerging", "wemoe", "majority_vote",
                                     "simple_ensemble]\nlevel = probabilities\n[simple_average"}) {
     const Ran ran = run("[" + section + "]\n");
     EXPECT_EQ(ran.code, ExitCode::kConfig) << section;

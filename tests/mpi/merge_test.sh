@@ -20,7 +20,7 @@ done
 test "$(wc -l < "$folder/digests1")" -eq 81
 
 status=0
-timeout 60 mpirun -n 3 "$program" "$folder" "$folder/unreadable" unreadable 2> "$folder/messages" || status=$?
+timeout 240 mpirun -n 3 "$program" "$folder" "$folder/unreadable" unreadable 2> "$folder/messages" || status=$?
 if [ $status -eq 0 ] || [ $status -eq 124 ]; then
   echo "status $status: the job must end, with an error"
   exit 1
@@ -32,7 +32,7 @@ mpirun -n 2 "$program" "$folder" "$folder/unreadable"
 digests "$folder/unreadable" > "$folder/digests_unreadable"
 diff "$folder/digests1" "$folder/digests_unreadable"
 
-if timeout 60 mpirun -n 3 "$program" "$folder" "$folder/killed" kill; then
+if timeout 240 mpirun -n 3 "$program" "$folder" "$folder/killed" kill; then
   echo "a merge without one of its ranks must not succeed"
   exit 1
 elif [ $? -eq 124 ]; then
@@ -51,14 +51,14 @@ diff "$folder/digests1" "$folder/digests_killed"
 
 # experts on the disks of different ranks
 for ranks in 2 3; do
-  timeout 60 mpirun -n $ranks "$program" "$folder" "$folder/local$ranks" local
+  timeout 240 mpirun -n $ranks "$program" "$folder" "$folder/local$ranks" local
   digests "$folder/local$ranks" > "$folder/digests_local$ranks"
   diff "$folder/digests1" "$folder/digests_local$ranks"
 done
 mkdir "$folder/other"
 cp -r "$folder/0" "$folder/1" "$folder/2" "$folder/3" "$folder/other"
 status=0
-timeout 60 mpirun -n 3 "$program" "$folder/other" "$folder/lost" lost 2> "$folder/messages" || status=$?
+timeout 240 mpirun -n 3 "$program" "$folder/other" "$folder/lost" lost 2> "$folder/messages" || status=$?
 if [ $status -eq 0 ] || [ $status -eq 124 ]; then
   echo "status $status: the job must end, with an error"
   exit 1
