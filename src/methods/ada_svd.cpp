@@ -63,6 +63,8 @@ class Shares {
     }};
   }
 
+  // Whether some pass reads it: a question to a tower of two senses reads no head of pairs.
+  bool is_read(const std::string& layer) const { return sums_.contains(layer); }
   // [experts], float64
   at::Tensor mean(const std::string& layer) const { return sums_.at(layer) / rows_.at(layer); }
 
@@ -109,6 +111,9 @@ FusedModel fuse(const FusionInput& in, const Options& options) {
   Shares shares(model);
   add_shares(in, options, rounded(model.base, in.network().precision), shares);
   for (const auto& [layer, experts] : model.layers) {
+    if (!shares.is_read(layer)) {
+      continue;
+    }
     const at::Tensor mean = shares.mean(layer) * options.factor;
     for (size_t i = 0; i < experts.size(); ++i) {
       const auto share = mean[static_cast<int64_t>(i)].item<double>();
@@ -130,7 +135,7 @@ const RegisterMethod<Options> registered{
      .formula = R"(layers  theta = theta_0 + factor * sum_i mean_x(rho_i(x)) tau_i
         rho(x) = softmax_i | V_i^T x |,   V_i: the gate_rank leading right vectors of tau_i
         x: what the layer reads in the model whose layers answer W_0 x + b_0 + sum_i rho_i(x) tau_i(x)
-others  theta = theta_0 (or the experts' average), and layers that no expert changed)",
+others  theta = theta_0 (or the experts' average), and layers that no expert changed or no task reads)",
      .family = Family::kStatistics,
      .grain = Grain::kWholeModel,
      .needs = {Need::kPretrained, Need::kTrainInputs},

@@ -44,6 +44,21 @@ TEST(AdaSvd, adds_the_task_vectors_by_their_mean_shares) {
   expect_close(zoo.fuse("ada_svd{factor=2}").weights.at("fc.weight"), expected, 2e-6);
 }
 
+TEST(AdaSvd, leaves_layers_that_no_task_reads) {
+  const at::Tensor table = random_matrix(1, 12, 4);
+  TestZoo zoo =
+      table_zoo({table, {"fc", "idle"}, [](const Weights& w, const at::Tensor& x, const Pass& pass) {
+                   return apply(Layer("fc"), w, x, pass);
+                 }});
+  zoo.base = {{"fc.weight", random_matrix(2, 3, 4)}, {"idle.weight", random_matrix(3, 3, 4)}};
+  zoo.tasks = {"task0"};
+  zoo.experts = {{{"fc.weight", random_matrix(4, 3, 4)}, {"idle.weight", random_matrix(5, 3, 4)}}};
+  zoo.data.set("task0", "train", images_of_rows({0, 1, 2, 3}));
+  const Weights merged = zoo.fuse("ada_svd").weights;
+  expect_close(merged.at("fc.weight"), zoo.experts[0].at("fc.weight"), 1e-6);
+  expect_close(merged.at("idle.weight"), zoo.base.at("idle.weight"), 0);
+}
+
 TEST(AdaSvd, of_one_expert_moves_its_layers_alone) {
   const TestZoo zoo = random_zoo(1);
   const Weights merged = zoo.fuse("ada_svd{examples=8}").weights;
