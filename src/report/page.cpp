@@ -259,27 +259,33 @@ std::string html_robustness(const std::vector<Board>& boards) {
   return text.empty() ? text : text + element("p class=\"quiet\"", robustness_note());
 }
 
+std::string html_picture(const std::string& url, const std::string& of) {
+  return url.empty() ? "<td>-</td>" : "<td><img src=\"" + url + "\" alt=\"" + escape_html(of) + "\"></td>";
+}
+
+std::string html_picture_table(const PictureSheet& sheet) {
+  std::string text = "<div class=\"table\"><table class=\"pictures\" aria-label=\"" +
+                     escape_html("Pictures: " + sheet.title) +
+                     "\">\n<thead><tr><th scope=\"col\">Method</th>";
+  for (const std::string& task : sheet.tasks) {
+    text += "<th scope=\"col\">" + escape_html(task) + "</th>";
+  }
+  text += "</tr></thead>\n<tbody>\n";
+  for (const PictureSheet::Row& row : sheet.rows) {
+    text += "<tr><th scope=\"row\">" + escape_html(row.title) + "</th>";
+    for (size_t task = 0; task < sheet.tasks.size(); ++task) {
+      text += html_picture(row.urls[task], row.title + ", " + sheet.tasks[task]);
+    }
+    text += "</tr>\n";
+  }
+  return text + "</tbody></table></div>\n";
+}
+
 std::string html_pictures(const std::vector<ReportPart>& parts) {
   std::string text;
   for (const ReportPart& part : parts) {
     for (const PictureSheet& sheet : picture_sheets(part)) {
-      text += element("h3", sheet.title) + "<div class=\"table\"><table class=\"pictures\" aria-label=\"" +
-              escape_html("Pictures: " + sheet.title) + "\">\n<thead><tr><th scope=\"col\">Method</th>";
-      for (const std::string& task : sheet.tasks) {
-        text += "<th scope=\"col\">" + escape_html(task) + "</th>";
-      }
-      text += "</tr></thead>\n<tbody>\n";
-      for (const PictureSheet::Row& row : sheet.rows) {
-        text += "<tr><th scope=\"row\">" + escape_html(row.title) + "</th>";
-        for (size_t task = 0; task < sheet.tasks.size(); ++task) {
-          const std::string& url = row.urls[task];
-          text += url.empty() ? "<td>-</td>"
-                              : "<td><img src=\"" + url + "\" alt=\"" +
-                                    escape_html(row.title + ", " + sheet.tasks[task]) + "\"></td>";
-        }
-        text += "</tr>\n";
-      }
-      text += "</tbody></table></div>\n";
+      text += element("h3", sheet.title) + html_picture_table(sheet);
     }
   }
   return text.empty()

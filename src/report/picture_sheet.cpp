@@ -13,7 +13,9 @@ namespace {
 // A fact of a row's cell where it is a picture; results come from files, so nothing else gets into a page.
 std::string url_of(const Records& records, const Board& board, const Row& row, const std::string& task,
                    const std::string& fact) {
-  const Cell cell{board.zoo,           board.experts, row.setting.method, row.setting.named,
+  // the name of a row's record says some parameters where rows of one method are told apart
+  const std::string method = row.setting.method.substr(0, row.setting.method.find('{'));
+  const Cell cell{board.zoo,           board.experts, method,     row.setting.named,
                   board.seeds.front(), task,          board.shift};
   const auto result = records.results.find(cell.name());
   if (result == records.results.end()) {

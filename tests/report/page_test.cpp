@@ -110,6 +110,17 @@ TEST(Page, shows_the_pictures_that_models_made_beside_real_ones) {
   EXPECT_THAT(page, Not(HasSubstr("base64,AA"))) << "no picture";
 }
 
+TEST(Page, shows_the_pictures_of_rows_of_one_method_that_are_told_apart) {
+  Results results = toy_results();
+  const std::string made = png_url({1, 1, 1, {7}});
+  results.at(make_cell("scaled", "scale=0.5,mode=sum", "ant").name()).facts["pictures test"] = made;
+  Records records = toy_records(results);
+  records.methods["scaled{scale=0.5}"] = records.methods.at("scaled");
+  records.methods["scaled{scale=0.5}"].name = "scaled{scale=0.5}";
+  records.methods["scaled{scale=0.5}"].title = "Half";
+  EXPECT_THAT(page_of(records), HasSubstr("<th scope=\"row\">Half</th><td><img src=\"" + made + "\""));
+}
+
 TEST(Page, escapes_what_users_wrote) {
   const std::string hostile = "</script><script>alert(1)</script><!-- \" ' & \xff";
   Records records = toy_records(toy_results());
