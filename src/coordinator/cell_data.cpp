@@ -41,8 +41,8 @@ void check_cell_demands(const Cell& cell, const Zoo& zoo, const Architecture& ar
                 kinds);
 }
 
-// Of methods that merge heads.
-void check_cell_heads(const Cell& cell, const Zoo& zoo) {
+// Of methods that merge heads: those of the merged tasks, whatever the cell is tested on.
+void check_merged_heads(const Cell& cell, const Zoo& zoo) {
   const auto demands = method_registry().at(cell.method).demands(parse_call(cell.method_text()).second);
   if (!demands.contains(Demand::kAffineHeads)) {
     return;
@@ -140,12 +140,12 @@ void check_data(const std::vector<Cell>& cells, const Zoo& zoo, const PackConten
     }
     if (demands.emplace(cell.method_text(), cell.experts, cell.task).second) {
       check_cell_demands(cell, zoo, *architecture, contents);
-      check_cell_heads(cell, zoo);
       check_classes_are_seen(cell, zoo, contents);
     }
     if (!merges.insert(merge_name(cell)).second) {
       continue;
     }
+    check_merged_heads(cell, zoo);
     const auto needs = method_registry().at(cell.method).needs(parse_call(cell.method_text()).second);
     for (const auto& task : zoo.tasks_of(zoo.experts_called(cell.experts))) {
       if (needs.contains(Need::kTrainInputs) || needs.contains(Need::kTrainLabels)) {

@@ -98,7 +98,7 @@ class Complex {
     Sgd descent(points_.back(), 0, kMomentum);
     const auto first_step = static_cast<int64_t>(points_.size() - 1) * training.steps;
     for (int64_t step = 0; step < training.steps; ++step) {
-      const auto [expert, coordinates] = draw("espro/training", first_step + step);
+      const auto [expert, coordinates] = drawn(first_step + step);
       const PointTensors slope = loss.slope(at(expert, coordinates), first_step + step).gradient;
       const double rate =
           learning_rate_at(step, training.steps, training.lr, std::max<int64_t>(training.steps / 10, 1));
@@ -108,11 +108,13 @@ class Complex {
   }
 
  private:
-  std::pair<size_t, std::vector<double>> draw(const std::string& purpose, int64_t index) const {
-    const uint64_t key = derive_key(in_.seed(), purpose);
-    const double chosen = uniform(derive_key(in_.seed(), purpose + "/simplex"), 0, index, 1).item<double>();
+  // The simplex and the place in it that a step of training looks at.
+  std::pair<size_t, std::vector<double>> drawn(int64_t step) const {
+    const double chosen =
+        uniform(derive_key(in_.seed(), "espro/training/simplex"), 0, step, 1).item<double>();
     return {static_cast<size_t>(chosen * static_cast<double>(experts_.size())),
-            drawn_in_simplex(key, index, static_cast<int64_t>(points_.size()) + 1)};
+            drawn_in_simplex(derive_key(in_.seed(), "espro/training"), step,
+                             static_cast<int64_t>(points_.size()) + 1)};
   }
 
   struct Height {

@@ -12,18 +12,8 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK" 2>/dev/null || true' EXIT # what is mounted in it goes with the namespace
 # shellcheck source=tests/fault/jobs.sh
 source "$here/../fault/jobs.sh"
-
-cat >"$WORK/grid.cfg" <<'JOB'
-zoo = tiny
-experts = 2
-device = cpu
-[individual]
-[simple_average]
-[task_arithmetic]
-scale = 0.2 0.3
-[ties]
-JOB
-CELLS=10
+# shellcheck source=tests/cluster/grid.sh
+source "$here/grid.sh"
 
 # run HOSTS RESULTS [options]: the grid on these hosts; its output goes to RESULTS.log
 run() {
@@ -34,16 +24,6 @@ run() {
   done
   launch "$hosts" -n "$ranks" "$PROGRAM" run "$WORK/grid.cfg" --results "$results" "$@" >"$results.log" 2>&1
 }
-
-# expect_same RESULTS: complete, each cell recorded once, with the metrics of the undisturbed run
-expect_same() {
-  local digest
-  digest=$(metrics_digest "$1")
-  [ "$digest" = "$expected" ] || fail "$1: /metrics $digest, undisturbed $expected ($(tail -n 5 "$1.log"))"
-  "$PROGRAM" verify "$1" | grep -q "^journal: $CELLS results ($CELLS valid" || fail "$("$PROGRAM" verify "$1")"
-}
-
-recorded() { "$PROGRAM" status "$1" | sed -n 's/.*: \([0-9]*\) valid.*/\1/p'; }
 
 # run_until NUMBER HOSTS RESULTS: begins a run whose coordinator stops at this write of its journal; `let_go RESULTS`
 # lets it go on. Leaves its process in $job.

@@ -16,20 +16,10 @@ WORK=$(mktemp -d)
 trap 'rm -rf "$WORK" 2>/dev/null || true' EXIT
 # shellcheck source=tests/fault/jobs.sh
 source "$here/../fault/jobs.sh"
+# shellcheck source=tests/cluster/grid.sh
+source "$here/grid.sh"
 # shellcheck source=tests/cluster/slurm.sh
 source "$here/slurm.sh"
-
-cat >"$WORK/grid.cfg" <<'JOB'
-zoo = tiny
-experts = 2
-device = cpu
-[individual]
-[simple_average]
-[task_arithmetic]
-scale = 0.2 0.3
-[ties]
-JOB
-CELLS=10
 
 # submit RESULTS [options of sbatch]: what the program writes, one worker on each node; prints the job's number
 submit() {
@@ -40,15 +30,6 @@ submit() {
     >"$results.sbatch"
   on a sbatch --parsable --output="$results-%a.out" "$@" "$results.sbatch"
 }
-
-expect_same() {
-  local digest
-  digest=$(metrics_digest "$1")
-  [ "$digest" = "$expected" ] || fail "$1: /metrics '$digest', undisturbed $expected ($(cat "$1"*.out))"
-  "$PROGRAM" verify "$1" | grep -q "^journal: $CELLS results ($CELLS valid" || fail "$("$PROGRAM" verify "$1")"
-}
-
-recorded() { "$PROGRAM" status "$1" | sed -n 's/.*: \([0-9]*\) valid.*/\1/p'; }
 
 # held RESULTS [options]: the same; its coordinator stops at a write of its journal until RESULTS.held.go is there
 held() { FUSEGRID_TEST_FAULT="hold write 9 $1/journal $1.held" LD_PRELOAD=$FAULTY_FILES submit "$@"; }

@@ -58,6 +58,12 @@ metrics_digest() {
   "$PROGRAM" verify "$1" | grep -oE '[0-9a-f]{64}' | head -n 1
 }
 
+# recorded RESULTS: the number of valid results that its journal holds
+recorded() {
+  [ -s "$1/journal" ] || { echo 0 && return; }
+  "$PROGRAM" status "$1" | sed -n 's/.*: \([0-9]*\) valid.*/\1/p'
+}
+
 # executors_of RESULTS: process numbers, if there are any, of the executors of the grid that writes there; fails if
 # there are none
 executors_of() { pgrep -f "^$PROGRAM run .*$1" | xargs -r -n 1 pgrep -P; }

@@ -20,12 +20,6 @@ stall_timeout_s = 5
 JOB
 CELLS=4
 
-# recorded RESULTS: the number of valid results that its journal holds
-recorded() {
-  [ -s "$1/journal" ] || { echo 0 && return; }
-  "$PROGRAM" status "$1" | sed -n 's/.*: \([0-9]*\) valid.*/\1/p'
-}
-
 # goes_on RESULTS COMMAND...: a disturbed run is continued by the same command, keeps what was recorded and ends with
 # the metrics of the undisturbed one
 goes_on() {
